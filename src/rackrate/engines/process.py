@@ -1,0 +1,174 @@
+"""An engine as a process of its own: started, waited for, watched, stopped. It never outlives rackrate."""
+
+from __future__ import annotations
+
+import collections
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from rackrate.errors import EngineError
+
+LOG_LINES = 20
+"""How many of an engine's last lines are shown when it dies."""
+
+
+@dataclass(frozen=True)
+class EngineCommand:
+    """How to start an engine, and how to tell that it is ready."""
+
+    name: str
+    version: str | None
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    host: str
+    port: int
+    ready_path: str
+    """Answers 200 once requests can be served."""
+    served_name: str
+    settings: Mapping[str, str | int | float | bool | None]
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{self.host}:{self.port}"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises EngineError, naming who has it, where a port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise EngineError(f"port {port} on {host} cannot be used ({error.strerror}{_holder(port)}); choose another with --port") from None
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port and connection.pid:
+                return f", by {psutil.Process(connection.pid).name()}, process {connection.pid}"
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
+class RunningEngine:
+    """An engine under way. Use it as a context: leaving it stops the engine."""
+
+    def __init__(self, command: EngineCommand, log: Path) -> None:
+        """Starts the process; `wait_until_ready` waits for it. Raises EngineError where it cannot be started."""
+        self.command = command
+        self.log = log
+        require_free(command.host, command.port)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            try:
+                self._process = subprocess.Popen(
+                    list(command.argv),
+                    stdin=subprocess.PIPE,  # its end tells the engine that we are gone
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **command.environment},
+                    start_new_session=True,  # Ctrl-C is ours to handle
+                )
+            except OSError as error:
+                raise EngineError(f"{command.name} cannot be started: {command.argv[0]}: {error.strerror}") from None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self, timeout_s: float = 120.0, tick: Callable[[float], None] = lambda _: None) -> float:
+        """Waits until the engine answers, and returns how long that took. [s]
+
+        Raises:
+            EngineError: it died (its last log lines are in the message) or was not ready in time.
+        """
+        began = time.monotonic()
+        while True:
+            waited = time.monotonic() - began
+            if not self.alive:
+                raise EngineError(self.obituary("at its start"))
+            if self._answers():
+                return waited
+            if waited > timeout_s:
+                raise EngineError(f"{self.command.name} was not ready within {timeout_s:g} s\n{self.last_lines()}")
+            tick(waited)
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(self.command.host, self.command.port, timeout=2)
+        try:
+            connection.request("GET", self.command.ready_path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def obituary(self, when: str) -> str:
+        """What happened to an engine that died: its exit code or signal, and its last log lines."""
+        code = self._process.poll()
+        how = "is gone" if code is None else f"ended with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        return f"{self.command.name} {how} {when}; the last lines of {self.log}:\n{self.last_lines()}"
+
+    def last_lines(self) -> str:
+        """The last 20 lines of its log, indented."""
+        try:
+            with self.log.open(encoding="utf-8", errors="replace") as file:
+                lines = collections.deque((line.rstrip() for line in file if line.strip()), LOG_LINES)
+        except OSError:
+            return "  (no log)"
+        return "\n".join(f"  {line}" for line in lines) or "  (it wrote nothing)"
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Ends the process: asks first, kills after `grace_s`."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self.alive:
+            self._process.terminate()
+            try:
+                self._process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""Loads a real endpoint and records what happened, request by request."""

@@ -1,0 +1,165 @@
+"""A closed-loop sweep: 1, 2, 4, ... requests in flight until throughput stops growing, then prefill alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rackrate.errors import WorkloadError
+from rackrate.measure.host import CpuAccount
+from rackrate.measure.http import Client
+from rackrate.measure.load import LevelLimits, LiveLevel, LoadGenerator
+from rackrate.measure.probe import Probe
+from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation, summarise_level
+from rackrate.records import Level, RequestRecord
+from rackrate.run_store import RunWriter
+from rackrate.workload.synthetic import SyntheticWorkload
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """Which levels to hold, and for how long."""
+
+    levels: tuple[int, ...] = ()
+    """Concurrencies to measure; empty doubles from 1 until gains end."""
+    max_concurrency: int = 64
+    requests: int | None = None
+    """Requests a level, exactly; None goes by time and by 10 x in flight."""
+    least_s: float = 15.0
+    most_s: float = 120.0
+    warmup_requests: int = 4
+    prefill: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value in (("--concurrency", min(self.levels, default=1)), ("--max-concurrency", self.max_concurrency)):
+            if value < 1:
+                raise WorkloadError(f"{name} must be at least 1, got {value}")
+        if self.requests is not None and self.requests < 1:
+            raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
+        if self.least_s <= 0 or self.most_s < self.least_s:
+            raise WorkloadError(f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}")
+        if self.warmup_requests < 0:
+            raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
+
+    @property
+    def concurrencies(self) -> tuple[int, ...]:
+        """The levels that may be held, in order."""
+        if self.levels:
+            return self.levels
+        doubled: list[int] = []
+        level = 1
+        while level < self.max_concurrency:
+            doubled.append(level)
+            level *= 2
+        return (*doubled, self.max_concurrency)
+
+    def limits(self, concurrency: int) -> LevelLimits:
+        """When a level ends: 10 requests for each in flight, besides the first ones, and at least `least_s`."""
+        if self.requests is not None:
+            return LevelLimits(self.requests, self.least_s, max(self.most_s, 3600.0), exact=True)
+        return LevelLimits((BURST_FACTOR + 1) * concurrency, self.least_s, self.most_s)
+
+
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
+
+    def level_started(self, level: Level, position: int, of_at_most: int) -> None: ...
+    def level_progress(self, live: LiveLevel) -> None: ...
+    def level_ended(self, summary: LevelSummary) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+Outcome = Literal["complete", "interrupted", "engine-died", "errors"]
+
+
+async def sweep(
+    client: Client,
+    probe: Probe,
+    workload: SyntheticWorkload,
+    plan: SweepPlan,
+    writer: RunWriter,
+    cpu: CpuAccount,
+    watcher: Watcher,
+    engine_alive: Callable[[], bool] = lambda: True,
+) -> Outcome:
+    """Measures every level of the plan into `writer`, and says how it ended.
+
+    Ctrl-C ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
+    its journal, as they come.
+    """
+    recent: list[RequestRecord] = []
+
+    def add(record: RequestRecord) -> None:
+        recent.append(record)
+        writer.add(record)
+
+    generator = LoadGenerator(client, probe, workload, add, cpu)
+    loop = asyncio.get_running_loop()
+    guard = asyncio.create_task(_guard(generator, engine_alive))
+    loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")
+    loop.add_signal_handler(signal.SIGTERM, generator.interrupt, "interrupted")
+    try:
+        if plan.warmup_requests:
+            watcher.note(f"warming up with {plan.warmup_requests} requests")
+            await generator.warm_up(plan.warmup_requests)
+        if generator.interrupted:
+            return "interrupted"
+        summaries: list[LevelSummary] = []
+        steps: Sequence[tuple[Literal["closed", "prefill"], int]] = [("closed", level) for level in plan.concurrencies]
+        queue = list(steps)
+        while queue:
+            kind, concurrency = queue.pop(0)
+            level = Level(
+                index=len(writer.header.levels),
+                kind=kind,
+                concurrency=concurrency,
+                warmed_up=plan.warmup_requests > 0 or len(writer.header.levels) > 0,
+                started_s=generator.now(),
+            )
+            recent.clear()
+            writer.header.levels.append(level)
+            writer.save_header()
+            watcher.level_started(level, level.index + 1, level.index + 1 + len(queue) + (kind == "closed" and plan.prefill))
+            limits = plan.limits(concurrency)
+            if kind == "prefill":
+                limits = LevelLimits((BURST_FACTOR + 1) * concurrency, min(plan.least_s, 8.0), plan.most_s)
+            await generator.run(level, limits, watcher.level_progress)
+            summary = summarise_level(level, recent)
+            summaries.append(summary)
+            writer.header.engine.peak_memory_bytes = cpu.peak_engine_bytes or None
+            writer.save_header()
+            watcher.level_ended(summary)
+            if level.ended_because in {"interrupted", "engine-died", "errors"}:
+                return level.ended_because  # pyright: ignore[reportReturnType]
+            if kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
+                queue.clear()
+            if kind == "closed" and not queue and plan.prefill:
+                best = saturation(summaries)
+                if best is not None:
+                    queue.append(("prefill", best.level.concurrency))
+        return "complete"
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+        guard.cancel()
+
+
+def gains_ended(rates: Sequence[float]) -> bool:
+    """Whether each of the last two doublings gained less than 5 % over the best before it.
+
+    One is not enough: kernels for small batches differ, and throughput may dip at 2 and rise at 8. See
+    docs/decisions/0003.
+
+    >>> gains_ended([85, 79]), gains_ended([85, 79, 110]), gains_ended([100, 180, 182, 185])
+    (False, False, True)
+    """
+    return len(rates) > 2 and all(rates[n] < max(rates[:n]) * (1 + GAIN_LIMIT) for n in (-2, -1))
+
+
+async def _guard(generator: LoadGenerator, engine_alive: Callable[[], bool]) -> None:
+    while engine_alive():
+        await asyncio.sleep(0.2)
+    generator.interrupt("engine-died")

@@ -1,0 +1,329 @@
+"""Every metric, once, with its definition: a run in, summaries out. `DEFINITIONS` is printed beside the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rackrate.records import Level, RequestRecord, Run
+
+Array = npt.NDArray[np.float64]
+
+DEFINITIONS = {
+    "TTFT": "time to first token [s]: from the moment a request was due (closed loop: sent) to its first token",
+    "ITL": "inter-token latency [s]: gap between successive tokens of a request, over all gaps of all requests; "
+    "none where the server sends several tokens at once",
+    "TPOT": "time per output token [s]: (done - first token) / (output tokens - 1), per request",
+    "E2E": "end to end [s]: from due to done",
+    "output tok/s": "output tokens that arrived in the steady window, over its length; tokens are the server's own "
+    "usage counts, spread evenly over the pieces in which an answer came",
+    "input tok/s": "input tokens, cached ones included, of requests whose first token came in the steady window, "
+    "over its length",
+    "request/s": "requests that were answered whole in the steady window, over its length",
+    "steady window": "from the end of the warm-up (MSER-5 over output token/s) to the moment the last request was sent",
+    "95 % interval": "batch means: Student's t over the means of 5 to 20 stretches of the steady window, each at "
+    "least as long as a typical request",
+    "in flight": "requests that are being answered at any moment (closed loop: one is sent as soon as one is done)",
+}
+
+VALIDITY = {
+    "batch-1": "one request at a time: a latency, not what the machine can do",
+    "client-bound": "the load generator was late or busy (event loop > 5 ms late at p99, or > 80 % of a core)",
+    "unsteady": "throughput still had a trend inside the window",
+    "finite-burst": "fewer requests than 10 x in flight",
+    "errors": "more than 1 % of the requests failed",
+    "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
+    "cold": "no warm-up request came before the measurement",
+    "contended": "other processes took more than 10 % of the CPUs",
+    "other-hardware": "priced by a machine other than the one it ran on",
+}
+"""Reasons for which a figure must not be priced as if it were the machine's capacity. Named in every output."""
+
+CLIENT_LAG_LIMIT_S = 0.005
+CLIENT_CPU_LIMIT = 0.8
+CONTENTION_LIMIT = 0.10
+ERROR_LIMIT = 0.01
+TREND_LIMIT = 0.10
+BURST_FACTOR = 10
+
+_STUDENT_T_975 = {
+    4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160,
+    14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
+}  # fmt: skip
+"""Two-sided 95 % quantiles of Student's t by degrees of freedom; NIST/SEMATECH e-Handbook, table 1.3.6.7.2."""
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Of a sample of durations, in seconds; percentiles by linear interpolation."""
+
+    count: int
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+
+    @staticmethod
+    def of(values: Sequence[float] | Array) -> Quantiles | None:
+        """None for an empty sample: no data is not zero.
+
+        >>> Quantiles.of([0.1, 0.2, 0.3]).p50
+        0.2
+        """
+        if not len(values):
+            return None
+        sample = np.asarray(values, dtype=np.float64)
+        p50, p90, p95, p99 = (float(value) for value in np.percentile(sample, [50, 90, 95, 99]))
+        return Quantiles(len(sample), float(sample.mean()), p50, p90, p95, p99)
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """The metrics of one level of a run. Rates per second, durations in seconds; None is no data."""
+
+    index: int
+    kind: str
+    concurrency: int
+    requests: int
+    """Requests of the level that were answered whole."""
+    failed: dict[str, int]
+    """Failed requests by kind of fault."""
+    window_start_s: float | None
+    window_end_s: float | None
+    output_tok_s: float | None
+    output_tok_s_half_width: float | None
+    """Half of the 95 % interval."""
+    input_tok_s: float | None
+    cached_tok_s: float | None
+    request_s: float | None
+    mean_input_tokens: float | None
+    mean_cached_tokens: float | None
+    mean_output_tokens: float | None
+    tokens_per_chunk: float | None
+    ttft: Quantiles | None
+    tpot: Quantiles | None
+    itl: Quantiles | None
+    e2e: Quantiles | None
+    validity: tuple[str, ...]
+    """Names of VALIDITY that apply to this level."""
+
+    @property
+    def window_s(self) -> float | None:
+        """Length of the steady window. [s]"""
+        if self.window_start_s is None or self.window_end_s is None:
+            return None
+        return self.window_end_s - self.window_start_s
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The level of a run at which it served most output tokens, and what prefill alone can do."""
+
+    level: LevelSummary
+    prefill: LevelSummary | None
+    lower_bound: bool
+    """Whether throughput was still growing by 5 % or more when the sweep ended."""
+    validity: tuple[str, ...]
+    levels: tuple[LevelSummary, ...] = field(repr=False)
+
+    @property
+    def prefill_share(self) -> float | None:
+        """Share of the machine's busy time that prefill takes at this level, 0 to 1; None where not measured.
+
+        Prefill alone processes P new input tokens a second, so a second of serving with r new input tokens keeps the
+        machine busy with them for r / P of it; decoding takes the rest.
+        """
+        if self.prefill is None or self.prefill.input_tok_s is None or self.level.input_tok_s is None:
+            return None
+        fresh = self.level.input_tok_s - (self.level.cached_tok_s or 0.0)
+        prefill_fresh = self.prefill.input_tok_s - (self.prefill.cached_tok_s or 0.0)
+        if prefill_fresh <= 0:
+            return None
+        return min(fresh / prefill_fresh, 1.0)
+
+
+GAIN_LIMIT = 0.05
+"""A sweep ends when doubling the load gains less than this share of throughput."""
+
+
+def summarise(run: Run) -> list[LevelSummary]:
+    """One summary per level of the run, in order."""
+    by_level: dict[int, list[RequestRecord]] = {level.index: [] for level in run.header.levels}
+    for request in run.requests:
+        if request.level in by_level:
+            by_level[request.level].append(request)
+    return [summarise_level(level, by_level[level.index]) for level in run.header.levels]
+
+
+def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None) -> Saturation | None:
+    """The level that served most output tokens a second (or the one asked for); None where none served any."""
+    closed = [level for level in levels if level.kind == "closed" and level.output_tok_s]
+    wanted = [level for level in closed if at_concurrency in (None, level.concurrency)]
+    if not wanted:
+        return None
+    best = max(wanted, key=lambda level: level.output_tok_s or 0.0)
+    prefill = next((level for level in reversed(levels) if level.kind == "prefill" and level.input_tok_s), None)
+    ordered = sorted(closed, key=lambda level: level.concurrency)
+    growing = False
+    if at_concurrency is None and ordered[-1] is best:
+        before = [level.output_tok_s or 0.0 for level in ordered[:-1]]
+        growing = not before or (best.output_tok_s or 0.0) >= max(before) * (1 + GAIN_LIMIT)
+    return Saturation(best, prefill, growing, best.validity, tuple(levels))
+
+
+def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSummary:
+    """The metrics of one level."""
+    finished = [request for request in requests if request.ok]
+    failed = Counter(request.status for request in requests if not request.ok)
+    with_usage = [request for request in finished if request.output_tokens is not None]
+    chunks = sum(len(request.chunk_s) for request in with_usage)
+    tokens = sum(request.output_tokens or 0 for request in with_usage)
+    per_chunk = tokens / chunks if chunks else None
+
+    times, weights = _token_arrivals(requests, per_chunk or 1.0)
+    end = level.stopped_s if level.stopped_s is not None else max((r.done_s for r in requests), default=level.started_s)
+    e2e_all = [request.done_s - request.due_s for request in finished]
+    window = steady_window(times, weights, level.started_s, end)
+    rate = half_width = trend = None
+    if window is not None and len(times):
+        rate, half_width, trend = batch_means(times, weights, *window, typical_s=float(np.median(e2e_all or [0.0])))
+    start, stop = window or (None, None)
+    inside = [r for r in requests if start is not None and stop is not None and start <= r.sent_s <= stop]
+    timed = [r for r in inside if r.ok and not r.stagger]
+    arrived = [
+        r
+        for r in requests
+        if r.first_token_s is not None and start is not None and stop is not None and start <= r.first_token_s < stop
+    ]
+    length = stop - start if start is not None and stop is not None else None
+    counted = [r for r in arrived if r.input_tokens is not None]
+
+    validity = _validity(level, finished, failed, with_usage, trend)
+    return LevelSummary(
+        index=level.index,
+        kind=level.kind,
+        concurrency=level.concurrency,
+        requests=len(finished),
+        failed=dict(failed),
+        window_start_s=start,
+        window_end_s=stop,
+        output_tok_s=rate if finished else None,
+        output_tok_s_half_width=half_width,
+        input_tok_s=sum(r.input_tokens or 0 for r in counted) / length if length and counted else None,
+        cached_tok_s=sum(r.cached_tokens or 0 for r in counted) / length if length and counted else None,
+        request_s=sum(start <= r.done_s < stop for r in finished) / length if length and start is not None else None,  # pyright: ignore[reportOperatorIssue]
+        mean_input_tokens=_mean([r.input_tokens for r in finished if not r.stagger]),
+        mean_cached_tokens=_mean([r.cached_tokens for r in finished if not r.stagger]),
+        mean_output_tokens=_mean([r.output_tokens for r in finished if not r.stagger]),
+        tokens_per_chunk=per_chunk,
+        ttft=Quantiles.of([r.first_token_s - r.due_s for r in timed if r.first_token_s is not None]),
+        tpot=Quantiles.of(
+            [
+                (r.done_s - r.first_token_s) / (r.output_tokens - 1)
+                for r in timed
+                if r.first_token_s is not None and r.output_tokens is not None and r.output_tokens > 1
+            ]
+        ),
+        itl=Quantiles.of(np.concatenate([np.diff(r.chunk_s) for r in timed]))
+        if timed and per_chunk is not None and per_chunk < 1.05
+        else None,
+        e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
+        validity=validity,
+    )
+
+
+def _validity(
+    level: Level,
+    finished: Sequence[RequestRecord],
+    failed: Counter[str],
+    with_usage: Sequence[RequestRecord],
+    trend: float | None,
+) -> tuple[str, ...]:
+    tried = len(finished) + sum(failed.values()) - failed["stopped"]
+    checks = {
+        "batch-1": level.concurrency == 1,
+        "client-bound": (level.client_lag_p99_s or 0.0) > CLIENT_LAG_LIMIT_S
+        or (level.client_cpu_share or 0.0) > CLIENT_CPU_LIMIT,
+        "unsteady": trend is not None and abs(trend) > TREND_LIMIT,
+        "finite-burst": len(finished) < BURST_FACTOR * level.concurrency,
+        "errors": tried > 0 and (tried - len(finished)) / tried > ERROR_LIMIT,
+        "no-usage": len(with_usage) < len(finished),
+        "cold": not level.warmed_up,
+        "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
+    }
+    return tuple(name for name, applies in checks.items() if applies)
+
+
+def _mean(values: Sequence[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _token_arrivals(requests: Sequence[RequestRecord], per_chunk: float) -> tuple[Array, Array]:
+    """When output tokens arrived, and how many at each of those moments, in order of time.
+
+    An answer's tokens (usage) are spread evenly over its pieces. A request that was cut off has no usage: its pieces
+    count for as many tokens as those of whole answers do.
+    """
+    times: list[float] = []
+    weights: list[float] = []
+    for request in requests:
+        pieces = len(request.chunk_s)
+        if pieces:
+            weight = request.output_tokens / pieces if request.output_tokens is not None else per_chunk
+            times.extend(request.chunk_s)
+            weights.extend([weight] * pieces)
+    order = np.argsort(times)
+    return np.asarray(times, dtype=np.float64)[order], np.asarray(weights, dtype=np.float64)[order]
+
+
+def steady_window(times: Array, weights: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
+    """The part of a level that is priced: what MSER-5 leaves of it. None where nothing arrived.
+
+    MSER-5 [1]_: group observations (token/s in 200 equal stretches) by five, then drop the first d groups that
+    minimise the squared standard error of the rest; d is at most half.
+
+    .. [1] K. P. White, M. J. Cobb, S. C. Spratt, "A comparison of five steady-state truncation heuristics for
+       simulation", Winter Simulation Conference 2000.
+    """
+    if end_s <= start_s or not len(times):
+        return None
+    groups, size = 40, 5
+    counts, _ = np.histogram(times, bins=groups * size, range=(start_s, end_s), weights=weights)
+    means = counts.reshape(groups, size).mean(axis=1)
+    scores = [means[d:].var() / (groups - d) for d in range(groups // 2 + 1)]
+    return start_s + int(np.argmin(scores)) / groups * (end_s - start_s), end_s
+
+
+def batch_means(
+    times: Array, weights: Array, start_s: float, end_s: float, typical_s: float
+) -> tuple[float, float | None, float | None]:
+    """Throughput over a window, half its 95 % interval, and its trend.
+
+    Returns:
+        tokens per second; half-width of the interval in the same unit (None where the window is shorter than five
+        typical requests); the significant change over the window as a share of the mean (0 where not significant).
+    """
+    span = end_s - start_s
+    batches = int(min(20, span / typical_s)) if typical_s > 0 else 20
+    inside = (times >= start_s) & (times < end_s)
+    rate = float(weights[inside].sum() / span)
+    if batches < 5 or rate == 0:
+        return rate, None, None
+    sums, _ = np.histogram(times[inside], bins=batches, range=(start_s, end_s), weights=weights[inside])
+    means = sums / (span / batches)
+    t = _STUDENT_T_975[batches - 1]
+    half_width = float(t * means.std(ddof=1) / np.sqrt(batches))
+    # least-squares slope over positions 0..1, and whether it differs from none at 95 %
+    x = (np.arange(batches) + 0.5) / batches
+    xc = x - x.mean()
+    slope = float((xc * means).sum() / (xc**2).sum())
+    residual = means - means.mean() - slope * xc
+    error = float(np.sqrt((residual**2).sum() / (batches - 2) / (xc**2).sum()))
+    significant = abs(slope) > _STUDENT_T_975[max(batches - 2, 4)] * error
+    return rate, half_width, slope / rate if significant else 0.0

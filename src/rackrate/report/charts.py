@@ -1,0 +1,147 @@
+"""The charts of a report, as Vega-Lite specifications. Data in, specification out; nothing is computed here twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+Json = dict[str, Any]
+
+INK = "#1f2933"
+MACHINES = ["#0b6e4f", "#7b2d8b", "#1d4ed8", "#b45309"]
+API = "#c2410c"
+_CONFIG: Json = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#e5e9ee", "domainColor": "#9aa5b1", "titleFontWeight": "normal", "labelFontSize": 12, "titleFontSize": 12},
+    "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelLimit": 320, "labelFontSize": 12, "columns": 1},
+    "view": {"stroke": None},
+}
+
+
+def throughput_chart(run: Json) -> Json:
+    """Output and input tokens per second against requests in flight, with the 95 % interval of the output."""
+    rows = [
+        {
+            "in flight": level["concurrency"],
+            "output": level["output_tok_s"],
+            "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
+            "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
+            "requests": level["requests"],
+            "notes": ", ".join(level["validity"]) or "none",
+        }
+        for level in _closed(run)
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=_in_flight())
+    band = base.mark_errorbar(color=MACHINES[0], thickness=2).encode(
+        y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
+    )
+    line = base.mark_line(color=MACHINES[0], point=alt.OverlayMarkDef(size=70, filled=True, color=MACHINES[0])).encode(
+        y=alt.Y("output:Q"),
+        tooltip=[
+            alt.Tooltip("in flight:Q"),
+            alt.Tooltip("output:Q", title="output tok/s", format=".1f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".1f"),
+            alt.Tooltip("high:Q", title="to", format=".1f"),
+            alt.Tooltip("requests:Q"),
+            alt.Tooltip("notes:N"),
+        ],
+    )
+    return _finish(band + line)
+
+
+def latency_chart(run: Json, metric: str) -> Json:
+    """Median and 95th percentile of TTFT or TPOT, in ms, against requests in flight."""
+    rows = [
+        {"in flight": level["concurrency"], "percentile": point, "ms": level[metric][point] * 1000}
+        for level in _closed(run)
+        if level[metric]
+        for point in ("p50", "p95")
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+        .encode(
+            x=_in_flight(),
+            y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
+            color=alt.Color("percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])),
+            tooltip=["in flight:Q", "percentile:N", alt.Tooltip("ms:Q", format=".1f")],
+        )
+    )
+    return _finish(chart)
+
+
+def cost_chart(pricing: Json) -> Json:
+    """USD per 1M tokens against utilisation, a curve per machine, a line per API, a mark where they break even."""
+    shares = [step / 100 for step in (*range(2, 20), *range(20, 101, 2))]
+    curves: list[Json] = []
+    marks: list[Json] = []
+    for machine in pricing["machines"]:
+        cost, full = machine["cost"], machine["full_load"]
+        name = cost["name"]
+        tokens_h = full["tokens_month"] / pricing["load"]["hours_per_month"]
+        for share in shares:
+            usd = (cost["fixed_usd_h"] + share * cost["busy_usd_h"]) / (tokens_h * share) * 1e6
+            curves.append({"utilisation": share, "USD per 1M tokens": usd, "machine": name})
+        for one in _apis(machine):
+            crossing = one["break_even"]
+            if crossing["verdict"] == "at":
+                marks.append(
+                    {
+                        "utilisation": crossing["utilisation"],
+                        "USD per 1M tokens": one["blended_usd_per_1m"],
+                        "machine": name,
+                        "api": one["api"],
+                        "tokens per month": crossing["tokens_per_month"],
+                    }
+                )
+    rules = [
+        {"api": f"{one['api']}{'' if one['same_model'] else ' (another model)'}", "USD per 1M tokens": one["blended_usd_per_1m"], "utilisation": 1.0}
+        for one in _apis(pricing["machines"][0])
+    ]
+    x = alt.X("utilisation:Q", title="utilisation (share of full load that is asked for)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("USD per 1M tokens:Q", title="USD per 1M tokens (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="$,.3~g", tickCount=6))
+    names = [machine["cost"]["name"] for machine in pricing["machines"]]
+    color = alt.Color("machine:N", title=None, scale=alt.Scale(domain=names, range=MACHINES[: max(len(names), 1)]))
+    lines = alt.Chart(alt.Data(values=curves)).mark_line(strokeWidth=2.5).encode(
+        x=x, y=y, color=color,
+        tooltip=["machine:N", alt.Tooltip("utilisation:Q", format=".0%"), alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")],
+    )  # fmt: skip
+    layers: list[Any] = [lines]
+    if rules:
+        data = alt.Data(values=rules)
+        layers.append(alt.Chart(data).mark_rule(color=API, strokeDash=[5, 4]).encode(y=y, tooltip=["api:N", alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")]))
+        layers.append(
+            alt.Chart(data).mark_text(align="right", baseline="bottom", dy=-3, color=API, fontSize=12).encode(x=x, y=y, text="api:N")
+        )
+    if marks:
+        layers.append(
+            alt.Chart(alt.Data(values=marks)).mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1.5).encode(
+                x=x, y=y, color=color,
+                tooltip=["machine:N", "api:N", alt.Tooltip("utilisation:Q", title="breaks even at", format=".1%"), alt.Tooltip("tokens per month:Q", format=",.3~s")],
+            )
+        )  # fmt: skip
+    return _finish(alt.layer(*layers), height=320)
+
+
+def _apis(machine: Json) -> list[Json]:
+    """At most three sellers of the same model and all others: more lines than that cannot be told apart."""
+    same = [one for one in machine["apis"] if one["same_model"]]
+    chosen = [same[0], same[len(same) // 2], same[-1]] if len(same) > 3 else same
+    return chosen + [one for one in machine["apis"] if not one["same_model"]]
+
+
+def _closed(run: Json) -> list[Json]:
+    return [level for level in run["levels"] if level["kind"] == "closed" and level["output_tok_s"]]
+
+
+def _in_flight() -> alt.X:
+    return alt.X("in flight:Q", title="requests in flight", scale=alt.Scale(type="log", base=2, nice=False, padding=18), axis=alt.Axis(format="d", tickCount=6))
+
+
+def _finish(chart: Any, height: int = 260) -> Json:
+    sized: Any = chart.properties(width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    spec: Json = sized.to_dict()
+    spec["config"] = _CONFIG
+    return spec

@@ -1,0 +1,83 @@
+"""Numbers for people. Inside, durations are seconds and sizes are bytes; here they become ms and GiB."""
+
+from __future__ import annotations
+
+NONE = "-"
+"""Shown where there is no data."""
+
+
+def usd(value: float | None) -> str:
+    """Dollars to three significant figures or the cent, whichever is finer.
+
+    >>> usd(167.1795), usd(0.0421), usd(0.00000123), usd(1234.5), usd(None)
+    ('$167.18', '$0.0421', '$0.00000123', '$1,234.50', '-')
+    """
+    if value is None:
+        return NONE
+    if value == 0:
+        return "$0.00"
+    if abs(value) >= 1:
+        return f"${value:,.2f}"
+    digits = 2
+    while abs(value) * 10**digits < 99.5 and digits < 12:
+        digits += 1
+    return f"${value:.{digits}f}"
+
+
+def ms(seconds: float | None) -> str:
+    """A duration in milliseconds, three figures.
+
+    >>> ms(0.0213), ms(1.234), ms(None)
+    ('21.3', '1,234', '-')
+    """
+    if seconds is None:
+        return NONE
+    value = seconds * 1000
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """A rate per second, three figures.
+
+    >>> rate(84.91), rate(1234.5), rate(0.1234)
+    ('84.9', '1,234', '0.123')
+    """
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A large number of tokens.
+
+    >>> count(157_075_200), count(2.19e9), count(950)
+    ('157 M', '2.19 G', '950')
+    """
+    if value is None:
+        return NONE
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of one.
+
+    >>> percent(0.731), percent(0.002)
+    ('73 %', '0.2 %')
+    """
+    if share is None:
+        return NONE
+    return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.2g} %"
+
+
+def clock(seconds: float) -> str:
+    """A span of time to wait.
+
+    >>> clock(75), clock(4000)
+    ('1:15', '1:06:40')
+    """
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -1,0 +1,59 @@
+"""A run and its pricing as one HTML file that needs no network: data, charts, and the code that draws them, inlined."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rackrate.metrics import VALIDITY
+from rackrate.records import FAULTS
+from rackrate.report import charts
+from rackrate.report.format import NONE, count, ms, percent, rate, usd
+
+Json = dict[str, Any]
+
+
+def html_report(run: Json, pricing: Json) -> str:
+    """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rackrate.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent)
+    specs = {
+        "cost": charts.cost_chart(pricing),
+        "throughput": charts.throughput_chart(run),
+        "ttft": charts.latency_chart(run, "ttft"),
+        "tpot": charts.latency_chart(run, "tpot"),
+    }
+    return environment.get_template("report.html").render(
+        run=run,
+        pricing=pricing,
+        facts=run["provenance"],
+        validity=VALIDITY,
+        faults=FAULTS,
+        none=NONE,
+        specs=_script_json(specs),
+        scripts=[_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")],
+    )
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704
+
+
+def _script(name: str) -> Markup:
+    """One of the shipped scripts, unchanged (tests compare its hash)."""
+    text = (resources.files("rackrate.report") / "vega" / name).read_text(encoding="utf-8")
+    if "</script" in text.lower():
+        raise AssertionError(f"{name} would end its own script element")
+    return Markup(text)  # noqa: S704

@@ -1,0 +1,225 @@
+"""Views as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rackrate.metrics import VALIDITY
+from rackrate.report.format import NONE, count, ms, percent, rate, usd
+
+Json = dict[str, Any]
+
+
+def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = ()) -> Table:
+    """A table without much ink; columns are numbers unless named in `left`."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        # numbers may never be cut: only the columns of words give way on a narrow terminal
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left, overflow="fold")
+    return table
+
+
+def run_tables(view: Json) -> RenderableType:
+    """A run: what ran where, and a row per level."""
+    facts = view["provenance"]
+    engine, model, work = facts["engine"], facts["model"], facts["workload"]
+    lines: list[RenderableType] = []
+    weights = f", {model['weight_format']}" if model["weight_format"] else ""
+    head = Text.assemble((f"{model['requested']}{weights}", "bold"), f" on {engine['name']}")
+    if engine["version"]:
+        head.append(f" ({engine['version']})")
+    lines.append(head)
+    forced = f"length forced by {work['length_forced']}" if work["length_forced"] else "length not forced: answers may end early"
+    lines.append(
+        Text(
+            f"{facts['machine']['description']} | {work['input_tokens']} tokens in, {work['output_tokens']} out, "
+            f"{work['endpoint']}, {forced} | {facts['origin']} {facts['created']}",
+            style="dim",
+        )
+    )
+    best = view["saturation"]
+    table = plain_table(
+        "in flight", "output tok/s", "+-95 %", "input tok/s", "request/s", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
+        "requests", "failed", "", left=[""],
+    )  # fmt: skip
+    for level in view["levels"]:
+        if level["kind"] != "closed":
+            continue
+        mark = []
+        if best is not None and level["index"] == best["level"]:
+            mark.append("[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, still growing[/]")
+        mark += [f"[yellow]{name}[/]" for name in level["validity"]]
+        half = level["output_tok_s_half_width"]
+        table.add_row(
+            str(level["concurrency"]),
+            rate(level["output_tok_s"]),
+            f"{half:.1f}" if half is not None else NONE,
+            rate(level["input_tok_s"]),
+            rate(level["request_s"]),
+            *_pair(level["ttft"]),
+            *_pair(level["tpot"]),
+            str(level["requests"]),
+            str(sum(level["failed"].values())),
+            " ".join(mark),
+        )
+    lines += [Text(""), table]
+    lines += [Padding(Text.from_markup(text), (0, 0, 0, 0)) for text in _run_notes(view)]
+    return Group(*lines)
+
+
+def _pair(quantiles: Json | None) -> tuple[str, str]:
+    return (ms(quantiles["p50"]), ms(quantiles["p95"])) if quantiles else (NONE, NONE)
+
+
+def _run_notes(view: Json) -> list[str]:
+    notes: list[str] = [""]
+    best = view["saturation"]
+    for level in view["levels"]:
+        if level["kind"] == "prefill" and level["input_tok_s"]:
+            fresh = level["input_tok_s"] - (level["cached_tok_s"] or 0)
+            notes.append(
+                f"Prefill alone at {level['concurrency']} in flight: {rate(fresh)} new input tok/s"
+                + (f", so prefill takes {percent(best['prefill_share'])} of the busy time." if best and best["prefill_share"] else ".")
+            )
+    if best and best["lower_bound"]:
+        notes.append("[yellow]Throughput still grew by 5 % or more at the last level: the figure is a lower bound.[/]")
+    names = {name for level in view["levels"] if level["kind"] == "closed" for name in level["validity"]}
+    notes += [f"[yellow]{name}[/]: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    for name, number in view["requests"]["failed"].items():
+        notes.append(f"[red]{number} x {name}[/]: {view['faults'].get(name, '')}.")
+    if view["state"] != "complete":
+        why = f" ({escape(view['stopped_because'])})" if view["stopped_because"] else ""
+        notes.append(f"[yellow]The run is {view['state']}{why}: what was measured until then is shown.[/]")
+    if view["requests"]["torn_journal_lines"]:
+        notes.append(f"[yellow]{view['requests']['torn_journal_lines']} journal lines were cut short and left out.[/]")
+    return notes
+
+
+def pricing_tables(view: Json, *, sources: bool = False, api_rows: int | None = 8) -> RenderableType:
+    """A rate card per machine, its API comparison, and what stands against it."""
+    lines: list[RenderableType] = []
+    serving = view["serving"]
+    half = serving["relative_half_width"]
+    sure = f" +-{half * 100:.1f} % (95 %)" if half is not None else ""
+    rates = f"{rate(serving['output_tok_s'])} output tok/s{sure}"
+    if serving["input_tok_s"]:
+        rates += f" with {rate(serving['input_tok_s'])} input tok/s"
+    lines.append(Text.assemble((view["model"], "bold"), f": {rates} per machine at full load"))
+    lines.append(Text(serving["origin"], style="dim"))
+    for priced in view["machines"]:
+        lines += [Text(""), *_priced_tables(priced, view, sources=sources, api_rows=api_rows)]
+    if view["notes"]:
+        lines.append(Text(""))
+        lines += [Text(note, style="dim") for note in view["notes"]]
+    return Group(*lines)
+
+
+def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | None) -> list[RenderableType]:
+    cost = priced["cost"]
+    full = priced["full_load"]
+    lines: list[RenderableType] = []
+    busy = cost["fixed_usd_h"] + cost["busy_usd_h"]
+    head = Text.assemble((cost["name"], "bold cyan"), f"  {usd(busy)}/h at full load, {cost['kind']}")
+    lines.append(head)
+    if cost["date"]:
+        lines.append(Text(f"listed {cost['date']}: {cost['source']}", style="dim"))
+    elif cost["source"]:
+        lines.append(Text(cost["source"], style="dim"))
+    for name in priced["warnings"]:
+        lines.append(Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}"))
+
+    low_high = full["blended_interval_usd"]
+    table = plain_table("load", "machines", "USD per 1M tokens", "new input", "output", "USD/month", "tokens/month", "x busy", left=["load"])
+    cards = [*priced["by_utilisation"]]
+    if priced["at_load"] is not None:
+        cards.insert(0, priced["at_load"])
+    for position, card in enumerate(cards):
+        stated = priced["at_load"] is not None and position == 0
+        label = f"{percent(card['utilisation'])} {'as stated' if stated else 'of full load'}"
+        table.add_row(
+            Text(label, style="bold" if stated else ""),
+            str(card["machines"]),
+            Text(usd(card["blended_usd"]), style="bold green" if card["utilisation"] == 1 or stated else ""),
+            usd(card["input_usd"]),
+            usd(card["output_usd"]),
+            usd(card["usd_month"]),
+            count(card["tokens_month"]),
+            f"{card['utilisation_tax']:.2f}",
+        )
+    lines += [table]
+    if low_high:
+        lines.append(
+            Text(f"95 % interval at full load, from the throughput alone: {usd(low_high[0])} to {usd(low_high[1])} per 1M tokens", style="dim")
+        )
+    rows = priced["apis"]
+    if rows:
+        shown = rows if api_rows is None else _some_of_each(rows, api_rows)
+        apis = plain_table(
+            "API, same tokens", "model", "USD per 1M", "in", "out", "vs full load", "break-even tokens/month", "utilisation",
+            left=["API, same tokens", "model"],
+        )  # fmt: skip
+        for one in shown:
+            ratio = one["blended_usd_per_1m"] / full["blended_usd"]
+            crossing = one["break_even"]
+            apis.add_row(
+                one["api"],
+                Text("the same", style="green") if one["same_model"] else Text("another", style="yellow"),
+                usd(one["blended_usd_per_1m"]),
+                usd(one["input_usd_per_1m"]),
+                usd(one["output_usd_per_1m"]),
+                f"{ratio:.2f}x",
+                count(crossing["tokens_per_month"]) if crossing["verdict"] == "at" else crossing["verdict"],
+                percent(crossing["utilisation"]) if crossing["verdict"] == "at" else NONE,
+            )
+        lines += [Text(""), apis]
+        if len(shown) < len(rows):
+            lines.append(Text(f"and {len(rows) - len(shown)} more (--all-apis)", style="dim"))
+    rig = priced["rig"]
+    if rig is not None:
+        lines += [Text(""), *_rig_lines(rig, cost)]
+    lines += [Text(note, style="dim") for note in priced["notes"]]
+    if sources:
+        lines += [Text(""), _source_table(priced, view)]
+    return lines
+
+
+def _some_of_each(rows: list[Json], most: int) -> list[Json]:
+    same = [row for row in rows if row["same_model"]][:most]
+    return same + [row for row in rows if not row["same_model"]]
+
+
+def _rig_lines(rig: Json, cost: Json) -> list[RenderableType]:
+    table = plain_table("owned machine", "value", left=["owned machine"])
+    units = {
+        "capex_usd": "USD", "life_years": "years", "resale_usd": "USD", "discount_rate": "per year", "idle_w": "W",
+        "busy_w": "W", "pue": "", "usd_per_kwh": "USD/kWh", "hosting_usd_per_kw_month": "USD/kW/month",
+        "labour_hours_per_month": "h/month", "labour_usd_per_hour": "USD/h",
+    }  # fmt: skip
+    for key, unit in units.items():
+        table.add_row(key, f"{rig[key]:g} {unit}".rstrip())
+    parts = plain_table("per hour at full load", "USD/h", left=["per hour at full load"])
+    for name, value in cost["parts"].items():
+        parts.add_row(name, usd(value))
+    side = Table.grid(padding=(0, 4))
+    side.add_row(table, parts)
+    notes: list[RenderableType] = [Text(rig["notes"], style="dim")] if rig["notes"] else []
+    return [side, *notes]
+
+
+def _source_table(priced: Json, view: Json) -> Table:
+    table = plain_table("figure", "value", "origin", left=["figure", "value", "origin"], title="Where the figures come from")
+    cost, serving = priced["cost"], view["serving"]
+    table.add_row("output token/s", rate(serving["output_tok_s"]), serving["origin"])
+    table.add_row("input token/s", rate(serving["input_tok_s"]), serving["origin"])
+    table.add_row("prefill share", percent(serving["prefill_share"]), "measured: prefill alone, same concurrency" if serving["prefill_share"] else "not measured")
+    table.add_row("machine-hour", usd(cost["fixed_usd_h"] + cost["busy_usd_h"]), f"{cost['source']} {cost['date']}".strip())
+    for one in priced["apis"]:
+        table.add_row(f"{one['api']}", f"{usd(one['input_usd_per_1m'])} in, {usd(one['output_usd_per_1m'])} out", f"listed: {one['source']}, {one['date']}")
+    return table

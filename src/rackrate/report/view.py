@@ -1,0 +1,124 @@
+"""What every output shows, as plain JSON-able values: SI units, USD, None for no data. docs/json.md describes it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rackrate.economics.hardware import describe
+from rackrate.economics.pricing import Comparison, Priced, Pricing
+from rackrate.economics.ratecard import RateCard, Serving
+from rackrate.metrics import DEFINITIONS, VALIDITY, LevelSummary, Saturation
+from rackrate.records import FAULTS, Run
+
+SCHEMA_RUN = "rackrate.run-summary/1"
+SCHEMA_PRICING = "rackrate.pricing/1"
+
+Json = dict[str, Any]
+
+
+def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> Json:
+    """A run's provenance and the metrics of its levels."""
+    header = run.header
+    return {
+        "schema": SCHEMA_RUN,
+        "state": header.state,
+        "stopped_because": header.stopped_because,
+        "provenance": {
+            "origin": header.mode,
+            "created": header.created,
+            "command": header.command,
+            "rackrate": header.rackrate_version,
+            "python": header.python_version,
+            "model": header.model.model_dump(),
+            "engine": header.engine.model_dump(),
+            "machine": {**header.machine.model_dump(), "description": describe(header.machine)},
+            "workload": header.workload.model_dump(),
+        },
+        "requests": {
+            "finished": sum(level.requests for level in levels),
+            "failed": _sum_failed(levels),
+            "torn_journal_lines": run.torn_lines,
+        },
+        "levels": [level_view(level) for level in levels],
+        "saturation": None
+        if best is None
+        else {
+            "level": best.level.index,
+            "concurrency": best.level.concurrency,
+            "output_tok_s": best.level.output_tok_s,
+            "lower_bound": best.lower_bound,
+            "prefill_share": best.prefill_share,
+            "validity": list(best.validity),
+        },
+        "definitions": {**DEFINITIONS, **{name: VALIDITY[name] for level in levels for name in level.validity}},
+        "faults": {name: FAULTS.get(name, "") for level in levels for name in level.failed},
+    }
+
+
+def level_view(level: LevelSummary) -> Json:
+    """The metrics of one level."""
+    values = asdict(level)
+    values["validity"] = list(level.validity)
+    values["window_s"] = level.window_s
+    return values
+
+
+def _sum_failed(levels: list[LevelSummary]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for level in levels:
+        for name, number in level.failed.items():
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def pricing_view(pricing: Pricing) -> Json:
+    """What is served, and a rate card, break-evens and provenance per machine."""
+    return {
+        "schema": SCHEMA_PRICING,
+        "model": pricing.model,
+        "serving": serving_view(pricing.serving),
+        "load": asdict(pricing.load),
+        "machines": [_priced_view(priced) for priced in pricing.machines],
+        "notes": list(pricing.notes),
+    }
+
+
+def serving_view(serving: Serving) -> Json:
+    """What one machine serves at full load."""
+    return {**asdict(serving), "validity": list(serving.validity), "tok_s": serving.tok_s}
+
+
+def _priced_view(priced: Priced) -> Json:
+    return {
+        "cost": {**asdict(priced.cost), "parts": dict(priced.cost.parts)},
+        "rig": priced.rig.model_dump() if priced.rig else None,
+        "full_load": _card_view(priced.full),
+        "at_load": _card_view(priced.at_load) if priced.at_load else None,
+        "by_utilisation": [_card_view(card) for card in priced.by_utilisation],
+        "apis": [_comparison_view(one) for one in priced.comparisons],
+        "warnings": list(priced.warnings),
+        "notes": list(priced.notes),
+    }
+
+
+def _card_view(card: RateCard) -> Json:
+    values = asdict(card)
+    del values["cost"]
+    return {**values, "utilisation_tax": card.utilisation_tax}
+
+
+def _comparison_view(one: Comparison) -> Json:
+    return {
+        "api": one.api.ref,
+        "name": one.api.name,
+        "same_model": one.same_model,
+        "input_usd_per_1m": one.api.input_usd_per_1m,
+        "output_usd_per_1m": one.api.output_usd_per_1m,
+        "cached_input_usd_per_1m": one.api.cached_input_usd_per_1m,
+        "blended_usd_per_1m": one.blended_usd,
+        "break_even": asdict(one.break_even),
+        "source": one.api.source,
+        "date": one.api.date,
+        "note": one.api.note,
+    }

@@ -1,0 +1,186 @@
+"""Run directories: run.json, and the requests as a journal while it is written, as Parquet once it is done.
+
+run.json is replaced whole, so a reader never sees half of it; requests.jsonl is appended to and flushed at least once
+a second, so a kill loses no more than that; `finish` turns it into requests.parquet. Either can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import orjson
+from pydantic import ValidationError
+
+from rackrate.errors import RunError
+from rackrate.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
+
+HEADER = "run.json"
+JOURNAL = "requests.jsonl"
+TABLE = "requests.parquet"
+
+_FLUSH_EVERY_S = 0.5
+_COLUMNS = {
+    "index": "BIGINT",
+    "level": "INTEGER",
+    "due_s": "DOUBLE",
+    "sent_s": "DOUBLE",
+    "first_byte_s": "DOUBLE",
+    "first_token_s": "DOUBLE",
+    "done_s": "DOUBLE",
+    "status": "VARCHAR",
+    "http_status": "INTEGER",
+    "detail": "VARCHAR",
+    "asked_input_tokens": "INTEGER",
+    "asked_output_tokens": "INTEGER",
+    "input_tokens": "INTEGER",
+    "cached_tokens": "INTEGER",
+    "output_tokens": "INTEGER",
+    "finish_reason": "VARCHAR",
+    "stagger": "BOOLEAN",
+    "chunk_s": "DOUBLE[]",
+}
+
+
+class RunWriter:
+    """Writes a run directory as it is measured. Use it as a context; leaving it flushes, whatever happened."""
+
+    def __init__(self, directory: Path, header: RunHeader) -> None:
+        """Makes the directory. Raises RunError if it holds a run already, or cannot be made."""
+        self.directory = directory
+        self.header = header
+        if (directory / HEADER).exists():
+            raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._journal: IO[bytes] = (directory / JOURNAL).open("wb")
+            self.save_header()
+        except OSError as error:
+            raise RunError(f"{directory}: the run cannot be written ({error.strerror or error})") from None
+        self._flushed = time.monotonic()
+
+    def add(self, record: RequestRecord) -> None:
+        """Appends one request to the journal."""
+        try:
+            self._journal.write(orjson.dumps(asdict(record), option=orjson.OPT_APPEND_NEWLINE))
+            now = time.monotonic()
+            if now - self._flushed > _FLUSH_EVERY_S:
+                self._journal.flush()
+                self._flushed = now
+        except OSError as error:
+            raise RunError(f"{self.directory}: the run cannot be written further ({error.strerror or error})") from None
+
+    def save_header(self) -> None:
+        """Replaces run.json whole."""
+        text = self.header.model_dump_json(indent=2) + "\n"
+        temporary = self.directory / (HEADER + ".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.directory / HEADER)
+
+    def finish(self) -> None:
+        """Writes the requests as Parquet, then drops the journal. The header should have its final state by now."""
+        self.close()
+        self.save_header()
+        journal, table = self.directory / JOURNAL, self.directory / TABLE
+        import duckdb
+
+        temporary = table.with_suffix(".parquet.new")
+        columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
+        with duckdb.connect() as database:
+            database.execute(
+                f"COPY (SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})) "  # noqa: S608
+                f"TO '{str(temporary).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)",
+                [str(journal)],
+            )
+        temporary.replace(table)
+        journal.unlink()
+
+    def close(self) -> None:
+        """Flushes and closes the journal."""
+        if not self._journal.closed:
+            self._journal.flush()
+            self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_run(directory: Path) -> Run:
+    """The run that a directory holds, finished or not.
+
+    Raises:
+        RunError: nothing there, not a run, of a newer format, or damaged; the sentence says which and where.
+    """
+    header = _read_header(directory)
+    table, journal = directory / TABLE, directory / JOURNAL
+    if table.exists():
+        return Run(header, _read_table(table))
+    if journal.exists():
+        records, torn = _read_journal(journal)
+        return Run(header, records, torn)
+    raise RunError(f"{directory}: the run has a header but neither {TABLE} nor {JOURNAL}; its requests are lost")
+
+
+def _read_header(directory: Path) -> RunHeader:
+    path = directory / HEADER
+    if not directory.exists():
+        raise RunError(f"{directory}: no such run directory")
+    if not directory.is_dir():
+        raise RunError(f"{directory}: is a file; a run is a directory with a {HEADER} in it")
+    try:
+        values: Any = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{directory}: not a run directory (it has no {HEADER})") from None
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{path}:{error.lineno}:{error.colno}: not valid JSON; the run is damaged") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore
+    if isinstance(written, int) and written > FORMAT_VERSION:
+        raise RunError(f"{path}: written by a newer rackrate (format {written}; this one reads {FORMAT_VERSION})")
+    try:
+        return RunHeader.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RunError(f"{path}: {place}: {first['msg']}; the run is damaged or not rackrate's") from None
+
+
+def _read_table(path: Path) -> list[RequestRecord]:
+    import duckdb
+
+    names = [field.name for field in fields(RequestRecord)]
+    listed = ", ".join(f'"{name}"' for name in names)
+    try:
+        with duckdb.connect() as database:
+            rows = database.execute(f"SELECT {listed} FROM read_parquet(?)", [str(path)]).fetchall()  # noqa: S608
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
+    return [RequestRecord(*row[:-1], chunk_s=tuple(row[-1] or ())) for row in rows]
+
+
+def _read_journal(path: Path) -> tuple[list[RequestRecord], int]:
+    records: list[RequestRecord] = []
+    torn = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                values: dict[str, Any] = orjson.loads(line)
+                values["chunk_s"] = tuple(values["chunk_s"])
+                records.append(RequestRecord(**values))
+            except (orjson.JSONDecodeError, TypeError, KeyError):
+                torn += 1
+    return records, torn

@@ -1,0 +1,1 @@
+"""What is asked of a deployment: how many tokens in and out, how often, and with what prompts."""
