@@ -33,7 +33,7 @@ DEFINITIONS = {
 VALIDITY = {
     "batch-1": "one request at a time: a latency, not what the machine can do",
     "client-bound": "the load generator was late or busy (event loop > 5 ms late at p99, or > 80 % of a core)",
-    "unsteady": "throughput still had a trend inside the window",
+    "unsteady": "throughput rose or fell by more than 20 % over the steady window",
     "finite-burst": "fewer requests than 10 x in flight",
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
@@ -47,7 +47,7 @@ CLIENT_LAG_LIMIT_S = 0.005
 CLIENT_CPU_LIMIT = 0.8
 CONTENTION_LIMIT = 0.10
 ERROR_LIMIT = 0.01
-TREND_LIMIT = 0.10
+TREND_LIMIT = 0.20
 BURST_FACTOR = 10
 
 _STUDENT_T_975 = {

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 import orjson
 from pydantic import ValidationError
@@ -140,14 +140,14 @@ def _read_header(directory: Path) -> RunHeader:
     if not directory.is_dir():
         raise RunError(f"{directory}: is a file; a run is a directory with a {HEADER} in it")
     try:
-        values: Any = orjson.loads(path.read_bytes())
+        values = cast("dict[str, Any]", orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         raise RunError(f"{directory}: not a run directory (it has no {HEADER})") from None
     except orjson.JSONDecodeError as error:
         raise RunError(f"{path}:{error.lineno}:{error.colno}: not valid JSON; the run is damaged") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-    written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore
+    written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
     if isinstance(written, int) and written > FORMAT_VERSION:
         raise RunError(f"{path}: written by a newer rackrate (format {written}; this one reads {FORMAT_VERSION})")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -14,14 +14,19 @@ from rackrate.errors import UserError, did_you_mean
 T = TypeVar("T")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportUntypedBaseClass]
+_FastestSafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastestSafeLoader):
     """The safe loader, except that dates stay text and a key written twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -95,13 +100,18 @@ def _short(value: object) -> str:
 
 def _known_keys(kind: Any, where: list[int | str]) -> list[str]:
     """Keys of the model at a place inside a document; nothing where the place is not a model."""
-    for part in [None, *where]:
-        if part is not None and isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(str(part))
-            kind = field.annotation if field else None
-        while not (isinstance(kind, type) and issubclass(kind, BaseModel)) and getattr(kind, "__args__", None):
-            kind = next((arg for arg in kind.__args__ if arg is not type(None) and arg is not str), None)
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    model = _model_in(kind)
+    for part in where:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        model = _model_in(field.annotation) if field is not None else model if isinstance(part, int) else None
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_in(kind: Any) -> type[BaseModel] | None:
+    """The document type inside an annotation such as list[Model] or Model | None."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((model for arg in get_args(kind) if (model := _model_in(arg)) is not None), None)
 
 
 def _position(path: Path, where: list[int | str]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from rackrate.catalog.documents import parse_document, read_yaml
 from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, Entry, Model, Offer
@@ -103,7 +103,7 @@ def overlay_directories() -> list[Path]:
 
 @cache
 def load_catalog() -> Catalog:
-    """The shipped catalogue with the user's overlays. Raises UserError (file, line, key) where an overlay is wrong."""
+    """The shipped catalogue with the user's overlays. Raises UserError (file, line, key) where one is wrong."""
     overlays: list[Path] = []
     tables: dict[str, Mapping[str, Any]] = {}
     for name, kind in KINDS.items():
@@ -119,7 +119,8 @@ def load_catalog() -> Catalog:
 
 def _shipped(name: str) -> dict[str, dict[str, Any]]:
     with resources.as_file(resources.files("rackrate.catalog") / "data" / f"{name}.yaml") as file:
-        return {row["id"]: row for row in (read_yaml(file) or [])} if file.exists() else {}
+        rows = cast("list[dict[str, Any]]", read_yaml(file)) if file.exists() else []
+        return {row["id"]: row for row in rows}
 
 
 def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) -> None:
@@ -129,8 +130,8 @@ def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) ->
     if not isinstance(added, list):
         raise UserError(f"{file}:1:1: should be a list of entries, each beginning with `- id: ...`")
     merged: list[Any] = []
-    for row in added:  # pyright: ignore[reportUnknownVariableType]
-        known = rows.get(str(row.get("id"))) if isinstance(row, dict) else None  # pyright: ignore
+    for row in cast("list[Any]", added):
+        known = rows.get(str(cast("dict[str, Any]", row).get("id"))) if isinstance(row, dict) else None
         merged.append({**known, **row} if known else row)
     for entry, row in zip(parse_document(merged, list[kind], file), merged, strict=True):
         rows[entry.id] = row

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
@@ -12,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def catalog(
-    kind: str = typer.Argument(..., metavar="models|accelerators|offers|apis", help="What to list."),
-    words: list[str] = typer.Argument(None, metavar="[WORD]...", help="Only entries that contain every word.", show_default=False),  # noqa: B008
-    as_json: bool = typer.Option(False, "--json", help="Print JSON, every figure with its source."),
-    sources: bool = typer.Option(False, "--sources", help="Also print where each figure comes from, and of when."),
+    kind: Annotated[str, typer.Argument(metavar="models|accelerators|offers|apis", help="What to list.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD]...", help="Only entries that contain every word.", show_default=False),
+    ] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also print where each figure comes from, and of when.")
+    ] = False,
+    as_json: given.AsJson = False,
 ) -> None:
     """List what is known: models, accelerators, offers or API prices, each figure with its source and date.
 
@@ -61,10 +68,18 @@ def _apis(known: Catalog, words: list[str], *, as_json: bool) -> None:
         print_json([{"ref": price.ref, **asdict(price)} for price in found])
         return
     if not found:
-        raise CatalogError(f"no API contains {' and '.join(words)}{did_you_mean(' '.join(words), [p.ref for p in listed])}")
+        raise CatalogError(
+            f"no API contains {' and '.join(words)}{did_you_mean(' '.join(words), [p.ref for p in listed])}"
+        )
     table = plain_table("api", "input USD/1M", "output USD/1M", "cached input USD/1M", "note", left=["api", "note"])
     for price in found:
-        table.add_row(price.ref, usd(price.input_usd_per_1m), usd(price.output_usd_per_1m), usd(price.cached_input_usd_per_1m), price.note or "")
+        table.add_row(
+            price.ref,
+            usd(price.input_usd_per_1m),
+            usd(price.output_usd_per_1m),
+            usd(price.cached_input_usd_per_1m),
+            price.note or "",
+        )
     show(table)
     name, released = price_list_origin()
     say(f"{len(found)} APIs; listed by {name}, released {released}")
@@ -74,11 +89,24 @@ def _models(entries: list[Any]) -> Any:
     from rackrate.report.format import count
     from rackrate.report.terminal import plain_table
 
-    table = plain_table("id", "parameters", "active", "layers", "heads/KV", "head dim", "attention", "context", "format", "APIs", left=["id", "attention", "format"])
+    table = plain_table(
+        "id",
+        "parameters",
+        "active",
+        "layers",
+        "heads/KV",
+        "head dim",
+        "attention",
+        "context",
+        "format",
+        "APIs",
+        left=["id", "attention", "format"],
+    )
     for model in entries:
         active = count(model.active_parameters) if model.active_parameters else ""
         table.add_row(
-            model.id, count(model.parameters), active, str(model.layers), f"{model.heads}/{model.kv_heads}", str(model.head_dim),
+            model.id, count(model.parameters), active, str(model.layers), f"{model.heads}/{model.kv_heads}",
+            str(model.head_dim),
             model.attention, f"{model.context_tokens:,}", model.weight_format, str(len(model.apis)),
         )  # fmt: skip
     return table
@@ -91,14 +119,15 @@ def _accelerators(entries: list[Any]) -> Any:
         return "-" if value is None else f"{value:g}"
 
     table = plain_table(
-        "id", "architecture", "memory GiB", "GB/s", "fp16 TFLOPS", "bf16", "fp8", "int8 TOPS", "fp4", "TDP W", "link GB/s", "lacks",
+        "id", "architecture", "memory GiB", "GB/s", "fp16 TFLOPS", "bf16", "fp8", "int8 TOPS", "fp4", "TDP W",
+        "link GB/s", "lacks",
         left=["id", "architecture", "lacks"],
     )  # fmt: skip
     for one in entries:
         peaks = one.peak_tflops
         table.add_row(
-            one.id, one.architecture, number(one.memory_gib) if one.kind == "gpu" else f"{one.cores} cores", number(one.bandwidth_gb_s),
-            number(peaks.get("fp16")), number(peaks.get("bf16")), number(peaks.get("fp8")), number(peaks.get("int8")), number(peaks.get("fp4")),
+            one.id, one.architecture, number(one.memory_gib) if one.kind == "gpu" else f"{one.cores} cores",
+            number(one.bandwidth_gb_s), *(number(peaks.get(name)) for name in ("fp16", "bf16", "fp8", "int8", "fp4")),
             number(one.tdp_w), f"{one.link.gb_s:g} {one.link.name}" if one.link else "-", " ".join(one.lacks),
         )  # fmt: skip
     return table
@@ -108,13 +137,25 @@ def _offers(entries: list[Any]) -> Any:
     from rackrate.report.format import usd
     from rackrate.report.terminal import plain_table
 
-    table = plain_table("id", "hardware", "vCPU", "GiB", "USD/h", "spot", "reserved 1y", "as of", "region", left=["id", "hardware", "region"])
+    table = plain_table(
+        "id",
+        "hardware",
+        "vCPU",
+        "GiB",
+        "USD/h",
+        "spot",
+        "reserved 1y",
+        "as of",
+        "region",
+        left=["id", "hardware", "region"],
+    )
     for offer in entries:
         price = offer.price
         spot = price.spot_usd_h
         hardware = f"{offer.accelerator_count} x {offer.accelerator}" if offer.accelerator else f"{offer.cpu}"
         table.add_row(
-            offer.id, hardware, str(offer.vcpus or "-"), f"{offer.memory_gib:g}" if offer.memory_gib else "-", usd(price.on_demand_usd_h),
+            offer.id, hardware, str(offer.vcpus or "-"), f"{offer.memory_gib:g}" if offer.memory_gib else "-",
+            usd(price.on_demand_usd_h),
             "-" if spot is None else usd(spot[0]) if spot[0] == spot[1] else f"{usd(spot[0])}-{usd(spot[1])}",
             usd(price.reserved_1y_usd_h), price.date, offer.region or "",
         )  # fmt: skip

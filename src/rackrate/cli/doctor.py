@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+from pathlib import Path
+
+from rackrate.cli import options as given
 
 
-def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def doctor(as_json: given.AsJson = False) -> None:
     """Say what this machine has, what is missing, and what to do about it."""
     from rackrate.cli.output import print_json, show
 
@@ -50,31 +52,63 @@ def _rows() -> list[tuple[str, str, str, str]]:
     if machine.gpus:
         unknown = [gpu.name for gpu in machine.gpus if gpu.accelerator is None]
         todo = f"add {unknown[0]!r} to your own accelerators.yaml" if unknown else ""
-        rows.append(("GPU", "missing" if unknown else "ok", ", ".join(f"{g.count} x {g.name}" for g in machine.gpus), todo))
+        rows.append(
+            ("GPU", "missing" if unknown else "ok", ", ".join(f"{g.count} x {g.name}" for g in machine.gpus), todo)
+        )
     else:
         rows.append(("GPU", "none", "none found (nvidia-smi)", "engines run on the CPU"))
     nearest = nearest_offers(machine, catalog.offers.values())
     rows.append(("nearest offers", "ok" if nearest else "missing", ", ".join(offer.id for offer in nearest), ""))
     installed = is_installed(llamacpp.NAME)
     rows.append(
-        ("llama.cpp", "ok" if installed else "missing", f"xllamacpp {llamacpp.version()}" if installed else "", "" if installed else "rackrate engines install llamacpp")
+        (
+            "llama.cpp",
+            "ok" if installed else "missing",
+            f"xllamacpp {llamacpp.version()}" if installed else "",
+            "" if installed else "rackrate engines install llamacpp",
+        )
     )
     for weights in EMBEDDED:
         there = weights.path.exists()
-        rows.append((f"weights {weights.model}", "ok" if there else "missing", str(weights.path) if there else "", "" if there else "rackrate engines install llamacpp"))
+        rows.append(
+            (
+                f"weights {weights.model}",
+                "ok" if there else "missing",
+                str(weights.path) if there else "",
+                "" if there else "rackrate engines install llamacpp",
+            )
+        )
     uv = shutil.which("uv")
-    rows.append(("uv", "ok" if uv else "none", uv or "not on PATH", "" if uv else "engines are installed with pip instead"))
+    rows.append(
+        ("uv", "ok" if uv else "none", uv or "not on PATH", "" if uv else "engines are installed with pip instead")
+    )
     free = shutil.disk_usage(_existing(cache_directory())).free
-    rows.append(("disk for engines", "ok" if free > GIB else "missing", f"{free / GIB:.0f} GiB free at {cache_directory()}", "" if free > GIB else "set RACKRATE_CACHE to a larger disk"))
+    rows.append(
+        (
+            "disk for engines",
+            "ok" if free > GIB else "missing",
+            f"{free / GIB:.0f} GiB free at {cache_directory()}",
+            "" if free > GIB else "set RACKRATE_CACHE to a larger disk",
+        )
+    )
     name, released = price_list_origin()
     rows.append(("API prices", "ok", f"{name}, released {released}", ""))
     newest = max(offer.price.date for offer in catalog.offers.values())
-    rows.append(("catalogue", "ok", f"{len(catalog.models)} models, {len(catalog.accelerators)} accelerators, {len(catalog.offers)} offers (newest price {newest})", ""))
+    rows.append(
+        (
+            "catalogue",
+            "ok",
+            f"{len(catalog.models)} models, {len(catalog.accelerators)} accelerators, {len(catalog.offers)} offers "
+            f"(newest price {newest})",
+            "",
+        )
+    )
     rows += [("your catalogue", "ok", str(path), "") for path in catalog.overlays]
     return rows
 
 
-def _existing(path):  # noqa: ANN001, ANN202 # pyright: ignore
+def _existing(path: Path) -> Path:
+    """The nearest directory above that exists."""
     while not path.exists():
         path = path.parent
     return path

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from rackrate.cli import options as given
 
 
 def engines(
-    action: str = typer.Argument(None, metavar="[install]", help="install, or nothing to list them.", show_default=False),
-    name: str = typer.Argument(None, metavar="[NAME]", help="The engine to install.", show_default=False),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    action: Annotated[
+        str | None, typer.Argument(metavar="[install]", help="install, or nothing to list them.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The engine to install.", show_default=False)
+    ] = None,
+    as_json: given.AsJson = False,
 ) -> None:
     """List the engines and what each needs; `engines install NAME` makes one ready.
 
@@ -24,7 +32,9 @@ def engines(
     elif action is None:
         _list(as_json)
     else:
-        raise EngineError(f"`rackrate engines {action}` is not a command; use `rackrate engines` or `rackrate engines install NAME`")
+        raise EngineError(
+            f"`rackrate engines {action}` is not a command; use `rackrate engines` or `rackrate engines install NAME`"
+        )
 
 
 def _install(name: str) -> None:
@@ -56,7 +66,9 @@ def _list(as_json: bool) -> None:
         if engine.started_by_us:
             ready = is_installed(engine.name) and all(weights.path.exists() for weights in EMBEDDED)
             state = "ready" if ready else "not installed"
-        rows.append({"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how})
+        rows.append(
+            {"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how}
+        )
     if as_json:
         print_json(rows)
         return
@@ -67,5 +79,7 @@ def _list(as_json: bool) -> None:
     styles = {"ready": "green", "not installed": "yellow", "by URL": "dim"}
     table = plain_table(*rows[0], left=list(rows[0]))
     for row in rows:
-        table.add_row(row["name"], Text(row["state"], style=styles[row["state"]]), row["engine"], row["needs"], row["how"])
+        table.add_row(
+            row["name"], Text(row["state"], style=styles[row["state"]]), row["engine"], row["needs"], row["how"]
+        )
     show(table)

@@ -2,50 +2,112 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
+    import psutil
+
+    from rackrate.catalog.load import Catalog
+    from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
     from rackrate.measure.http import Target, Timeouts
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Outcome, SweepPlan
-    from rackrate.records import Engine, Machine, Run
-    from rackrate.workload.synthetic import SyntheticWorkload
+    from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
+    from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
+
+_DEFAULT_KEY = "RACKRATE_API_KEY"
 
 
 def measure(
-    url: str = typer.Option(None, "--url", help="An OpenAI-compatible server, such as http://127.0.0.1:8000.", show_default=False),
-    engine: str = typer.Option(None, "--engine", help="Or an engine to start here: llamacpp.", show_default=False),
-    model: str = typer.Option(None, "--model", "-m", help="The model's name at the server; for an engine, an embedded model or a GGUF file.", show_default="the only one served"),
-    input_tokens: int = typer.Option(128, "--input-tokens", help="Input tokens per request, as the server counts them."),
-    output_tokens: int = typer.Option(128, "--output-tokens", help="Output tokens per request."),
-    endpoint: str = typer.Option("chat", "--endpoint", help="chat or completions."),
-    concurrency: str = typer.Option(None, "--concurrency", "-c", help="Requests in flight, one level each: 8 or 1,8,32.", show_default="1, 2, 4, ... until gains end"),
-    max_concurrency: int = typer.Option(64, "--max-concurrency", help="Where doubling ends at the latest."),
-    requests: int = typer.Option(None, "--requests", help="Send exactly so many per level.", show_default="10 x in flight or more"),
-    seconds: float = typer.Option(15.0, "--seconds", help="Least duration of a level."),
-    max_seconds: float = typer.Option(120.0, "--max-seconds", help="Longest duration of a level."),
-    warmup: int = typer.Option(4, "--warmup", help="Requests before the measurement, not counted."),
-    prefill: bool = typer.Option(None, "--prefill/--no-prefill", help="Measure prefill alone at the end, to price input and output apart.", show_default="on, but with --requests"),
-    seed: int = typer.Option(0, "--seed", help="Of the prompts."),
-    on: str = typer.Option(None, "--on", help="The machine behind a remote URL, as an offer's id: aws/g5.xlarge.", show_default=False),
-    key_env: str = typer.Option("RACKRATE_API_KEY", "--key-env", help="Environment variable that holds the API key."),
-    threads: int = typer.Option(None, "--threads", help="Of an engine started here.", show_default="physical cores"),
-    port: int = typer.Option(None, "--port", help="Of an engine started here.", show_default="a free one"),
-    timeout: float = typer.Option(600.0, "--timeout", help="Seconds in which a request must be done."),
-    out: Path = typer.Option(None, "--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME"),  # noqa: B008
-    json_out: str = typer.Option(None, "--json", metavar="FILE", help="Also write the summary as JSON; - is standard output.", show_default=False),
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="An OpenAI-compatible server, such as http://127.0.0.1:8000.", show_default=False),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Or an engine to start here: llamacpp.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="The model's name at the server; for an engine, an embedded model or a GGUF file.",
+            show_default="the only one served",
+        ),
+    ] = None,
+    input_tokens: Annotated[
+        int, typer.Option("--input-tokens", help="Input tokens per request, as the server counts them.")
+    ] = 128,
+    output_tokens: Annotated[int, typer.Option("--output-tokens", help="Output tokens per request.")] = 128,
+    endpoint: Annotated[str, typer.Option("--endpoint", help="chat or completions.")] = "chat",
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            "--concurrency",
+            "-c",
+            help="Requests in flight, one level each: 8 or 1,8,32.",
+            show_default="1, 2, 4, ... until gains end",
+        ),
+    ] = None,
+    max_concurrency: Annotated[int, typer.Option("--max-concurrency", help="Where doubling ends at the latest.")] = 64,
+    requests: Annotated[
+        int | None,
+        typer.Option(
+            "--requests", help="Send exactly so many per level.", show_default="10 x in flight, and --seconds"
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Least duration of a level.")] = 15.0,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = 120.0,
+    warmup: Annotated[int, typer.Option("--warmup", help="Requests before the measurement, not counted.")] = 4,
+    prefill: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefill/--no-prefill",
+            help="Measure prefill alone at the end, to price input and output apart.",
+            show_default="on, but with --requests",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the prompts.")] = 0,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="The machine behind a remote URL, as an offer's id: aws/g5.xlarge.", show_default=False
+        ),
+    ] = None,
+    key_env: Annotated[
+        str, typer.Option("--key-env", help="Environment variable that holds the API key.")
+    ] = _DEFAULT_KEY,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", help="Of an engine started here.", show_default="all physical cores"),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Of an engine started here.", show_default="a free one")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds in which a request must be done.")] = 600.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
+    ] = None,
+    json_out: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Also write the summary as JSON; - is standard output.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Load a server until it saturates, and record every request in a run directory.
 
     A closed-loop sweep: 1, 2, 4, ... requests in flight until two doublings in a row gain less than 5 %. Ctrl-C keeps
     what was measured.
     """
-    import os
-
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
     from rackrate.measure.http import Timeouts, parse_url
@@ -59,7 +121,7 @@ def measure(
         raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
     if timeout <= 0:
         raise WorkloadError(f"--timeout must be above 0 seconds, got {timeout:g}")
-    workload = SyntheticWorkload(input_tokens, output_tokens, endpoint, seed)  # pyright: ignore[reportArgumentType]
+    workload = SyntheticWorkload(input_tokens, output_tokens, cast("Endpoint", endpoint), seed)
     plan = SweepPlan(
         levels=_levels(concurrency),
         max_concurrency=max_concurrency,
@@ -69,24 +131,27 @@ def measure(
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
     )
-    if key_env != "RACKRATE_API_KEY" and key_env not in os.environ:
-        raise EndpointError(f"--key-env names {key_env}, which is not set")
-    key = os.environ.get(key_env) or None
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise EndpointError(f"the key in {key_env} has characters that no key has (a line break?)")
     directory = out or _fresh_directory(model or "model")
     if (directory / HEADER).exists():
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
-    target = parse_url(url) if url is not None else None
-    catalog = load_catalog()
-    stated = catalog.offer(on) if on else None
+    stated = load_catalog().offer(on) if on else None
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
-    job = _Job(workload, plan, timeouts, key, directory, model, stated)
-    if target is not None:
-        run = job.measure_url(target)
-    else:
-        run = job.measure_engine(engine, threads, port)
+    job = _Job(workload, plan, timeouts, _key(key_env), directory, model, stated)
+    run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
     _report(run, directory, json_out)
+
+
+def _key(variable: str) -> str | None:
+    import os
+
+    from rackrate.errors import EndpointError
+
+    if variable != _DEFAULT_KEY and variable not in os.environ:
+        raise EndpointError(f"--key-env names {variable}, which is not set")
+    key = os.environ.get(variable) or None
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise EndpointError(f"the key in {variable} has characters that no key has (a space or a line break?)")
+    return key
 
 
 def _levels(text: str | None) -> tuple[int, ...]:
@@ -108,19 +173,17 @@ def _fresh_directory(model: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
+@dataclass
 class _Job:
     """One call of `measure`, with what was asked for."""
 
-    def __init__(
-        self, workload: SyntheticWorkload, plan: SweepPlan, timeouts: Timeouts, key: str | None, directory: Path, model: str | None, stated: Any
-    ) -> None:
-        self.workload = workload
-        self.plan = plan
-        self.timeouts = timeouts
-        self.key = key
-        self.directory = directory
-        self.model = model
-        self.stated = stated
+    workload: SyntheticWorkload
+    plan: SweepPlan
+    timeouts: Timeouts
+    key: str | None
+    directory: Path
+    model: str | None
+    stated: Offer | None
 
     def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
         """Starts an engine here, measures it, stops it."""
@@ -147,9 +210,19 @@ class _Job:
             port=port,
         )
         served = ServedModel(
-            requested=alias, catalogue_id=weights.model, weights_file=weights.path.name, weights_sha256=weights.sha256, weight_format=weights.weight_format
+            requested=alias,
+            catalogue_id=weights.model,
+            weights_file=weights.path.name,
+            weights_sha256=weights.sha256,
+            weight_format=weights.weight_format,
         )
-        engine = Engine(name=command.name, version=command.version, url=command.url, settings=dict(command.settings), started_by_us=True)
+        engine = Engine(
+            name=command.name,
+            version=command.version,
+            url=command.url,
+            settings=dict(command.settings),
+            started_by_us=True,
+        )
         machine = detect_machine(load_catalog())
         with RunningEngine(command, self.directory / "engine.log") as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
@@ -174,7 +247,14 @@ class _Job:
         engine = Engine(name="unknown engine", url=target.url)
         return self._run(target, served, engine, machine, process)
 
-    def _run(self, target: Target, served: Any, engine: Engine, machine: Machine, process: Any) -> Run:
+    def _run(
+        self,
+        target: Target,
+        served: ServedModel,
+        engine: Engine,
+        machine: Machine,
+        process: RunningEngine | psutil.Process | None,
+    ) -> Run:
         import asyncio
 
         import uvloop
@@ -182,7 +262,14 @@ class _Job:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(self._measure(target, served, engine, machine, process))
 
-    async def _measure(self, target: Target, served: Any, engine: Engine, machine: Machine, process: RunningEngine | Any) -> Run:
+    async def _measure(
+        self,
+        target: Target,
+        served: ServedModel,
+        engine: Engine,
+        machine: Machine,
+        process: RunningEngine | psutil.Process | None,
+    ) -> Run:
         import psutil
 
         from rackrate.catalog.load import load_catalog
@@ -198,7 +285,7 @@ class _Job:
         from rackrate.run_store import RunWriter, read_run
 
         ours = process if isinstance(process, RunningEngine) else None
-        account = CpuAccount(psutil.Process(ours.pid) if ours else process)
+        account = CpuAccount(psutil.Process(process.pid) if process is not None else None)
         async with Client(target, self.key, self.timeouts) as client:
             found = await probe(client, self.workload, self.model, say)
             found.length.words_for(self.workload.input_tokens)
@@ -209,26 +296,36 @@ class _Job:
             with RunWriter(self.directory, header) as writer:
                 with SweepDisplay(self.plan) as display:
                     outcome = await sweep(
-                        client, found, self.workload, self.plan, writer, account, display, (lambda: ours.alive) if ours else lambda: True
+                        client,
+                        found,
+                        self.workload,
+                        self.plan,
+                        writer,
+                        account,
+                        display,
+                        (lambda: ours.alive) if ours else lambda: True,
                     )
                 header.state, header.stopped_because = _ending(outcome, ours)
                 writer.finish()
         if outcome == "engine-died" and ours is not None:
-            raise EngineError(f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}")
+            raise EngineError(
+                f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}"
+            )
         return read_run(self.directory)
 
-    def _complete_model(self, served: Any, found: Probe, catalog: Any) -> None:
+    def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
         """What the server says of its model, and the catalogue's entry for it."""
+        from rackrate.measure.loose_json import as_object, as_text
+
         served.requested = found.model
         known = catalog.known_model(found.model) if served.catalogue_id is None else None
         served.catalogue_id = served.catalogue_id or (known.id if known else None)
-        meta = found.served.get("meta")
-        if isinstance(meta, dict):  # llama.cpp
-            facts: dict[str, Any] = meta
-            served.weight_format = served.weight_format or facts.get("ftype")
-            served.parameters = facts.get("n_params")
+        meta = as_object(found.served.get("meta"))  # llama.cpp tells
+        served.weight_format = served.weight_format or as_text(meta.get("ftype")) or None
+        parameters = meta.get("n_params")
+        served.parameters = parameters if isinstance(parameters, int) else None
 
-    def _header(self, served: Any, engine: Engine, machine: Machine, found: Probe) -> Any:
+    def _header(self, served: ServedModel, engine: Engine, machine: Machine, found: Probe) -> RunHeader:
         import platform
         import shlex
         import sys
@@ -289,7 +386,9 @@ def _report(run: Run, directory: Path, json_out: str | None) -> None:
     if run.header.state == "failed":
         failed = view["requests"]["failed"]
         worst = max(failed, key=failed.get) if failed else "unknown"
-        raise EndpointError(f"nearly every request failed ({failed.get(worst, 0)} x {worst}); the run is kept in {directory}")
+        raise EndpointError(
+            f"nearly every request failed ({failed.get(worst, 0)} x {worst}); the run is kept in {directory}"
+        )
     say(f"\nThe run is in {directory}. Next: rackrate price {directory}")
     if run.header.state == "interrupted":
         raise typer.Exit(130)

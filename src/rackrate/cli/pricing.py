@@ -12,7 +12,7 @@ from rackrate.errors import PriceError, RunError, UserError
 if TYPE_CHECKING:
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
-    from rackrate.catalog.types import Offer
+    from rackrate.catalog.types import Model, Offer
     from rackrate.economics.hourly import HourlyCost, PriceKind, Rig
     from rackrate.economics.pricing import Load, Priced, Pricing
     from rackrate.economics.ratecard import Serving
@@ -71,36 +71,50 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
     levels = summarise(run)
     best = saturation(levels, options.at_concurrency)
     if best is None:
-        measured = ", ".join(str(level.concurrency) for level in levels if level.kind == "closed" and level.output_tok_s)
+        measured = ", ".join(
+            str(level.concurrency) for level in levels if level.kind == "closed" and level.output_tok_s
+        )
         if options.at_concurrency is not None and measured:
             raise RunError(f"{directory} has no level of {options.at_concurrency} in flight; it has {measured}")
         raise RunError(f"{directory}: no request was answered, so there is nothing to price")
     if best.validity and not options.force:
         reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
         raise PriceError(
-            f"the best level of {directory} ({best.level.concurrency} in flight) is not the machine's capacity: {reasons}; "
-            "measure again, or price it all the same with --force"
+            f"the best level of {directory} ({best.level.concurrency} in flight) is not the machine's capacity: "
+            f"{reasons}; measure again, or price it all the same with --force"
         )
     catalog = load_catalog()
     model_id = run.header.model.catalogue_id
     known = catalog.models.get(model_id) if model_id else None
-    origin = f"measured {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, {best.level.concurrency} in flight, {best.level.requests} requests"
+    origin = (
+        f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
+        f"{best.level.concurrency} in flight, {best.level.requests} requests"
+    )
     serving = serving_of(best, origin)
-    apis, notes = _apis(catalog, options, known.id if known else None, best.level.mean_input_tokens)
+    apis, notes = _apis(catalog, options, known, best.level.mean_input_tokens)
     if not serving.prefill_share:
-        notes.append("Prefill alone was not measured, so input and output tokens cannot be priced apart (measure with --prefill).")
+        notes.append(
+            "Prefill alone was not measured, so input and output tokens cannot be priced apart "
+            "(measure with --prefill)."
+        )
     if best.lower_bound:
-        notes.append("Throughput still grew at the last level measured: the machine can do more, so its price per token is an upper bound.")
+        notes.append(
+            "Throughput still grew at the last level measured: the machine can do more, so its price per token "
+            "is an upper bound."
+        )
     machines = _machines(run.header.machine, catalog, serving, load, apis, options)
-    return PricedRun(run, levels, best, Pricing(serving, run.header.model.requested, load, tuple(machines), tuple(notes)))
+    return PricedRun(
+        run, levels, best, Pricing(serving, run.header.model.requested, load, tuple(machines), tuple(notes))
+    )
 
 
-def price_stated(tokens_per_second: float, mix: str, options: PricingOptions) -> Pricing:
+def price_stated(tokens_per_second: float, mix: str, model: str | None, options: PricingOptions) -> Pricing:
     """Prices a throughput that the user states, for instance an article's.
 
     Args:
         tokens_per_second: of one machine; all tokens that are counted.
         mix: input to output tokens of the API's bill, such as 1:1.
+        model: a catalogue name, to compare with who sells it; None: not stated.
         options: machines, load and APIs.
 
     Raises:
@@ -130,18 +144,25 @@ def price_stated(tokens_per_second: float, mix: str, options: PricingOptions) ->
         request_s=None,
         relative_half_width=None,
         prefill_share=None,
-        origin=f"stated: {tokens_per_second:g} token/s on one machine; the mix {mix} of input to output is for the API's bill",
+        origin=f"stated, not measured: {tokens_per_second:g} token/s on one machine; "
+        f"the mix of {mix} input to output is for the API's bill",
+        stated=True,
     )
     catalog = load_catalog()
-    apis, notes = _apis(catalog, options, None, None, stated=True)
-    machines = _machines(Machine(origin="unknown"), catalog, serving, load, apis, options, stated=True)
-    return Pricing(serving, "stated throughput", load, tuple(machines), tuple(notes))
+    known = catalog.model(model) if model else None
+    apis, notes = _apis(catalog, options, known, None)
+    machines = _machines(Machine(origin="unknown"), catalog, serving, load, apis, options)
+    return Pricing(serving, known.id if known else "unnamed model", load, tuple(machines), tuple(notes))
 
 
 def _load(options: PricingOptions) -> Load:
     from rackrate.economics.pricing import Load
 
-    given = [value for value in (options.utilisation, options.requests_per_second, options.requests_per_day) if value is not None]
+    given = [
+        value
+        for value in (options.utilisation, options.requests_per_second, options.requests_per_day)
+        if value is not None
+    ]
     if len(given) > 1:
         raise PriceError("give one of --utilisation, --requests-per-second and --requests-per-day, not several")
     if options.hours_per_month <= 0 or options.hours_per_month > 744:
@@ -157,13 +178,15 @@ def _load(options: PricingOptions) -> Load:
 
 
 def _apis(
-    catalog: Catalog, options: PricingOptions, model_id: str | None, input_tokens: float | None, *, stated: bool = False
+    catalog: Catalog,
+    options: PricingOptions,
+    model: Model | None,
+    input_tokens: float | None,
 ) -> tuple[list[tuple[ApiPrice, bool]], list[str]]:
     """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import api_price, apis_of_model, price_list_origin
 
     notes: list[str] = []
-    model = catalog.models.get(model_id) if model_id else None
     same = apis_of_model(model, catalog)
     chosen = [(price, True) for price in same]
     refs = {price.ref for price in same}
@@ -172,11 +195,15 @@ def _apis(
         if price.ref not in refs:
             chosen.append((price, False))
     source, released = price_list_origin()
-    if not stated and not same:
-        called = model.name if model else "this model"
-        notes.append(f"No API in {source} ({released}) sells {called}: every API row is another model, not a like for like.")
+    if model is None:
+        notes.append("Which model this is, the catalogue does not know: whether an API sells it cannot be said.")
+    elif not same:
+        notes.append(
+            f"No API in {source} ({released}) sells {model.name}: every API row is another model, not like for like."
+        )
     notes.append(
-        f"API prices: {source}, released {released}. Token counts are the served model's; another model's tokenizer counts the same text differently."
+        f"API prices: {source}, released {released}. Token counts are the served model's; another model's tokenizer "
+        "counts the same text differently."
     )
     return chosen, notes
 
@@ -188,8 +215,6 @@ def _machines(
     load: Load,
     apis: Sequence[tuple[ApiPrice, bool]],
     options: PricingOptions,
-    *,
-    stated: bool = False,
 ) -> list[Priced]:
     from rackrate.economics.hardware import assumed_rig, describe, mismatch, nearest_offers, rig_mismatch
     from rackrate.economics.hourly import HourlyCost, owned, rented
@@ -205,24 +230,37 @@ def _machines(
 
     for name in options.offers:
         offer = catalog.offer(name)
-        why = None if stated else mismatch(machine, offer)
+        why = None if serving.stated else mismatch(machine, offer)
         if why is not None and not options.as_if:
-            raise PriceError(f"{why}: a figure belongs to its machine; {_instead(machine, catalog, kind)}, or use --as-if")
+            raise PriceError(
+                f"{why}: a figure belongs to its machine; {_instead(machine, catalog, kind)}, or use --as-if"
+            )
         add(rented(offer, kind), other=why is not None, notes=_as_if_note(why))
     for path in options.rigs:
         rig = _read_rig(path)
-        why = None if stated else rig_mismatch(machine, rig)
+        why = None if serving.stated else rig_mismatch(machine, rig)
         if why is not None and not options.as_if:
             raise PriceError(f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use --as-if")
         add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *_energy_note(rig, path)])
     if options.usd_per_hour is not None:
         if options.usd_per_hour < 0:
             raise PriceError(f"--usd-per-hour must not be negative, got {options.usd_per_hour:g}")
-        add(HourlyCost("stated price", "stated", options.usd_per_hour, 0.0, {"rent": options.usd_per_hour}, "stated on the command line"))
+        add(
+            HourlyCost(
+                "stated price",
+                "stated",
+                options.usd_per_hour,
+                0.0,
+                {"rent": options.usd_per_hour},
+                "stated on the command line",
+            )
+        )
     if priced:
         return priced
     if machine.origin == "unknown":
-        raise PriceError("the run does not know what it ran on: name the machine with --offer NAME --as-if (or measure with --on)")
+        raise PriceError(
+            "the run does not know what it ran on: name the machine with --offer NAME --as-if (or measure with --on)"
+        )
     rig = assumed_rig(machine)
     if rig is not None:
         add(
@@ -235,14 +273,24 @@ def _machines(
         why = mismatch(machine, nearest[0])
         others = ", ".join(offer.id for offer in nearest[1:])
         note = f"the nearest rented machine to {describe(machine)} by CPU or GPU type and number"
-        add(rented(nearest[0], kind), other=why is not None, notes=[note + (f"; also {others}" if others else "") + "."])
+        add(
+            rented(nearest[0], kind),
+            other=why is not None,
+            notes=[note + (f"; also {others}" if others else "") + "."],
+        )
     if not priced:
-        raise PriceError(f"the catalogue has no offer like {describe(machine)}: give --offer with --as-if, --own or --usd-per-hour")
+        raise PriceError(
+            f"the catalogue has no offer like {describe(machine)}: give --offer with --as-if, --own or --usd-per-hour"
+        )
     return priced
 
 
 def _as_if_note(why: str | None) -> list[str]:
-    return [f"Priced as if: {why}. The throughput of the one and the price of the other need not go together."] if why else []
+    return (
+        [f"Priced as if: {why}. The throughput of the one and the price of the other need not go together."]
+        if why
+        else []
+    )
 
 
 def _instead(machine: Machine, catalog: Catalog, kind: PriceKind) -> str:
@@ -252,7 +300,9 @@ def _instead(machine: Machine, catalog: Catalog, kind: PriceKind) -> str:
     if same:
         return "offers that match: " + ", ".join(offer.id for offer in same[:5])
     near: list[Offer] = nearest_offers(machine, catalog.offers.values(), kind)
-    return "no offer in the catalogue matches" + (f" (nearest: {', '.join(offer.id for offer in near)})" if near else "")
+    return "no offer in the catalogue matches" + (
+        f" (nearest: {', '.join(offer.id for offer in near)})" if near else ""
+    )
 
 
 def _read_rig(path: Path) -> Rig:
@@ -278,8 +328,14 @@ def save_rig(directory: Path, path: Path) -> None:
 
     rig = assumed_rig(read_run(directory).header.machine)
     if rig is None:
-        raise PriceError("there is no assumption for this machine (it has GPUs, or is not here): write a rig.yaml by hand, see docs/pricing.md")
+        raise PriceError(
+            "there is no assumption for this machine (it has GPUs, or is not here): "
+            "write a rig.yaml by hand, docs/pricing.md has one"
+        )
     if path.exists():
         raise UserError(f"{path} exists; it is not overwritten")
-    head = "# What owning this machine costs. Every figure is an assumption until you replace it. docs/pricing.md says what each means.\n"
+    head = (
+        "# What owning this machine costs. Every figure is an assumption until you replace it.\n"
+        "# docs/pricing.md says what each means.\n"
+    )
     write_text(path, head + yaml.safe_dump(rig.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,7 @@ from rackrate.report.format import clock, ms, rate
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[Callable[[float], None]]:
+def waiting(text: str) -> Generator[Callable[[float], None]]:
     """Shows that something is waited for; the yielded function takes the seconds waited so far."""
     if not sys.stderr.isatty():
         say(text)
@@ -77,7 +77,9 @@ class SweepDisplay:
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(f"{self._level_text} (level {position} of at most {of_at_most})", total=1.0, facts="")
+            self._task = self._bar.add_task(
+                f"{self._level_text} (level {position} of at most {of_at_most})", total=1.0, facts=""
+            )
 
     def level_progress(self, live: LiveLevel) -> None:
         """The bar, four times a second; without a terminal, a line every ten seconds."""
@@ -99,7 +101,11 @@ class SweepDisplay:
         here = live.elapsed_s / share * (1 - share) if share > 0.02 else self._expected_s(live.level.concurrency)
         if live.level.kind == "prefill":
             return here
-        coming = [level for level in self._plan.concurrencies if level > live.level.concurrency] if not self._plan.levels else []
+        coming = (
+            [level for level in self._plan.concurrencies if level > live.level.concurrency]
+            if not self._plan.levels
+            else []
+        )
         if self._plan.levels:
             position = self._plan.levels.index(live.level.concurrency)
             coming = list(self._plan.levels[position + 1 :])
@@ -111,7 +117,10 @@ class SweepDisplay:
         if self._request_s is None:
             return plan.least_s
         needed = plan.requests if plan.requests is not None else (BURST_FACTOR + 1) * concurrency
-        return min(plan.most_s if plan.requests is None else 3600.0, max(0.0 if plan.requests else plan.least_s, needed / self._request_s))
+        return min(
+            plan.most_s if plan.requests is None else 3600.0,
+            max(0.0 if plan.requests else plan.least_s, needed / self._request_s),
+        )
 
     def level_ended(self, summary: LevelSummary) -> None:
         """One line with the level's figures."""

@@ -3,65 +3,102 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from rackrate.cli.pricing import PricedRun
+
 _FORMATS = ("html", "md", "json", "csv")
+_ENDINGS = {"markdown": "md", "htm": "html"}
 
 
 def report(
-    run: Path = typer.Argument(..., metavar="RUN", help="A run directory."),  # noqa: B008
-    out: Path = typer.Option(None, "-o", "--out", help="The file to write.", show_default="standard output; report.html for HTML"),  # noqa: B008
-    format: str = typer.Option(None, "--format", "-f", help="html, md, json or csv.", show_default="by the ending of --out, else html"),
-    offer: list[str] = typer.Option(None, "--offer", help="A rented machine; may be repeated.", show_default="the nearest to the run's machine"),  # noqa: B008
-    own: list[Path] = typer.Option(None, "--own", help="A machine that you own, as a YAML file; may be repeated.", show_default="an assumption, printed in full"),  # noqa: B008
-    usd_per_hour: float = typer.Option(None, "--usd-per-hour", help="A machine at a price that you state.", show_default=False),
-    price_kind: str = typer.Option("on-demand", "--price-kind", help="on-demand, spot, reserved-1y or reserved-3y."),
-    as_if: bool = typer.Option(False, "--as-if", help="Price by a machine other than the one the run ran on, and say so."),
-    utilisation: float = typer.Option(None, "--utilisation", "-u", help="Share of full load that you expect, 0 to 1.", show_default=False),
-    requests_per_second: float = typer.Option(None, "--requests-per-second", help="Or the request rate that you expect.", show_default=False),
-    requests_per_day: float = typer.Option(None, "--requests-per-day", help="Or the same per day.", show_default=False),
-    api: list[str] = typer.Option(None, "--api", help="Compare with this API; may be repeated.", show_default="gpt-3.5-turbo and gpt-6-luna"),  # noqa: B008
-    hours_per_month: float = typer.Option(730.0, "--hours-per-month", help="Hours of a month."),
-    at_concurrency: int = typer.Option(None, "--at-concurrency", help="Price this level of the run.", show_default="the one that served most"),
-    force: bool = typer.Option(False, "--force", help="Price figures that are not the machine's capacity, and say so."),
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The file to write.", show_default="report.html for HTML, else standard output"
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="html, md, json or csv.", show_default="by the ending of --out, else html"),
+    ] = None,
+    offer: given.Offers = None,
+    own: given.Own = None,
+    usd_per_hour: given.UsdPerHour = None,
+    price_kind: given.PriceKindName = "on-demand",
+    as_if: given.AsIf = False,
+    utilisation: given.Utilisation = None,
+    requests_per_second: given.RequestsPerSecond = None,
+    requests_per_day: given.RequestsPerDay = None,
+    api: given.Apis = None,
+    hours_per_month: given.HoursPerMonth = 730.0,
+    at_concurrency: given.AtConcurrency = None,
+    force: given.Force = False,
 ) -> None:
-    """Write a run and its pricing as one file: an HTML page that needs no network, Markdown, JSON or CSV."""
-    from rackrate.cli.output import say, to_json, write_text
+    """Write a run and its pricing as one file: an HTML page that needs no network, Markdown, JSON or CSV.
+
+    Machines and APIs are chosen as by `rackrate price`.
+    """
+    from rackrate.cli.output import say, write_text
     from rackrate.cli.pricing import PricingOptions, price_run
     from rackrate.errors import UserError, did_you_mean
-    from rackrate.report.view import pricing_view, run_view
 
     ending = out.suffix.lstrip(".").lower() if out is not None else ""
-    kind = (format or {"markdown": "md", "htm": "html"}.get(ending, ending) or "html").lower()
+    kind = (format or _ENDINGS.get(ending, ending) or "html").lower()
     if kind not in _FORMATS:
         raise UserError(f"--format is one of {', '.join(_FORMATS)}, not {kind!r}{did_you_mean(kind, _FORMATS)}")
-    options = PricingOptions(
-        offers=offer or (), rigs=own or (), usd_per_hour=usd_per_hour, price_kind=price_kind, as_if=as_if,
-        utilisation=utilisation, requests_per_second=requests_per_second, requests_per_day=requests_per_day,
-        apis=api or (), hours_per_month=hours_per_month, at_concurrency=at_concurrency, force=force,
-    )  # fmt: skip
-    priced = price_run(run, options)
-    view = run_view(priced.run, priced.levels, priced.best)
-    prices = pricing_view(priced.pricing)
-    match kind:
-        case "json":
-            text = to_json({"run": view, "pricing": prices}) + "\n"
-        case "csv":
-            from rackrate.report.csv import csv_report
-
-            text = csv_report(view, prices)
-        case "md":
-            from rackrate.report.markdown import markdown_report
-
-            text = markdown_report(view, prices)
-        case _:
-            from rackrate.report.html import html_report
-
-            text = html_report(view, prices)
-            out = out or Path("report.html")
+    priced = price_run(
+        run,
+        PricingOptions(
+            offers=offer or (),
+            rigs=own or (),
+            usd_per_hour=usd_per_hour,
+            price_kind=price_kind,
+            as_if=as_if,
+            utilisation=utilisation,
+            requests_per_second=requests_per_second,
+            requests_per_day=requests_per_day,
+            apis=api or (),
+            hours_per_month=hours_per_month,
+            at_concurrency=at_concurrency,
+            force=force,
+        ),
+    )
+    text = _render(kind, priced)
+    if kind == "html":
+        out = out or Path("report.html")
     if out is None:
         print(text, end="")
     else:
         write_text(out, text)
         say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)" if kind == "html" else f"wrote {out}")
+
+
+def _render(kind: str, priced: PricedRun) -> str:
+    from rackrate.report.view import pricing_view, run_view
+
+    view = run_view(priced.run, priced.levels, priced.best)
+    prices = pricing_view(priced.pricing)
+    match kind:
+        case "json":
+            from rackrate.cli.output import to_json
+
+            return to_json({"run": view, "pricing": prices}) + "\n"
+        case "csv":
+            from rackrate.report.csv import csv_report
+
+            return csv_report(view, prices)
+        case "md":
+            from rackrate.report.markdown import markdown_report
+
+            return markdown_report(view, prices)
+        case _:
+            from rackrate.report.html import html_report
+
+            return html_report(view, prices)

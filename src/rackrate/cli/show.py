@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from rackrate.cli import options as given
+
 
 def show(
-    run: Path = typer.Argument(..., metavar="RUN", help="A run directory."),  # noqa: B008
-    as_json: bool = typer.Option(False, "--json", help="Print JSON (docs/json.md describes it)."),
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    as_json: given.AsJson = False,
 ) -> None:
     """Show what a run measured: a row per load, with what stands against its figures."""
     from rackrate.cli.output import print_json

@@ -12,7 +12,7 @@ class BreakEven:
     """Where self-hosting and an API cost the same."""
 
     verdict: Literal["at", "never", "always"]
-    """at: above the volume; never: the API is cheaper even at full load; always: self-hosting is from the first token."""
+    """at: above the volume; never: the API is cheaper even at full load; always: from the first token."""
     utilisation: float | None
     """Share of one machine's capacity at which its tokens cost what the API's do."""
     tokens_per_month: float | None
@@ -26,9 +26,9 @@ def break_even(
 ) -> BreakEven:
     """The crossings of the whole-machine staircase with an API's straight line.
 
-    n machines cost n F + m v for v tokens, with v <= n K; the API costs p v. The first crossing is F / (p - m). A step
-    from n to n + 1 machines makes self-hosting dearer again while (n + 1) F / (p - m) > n K; the last crossing is that of
-    the largest such n + 1, or the first where no step does.
+    n machines cost n F + m v for v tokens, with v <= n K; the API costs p v. The first crossing is F / (p - m). A
+    step from n to n + 1 machines makes self-hosting dearer again while (n + 1) F / (p - m) > n K; the last crossing
+    is that of the largest such n + 1, or the first where no step does.
 
     Args:
         fixed_usd_month: F, what a machine costs whether busy or not. [USD/month]

@@ -77,7 +77,9 @@ def matching(machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-de
     return sorted(found, key=lambda offer: rented(offer, kind).fixed_usd_h)
 
 
-def nearest_offers(machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-demand", count: int = 3) -> list[Offer]:
+def nearest_offers(
+    machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-demand", count: int = 3
+) -> list[Offer]:
     """The offers most like the machine: the same hardware where there is any, else the same kind, nearest in size."""
     listed = [offer for offer in offers if has_price(offer, kind)]
     same = matching(machine, listed, kind)
@@ -115,7 +117,7 @@ def assumed_rig(machine: Machine) -> Rig | None:
         busy_w=25 + 8 * cpus,
         pue=1.0,
         usd_per_kwh=0.146,
-        notes="An assumption, not a quote. Energy: US commercial price, 14.6 cents/kWh (EIA, as quoted 2026-04-26). "
+        notes="An assumption, not a quote, for the machine that was measured as if you had bought it. Energy: US commercial price, 14.6 cents/kWh (EIA, as quoted 2026-04-26). "
         "Life: 5 years (large operators state 5 to 6). Purchase, watts and discount rate: round numbers, no source. "
         "Labour and hosting: none.",
     )

@@ -35,7 +35,7 @@ class HourlyCost:
 
 
 class RigHardware(Document):
-    """What the rig is, so that a run on other hardware is not priced by it. Left out: the machine that the run was on."""
+    """What the rig is, so that a run on other hardware is not priced by it. Left out: the run's machine."""
 
     accelerator: str | None = None
     accelerator_count: int = Field(default=0, ge=0)
@@ -117,7 +117,9 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
     usd_h = _usd_h(price, kind) if price is not None else None
     if price is None or usd_h is None:
         known = [one for one in ("on-demand", "spot", "reserved-1y", "reserved-3y") if _newest_with(offer, one)]
-        raise PriceError(f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with --price-kind)")
+        raise PriceError(
+            f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with --price-kind)"
+        )
     name = offer.id if kind == "on-demand" else f"{offer.id} ({kind})"
     return HourlyCost(name, "rented", usd_h, 0.0, {"rent": usd_h}, price.source, price.date)
 

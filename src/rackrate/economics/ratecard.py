@@ -28,6 +28,8 @@ class Serving:
     """Measured at which level of which run, or stated by the user."""
     validity: tuple[str, ...] = ()
     lower_bound: bool = False
+    stated: bool = False
+    """Said by the user, not measured: only the sum of input and output is known."""
 
     @property
     def tok_s(self) -> float:
@@ -84,7 +86,11 @@ class RateCard:
 
 
 def rate_card(
-    serving: Serving, cost: HourlyCost, utilisation: float = 1.0, machines: int = 1, hours_per_month: float = HOURS_PER_MONTH
+    serving: Serving,
+    cost: HourlyCost,
+    utilisation: float = 1.0,
+    machines: int = 1,
+    hours_per_month: float = HOURS_PER_MONTH,
 ) -> RateCard:
     """Prices what is served at a share of full load.
 

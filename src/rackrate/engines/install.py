@@ -131,7 +131,9 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EngineError(f"{directory}: cannot be made ({error.strerror}); set RACKRATE_CACHE to another place") from None
+        raise EngineError(
+            f"{directory}: cannot be made ({error.strerror}); set RACKRATE_CACHE to another place"
+        ) from None
 
 
 def _run(command: list[str]) -> None:
@@ -142,6 +144,6 @@ def _run(command: list[str]) -> None:
         raise EngineError(f"{command[0]} cannot be run; it is needed to install engines") from None
     except subprocess.CalledProcessError as error:
         raise EngineError(
-            f"the installation failed (`{Path(command[0]).name}` ended with {error.returncode}, its reasons are above); "
+            f"the installation failed (`{Path(command[0]).name}` ended with {error.returncode}, see above); "
             "is the package index reachable, and is there space on the disk?"
         ) from None

@@ -58,13 +58,20 @@ def require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise EngineError(f"port {port} on {host} cannot be used ({error.strerror}{_holder(port)}); choose another with --port") from None
+            raise EngineError(
+                f"port {port} on {host} cannot be used ({error.strerror}{_holder(port)}); choose another with --port"
+            ) from None
 
 
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr[1] == port
+                and connection.pid
+            ):
                 return f", by {psutil.Process(connection.pid).name()}, process {connection.pid}"
     except (psutil.Error, OSError):
         pass
@@ -134,7 +141,13 @@ class RunningEngine:
     def obituary(self, when: str) -> str:
         """What happened to an engine that died: its exit code or signal, and its last log lines."""
         code = self._process.poll()
-        how = "is gone" if code is None else f"ended with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        how = (
+            "is gone"
+            if code is None
+            else f"ended with code {code}"
+            if code >= 0
+            else f"was killed by {_signal_name(-code)}"
+        )
         return f"{self.command.name} {how} {when}; the last lines of {self.log}:\n{self.last_lines()}"
 
     def last_lines(self) -> str:

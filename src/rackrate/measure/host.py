@@ -26,7 +26,9 @@ def detect_machine(catalog: Catalog) -> Machine:
         origin="detected",
         cpu_model=words.get("model name") or platform.processor() or None,
         cpu_architecture=_architecture(words),
-        logical_cpus=len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count(),
+        logical_cpus=len(psutil.Process().cpu_affinity())
+        if hasattr(psutil.Process, "cpu_affinity")
+        else psutil.cpu_count(),
         physical_cores=psutil.cpu_count(logical=False),
         memory_bytes=psutil.virtual_memory().total,
         gpus=_gpus(catalog),
@@ -116,7 +118,12 @@ def listener(port: int) -> psutil.Process | None:
     except (psutil.AccessDenied, OSError):
         return None
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port and connection.pid:
+        if (
+            connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr[1] == port
+            and connection.pid
+        ):
             try:
                 process = psutil.Process(connection.pid)
                 return None if process.name() in _FORWARDERS else process

@@ -127,7 +127,7 @@ class _Connection(asyncio.Protocol):
 
     # asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.now = time.perf_counter()
@@ -331,7 +331,11 @@ class Client:
         try:
             async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(
-                    _Connection, target.host, target.port, ssl=self._tls, server_hostname=target.host if self._tls else None
+                    _Connection,
+                    target.host,
+                    target.port,
+                    ssl=self._tls,
+                    server_hostname=target.host if self._tls else None,
                 )
         except TimeoutError:
             exchange.status, exchange.detail = "timeout-connect", f"no connection within {limit:g} s"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from rackrate.measure.http import Client
+from rackrate.measure.loose_json import as_object, as_text, parse
 from rackrate.records import OK
 
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "sglang": "SGLang", "library": "Ollama"}
-_METRIC_PREFIXES = {"vllm:": "vLLM", "sglang:": "SGLang", "llamacpp:": "llama.cpp", "tgi_": "Text Generation Inference"}
+_METRIC_PREFIXES = {
+    "vllm:": "vLLM",
+    "sglang:": "SGLang",
+    "llamacpp:": "llama.cpp",
+    "tgi_": "Text Generation Inference",
+}
 
 
 async def identify(client: Client, served: dict[str, Any]) -> tuple[str, str | None]:
@@ -27,10 +31,5 @@ async def identify(client: Client, served: dict[str, Any]) -> tuple[str, str | N
     if name in {"vLLM", "SGLang"}:
         answer = await client.exchange(client.request("GET", "/version"))
         if answer.status == OK and answer.http_status == 200:
-            try:
-                values: Any = orjson.loads(answer.body)
-            except orjson.JSONDecodeError:
-                values = None
-            if isinstance(values, dict) and isinstance(values.get("version"), str):  # pyright: ignore
-                version = str(values["version"])  # pyright: ignore
+            version = as_text(as_object(parse(answer.body)).get("version")) or None
     return name or "unknown engine", version

@@ -7,16 +7,14 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, Exchange
+from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.probe import PATHS, Probe
-from rackrate.measure.sse import Answer, chunks_so_far, decode, error_text
+from rackrate.measure.sse import Answer, chunks_so_far, decode
 from rackrate.records import OK, Level, RequestRecord
 from rackrate.workload.synthetic import SyntheticWorkload, prompt
 
@@ -162,7 +160,7 @@ class LoadGenerator:
                 if worker.done() and worker.exception():
                     worker.result()
 
-    async def _worker(self, level: Level, live: LiveLevel, budget: Any, rank: int) -> None:
+    async def _worker(self, level: Level, live: LiveLevel, budget: Iterator[int], rank: int) -> None:
         asked = 1 if level.kind == "prefill" else self._workload.output_tokens
         stagger = level.kind == "closed" and level.concurrency > 1
         failures = 0
@@ -172,7 +170,7 @@ class LoadGenerator:
             index = next(self._indices)
             output_tokens = asked
             if stagger:
-                # the first request is as long as what a request under way has left, so that workers never march in step
+                # as long as what a request under way has left, so that workers never march in step
                 output_tokens = random.Random(f"{self._workload.seed}/{level.index}/{rank}").randint(1, asked)
             record = await self._ask(level, index, output_tokens, stagger)
             if live.limits.exact:
@@ -244,11 +242,7 @@ def _judge(exchange: Exchange) -> Answer:
 
 
 def _reason(exchange: Exchange) -> str:
-    try:
-        values: Any = orjson.loads(exchange.body)
-    except orjson.JSONDecodeError:
-        return ""
-    return (error_text(values) or "")[:200] if isinstance(values, dict) else ""  # pyright: ignore
+    return (error_text(as_object(parse(exchange.body))) or "")[:200]
 
 
 async def _sample_lag(lags: list[float]) -> None:

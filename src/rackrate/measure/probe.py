@@ -13,7 +13,8 @@ import orjson
 
 from rackrate.errors import EndpointError, did_you_mean
 from rackrate.measure.http import Client, Exchange
-from rackrate.measure.sse import Answer, decode, error_text
+from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
+from rackrate.measure.sse import Answer, decode
 from rackrate.records import OK
 from rackrate.workload.synthetic import Endpoint, PromptLength, SyntheticWorkload, fit_prompt_length, prompt
 
@@ -82,16 +83,16 @@ async def served_models(client: Client) -> list[dict[str, Any]] | None:
     if exchange.http_status in {404, 405, 501}:
         return None
     _require_ok(exchange, client, "/v1/models")
-    try:
-        values: Any = orjson.loads(exchange.body)
-    except orjson.JSONDecodeError:
+    values = parse(exchange.body)
+    if values is None:
         raise EndpointError(
-            f"{client.target.url}/v1/models answers with something that is not JSON: is this an OpenAI-compatible server?"
-        ) from None
-    listed: Any = values.get("data") if isinstance(values, dict) else values  # pyright: ignore
+            f"{client.target.url}/v1/models answers with something that is not JSON: "
+            "is this an OpenAI-compatible server?"
+        )
+    listed = as_object(values).get("data", values)
     if not isinstance(listed, list):
         return None
-    return [one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)]  # pyright: ignore
+    return [one for one in map(as_object, as_list(listed)) if as_text(one.get("id"))]
 
 
 async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[str, Any]]:
@@ -107,15 +108,17 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
             return names[0], listed[0]
         raise EndpointError(f"{client.target.url} serves {len(names)} models; choose one with --model: {_some(names)}")
     for one in listed:
-        aliases: Any = one.get("aliases") or []
-        if wanted in {one["id"], *(alias for alias in aliases if isinstance(alias, str))}:
+        if wanted in {one["id"], *map(as_text, as_list(one.get("aliases")))}:
             return wanted, one
     hint = did_you_mean(wanted, names) if len(names) > 4 else f"; it serves {_some(names) or 'nothing'}"
     raise EndpointError(f"{client.target.url} does not serve {wanted!r}{hint}")
 
 
 async def probe(
-    client: Client, workload: SyntheticWorkload, wanted: str | None, note: Callable[[str], None] = lambda _: None
+    client: Client,
+    workload: SyntheticWorkload,
+    wanted: str | None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Probe:
     """Asks the server what must be known before it can be loaded. Raises EndpointError with what is wrong."""
     model, served = await choose_model(client, wanted)
@@ -165,7 +168,9 @@ def _require_connection(exchange: Exchange, client: Client) -> None:
     url = client.target.url
     match exchange.status:
         case "refused":
-            raise EndpointError(f"{url}: no connection ({exchange.detail}); is the server running, and is the port right?")
+            raise EndpointError(
+                f"{url}: no connection ({exchange.detail}); is the server running, and is the port right?"
+            )
         case "tls":
             raise EndpointError(f"{url}: the TLS handshake failed ({exchange.detail}); is it an https server?")
         case "timeout-connect":
@@ -188,7 +193,9 @@ def _require_ok(exchange: Exchange, client: Client, path: str) -> None:
         raise EndpointError(f"{url}{path} redirects to {exchange.location}; give that address to --url")
     if code == 429:
         wait = f"; it asks to wait {exchange.retry_after} s" if exchange.retry_after else ""
-        raise EndpointError(f"{url} is rate-limited (429){wait}: a limit of the account, not of the machine, would be measured")
+        raise EndpointError(
+            f"{url} is rate-limited (429){wait}: a limit of the account, not of the machine, would be measured"
+        )
     if code is None or code >= 400:
         raise EndpointError(f"{url}{path} answers {code}: {_reason(exchange)}")
 
@@ -214,12 +221,11 @@ def _require_stream(exchange: Exchange, client: Client, path: str, model: str, r
 
 
 def _reason(exchange: Exchange) -> str:
-    try:
-        values: Any = orjson.loads(exchange.body)
-    except orjson.JSONDecodeError:
-        values = None
-    text = error_text(values) if isinstance(values, dict) else None  # pyright: ignore
-    plain = text or exchange.body.decode("utf-8", "replace").strip() or "no reason given"
+    plain = (
+        error_text(as_object(parse(exchange.body)))
+        or exchange.body.decode("utf-8", "replace").strip()
+        or "no reason given"
+    )
     return " ".join(plain.split())[:200]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
 from rackrate.records import OK
 
 Piece = tuple[float, bytes]
@@ -84,7 +85,7 @@ def decode(pieces: Sequence[Piece]) -> Answer:
     """The tokens, usage and faults of a streamed chat or text completion."""
     chunk_s: list[float] = []
     texts: list[str] = []
-    usage: dict[str, Any] = {}
+    usage: Object = {}
     finish: str | None = None
     finish_s = 0.0
     done = False
@@ -93,21 +94,14 @@ def decode(pieces: Sequence[Piece]) -> Answer:
         if event.data == _DONE:
             done = True
             continue
-        try:
-            value: Any = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            return _fault("malformed", f"not JSON: {_excerpt(event.data)}", chunk_s, texts)
-        if not isinstance(value, dict):
+        message = as_object(parse(event.data))
+        if not message:
             return _fault("malformed", f"not a JSON object: {_excerpt(event.data)}", chunk_s, texts)
-        message: dict[str, Any] = value
         if message.get("error"):
             return _fault("error-event", error_text(message) or _excerpt(event.data), chunk_s, texts)
-        if isinstance(message.get("usage"), dict):
-            usage = message["usage"]
-        choices = message.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            continue
-        choice: dict[str, Any] = choices[0]
+        usage = as_object(message.get("usage")) or usage
+        choices = as_list(message.get("choices"))
+        choice = as_object(choices[0]) if choices else {}
         text = _text(choice)
         if text:
             chunk_s.append(event.time_s)
@@ -124,8 +118,7 @@ def decode(pieces: Sequence[Piece]) -> Answer:
         chunk_s.append(finish_s)
     if not chunk_s:
         return _fault("empty", "the answer had no text", chunk_s, texts)
-    details = usage.get("prompt_tokens_details")
-    cached: Any = details.get("cached_tokens") if isinstance(details, dict) else None  # pyright: ignore
+    cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
     return Answer(
         status=OK,
         detail=None,
@@ -143,26 +136,14 @@ def chunks_so_far(pieces: Sequence[Piece]) -> tuple[float, ...]:
     return decode(pieces).chunk_s if pieces else ()
 
 
-def error_text(message: dict[str, Any]) -> str | None:
-    """The sentence inside an OpenAI-style error body; None where there is none."""
-    error: Any = message.get("error", message.get("detail", message.get("message")))
-    if isinstance(error, dict):
-        error = error.get("message")  # pyright: ignore
-    return error if isinstance(error, str) else None
-
-
-def _text(choice: dict[str, Any]) -> str:
+def _text(choice: Object) -> str:
     """The text that a choice brings: content, reasoning, refusal, tool call or plain completion."""
-    delta: Any = choice.get("delta")
-    if isinstance(delta, dict):
-        for key in ("content", "reasoning_content", "reasoning", "refusal"):
-            value: Any = delta.get(key)  # pyright: ignore
-            if isinstance(value, str) and value:
-                return value
-        if delta.get("tool_calls") or delta.get("function_call"):  # pyright: ignore
-            return orjson.dumps(delta.get("tool_calls") or delta["function_call"]).decode()  # pyright: ignore
-    text: Any = choice.get("text")
-    return text if isinstance(text, str) else ""
+    delta = as_object(choice.get("delta"))
+    for key in ("content", "reasoning_content", "reasoning", "refusal"):
+        if text := as_text(delta.get(key)):
+            return text
+    call = delta.get("tool_calls") or delta.get("function_call")
+    return orjson.dumps(call).decode() if call else as_text(choice.get("text"))
 
 
 def _count(value: Any) -> int | None:

@@ -34,13 +34,18 @@ class SweepPlan:
     prefill: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in (("--concurrency", min(self.levels, default=1)), ("--max-concurrency", self.max_concurrency)):
+        for name, value in (
+            ("--concurrency", min(self.levels, default=1)),
+            ("--max-concurrency", self.max_concurrency),
+        ):
             if value < 1:
                 raise WorkloadError(f"{name} must be at least 1, got {value}")
         if self.requests is not None and self.requests < 1:
             raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
         if self.least_s <= 0 or self.most_s < self.least_s:
-            raise WorkloadError(f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}")
+            raise WorkloadError(
+                f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}"
+            )
         if self.warmup_requests < 0:
             raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
 
@@ -72,6 +77,7 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
+_Step = tuple[Literal["closed", "prefill"], int]
 Outcome = Literal["complete", "interrupted", "engine-died", "errors"]
 
 
@@ -108,8 +114,7 @@ async def sweep(
         if generator.interrupted:
             return "interrupted"
         summaries: list[LevelSummary] = []
-        steps: Sequence[tuple[Literal["closed", "prefill"], int]] = [("closed", level) for level in plan.concurrencies]
-        queue = list(steps)
+        queue: list[_Step] = [("closed", level) for level in plan.concurrencies]
         while queue:
             kind, concurrency = queue.pop(0)
             level = Level(
@@ -122,7 +127,9 @@ async def sweep(
             recent.clear()
             writer.header.levels.append(level)
             writer.save_header()
-            watcher.level_started(level, level.index + 1, level.index + 1 + len(queue) + (kind == "closed" and plan.prefill))
+            watcher.level_started(
+                level, level.index + 1, level.index + 1 + len(queue) + (kind == "closed" and plan.prefill)
+            )
             limits = plan.limits(concurrency)
             if kind == "prefill":
                 limits = LevelLimits((BURST_FACTOR + 1) * concurrency, min(plan.least_s, 8.0), plan.most_s)
@@ -160,6 +167,6 @@ def gains_ended(rates: Sequence[float]) -> bool:
 
 
 async def _guard(generator: LoadGenerator, engine_alive: Callable[[], bool]) -> None:
-    while engine_alive():
+    while engine_alive():  # noqa: ASYNC110 - a process has no event to wait for here
         await asyncio.sleep(0.2)
     generator.interrupt("engine-died")

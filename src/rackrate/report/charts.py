@@ -14,8 +14,23 @@ API = "#c2410c"
 _CONFIG: Json = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
-    "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#e5e9ee", "domainColor": "#9aa5b1", "titleFontWeight": "normal", "labelFontSize": 12, "titleFontSize": 12},
-    "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelLimit": 320, "labelFontSize": 12, "columns": 1},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "gridColor": "#e5e9ee",
+        "domainColor": "#9aa5b1",
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+    },
+    "legend": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "orient": "bottom",
+        "labelLimit": 320,
+        "labelFontSize": 12,
+        "columns": 1,
+    },
     "view": {"stroke": None},
 }
 
@@ -65,7 +80,9 @@ def latency_chart(run: Json, metric: str) -> Json:
         .encode(
             x=_in_flight(),
             y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
-            color=alt.Color("percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])),
+            color=alt.Color(
+                "percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])
+            ),
             tooltip=["in flight:Q", "percentile:N", alt.Tooltip("ms:Q", format=".1f")],
         )
     )
@@ -82,8 +99,8 @@ def cost_chart(pricing: Json) -> Json:
         name = cost["name"]
         tokens_h = full["tokens_month"] / pricing["load"]["hours_per_month"]
         for share in shares:
-            usd = (cost["fixed_usd_h"] + share * cost["busy_usd_h"]) / (tokens_h * share) * 1e6
-            curves.append({"utilisation": share, "USD per 1M tokens": usd, "machine": name})
+            usd_1m = (cost["fixed_usd_h"] + share * cost["busy_usd_h"]) / (tokens_h * share) * 1e6
+            curves.append({"utilisation": share, "USD per 1M tokens": usd_1m, "machine": name})
         for one in _apis(machine):
             crossing = one["break_even"]
             if crossing["verdict"] == "at":
@@ -97,31 +114,58 @@ def cost_chart(pricing: Json) -> Json:
                     }
                 )
     rules = [
-        {"api": f"{one['api']}{'' if one['same_model'] else ' (another model)'}", "USD per 1M tokens": one["blended_usd_per_1m"], "utilisation": 1.0}
+        {
+            "api": f"{one['api']}{'' if one['same_model'] else ' (another model)'}",
+            "USD per 1M tokens": one["blended_usd_per_1m"],
+            "utilisation": 1.0,
+        }
         for one in _apis(pricing["machines"][0])
     ]
-    x = alt.X("utilisation:Q", title="utilisation (share of full load that is asked for)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    y = alt.Y("USD per 1M tokens:Q", title="USD per 1M tokens (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="$,.3~g", tickCount=6))
+    x = alt.X(
+        "utilisation:Q",
+        title="utilisation (share of full load that is asked for)",
+        axis=alt.Axis(format="%"),
+        scale=alt.Scale(domain=[0, 1]),
+    )
+    y = alt.Y(
+        "USD per 1M tokens:Q",
+        title="USD per 1M tokens (log scale)",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(format="$,.3~g", tickCount=6),
+    )
     names = [machine["cost"]["name"] for machine in pricing["machines"]]
     color = alt.Color("machine:N", title=None, scale=alt.Scale(domain=names, range=MACHINES[: max(len(names), 1)]))
-    lines = alt.Chart(alt.Data(values=curves)).mark_line(strokeWidth=2.5).encode(
-        x=x, y=y, color=color,
-        tooltip=["machine:N", alt.Tooltip("utilisation:Q", format=".0%"), alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")],
-    )  # fmt: skip
+    usd = alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")
+    lines = (
+        alt.Chart(alt.Data(values=curves))
+        .mark_line(strokeWidth=2.5)
+        .encode(x=x, y=y, color=color, tooltip=["machine:N", alt.Tooltip("utilisation:Q", format=".0%"), usd])
+    )
     layers: list[Any] = [lines]
     if rules:
         data = alt.Data(values=rules)
-        layers.append(alt.Chart(data).mark_rule(color=API, strokeDash=[5, 4]).encode(y=y, tooltip=["api:N", alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")]))
+        layers.append(alt.Chart(data).mark_rule(color=API, strokeDash=[5, 4]).encode(y=y, tooltip=["api:N", usd]))
         layers.append(
-            alt.Chart(data).mark_text(align="right", baseline="bottom", dy=-3, color=API, fontSize=12).encode(x=x, y=y, text="api:N")
+            alt.Chart(data)
+            .mark_text(align="right", baseline="bottom", dy=-3, color=API, fontSize=12)
+            .encode(x=x, y=y, text="api:N")
         )
     if marks:
         layers.append(
-            alt.Chart(alt.Data(values=marks)).mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1.5).encode(
-                x=x, y=y, color=color,
-                tooltip=["machine:N", "api:N", alt.Tooltip("utilisation:Q", title="breaks even at", format=".1%"), alt.Tooltip("tokens per month:Q", format=",.3~s")],
+            alt.Chart(alt.Data(values=marks))
+            .mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1.5)
+            .encode(
+                x=x,
+                y=y,
+                color=color,
+                tooltip=[
+                    "machine:N",
+                    "api:N",
+                    alt.Tooltip("utilisation:Q", title="breaks even at", format=".1%"),
+                    alt.Tooltip("tokens per month:Q", format=",.3~s"),
+                ],
             )
-        )  # fmt: skip
+        )
     return _finish(alt.layer(*layers), height=320)
 
 
@@ -137,11 +181,18 @@ def _closed(run: Json) -> list[Json]:
 
 
 def _in_flight() -> alt.X:
-    return alt.X("in flight:Q", title="requests in flight", scale=alt.Scale(type="log", base=2, nice=False, padding=18), axis=alt.Axis(format="d", tickCount=6))
+    return alt.X(
+        "in flight:Q",
+        title="requests in flight",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=18),
+        axis=alt.Axis(format="d", tickCount=6),
+    )
 
 
 def _finish(chart: Any, height: int = 260) -> Json:
-    sized: Any = chart.properties(width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    sized: Any = chart.properties(
+        width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
+    )
     spec: Json = sized.to_dict()
     spec["config"] = _CONFIG
     return spec

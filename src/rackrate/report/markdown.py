@@ -35,17 +35,46 @@ def markdown_report(run: Json, pricing: Json) -> str:
         for level in run["levels"]
     ]
     lines += _table(
-        ["in flight", "output tok/s", "+-95 %", "input tok/s", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "requests", "failed", "notes"], rows
+        [
+            "in flight",
+            "output tok/s",
+            "+-95 %",
+            "input tok/s",
+            "TTFT p50 ms",
+            "TTFT p95 ms",
+            "TPOT p50 ms",
+            "requests",
+            "failed",
+            "notes",
+        ],
+        rows,
     )
     for machine in pricing["machines"]:
         cost = machine["cost"]
-        lines += ["", f"## {_cell(cost['name'])}", "", f"{usd(cost['fixed_usd_h'] + cost['busy_usd_h'])}/h at full load, {cost['kind']}; {_cell(cost['source'])} {cost['date']}", ""]
-        lines += [f"> **{name}**: {VALIDITY[name]}" for name in machine["warnings"]] + ([""] if machine["warnings"] else [])
+        lines += [
+            "",
+            f"## {_cell(cost['name'])}",
+            "",
+            f"{usd(cost['fixed_usd_h'] + cost['busy_usd_h'])}/h at full load, {cost['kind']}; "
+            f"{_cell(cost['source'])} {cost['date']}".rstrip(),
+            "",
+        ]
+        lines += [f"> **{name}**: {VALIDITY[name]}" for name in machine["warnings"]] + (
+            [""] if machine["warnings"] else []
+        )
         cards = ([machine["at_load"]] if machine["at_load"] else []) + machine["by_utilisation"]
         lines += _table(
             ["load", "machines", "USD per 1M", "new input", "output", "USD/month", "tokens/month"],
             [
-                [percent(c["utilisation"]), c["machines"], usd(c["blended_usd"]), usd(c["input_usd"]), usd(c["output_usd"]), usd(c["usd_month"]), count(c["tokens_month"])]
+                [
+                    percent(c["utilisation"]),
+                    c["machines"],
+                    usd(c["blended_usd"]),
+                    usd(c["input_usd"]),
+                    usd(c["output_usd"]),
+                    usd(c["usd_month"]),
+                    count(c["tokens_month"]),
+                ]
                 for c in cards
             ],
         )
@@ -57,17 +86,32 @@ def markdown_report(run: Json, pricing: Json) -> str:
                     one["api"],
                     "the same" if one["same_model"] else "another",
                     usd(one["blended_usd_per_1m"]),
-                    count(one["break_even"]["tokens_per_month"]) if one["break_even"]["verdict"] == "at" else one["break_even"]["verdict"],
+                    count(one["break_even"]["tokens_per_month"])
+                    if one["break_even"]["verdict"] == "at"
+                    else one["break_even"]["verdict"],
                     percent(one["break_even"]["utilisation"]) if one["break_even"]["verdict"] == "at" else NONE,
                 ]
                 for one in machine["apis"]
             ],
         )
         if machine["rig"]:
-            lines += ["", "Assumptions: " + ", ".join(f"{key} {value}" for key, value in machine["rig"].items() if value not in (None, "") and key not in {"name", "notes"})]
+            lines += [
+                "",
+                "Assumptions: "
+                + ", ".join(
+                    f"{key} {value}"
+                    for key, value in machine["rig"].items()
+                    if value not in (None, "") and key not in {"name", "notes"}
+                ),
+            ]
         lines += ["", *(f"- {_cell(note)}" for note in machine["notes"])]
     lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in pricing["notes"])]
-    lines += ["", "## Definitions", "", *(f"- **{_cell(name)}**: {_cell(text)}" for name, text in run["definitions"].items())]
+    lines += [
+        "",
+        "## Definitions",
+        "",
+        *(f"- **{_cell(name)}**: {_cell(text)}" for name, text in run["definitions"].items()),
+    ]
     lines += ["", "## Provenance", ""]
     engine, model, machine = facts["engine"], facts["model"], facts["machine"]
     pairs = [
@@ -75,7 +119,11 @@ def markdown_report(run: Json, pricing: Json) -> str:
         ("created", facts["created"]),
         ("rackrate", facts["rackrate"]),
         ("engine", f"{engine['name']} {engine['version'] or ''} at {engine['url']}"),
-        ("model", f"{model['requested']} {model['weight_format'] or ''} {('SHA-256 ' + model['weights_sha256']) if model['weights_sha256'] else ''}"),
+        (
+            "model",
+            f"{model['requested']} {model['weight_format'] or ''}"
+            + (f" SHA-256 {model['weights_sha256']}" if model["weights_sha256"] else ""),
+        ),
         ("machine", f"{machine['description']}; {machine['system'] or ''}"),
     ]
     lines += [f"- {name}: {_cell(str(value)).strip()}" for name, value in pairs]

@@ -22,7 +22,9 @@ def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = (
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for column in columns:
         # numbers may never be cut: only the columns of words give way on a narrow terminal
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left, overflow="fold")
+        table.add_column(
+            column, justify="left" if column in left else "right", no_wrap=column not in left, overflow="fold"
+        )
     return table
 
 
@@ -36,7 +38,11 @@ def run_tables(view: Json) -> RenderableType:
     if engine["version"]:
         head.append(f" ({engine['version']})")
     lines.append(head)
-    forced = f"length forced by {work['length_forced']}" if work["length_forced"] else "length not forced: answers may end early"
+    forced = (
+        f"length forced by {work['length_forced']}"
+        if work["length_forced"]
+        else "length not forced: answers may end early"
+    )
     lines.append(
         Text(
             f"{facts['machine']['description']} | {work['input_tokens']} tokens in, {work['output_tokens']} out, "
@@ -52,9 +58,11 @@ def run_tables(view: Json) -> RenderableType:
     for level in view["levels"]:
         if level["kind"] != "closed":
             continue
-        mark = []
+        mark: list[str] = []
         if best is not None and level["index"] == best["level"]:
-            mark.append("[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, still growing[/]")
+            mark.append(
+                "[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, still growing[/]"
+            )
         mark += [f"[yellow]{name}[/]" for name in level["validity"]]
         half = level["output_tok_s_half_width"]
         table.add_row(
@@ -86,7 +94,11 @@ def _run_notes(view: Json) -> list[str]:
             fresh = level["input_tok_s"] - (level["cached_tok_s"] or 0)
             notes.append(
                 f"Prefill alone at {level['concurrency']} in flight: {rate(fresh)} new input tok/s"
-                + (f", so prefill takes {percent(best['prefill_share'])} of the busy time." if best and best["prefill_share"] else ".")
+                + (
+                    f", so prefill takes {percent(best['prefill_share'])} of the busy time."
+                    if best and best["prefill_share"]
+                    else "."
+                )
             )
     if best and best["lower_bound"]:
         notes.append("[yellow]Throughput still grew by 5 % or more at the last level: the figure is a lower bound.[/]")
@@ -109,7 +121,9 @@ def pricing_tables(view: Json, *, sources: bool = False, api_rows: int | None = 
     half = serving["relative_half_width"]
     sure = f" +-{half * 100:.1f} % (95 %)" if half is not None else ""
     rates = f"{rate(serving['output_tok_s'])} output tok/s{sure}"
-    if serving["input_tok_s"]:
+    if serving["stated"]:
+        rates = f"{rate(serving['tok_s'])} tok/s"
+    elif serving["input_tok_s"]:
         rates += f" with {rate(serving['input_tok_s'])} input tok/s"
     lines.append(Text.assemble((view["model"], "bold"), f": {rates} per machine at full load"))
     lines.append(Text(serving["origin"], style="dim"))
@@ -132,11 +146,20 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
         lines.append(Text(f"listed {cost['date']}: {cost['source']}", style="dim"))
     elif cost["source"]:
         lines.append(Text(cost["source"], style="dim"))
-    for name in priced["warnings"]:
-        lines.append(Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}"))
+    lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in priced["warnings"]]
 
     low_high = full["blended_interval_usd"]
-    table = plain_table("load", "machines", "USD per 1M tokens", "new input", "output", "USD/month", "tokens/month", "x busy", left=["load"])
+    table = plain_table(
+        "load",
+        "machines",
+        "USD per 1M tokens",
+        "new input",
+        "output",
+        "USD/month",
+        "tokens/month",
+        "x busy",
+        left=["load"],
+    )
     cards = [*priced["by_utilisation"]]
     if priced["at_load"] is not None:
         cards.insert(0, priced["at_load"])
@@ -156,13 +179,18 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
     lines += [table]
     if low_high:
         lines.append(
-            Text(f"95 % interval at full load, from the throughput alone: {usd(low_high[0])} to {usd(low_high[1])} per 1M tokens", style="dim")
+            Text(
+                f"95 % interval at full load, from the throughput alone: {usd(low_high[0])} to {usd(low_high[1])} "
+                "per 1M tokens",
+                style="dim",
+            )
         )
     rows = priced["apis"]
     if rows:
         shown = rows if api_rows is None else _some_of_each(rows, api_rows)
         apis = plain_table(
-            "API, same tokens", "model", "USD per 1M", "in", "out", "vs full load", "break-even tokens/month", "utilisation",
+            "API, same tokens", "model", "USD per 1M", "in", "out", "vs full load", "break-even tokens/month",
+            "utilisation",
             left=["API, same tokens", "model"],
         )  # fmt: skip
         for one in shown:
@@ -174,7 +202,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
                 usd(one["blended_usd_per_1m"]),
                 usd(one["input_usd_per_1m"]),
                 usd(one["output_usd_per_1m"]),
-                f"{ratio:.2f}x",
+                f"{ratio:.3g}x",
                 count(crossing["tokens_per_month"]) if crossing["verdict"] == "at" else crossing["verdict"],
                 percent(crossing["utilisation"]) if crossing["verdict"] == "at" else NONE,
             )
@@ -214,12 +242,24 @@ def _rig_lines(rig: Json, cost: Json) -> list[RenderableType]:
 
 
 def _source_table(priced: Json, view: Json) -> Table:
-    table = plain_table("figure", "value", "origin", left=["figure", "value", "origin"], title="Where the figures come from")
+    table = plain_table(
+        "figure", "value", "origin", left=["figure", "value", "origin"], title="Where the figures come from"
+    )
     cost, serving = priced["cost"], view["serving"]
     table.add_row("output token/s", rate(serving["output_tok_s"]), serving["origin"])
     table.add_row("input token/s", rate(serving["input_tok_s"]), serving["origin"])
-    table.add_row("prefill share", percent(serving["prefill_share"]), "measured: prefill alone, same concurrency" if serving["prefill_share"] else "not measured")
-    table.add_row("machine-hour", usd(cost["fixed_usd_h"] + cost["busy_usd_h"]), f"{cost['source']} {cost['date']}".strip())
+    table.add_row(
+        "prefill share",
+        percent(serving["prefill_share"]),
+        "measured: prefill alone, same concurrency" if serving["prefill_share"] else "not measured",
+    )
+    table.add_row(
+        "machine-hour", usd(cost["fixed_usd_h"] + cost["busy_usd_h"]), f"{cost['source']} {cost['date']}".strip()
+    )
     for one in priced["apis"]:
-        table.add_row(f"{one['api']}", f"{usd(one['input_usd_per_1m'])} in, {usd(one['output_usd_per_1m'])} out", f"listed: {one['source']}, {one['date']}")
+        table.add_row(
+            f"{one['api']}",
+            f"{usd(one['input_usd_per_1m'])} in, {usd(one['output_usd_per_1m'])} out",
+            f"listed: {one['source']}, {one['date']}",
+        )
     return table

@@ -37,7 +37,8 @@ def main() -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     server = xllamacpp.Server(params)
-    print("listening on", server.listening_address, flush=True)
+    sys.stdout.write(f"listening on {server.listening_address}\n")
+    sys.stdout.flush()
     threading.Event().wait()
 
 

@@ -1,0 +1,52 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
+Offers = Annotated[
+    list[str] | None,
+    typer.Option("--offer", help="A rented machine, such as aws/g4dn.12xlarge; may be repeated.", show_default=False),
+]
+Own = Annotated[
+    list[Path] | None,
+    typer.Option("--own", help="A machine that you own, as a YAML file; may be repeated.", show_default=False),
+]
+UsdPerHour = Annotated[
+    float | None, typer.Option("--usd-per-hour", help="A machine at a price that you state.", show_default=False)
+]
+PriceKindName = Annotated[
+    str, typer.Option("--price-kind", help="Of offers: on-demand, spot, reserved-1y or reserved-3y.")
+]
+AsIf = Annotated[
+    bool, typer.Option("--as-if", help="Price by a machine other than the one the run ran on, and say so.")
+]
+Utilisation = Annotated[
+    float | None,
+    typer.Option("--utilisation", "-u", help="Share of full load that you expect, 0 to 1.", show_default=False),
+]
+RequestsPerSecond = Annotated[
+    float | None,
+    typer.Option("--requests-per-second", help="Or the request rate that you expect.", show_default=False),
+]
+RequestsPerDay = Annotated[
+    float | None, typer.Option("--requests-per-day", help="Or the same, per day.", show_default=False)
+]
+Apis = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--api",
+        help="Compare with this API, such as openai/gpt-4o-mini; may be repeated.",
+        show_default="gpt-3.5-turbo and gpt-6-luna",
+    ),
+]
+HoursPerMonth = Annotated[float, typer.Option("--hours-per-month", help="Hours of a month; some articles take 720.")]
+AtConcurrency = Annotated[
+    int | None,
+    typer.Option("--at-concurrency", help="Price this level of the run.", show_default="the one that served most"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Price figures that are not the machine's capacity, and say so.")]
