@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -19,13 +20,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.command("doctor")(doctor.doctor)
-app.command("engines")(engines.engines)
-app.command("measure")(measure.measure)
-app.command("show")(show.show)
-app.command("price")(price.price)
-app.command("report")(report.report)
-app.command("catalog")(catalog.catalog)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "doctor": doctor.doctor,
+    "engines": engines.engines,
+    "measure": measure.measure,
+    "show": show.show,
+    "price": price.price,
+    "report": report.report,
+    "catalog": catalog.catalog,
+}
+for _name, _function in COMMANDS.items():
+    app.command(_name)(_function)
 
 
 def _version(wanted: bool) -> None:

@@ -17,7 +17,7 @@ def catalog(
     kind: Annotated[str, typer.Argument(metavar="models|accelerators|offers|apis", help="What to list.")],
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORD]...", help="Only entries that contain every word.", show_default=False),
+        typer.Argument(metavar="WORD", help="Only entries that contain every word.", show_default=False),
     ] = None,
     sources: Annotated[
         bool, typer.Option("--sources", help="Also print where each figure comes from, and of when.")

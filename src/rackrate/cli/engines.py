@@ -11,10 +11,10 @@ from rackrate.cli import options as given
 
 def engines(
     action: Annotated[
-        str | None, typer.Argument(metavar="[install]", help="install, or nothing to list them.", show_default=False)
+        str | None, typer.Argument(metavar="install", help="install, or nothing to list them.", show_default=False)
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The engine to install.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="The engine to install.", show_default=False)
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:

@@ -11,7 +11,7 @@ from rackrate.cli import options as given
 
 
 def price(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.", show_default=False)] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)] = None,
     tokens_per_second: Annotated[
         float | None,
         typer.Option("--tokens-per-second", help="Instead of a run: a throughput that you state.", show_default=False),

@@ -117,9 +117,9 @@ def assumed_rig(machine: Machine) -> Rig | None:
         busy_w=25 + 8 * cpus,
         pue=1.0,
         usd_per_kwh=0.146,
-        notes="An assumption, not a quote, for the machine that was measured as if you had bought it. Energy: US commercial price, 14.6 cents/kWh (EIA, as quoted 2026-04-26). "
-        "Life: 5 years (large operators state 5 to 6). Purchase, watts and discount rate: round numbers, no source. "
-        "Labour and hosting: none.",
+        notes="An assumption, not a quote, for the machine that was measured as if you had bought it. Energy: US "
+        "commercial price, 14.6 cents/kWh (EIA, as quoted 2026-04-26). Life: 5 years (large operators state 5 to 6). "
+        "Purchase, watts and discount rate: round numbers, no source. Labour and hosting: none.",
     )
 
 

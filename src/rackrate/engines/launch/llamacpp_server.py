@@ -32,11 +32,17 @@ def main() -> None:
     params.cors_origins = ""
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):
+            pass
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    server = xllamacpp.Server(params)
+    try:
+        server = xllamacpp.Server(params)
+    except Exception as error:  # noqa: BLE001 - whatever it is ends this process, and its words go to the log
+        sys.stdout.write(f"{error}\n")
+        sys.stdout.flush()
+        os._exit(1)
     sys.stdout.write(f"listening on {server.listening_address}\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -1,0 +1,65 @@
+"""Makes the pictures of the README from a run: `python tools/make_pictures.py demo/run`.
+
+docs/pictures/terminal.svg is what `rackrate price` prints; chart.png is the report's cost chart, drawn by a headless
+Chromium if there is one.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from rackrate.cli.pricing import PricingOptions, price_run
+from rackrate.report.html import html_report
+from rackrate.report.terminal import pricing_tables, run_tables
+from rackrate.report.view import pricing_view, run_view
+
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+
+
+def main() -> None:
+    """Writes both pictures."""
+    run = Path(sys.argv[1])
+    priced = price_run(run, PricingOptions(force=True))
+    view, prices = run_view(priced.run, priced.levels, priced.best), pricing_view(priced.pricing)
+    prices["machines"] = prices["machines"][-1:]  # the rented one: the owned one is an assumption
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    console = Console(record=True, width=132, file=io.StringIO(), highlight=False)
+    console.print(f"$ rackrate show {run}", style="bold")
+    console.print(run_tables(view))
+    console.print(f"\n$ rackrate price {run}", style="bold")
+    console.print(pricing_tables(prices))
+    (PICTURES / "terminal.svg").write_text(console.export_svg(title="rackrate"), encoding="utf-8")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("wrote terminal.svg; no Chromium, so no chart.png")
+    page = html_report(view, prices).replace(
+        "</style>",
+        "header, .cards, .charts, h2, h3, .scroll, p, dl { display: none !important; } "
+        "main { padding: 0; max-width: none; } figure.wide { border: 0; }</style>",
+        1,
+    )
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "chart.html"
+        file.write_text(page, encoding="utf-8")
+        subprocess.run(
+            [
+                chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+                "--disable-background-networking", f"--user-data-dir={place}/profile", "--hide-scrollbars",
+                "--virtual-time-budget=8000", "--window-size=900,470", f"--screenshot={PICTURES / 'chart.png'}",
+                file.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+    sys.stdout.write(f"wrote {PICTURES / 'terminal.svg'} and {PICTURES / 'chart.png'}\n")
+
+
+if __name__ == "__main__":
+    main()
