@@ -5,6 +5,21 @@ from __future__ import annotations
 NONE = "-"
 """Shown where there is no data."""
 
+RIG_UNITS = {
+    "capex_usd": "USD",
+    "life_years": "years",
+    "resale_usd": "USD",
+    "discount_rate": "per year",
+    "idle_w": "W",
+    "busy_w": "W",
+    "pue": "",
+    "usd_per_kwh": "USD/kWh",
+    "hosting_usd_per_kw_month": "USD/kW/month",
+    "labour_hours_per_month": "h/month",
+    "labour_usd_per_hour": "USD/h",
+}
+"""What an owned machine's figures are in, in the order in which they are shown."""
+
 
 def usd(value: float | None) -> str:
     """Dollars to three significant figures or the cent, whichever is finer.

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rackrate.metrics import VALIDITY
 from rackrate.records import FAULTS
 from rackrate.report import charts
-from rackrate.report.format import NONE, count, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -40,6 +40,7 @@ def html_report(run: Json, pricing: Json) -> str:
         validity=VALIDITY,
         faults=FAULTS,
         none=NONE,
+        rig_units=RIG_UNITS,
         specs=_script_json(specs),
         scripts=[_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")],
     )

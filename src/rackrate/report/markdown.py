@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, count, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -95,15 +95,8 @@ def markdown_report(run: Json, pricing: Json) -> str:
             ],
         )
         if machine["rig"]:
-            lines += [
-                "",
-                "Assumptions: "
-                + ", ".join(
-                    f"{key} {value}"
-                    for key, value in machine["rig"].items()
-                    if value not in (None, "") and key not in {"name", "notes"}
-                ),
-            ]
+            rows = [[key, f"{machine['rig'][key]:g} {unit}".rstrip()] for key, unit in RIG_UNITS.items()]
+            lines += ["", *_table(["owned machine", "value"], rows)]
         lines += ["", *(f"- {_cell(note)}" for note in machine["notes"])]
     lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in pricing["notes"])]
     lines += [

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, count, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -225,12 +225,7 @@ def _some_of_each(rows: list[Json], most: int) -> list[Json]:
 
 def _rig_lines(rig: Json, cost: Json) -> list[RenderableType]:
     table = plain_table("owned machine", "value", left=["owned machine"])
-    units = {
-        "capex_usd": "USD", "life_years": "years", "resale_usd": "USD", "discount_rate": "per year", "idle_w": "W",
-        "busy_w": "W", "pue": "", "usd_per_kwh": "USD/kWh", "hosting_usd_per_kw_month": "USD/kW/month",
-        "labour_hours_per_month": "h/month", "labour_usd_per_hour": "USD/h",
-    }  # fmt: skip
-    for key, unit in units.items():
+    for key, unit in RIG_UNITS.items():
         table.add_row(key, f"{rig[key]:g} {unit}".rstrip())
     parts = plain_table("per hour at full load", "USD/h", left=["per hour at full load"])
     for name, value in cost["parts"].items():
