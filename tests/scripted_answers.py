@@ -12,7 +12,7 @@ Json = dict[str, Any]
 Oddity = Literal[
     "status-401", "status-404", "status-429", "status-500", "status-503", "redirect",
     # the whole answer
-    "not-http", "not-streaming", "closes", "unframed", "endless",
+    "not-http", "not-streaming", "closes", "drops", "unframed", "endless",
     # what it refuses with 400
     "strict", "only-max-completion-tokens", "no-stream-options",
     # usage and length
@@ -24,7 +24,11 @@ Oddity = Literal[
     # spellings that are right
     "crlf", "comments", "cut-events", "packets", "reasoning", "no-done",
 ]  # fmt: skip
-"""Faults and habits of servers in the field. Several may hold at once."""
+"""Faults and habits of servers in the field. Several may hold at once.
+
+`closes` ends the connection after each answer and `drops` at the second request on it; neither says so beforehand.
+These two and `not-http` are the server's own and cannot be chosen by a request.
+"""
 
 PER_PACKET = 4
 """Events that the oddity `packets` writes at once."""

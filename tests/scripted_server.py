@@ -114,8 +114,14 @@ class _Connection:
 
     async def serve(self) -> None:
         """Answers requests until one side closes."""
+        if await self._reader.readexactly(1) == b"\x16":  # a TLS handshake, which is answered as real servers do
+            self._answer(400, error(PHRASES[400]))
+            return
         while await self._serve_one():
             await self._writer.drain()
+            if "drops" in self._server.oddities:
+                await self._reader.readexactly(1)
+                return
 
     async def _serve_one(self) -> bool:
         """Answers one request; False closes the connection."""
@@ -158,6 +164,7 @@ class _Connection:
         served.oddities = odd = server.oddities_of(served.model, len(server.log))
         server.log.append(served)
         refusal = read_request(served, server)
+        served.ended = True
         if served.status != 200:
             extra = {429: [f"Retry-After: {RETRY_AFTER_S}"], 307: [f"Location: {server.url}/elsewhere"]}
             self._answer(served.status, error(refusal), *extra.get(served.status, []))
@@ -165,8 +172,8 @@ class _Connection:
             await asyncio.sleep(server.ttft_s)
             self._answer(200, whole_answer(served, server))
         else:
+            served.ended = False
             return await _Stream(server, served, self._reader, self._writer).write()
-        served.ended = True
         return True
 
 
@@ -207,8 +214,8 @@ class _Stream:
             await self._events(usage_chunk(served, self._script))
         if "no-done" not in odd:
             await self._events(b"[DONE]")
+        served.ended = True  # before the last byte: once the client has that, the test looks
         self._end()
-        served.ended = True
         return self._chunked
 
     async def _tokens(self) -> bool:

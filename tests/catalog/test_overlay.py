@@ -264,7 +264,7 @@ def test_an_unknown_name_is_answered_with_three_near_ones(shipped: Catalog, kind
     assert set(near) <= set(getattr(shipped, f"{kind}s"))
 
 
-@pytest.mark.parametrize("wrong", ["", "zzzzzz", "[bold]", "日本", "x" * 10_000])
+@pytest.mark.parametrize("wrong", ["", "zzzzzz", "[bold]", "日本", "x" * 1_000])
 def test_any_unknown_name_is_answered_with_three_names(shipped: Catalog, wrong: str) -> None:
     with pytest.raises(CatalogError) as caught:
         shipped.offer(wrong)

@@ -87,8 +87,10 @@ class SweepDisplay:
         if now - self._shown_s < (0.25 if self._bar is not None else 10.0):
             return
         self._shown_s = now
-        pace = live.output_tokens / live.elapsed_s if live.elapsed_s > 0 else 0.0
-        facts = f"{rate(pace)} tok/s  {live.done} done" + (f"  {live.failed} failed" if live.failed else "")
+        prefill = live.level.kind == "prefill"
+        tokens = live.input_tokens if prefill else live.output_tokens
+        pace = tokens / live.elapsed_s if live.elapsed_s > 0 else 0.0
+        facts = f"{rate(pace)} {'input' if prefill else 'output'} tok/s  {live.done} done" + (f"  {live.failed} failed" if live.failed else "")
         facts += f"  at most {clock(self._left_s(live))} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=live.share, facts=facts)

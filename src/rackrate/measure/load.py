@@ -41,6 +41,7 @@ class LiveLevel:
     limits: LevelLimits
     done: int = 0
     failed: int = 0
+    input_tokens: int = 0
     output_tokens: int = 0
     elapsed_s: float = 0.0
 
@@ -180,6 +181,7 @@ class LoadGenerator:
             if record.ok:
                 failures = 0
                 live.done += 1
+                live.input_tokens += record.input_tokens or 0
                 live.output_tokens += record.output_tokens or len(record.chunk_s)
             else:
                 live.failed += 1
