@@ -42,7 +42,8 @@ _KNOWN_KEYS = {"model", "messages", "prompt", "stream", "stream_options", "max_t
 
 @dataclass
 class Script:
-    """When a server writes what. Token k of an answer is due ttft_s + k * itl_s after its request was read."""
+    """When a server writes what. Token k of an answer is due ttft_s + k * itl_s after its request was read (or had a
+    slot, if there are few)."""
 
     ttft_s: float = 0.02
     itl_s: float = 0.005
@@ -52,10 +53,14 @@ class Script:
     """So many requests for a completion are answered without oddities first."""
     every: int = 1
     """From then on, oddities befall each request of so many."""
+    in_turn: bool = False
+    """Whether they befall requests one after the other, and not all at once."""
     models: Sequence[str] = ("scripted",)
     models_status: int = 200
     models_body: bytes | None = None
     """Of /v1/models, in place of the list."""
+    slots: int | None = None
+    """So many answers are written at once; other requests wait for their turn."""
     key: str | None = None
     """What clients must send, or be refused with 401."""
     template_tokens: int = 7
@@ -76,7 +81,10 @@ class Script:
         named = model.split("+")
         if set(named) <= set(get_args(Oddity)):
             return set(named)
-        return set(self.oddities) if position >= self.spared and (position - self.spared) % self.every == 0 else set()
+        turn, rest = divmod(position - self.spared, self.every)
+        if turn < 0 or rest or not self.oddities:
+            return set()
+        return {self.oddities[turn % len(self.oddities)]} if self.in_turn else set(self.oddities)
 
 
 @dataclass

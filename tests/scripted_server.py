@@ -64,6 +64,7 @@ class ScriptedServer(Script):
         self.port = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self.turns = asyncio.Semaphore(self.slots) if self.slots is not None else contextlib.nullcontext()
         self._open: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="scripted server")
         self._thread.start()  # connections wait in the listener's backlog until it runs
@@ -173,7 +174,8 @@ class _Connection:
             self._answer(200, whole_answer(served, server))
         else:
             served.ended = False
-            return await _Stream(server, served, self._reader, self._writer).write()
+            async with server.turns:
+                return await _Stream(server, served, self._reader, self._writer).write()
         return True
 
 
@@ -190,6 +192,8 @@ class _Stream:
         self._writer = writer
         self._chunked = "unframed" not in served.oddities
         self._newline = b"\r\n" if "crlf" in served.oddities else b"\n"
+        waited_s = time.perf_counter() - served.received_s if script.slots is None else 0.0
+        self._began_s = asyncio.get_running_loop().time() - waited_s
 
     async def write(self) -> bool:
         """Writes it, as far as the script has it. False closes the connection."""
@@ -221,13 +225,12 @@ class _Stream:
     async def _tokens(self) -> bool:
         """Writes the tokens, each when it is due. False if the answer breaks off half-way."""
         script, served, loop = self._script, self._served, asyncio.get_running_loop()
-        # due times count from the moment of the request, so that no delay adds up
-        began = loop.time() - (time.perf_counter() - served.received_s)
         tokens = min(script.early_tokens, served.asked_tokens) if "ends-early" in self._odd else served.asked_tokens
         step = script.tokens_per_event * (PER_PACKET if "packets" in self._odd else 1)
         for first in range(0, tokens, step):
             last = min(first + step, tokens)
-            await asyncio.sleep(began + script.ttft_s + (last - 1) * script.itl_s - loop.time())
+            # due times count from one moment, so that no delay adds up
+            await asyncio.sleep(self._began_s + script.ttft_s + (last - 1) * script.itl_s - loop.time())
             if last > tokens // 2 and not await self._holds():
                 return False
             await self._events(

@@ -322,7 +322,7 @@ def test_a_steady_series_seems_to_have_a_trend_5_times_in_100(typical: float) ->
 
 
 def test_a_trend_is_the_change_over_the_window_as_a_share_of_the_mean() -> None:
-    # density 0.75 + 0.5 x for x in 0..1, from 25 % below the mean to 25 % above: arrivals by the inverse of its integral
+    # density 0.75 + 0.5 x for x in 0..1, from 25 % below the mean to 25 % above; arrivals by inversion
     share = (np.arange(40_000) + 0.5) / 40_000
     times = 100 * (np.sqrt(0.5625 + share) - 0.75) / 0.5
     weights = np.ones_like(times)

@@ -51,7 +51,7 @@ TREND_LIMIT = 0.20
 BURST_FACTOR = 10
 
 _STUDENT_T_975 = {
-    4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160,
+    3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160,
     14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
 }  # fmt: skip
 """Two-sided 95 % quantiles of Student's t by degrees of freedom; NIST/SEMATECH e-Handbook, table 1.3.6.7.2."""
@@ -325,5 +325,5 @@ def batch_means(
     slope = float((xc * means).sum() / (xc**2).sum())
     residual = means - means.mean() - slope * xc
     error = float(np.sqrt((residual**2).sum() / (batches - 2) / (xc**2).sum()))
-    significant = abs(slope) > _STUDENT_T_975[max(batches - 2, 4)] * error
+    significant = abs(slope) > _STUDENT_T_975[batches - 2] * error
     return rate, half_width, slope / rate if significant else 0.0

@@ -1,17 +1,19 @@
 """Run directories: run.json, and the requests as a journal while it is written, as Parquet once it is done.
 
-run.json is replaced whole, so a reader never sees half of it; requests.jsonl is appended to and flushed at least once
-a second, so a kill loses no more than that; `finish` turns it into requests.parquet. Either can be read.
+run.json is replaced whole, so a reader never sees half of it; requests.jsonl is appended to, a line a request, without
+a buffer, so a kill loses nothing that had ended; `finish` turns it into requests.parquet. Either can be read.
 """
 
 from __future__ import annotations
 
 import os
-import time
+import re
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self, cast
 
 import orjson
 from pydantic import ValidationError
@@ -23,7 +25,6 @@ HEADER = "run.json"
 JOURNAL = "requests.jsonl"
 TABLE = "requests.parquet"
 
-_FLUSH_EVERY_S = 0.5
 _COLUMNS = {
     "index": "BIGINT",
     "level": "INTEGER",
@@ -47,7 +48,7 @@ _COLUMNS = {
 
 
 class RunWriter:
-    """Writes a run directory as it is measured. Use it as a context; leaving it flushes, whatever happened."""
+    """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal, whatever happened."""
 
     def __init__(self, directory: Path, header: RunHeader) -> None:
         """Makes the directory. Raises RunError if it holds a run already, or cannot be made."""
@@ -55,34 +56,39 @@ class RunWriter:
         self.header = header
         if (directory / HEADER).exists():
             raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
-        try:
+        with self._as_run_error(""):
             directory.mkdir(parents=True, exist_ok=True)
-            self._journal: IO[bytes] = (directory / JOURNAL).open("wb")
-            self.save_header()
-        except OSError as error:
-            raise RunError(f"{directory}: the run cannot be written ({error.strerror or error})") from None
-        self._flushed = time.monotonic()
+            # unbuffered: what was written survives a kill at once, for a few microseconds a request
+            self._journal = (directory / JOURNAL).open("wb", buffering=0)
+        self.save_header()
 
     def add(self, record: RequestRecord) -> None:
         """Appends one request to the journal."""
+        line = orjson.dumps(asdict(record), option=orjson.OPT_APPEND_NEWLINE)
+        with self._as_run_error():
+            while line:  # a disk that is nearly full takes a part
+                line = line[self._journal.write(line) :]
+
+    @contextmanager
+    def _as_run_error(self, further: str = " further") -> Generator[None]:
+        """A full disk and the like become one sentence."""
         try:
-            self._journal.write(orjson.dumps(asdict(record), option=orjson.OPT_APPEND_NEWLINE))
-            now = time.monotonic()
-            if now - self._flushed > _FLUSH_EVERY_S:
-                self._journal.flush()
-                self._flushed = now
+            yield
         except OSError as error:
-            raise RunError(f"{self.directory}: the run cannot be written further ({error.strerror or error})") from None
+            raise RunError(
+                f"{self.directory}: the run cannot be written{further} ({error.strerror or error})"
+            ) from None
 
     def save_header(self) -> None:
-        """Replaces run.json whole."""
+        """Replaces run.json whole. Raises RunError where it cannot."""
         text = self.header.model_dump_json(indent=2) + "\n"
         temporary = self.directory / (HEADER + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.directory / HEADER)
+        with self._as_run_error():
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.directory / HEADER)
 
     def finish(self) -> None:
         """Writes the requests as Parquet, then drops the journal. The header should have its final state by now."""
@@ -93,19 +99,26 @@ class RunWriter:
 
         temporary = table.with_suffix(".parquet.new")
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
-        with duckdb.connect() as database:
-            database.execute(
-                f"COPY (SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})) "  # noqa: S608
-                f"TO '{str(temporary).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)",
-                [str(journal)],
-            )
-        temporary.replace(table)
-        journal.unlink()
+        target = str(temporary).replace("'", "''")
+        try:
+            with duckdb.connect() as database:
+                database.execute(
+                    f"COPY (SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})) "  # noqa: S608
+                    f"TO '{target}' (FORMAT parquet, COMPRESSION zstd)",
+                    [_literally(journal)],
+                )
+        except duckdb.Error as error:
+            reason = " ".join(str(error).split())
+            raise RunError(
+                f"{self.directory}: the run cannot be written further ({reason}); the journal is kept"
+            ) from None
+        with self._as_run_error():
+            temporary.replace(table)
+            journal.unlink()
 
     def close(self) -> None:
-        """Flushes and closes the journal."""
-        if not self._journal.closed:
-            self._journal.flush()
+        """Closes the journal. Raises RunError where the system says only now that it could not be written."""
+        with self._as_run_error():
             self._journal.close()
 
     def __enter__(self) -> Self:
@@ -114,7 +127,11 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            with suppress(RunError):  # what went wrong first is what must be said
+                self.close()
 
 
 def read_run(directory: Path) -> Run:
@@ -165,7 +182,7 @@ def _read_table(path: Path) -> list[RequestRecord]:
     listed = ", ".join(f'"{name}"' for name in names)
     try:
         with duckdb.connect() as database:
-            rows = database.execute(f"SELECT {listed} FROM read_parquet(?)", [str(path)]).fetchall()  # noqa: S608
+            rows = database.execute(f"SELECT {listed} FROM read_parquet(?)", [_literally(path)]).fetchall()  # noqa: S608
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
@@ -175,12 +192,20 @@ def _read_table(path: Path) -> list[RequestRecord]:
 def _read_journal(path: Path) -> tuple[list[RequestRecord], int]:
     records: list[RequestRecord] = []
     torn = 0
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                values: dict[str, Any] = orjson.loads(line)
-                values["chunk_s"] = tuple(values["chunk_s"])
-                records.append(RequestRecord(**values))
-            except (orjson.JSONDecodeError, TypeError, KeyError):
-                torn += 1
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    values: dict[str, Any] = orjson.loads(line)
+                    values["chunk_s"] = tuple(values["chunk_s"])
+                    records.append(RequestRecord(**values))
+                except (orjson.JSONDecodeError, TypeError, KeyError):
+                    torn += 1
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     return records, torn
+
+
+def _literally(path: Path) -> str:
+    """A path for DuckDB, which would take [, ? and * for patterns."""
+    return re.sub(r"([\[?*])", r"[\1]", str(path))

@@ -47,7 +47,7 @@ PRICES = st.fractions(Fraction(1, 100), Fraction(100), max_denominator=1000)
 CAPACITIES = st.integers(1, 10**9).map(Fraction)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(share=SHARES, margin=PRICES, marginal=st.just(Fraction(0)) | PRICES, capacity=CAPACITIES)
 def test_first_and_last_crossing_are_those_of_the_staircase(
     share: Fraction, margin: Fraction, marginal: Fraction, capacity: Fraction

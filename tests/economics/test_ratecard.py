@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -297,13 +298,16 @@ def test_the_articles_month() -> None:
 
 
 @pytest.fixture(scope="module", params=ARTICLE)
-def article(request: pytest.FixtureRequest) -> tuple[float, dict[str, Any]]:
-    """What the command prints of the article's throughput."""
+def article(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, dict[str, Any]]:
+    """What the command prints of the article's throughput, without overlays of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RACKRATE_")}
+    environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config")}
     command = [
         sys.executable, "-m", "rackrate", "price", "--tokens-per-second", str(request.param),
         "--offer", "aws/g4dn.12xlarge", "--hours-per-month", str(ARTICLE_HOURS), "--api", "gpt-3.5-turbo", "--json",
     ]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
     return request.param, json.loads(ran.stdout)
 
 

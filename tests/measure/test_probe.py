@@ -116,7 +116,6 @@ def test_more_models_than_a_line_holds_are_not_all_named() -> None:
 
 
 def test_no_model_at_all() -> None:
-    # FAILS with a bug in src: the sentence asks to choose among no models, and ends in a colon.
     assert "no model" in complaint(served(models=()))
 
 
@@ -210,9 +209,9 @@ def test_a_stream_that_breaks(oddity: Oddity, said: str) -> None:
 
 
 def test_a_prompt_longer_than_the_context() -> None:
-    # FAILS with a bug in src: the second probe's refusal is overlooked, and so is every request of the load.
     said = complaint(served(context_tokens=200), workload=SyntheticWorkload(1000, 8))
     assert "the context of 200 tokens is too short" in said
+    assert "--input-tokens" in said
 
 
 @pytest.mark.parametrize(

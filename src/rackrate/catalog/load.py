@@ -114,7 +114,25 @@ def load_catalog() -> Catalog:
                 overlays.append(file)
                 _lay_over(rows, file, kind)
         tables[name] = {entry_id: kind.model_validate(row) for entry_id, row in rows.items()}
-    return Catalog(**tables, overlays=tuple(overlays))
+    catalog = Catalog(**tables, overlays=tuple(overlays))
+    _check_references(catalog)
+    return catalog
+
+
+def _check_references(catalog: Catalog) -> None:
+    """Raises UserError where an entry of the user's names a model or an accelerator that nobody knows."""
+
+    def files(name: str) -> str:
+        return ", ".join(str(path) for path in catalog.overlays if path.name == f"{name}.yaml")
+
+    for offer in catalog.offers.values():
+        if offer.accelerator is not None and offer.accelerator not in catalog.accelerators:
+            hint = did_you_mean(offer.accelerator, catalog.accelerators)
+            raise UserError(f"{files('offers')}: {offer.id}: no accelerator is called {offer.accelerator!r}{hint}")
+    for api in catalog.apis.values():
+        if api.same_as is not None and not any(api.same_as.lower() in _names(one) for one in catalog.models.values()):
+            hint = did_you_mean(api.same_as, catalog.models)
+            raise UserError(f"{files('apis')}: {api.id}: no model is called {api.same_as!r}{hint}")
 
 
 def _shipped(name: str) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ Units are in the field names. `_gib` is 2**30 bytes (how memory is built and rep
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -29,7 +30,7 @@ PartialDate = Annotated[str, AfterValidator(_partial_date)]
 class Document(BaseModel):
     """Frozen, and refuses keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Source(Document):
@@ -178,6 +179,11 @@ class Price(Document):
         return self
 
 
+def newest(prices: Sequence[Price]) -> Price:
+    """The price of the latest date; of several of one date the one written last."""
+    return max(reversed(prices), key=lambda price: price.date)
+
+
 class Offer(Entry):
     """A machine that is rented by the hour."""
 
@@ -206,7 +212,7 @@ class Offer(Entry):
     @property
     def price(self) -> Price:
         """The newest price."""
-        return max(self.prices, key=lambda price: price.date)
+        return newest(self.prices)
 
 
 class ApiPriceEntry(Entry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -46,17 +47,36 @@ def root(
     """Print help."""
 
 
+_ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)  # typer does not export it
+
+
 def main() -> None:
-    """Runs a command; a UserError becomes one sentence on standard error and exit code 2."""
+    """Runs a command. A mistake of the user's becomes one sentence on standard error and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
         print(f"rackrate: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _ClickException as error:
+        _show_usage_error(error)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         print("rackrate: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output (head, less) has gone, which is no error of ours
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _show_usage_error(error: Exception) -> None:
+    """A wrong flag or argument, in a sentence; a command without any shows its help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        print(context.get_help(), file=sys.stderr)
+        return
+    message = " ".join(str(getattr(error, "format_message", error.__str__)()).split()).rstrip(".")
+    where = f" (`{context.command_path} --help` lists what there is)" if context is not None else ""
+    print(f"rackrate: {message}{where}", file=sys.stderr)

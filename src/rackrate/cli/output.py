@@ -11,8 +11,8 @@ from rackrate.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-MINIMUM_WIDTH = 100
-"""Tables are not folded below this where the output is not a terminal."""
+NO_TERMINAL_WIDTH = 180
+"""Characters a line where the output is no terminal: wide enough for every table."""
 
 
 def console(*, error: bool = False) -> Console:
@@ -20,8 +20,9 @@ def console(*, error: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() else 160
-    return Console(stderr=error, width=width, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else NO_TERMINAL_WIDTH
+    # no markup: brackets in names from outside are brackets
+    return Console(stderr=error, width=width, highlight=False, markup=False)
 
 
 def show(renderable: RenderableType) -> None:

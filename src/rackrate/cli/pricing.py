@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def price_stated(tokens_per_second: float, mix: str, model: str | None, options:
         into, out = (float(part) for part in parts)
     except ValueError:
         raise PriceError(f"--mix is INPUT:OUTPUT, such as 1:1 or 3:1, not {mix!r}") from None
-    if into < 0 or out < 0 or into + out <= 0:
+    if not (0 <= into < math.inf and 0 <= out < math.inf and into + out > 0):
         raise PriceError(f"--mix must have positive parts, got {mix!r}")
     if not (options.offers or options.rigs or options.usd_per_hour is not None):
         raise PriceError("say on which machine: --offer, --own or --usd-per-hour")
@@ -165,14 +166,14 @@ def _load(options: PricingOptions) -> Load:
     ]
     if len(given) > 1:
         raise PriceError("give one of --utilisation, --requests-per-second and --requests-per-day, not several")
-    if options.hours_per_month <= 0 or options.hours_per_month > 744:
+    if not 0 < options.hours_per_month <= 744:
         raise PriceError(f"--hours-per-month must be above 0 and at most 744, got {options.hours_per_month:g}")
     if options.utilisation is not None and not 0 < options.utilisation <= 1:
         raise PriceError(f"--utilisation is a share above 0 and at most 1 (0.3 is 30 %), got {options.utilisation:g}")
     rate = options.requests_per_second
     if options.requests_per_day is not None:
         rate = options.requests_per_day / 86_400
-    if rate is not None and rate <= 0:
+    if rate is not None and not 0 < rate < math.inf:
         raise PriceError(f"the request rate must be above 0, got {rate:g}")
     return Load(options.utilisation, rate, options.hours_per_month)
 
@@ -243,7 +244,7 @@ def _machines(
             raise PriceError(f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use --as-if")
         add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *_energy_note(rig, path)])
     if options.usd_per_hour is not None:
-        if options.usd_per_hour < 0:
+        if not 0 <= options.usd_per_hour < math.inf:
             raise PriceError(f"--usd-per-hour must not be negative, got {options.usd_per_hour:g}")
         add(
             HourlyCost(

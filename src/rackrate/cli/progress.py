@@ -25,8 +25,10 @@ def waiting(text: str) -> Generator[Callable[[float], None]]:
         yield lambda _: None
         return
     screen = console(error=True)
-    with screen.status(text) as status:
-        yield lambda waited_s: status.update(f"{text} ({clock(waited_s)})")
+    from rich.text import Text
+
+    with screen.status(Text(text)) as status:
+        yield lambda waited_s: status.update(Text(f"{text} ({clock(waited_s)})"))
 
 
 class SweepDisplay:
@@ -90,7 +92,8 @@ class SweepDisplay:
         prefill = live.level.kind == "prefill"
         tokens = live.input_tokens if prefill else live.output_tokens
         pace = tokens / live.elapsed_s if live.elapsed_s > 0 else 0.0
-        facts = f"{rate(pace)} {'input' if prefill else 'output'} tok/s  {live.done} done" + (f"  {live.failed} failed" if live.failed else "")
+        facts = f"{rate(pace)} {'input' if prefill else 'output'} tok/s  {live.done} done"
+        facts += f"  {live.failed} failed" if live.failed else ""
         facts += f"  at most {clock(self._left_s(live))} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=live.share, facts=facts)
@@ -140,5 +143,5 @@ class SweepDisplay:
             text += ", failed: " + ", ".join(f"{number} x {name}" for name, number in summary.failed.items())
         names = [name for name in summary.validity if summary.kind == "closed"]
         if names:
-            text += f" [{', '.join(names)}]".replace("[", "\\[") if self._bar is not None else f" [{', '.join(names)}]"
+            text += f" [{', '.join(names)}]"
         self._line(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
 
-from rackrate.catalog.types import Document, Offer, Price
+from rackrate.catalog.types import Document, Offer, Price, newest
 from rackrate.errors import PriceError
 from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR
 
@@ -80,8 +81,9 @@ def annuity_usd_per_year(capex_usd: float, resale_usd: float, discount_rate: flo
     """
     if discount_rate == 0:
         return (capex_usd - resale_usd) / life_years
-    growth = (1 + discount_rate) ** life_years
-    return (capex_usd - resale_usd / growth) * discount_rate / (1 - 1 / growth)
+    # by expm1 and log1p, since 1 + r loses a tiny rate
+    log_growth = life_years * math.log1p(discount_rate)
+    return (capex_usd - resale_usd * math.exp(-log_growth)) * discount_rate / -math.expm1(-log_growth)
 
 
 def owned(rig: Rig, origin: str) -> HourlyCost:
@@ -126,7 +128,7 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
 
 def _newest_with(offer: Offer, kind: PriceKind) -> Price | None:
     priced = [price for price in offer.prices if _usd_h(price, kind) is not None]
-    return max(priced, key=lambda price: price.date) if priced else None
+    return newest(priced) if priced else None
 
 
 def _usd_h(price: Price, kind: PriceKind) -> float | None:

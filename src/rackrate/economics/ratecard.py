@@ -81,8 +81,8 @@ class RateCard:
 
     @property
     def utilisation_tax(self) -> float:
-        """How many times dearer a token is than at full load."""
-        return self.blended_usd / self.marginal_usd
+        """How many times dearer a token is than at full load; 1 where tokens are free."""
+        return self.blended_usd / self.marginal_usd if self.marginal_usd else 1.0
 
 
 def rate_card(
@@ -147,9 +147,10 @@ def machines_for(request_rate: float, serving: Serving) -> tuple[int, float]:
     Raises:
         PriceError: the rate is not positive, or how many requests a machine serves is not known.
     """
-    if request_rate <= 0:
-        raise PriceError(f"the request rate must be above 0, got {request_rate:g}")
+    if not 0 < request_rate < math.inf:
+        raise PriceError(f"the request rate must be above 0 and finite, got {request_rate:g}")
     if not serving.request_s:
         raise PriceError("how many requests a second a machine serves is not known; give --utilisation instead")
-    machines = math.ceil(request_rate / serving.request_s)
-    return machines, request_rate / (machines * serving.request_s)
+    needed = request_rate / serving.request_s
+    machines = max(1, math.ceil(needed * (1 - 1e-12)))  # 0.3 / 0.1 is three machines, not four
+    return machines, min(1.0, needed / machines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from urllib.parse import SplitResult, urlsplit
 import httptools
 
 from rackrate.errors import EndpointError
-from rackrate.measure.sse import Piece
+from rackrate.measure.sse import Piece, chunks_so_far
 from rackrate.records import OK
 
 MAX_BODY_BYTES = 64 * 2**20
 """An answer larger than this is a fault; 100,000 tokens of streamed JSON are about 25 MB."""
+_DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_DONE_LENGTH = len("\ndata: [DONE]")
 _DONE_GRACE_S = 1.0
 """How long the end of the HTTP message may lag behind the stream's [DONE] before the connection is given up."""
 
@@ -68,6 +71,13 @@ def parse_url(url: str) -> Target:
     Raises:
         EndpointError: not an http(s) URL, or one that carries a password.
     """
+    if "@" in url:
+        # whatever else is wrong, a secret is never repeated
+        raise EndpointError("--url holds a password; put the key into an environment variable (see --key-env)")
+    if "?" in url:
+        raise EndpointError("--url has a query; give the base URL only")
+    if "#" in url:
+        raise EndpointError(f"--url {url!r} has a query or fragment; give the base URL only")
     try:
         parts: SplitResult = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
@@ -75,10 +85,8 @@ def parse_url(url: str) -> Target:
         raise EndpointError(f"--url {url!r} is not a URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise EndpointError(f"--url {url!r} is not an http or https URL, such as http://127.0.0.1:8000")
-    if parts.username or parts.password:
-        raise EndpointError("--url holds a password; put the key into an environment variable (see --key-env)")
-    if parts.query or parts.fragment:
-        raise EndpointError(f"--url {url!r} has a query; give the base URL only")
+    if port == 0:
+        raise EndpointError(f"--url {url!r} names port 0, on which nobody can listen")
     path = parts.path.rstrip("/")
     for tail in ("/chat/completions", "/completions", "/models"):
         path = path.removesuffix(tail)
@@ -101,6 +109,10 @@ class Exchange:
     location: str | None = None
     pieces: list[Piece] = field(default_factory=list[Piece])
     size: int = 0
+    tail: bytes = b""
+    """The last few bytes, in which the stream's end may have begun."""
+    has_token: bool = False
+    """Whether the watchman has seen a token in it."""
     status: str = ""
     """OK once answered, else the fault (see records.FAULTS); empty while under way."""
     detail: str | None = None
@@ -140,6 +152,8 @@ class _Connection(asyncio.Protocol):
         exchange.last_byte_s = self.now
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.fail("malformed", "the server wants to speak another protocol")
         except httptools.HttpParserError as error:
             self.fail("malformed", f"not HTTP: {error}")
 
@@ -185,12 +199,18 @@ class _Connection(asyncio.Protocol):
             return
         exchange.pieces.append((self.now, body))
         exchange.size += len(body)
+        window = exchange.tail + body
         if exchange.size > MAX_BODY_BYTES:
             self.fail("oversize", f"more than {MAX_BODY_BYTES >> 20} MiB")
-        elif b"data: [DONE]" in body and exchange.done_s is None:
+        elif b"[DONE]" in window and exchange.done_s is None and _DONE_LINE.search(window):
             exchange.done_s = self.now
+        else:
+            exchange.tail = window[-_DONE_LENGTH:]
 
     def on_message_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.http_status is not None and 100 <= exchange.http_status < 200:
+            return  # early hints and the like: the answer proper is still to come
         self._finish()
 
     # ours
@@ -198,8 +218,6 @@ class _Connection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             return
-        if exchange.http_status == 100:
-            return  # the answer proper is still to come
         exchange.status = OK
         if exchange.done_s is None:
             exchange.done_s = self.now
@@ -341,6 +359,8 @@ class Client:
             exchange.status, exchange.detail = "timeout-connect", f"no connection within {limit:g} s"
         except ssl.SSLError as error:
             exchange.status, exchange.detail = "tls", str(error.reason or error)
+        except UnicodeError:
+            exchange.status, exchange.detail = "refused", f"{target.host!r} cannot be the name of a host"
         except OSError as error:
             exchange.status, exchange.detail = "refused", error.strerror or str(error)
         else:
@@ -367,7 +387,17 @@ class Client:
                         connection.on_message_complete()
                 elif waited > limits.total_s:
                     connection.fail("timeout-total", f"not done within {limits.total_s:g} s")
-                elif not exchange.pieces and waited > limits.first_token_s:
-                    connection.fail("timeout-first-token", f"nothing within {limits.first_token_s:g} s")
+                elif waited > limits.first_token_s and not self._has_token(exchange):
+                    connection.fail("timeout-first-token", f"no token within {limits.first_token_s:g} s")
                 elif exchange.pieces and now - (exchange.last_byte_s or now) > limits.gap_s:
-                    connection.fail("timeout-gap", f"nothing for {limits.gap_s:g} s")
+                    if self._has_token(exchange):
+                        connection.fail("timeout-gap", f"nothing for {limits.gap_s:g} s")
+                    elif waited > limits.first_token_s:
+                        connection.fail("timeout-first-token", f"no token within {limits.first_token_s:g} s")
+
+    @staticmethod
+    def _has_token(exchange: Exchange) -> bool:
+        """Whether text has arrived; a role or a comment is none. Decodes only until the first."""
+        if not exchange.has_token and exchange.pieces:
+            exchange.has_token = bool(chunks_so_far(exchange.pieces))
+        return exchange.has_token

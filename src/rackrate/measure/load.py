@@ -94,10 +94,24 @@ class LoadGenerator:
     async def warm_up(self, requests: int) -> None:
         """A few requests, one after the other and then all at once, that are not recorded."""
         path = PATHS[self._workload.endpoint]
-        bodies = [self._body(-1 - index, self._workload.output_tokens) for index in range(requests)]
-        for body in bodies[:1]:
-            await self._client.exchange(self._client.request("POST", path, body))
-        await asyncio.gather(*(self._client.exchange(self._client.request("POST", path, body)) for body in bodies[1:]))
+        texts = [
+            self._client.request("POST", path, self._body(-1 - index, self._workload.output_tokens))
+            for index in range(requests)
+        ]
+        for batch in (texts[:1], texts[1:]):
+            tasks = [asyncio.create_task(self._client.exchange(text)) for text in batch]
+            stopping = asyncio.create_task(self._stop.wait())
+            while not all(task.done() for task in tasks):
+                if self._stop.is_set():
+                    self._client.abort()  # again and again: a task may just have been connecting
+                    await asyncio.sleep(0.02)
+                else:
+                    await asyncio.wait(
+                        [stopping, *(task for task in tasks if not task.done())], return_when="FIRST_COMPLETED"
+                    )
+            stopping.cancel()
+            if self._stop.is_set():
+                return
 
     async def run(self, level: Level, limits: LevelLimits, progress: Callable[[LiveLevel], None]) -> None:
         """Holds the level until its limits, waits for what is under way, and fills in the level's figures."""

@@ -106,6 +106,8 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
     if wanted is None:
         if len(listed) == 1:
             return names[0], listed[0]
+        if not listed:
+            raise EndpointError(f"{client.target.url} serves no model at all; load one first")
         raise EndpointError(f"{client.target.url} serves {len(names)} models; choose one with --model: {_some(names)}")
     for one in listed:
         if wanted in {one["id"], *map(as_text, as_list(one.get("aliases")))}:
@@ -136,9 +138,15 @@ async def probe(
         raise AssertionError
     answer = _require_stream(few, client, path, model, refused)
     second = await _ask(client, path, dialect.body(workload.endpoint, model, _text(many_words, 1), 1))
-    longer = decode(second.pieces) if second.status == OK and second.http_status == 200 else None
+    if second.status == OK and second.http_status in {400, 413, 422}:
+        raise EndpointError(
+            f"{client.target.url}{path} refuses a prompt of {many_words} words: {_reason(second)}; "
+            "ask for fewer --input-tokens"
+        )
+    _require_ok(second, client, path)
+    longer = decode(second.pieces)
     length = PromptLength(0.0, 1.0)
-    if answer.input_tokens is not None and longer is not None and longer.input_tokens is not None:
+    if answer.input_tokens is not None and longer.input_tokens is not None:
         length = fit_prompt_length([(_FEW_WORDS, answer.input_tokens), (many_words, longer.input_tokens)])
     forced = "+".join(dialect.forcing) or None
     if answer.output_tokens is not None and answer.output_tokens != _PROBE_TOKENS:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
 from rackrate.records import OK
 
@@ -71,7 +69,7 @@ def events(pieces: Sequence[Piece]) -> list[Event]:
             if data:
                 found.append(Event(time_s, b"\n".join(data)))
                 data = []
-        elif line.startswith(b"data:"):
+        elif line.startswith(b"data:") or line == b"data":
             data.append(line[6:] if line[5:6] == b" " else line[5:])
             # in which piece the end of the line's text lies
             time_s = pieces[bisect_left(ends, match.end(1))][0]
@@ -93,6 +91,8 @@ def decode(pieces: Sequence[Piece]) -> Answer:
     for event in seen:
         if event.data == _DONE:
             done = True
+            continue
+        if not event.data:
             continue
         message = as_object(parse(event.data))
         if not message:
@@ -142,8 +142,9 @@ def _text(choice: Object) -> str:
     for key in ("content", "reasoning_content", "reasoning", "refusal"):
         if text := as_text(delta.get(key)):
             return text
-    call = delta.get("tool_calls") or delta.get("function_call")
-    return orjson.dumps(call).decode() if call else as_text(choice.get("text"))
+    if delta.get("tool_calls") or delta.get("function_call"):
+        return "(tool call)"
+    return as_text(choice.get("text"))
 
 
 def _count(value: Any) -> int | None:

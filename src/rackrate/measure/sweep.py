@@ -139,6 +139,12 @@ async def sweep(
             writer.header.engine.peak_memory_bytes = cpu.peak_engine_bytes or None
             writer.save_header()
             watcher.level_ended(summary)
+            if generator.interrupted or not engine_alive():
+                # it may also have died while the last answers were waited for
+                level.ended_because = "interrupted" if generator.interrupted and engine_alive() else "engine-died"
+            elif summary.failed and not summary.requests:
+                level.ended_because = "errors"
+            writer.save_header()
             if level.ended_because in {"interrupted", "engine-died", "errors"}:
                 return level.ended_because  # pyright: ignore[reportReturnType]
             if kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
@@ -167,6 +173,7 @@ def gains_ended(rates: Sequence[float]) -> bool:
 
 
 async def _guard(generator: LoadGenerator, engine_alive: Callable[[], bool]) -> None:
+    """Looks after the engine, five times a second."""
     while engine_alive():  # noqa: ASYNC110 - a process has no event to wait for here
         await asyncio.sleep(0.2)
     generator.interrupt("engine-died")

@@ -14,11 +14,11 @@ Json = dict[str, Any]
 def markdown_report(run: Json, pricing: Json) -> str:
     """The same facts as the HTML page, without the charts."""
     facts = run["provenance"]
-    lines = [f"# {pricing['model']}: what a million tokens costs", ""]
+    lines = [f"# {_cell(pricing['model'])}: what a million tokens costs", ""]
     for machine in pricing["machines"]:
         full = machine["full_load"]
         lines.append(f"- **{usd(full['blended_usd'])} per 1M tokens** at full load on {_cell(machine['cost']['name'])}")
-    lines += ["", f"{pricing['serving']['origin']}.", "", "## Load", ""]
+    lines += ["", f"{_cell(pricing['serving']['origin'])}.", "", "## Load", ""]
     rows = [
         [
             level["concurrency"] if level["kind"] == "closed" else f"{level['concurrency']} (prefill alone)",

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,10 +19,14 @@ Json = dict[str, Any]
 def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = ()) -> Table:
     """A table without much ink; columns are numbers unless named in `left`."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        # numbers may never be cut: only the columns of words give way on a narrow terminal
+    words = set(left)
+    for position, column in enumerate(columns):
+        # names and numbers may never be cut: only the other columns of words give way on a narrow terminal
         table.add_column(
-            column, justify="left" if column in left else "right", no_wrap=column not in left, overflow="fold"
+            column,
+            justify="left" if column in words else "right",
+            no_wrap=position == 0 or column not in words,
+            overflow="fold",
         )
     return table
 
@@ -75,10 +78,10 @@ def run_tables(view: Json) -> RenderableType:
             *_pair(level["tpot"]),
             str(level["requests"]),
             str(sum(level["failed"].values())),
-            " ".join(mark),
+            Text.from_markup(" ".join(mark)),
         )
     lines += [Text(""), table]
-    lines += [Padding(Text.from_markup(text), (0, 0, 0, 0)) for text in _run_notes(view)]
+    lines += [Text.from_markup(text) for text in _run_notes(view)]
     return Group(*lines)
 
 
@@ -194,7 +197,6 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
             left=["API, same tokens", "model"],
         )  # fmt: skip
         for one in shown:
-            ratio = one["blended_usd_per_1m"] / full["blended_usd"]
             crossing = one["break_even"]
             apis.add_row(
                 one["api"],
@@ -202,7 +204,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
                 usd(one["blended_usd_per_1m"]),
                 usd(one["input_usd_per_1m"]),
                 usd(one["output_usd_per_1m"]),
-                f"{ratio:.3g}x",
+                f"{one['blended_usd_per_1m'] / full['blended_usd']:.3g}x" if full["blended_usd"] else NONE,
                 count(crossing["tokens_per_month"]) if crossing["verdict"] == "at" else crossing["verdict"],
                 percent(crossing["utilisation"]) if crossing["verdict"] == "at" else NONE,
             )

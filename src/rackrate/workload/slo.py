@@ -1,0 +1,65 @@
+"""Service-level objectives: "p95 ttft < 1s, p95 tpot < 50ms"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from rackrate.errors import WorkloadError
+
+Metric = Literal["ttft", "tpot", "e2e"]
+
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
+_PART = re.compile(
+    r"(?:p(?P<percentile>\d{1,2}(?:\.\d+)?)\s+)?(?P<metric>ttft|tpot|e2e)\s*<=?\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>s|ms|us)?"
+)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A share of requests must have a metric below a limit."""
+
+    metric: Metric
+    percentile: float
+    limit_s: float
+
+    @property
+    def share(self) -> float:
+        """The share of requests that must meet it, 0 to 1."""
+        return self.percentile / 100
+
+
+@dataclass(frozen=True)
+class Slo:
+    """Objectives that must all be met."""
+
+    objectives: tuple[Objective, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(f"p{one.percentile:g} {one.metric} < {one.limit_s * 1000:g}ms" for one in self.objectives)
+
+
+def parse_slo(text: str) -> Slo:
+    """Objectives from text; a percentile left out is 95, a unit left out is seconds.
+
+    >>> str(parse_slo("p95 ttft < 1s, p99 tpot < 50ms"))
+    'p95 ttft < 1000ms, p99 tpot < 50ms'
+
+    Raises:
+        WorkloadError: a part that is not an objective, or one that no request could miss or meet.
+    """
+    objectives: list[Objective] = []
+    for part in text.split(","):
+        match = _PART.fullmatch(part.strip().lower())
+        if match is None:
+            raise WorkloadError(
+                f"--slo: {part.strip()!r} is not an objective such as 'p95 ttft < 1s' (ttft, tpot or e2e)"
+            )
+        percentile = float(match["percentile"] or 95)
+        limit = float(match["value"]) * _UNITS[match["unit"] or ""]
+        if not 0 < percentile < 100 or limit <= 0:
+            raise WorkloadError(f"--slo: {part.strip()!r} has a percentile outside 0 to 100, or a limit of 0")
+        metric: Metric = match["metric"]  # pyright: ignore[reportAssignmentType]
+        objectives.append(Objective(metric, percentile, limit))
+    return Slo(tuple(objectives))

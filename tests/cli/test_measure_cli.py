@@ -1,0 +1,292 @@
+"""`rackrate measure` as it is called: exit codes, one sentence for every bad input, JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate.cli import main
+from rackrate.run_store import HEADER, TABLE, read_run
+from scripted_server import ScriptedServer
+
+SMALL = ("--input-tokens", "16", "--output-tokens", "4", "--requests", "6", "-c", "2", "--warmup", "1")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    private_environment: dict[str, str],
+) -> Call:
+    """Calls `rackrate` with these arguments, in this process but with a private environment and directory."""
+    for name in set(os.environ) - set(private_environment):
+        monkeypatch.delenv(name)
+    for name, value in private_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def rackrate(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["rackrate", *map(str, arguments)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        printed = capsys.readouterr()
+        return Ended(code or 0, printed.out, printed.err)
+
+    return rackrate
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    """A fast server without oddities."""
+    with ScriptedServer(ttft_s=0.002, itl_s=0.001) as running:
+        yield running
+
+
+def sentence(ended: Ended) -> str:
+    """The one sentence with which a command refused; nothing else was printed."""
+    assert ended.code == 2
+    assert ended.output == ""
+    (line,) = ended.errors.splitlines()
+    assert line.startswith("rackrate: ")
+    assert "Traceback" not in line
+    return line.removeprefix("rackrate: ")
+
+
+def last_sentence(ended: Ended) -> str:
+    """The same, where lines about what went well came first."""
+    *before, last = ended.errors.splitlines()
+    assert not any(line.startswith("rackrate: ") or "Traceback" in line for line in before)
+    return sentence(Ended(ended.code, ended.output, last))
+
+
+def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rackrate", "measure", "--url", "ftp://h"]
+    done = subprocess.run(command, env=private_environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = sentence(Ended(done.returncode, done.stdout, done.stderr))
+    assert "ftp://h" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "either --url URL, or --engine llamacpp"),
+        (["--url", "http://127.0.0.1:1", "--engine", "llamacpp"], "either --url URL, or --engine llamacpp"),
+        (["--url", ""], "not an http or https URL"),
+        (["--url", "ftp://h"], "not an http or https URL"),
+        (["--url", "http://h:port"], "is not a URL"),
+        (["--url", "http://me:secret@h"], "--key-env"),
+        (["--url", "http://h", "--concurrency", "x"], "--concurrency takes whole numbers"),
+        (["--url", "http://h", "--concurrency", "1,,2"], "--concurrency takes whole numbers"),
+        (["--url", "http://h", "--concurrency", "0"], "--concurrency must be at least 1, got 0"),
+        (["--url", "http://h", "--max-concurrency", "0"], "--max-concurrency must be at least 1"),
+        (["--url", "http://h", "--input-tokens", "0"], "input tokens must be at least 1, got 0"),
+        (["--url", "http://h", "--output-tokens", "-3"], "output tokens must be at least 1, got -3"),
+        (["--url", "http://h", "--requests", "0"], "--requests must be at least 1, got 0"),
+        (["--url", "http://h", "--seconds", "0"], "--seconds must be above 0"),
+        (["--url", "http://h", "--warmup", "-1"], "--warmup must not be negative"),
+        (["--url", "http://h", "--timeout", "0"], "--timeout must be above 0"),
+        (["--url", "http://h", "--endpoint", "embeddings"], "--endpoint is chat or completions, not 'embeddings'"),
+        (["--url", "http://h", "--key-env", "NO_SUCH_KEY"], "--key-env names NO_SUCH_KEY, which is not set"),
+        (["--url", "http://h", "--on", "aws/g4dn.12xlrge"], "did you mean aws/g4dn.12xlarge"),
+        (["--engine", "lamacpp"], "no engine is called 'lamacpp'; did you mean llamacpp"),
+        (["--engine", "vllm"], "start it yourself and measure it with `rackrate measure --url"),
+        (["--engine", "llamacpp"], "run `rackrate engines install llamacpp`"),
+        (["--engine", "llamacpp", "--model", "missing.gguf"], "no weights for 'missing.gguf'"),
+        (["--engine", "llamacpp", "--model", "."], "is a directory"),
+    ],
+)
+def test_a_bad_input_is_one_sentence(call: Call, arguments: list[str], said: str) -> None:
+    line = sentence(call("measure", *arguments))
+    assert said in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("text.gguf", b"this is no model", "is not a GGUF file (it begins with b'this')"),
+        ("empty.gguf", b"", "is not a GGUF file"),
+        ("short.gguf", b"GGUF\x03\0\0\0", "is cut short: 8 bytes"),
+        ("old.gguf", b"GGUF\x01\0\0\0" + bytes(16), "has GGUF version 1"),
+        ("bare.gguf", b"GGUF\x03\0\0\0" + bytes(16), "0 tensors"),
+    ],
+)
+def test_a_corrupt_weights_file_is_one_sentence(
+    call: Call, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    line = sentence(call("measure", "--engine", "llamacpp", "--model", path))
+    assert line.startswith(str(path))
+    assert said in line
+
+
+def test_nobody_there(call: Call) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    line = sentence(call("measure", "--url", url))
+    assert line.startswith(f"{url}: no connection")
+    assert "is the server running" in line
+
+
+def test_a_key_that_is_missing_wrong_or_right(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with ScriptedServer(key="sesame", ttft_s=0.0, itl_s=0.0) as server:
+        assert "refuses the key (401)" in sentence(call("measure", "--url", server.url))
+        monkeypatch.setenv("MY_KEY", "wrong-and-secret")
+        line = sentence(call("measure", "--url", server.url, "--key-env", "MY_KEY"))
+        assert "refuses the key (401)" in line
+        assert "wrong-and-secret" not in line
+        monkeypatch.setenv("MY_KEY", "sesame\n")
+        assert "the key in MY_KEY has characters" in sentence(
+            call("measure", "--url", server.url, "--key-env", "MY_KEY")
+        )
+        monkeypatch.setenv("RACKRATE_API_KEY", "sesame")
+        assert call("measure", "--url", server.url, *SMALL, "--out", tmp_path / "run").code == 0
+    for path in (tmp_path / "run").iterdir():
+        assert b"sesame" not in path.read_bytes()
+
+
+def test_a_model_that_is_not_served(call: Call) -> None:
+    with ScriptedServer(models=("alpha", "beta")) as server:
+        line = sentence(call("measure", "--url", server.url, "--model", "gamma"))
+        assert "does not serve 'gamma'; it serves alpha, beta" in line
+        assert "choose one with --model: alpha, beta" in sentence(call("measure", "--url", server.url))
+
+
+def test_a_server_that_does_not_stream(call: Call, tmp_path: Path) -> None:
+    with ScriptedServer(oddities=["not-streaming"], ttft_s=0.0) as server:
+        assert "does not stream" in last_sentence(call("measure", "--url", server.url, "--out", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_input_tokens_than_the_template_has(call: Call, server: ScriptedServer) -> None:
+    line = last_sentence(call("measure", "--url", server.url, "--input-tokens", "3"))
+    assert "3 input tokens cannot be sent" in line
+    assert "--endpoint completions" in line
+
+
+def test_a_directory_that_holds_a_run_is_not_touched(call: Call, server: ScriptedServer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / HEADER).write_text("mine")
+    asked = len(server.paths)
+    line = sentence(call("measure", "--url", server.url, *SMALL, "--out", run))
+    assert f"{run} already holds a run" in line
+    assert "--out" in line
+    assert (run / HEADER).read_text() == "mine"
+    assert len(server.paths) == asked  # refused before anything was sent
+
+
+def test_a_run_that_cannot_be_written(call: Call, server: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    line = last_sentence(call("measure", "--url", server.url, *SMALL, "--out", tmp_path / "file"))
+    assert "the run cannot be written" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_success_prints_json_and_nothing_else(
+    server: ScriptedServer, private_environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "rackrate", "measure", "--url", server.url, *SMALL, "--out", str(run)]
+    done = subprocess.run(
+        [*command, "--json", "-"], env=private_environment, capture_output=True, text=True, check=True
+    )
+    view = json.loads(done.stdout)
+    assert view["schema"] == "rackrate.run-summary/1"
+    assert view["state"] == "complete"
+    assert view["requests"] == {"finished": 6, "failed": {}, "torn_journal_lines": 0}
+    (level,) = view["levels"]
+    assert (level["kind"], level["concurrency"], level["requests"]) == ("closed", 2, 6)
+    assert level["mean_input_tokens"] == 16
+    assert level["mean_output_tokens"] == 4
+    facts = view["provenance"]
+    assert facts["model"]["requested"] == "scripted"
+    assert facts["engine"]["url"] == server.url
+    assert facts["workload"]["length_forced"] == "ignore_eos+min_tokens"
+    assert facts["workload"]["prompt_fixed_tokens"] == server.template_tokens
+    if sys.platform == "linux":  # elsewhere, who listens on a port is not for everyone to see
+        assert facts["machine"]["origin"] == "detected"
+    assert f"Next: rackrate price {run}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == [TABLE, HEADER]
+    assert len(read_run(run).requests) == 6
+
+
+def test_json_to_a_file_is_what_show_prints(call: Call, server: ScriptedServer, tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "summary.json"
+    ended = call("measure", "--url", server.url, *SMALL, "--out", run, "--json", file)
+    assert ended.code == 0
+    assert "in flight" in ended.output
+    shown = call("show", run, "--json")
+    assert json.loads(file.read_text()) == json.loads(shown.output)
+
+
+def test_both_endpoints_are_measured(call: Call, server: ScriptedServer, tmp_path: Path) -> None:
+    before = len(server.log)
+    for endpoint in ("chat", "completions"):
+        ended = call("measure", "--url", server.url, *SMALL, "--endpoint", endpoint, "--out", tmp_path / endpoint)
+        assert ended.code == 0
+        assert read_run(tmp_path / endpoint).header.workload.endpoint == endpoint
+    assert {request.path for request in server.log[before:]} == {"/v1/chat/completions", "/v1/completions"}
+
+
+def test_a_run_without_usage_is_priced_only_by_force_and_says_so(call: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with ScriptedServer(oddities=["no-usage"], ttft_s=0.002, itl_s=0.001) as server:
+        ended = call(
+            "measure", "--url", server.url, *SMALL[:4], "--requests", "40", "-c", "2", "--out", run, "--json", "-"
+        )
+    assert ended.code == 0
+    view = json.loads(ended.output)
+    assert "no-usage" in view["levels"][0]["validity"]
+    assert "no-usage" in view["definitions"]
+    assert view["levels"][0]["mean_output_tokens"] is None
+
+    line = sentence(call("price", run, "--usd-per-hour", "1"))
+    assert "no-usage" in line
+    assert "--force" in line
+    forced = call("price", run, "--usd-per-hour", "1", "--force")
+    assert forced.code == 0
+    assert "no-usage" in forced.output
+    as_json = call("price", run, "--usd-per-hour", "1", "--force", "--json")
+    assert "no-usage" in json.loads(as_json.output)["serving"]["validity"]
+
+
+def test_a_run_in_which_nearly_all_failed_is_kept_and_exits_with_2(call: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with ScriptedServer(oddities=["status-500"], spared=2, ttft_s=0.0, itl_s=0.0) as server:
+        ended = call("measure", "--url", server.url, "-c", "60", "--warmup", "0", "--out", run)
+    assert ended.code == 2
+    last = ended.errors.splitlines()[-1]
+    assert last.startswith("rackrate: nearly every request failed (")
+    assert "x http-5xx" in last
+    assert str(run) in last
+    found = read_run(run)
+    assert (found.header.state, found.header.stopped_because) == ("failed", "nearly every request failed")
+    assert call("show", run).code == 0
