@@ -48,7 +48,7 @@ _COLUMNS = {
 
 
 class RunWriter:
-    """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal, whatever happened."""
+    """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal."""
 
     def __init__(self, directory: Path, header: RunHeader) -> None:
         """Makes the directory. Raises RunError if it holds a run already, or cannot be made."""

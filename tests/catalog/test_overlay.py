@@ -310,6 +310,13 @@ def test_a_model_sold_by_several_is_ambiguous(shipped: Catalog) -> None:
     assert named.provider == "huggingface_together"
 
 
+@pytest.mark.parametrize(("name", "maker"), [("gpt-6-luna", "openai"), ("gpt-oss-120b", "openai")])
+def test_a_bare_name_means_its_makers_where_others_sell_it_too(shipped: Catalog, name: str, maker: str) -> None:
+    sellers = {price.provider for price in list_apis(shipped) if price.model == name}
+    assert len(sellers) > 1
+    assert api_price(name, shipped).provider == maker
+
+
 @pytest.mark.parametrize(
     ("day", "dollars"),
     [

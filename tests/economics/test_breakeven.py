@@ -100,6 +100,13 @@ def test_never_where_and_only_where_full_load_is_dearer(
     assert answer.last_crossing_tokens_per_month >= answer.tokens_per_month
 
 
+@pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 1.1, 2.0])
+@pytest.mark.parametrize("marginal", [0.0, 0.4])
+def test_near_full_load_the_verdict_turns(share: float, marginal: float) -> None:
+    verdict = break_even(share * 1000.0, marginal, 1000.0, 1.0 + marginal).verdict
+    assert verdict == ("at" if share <= 1 else "never")
+
+
 @settings(deadline=None)
 @given(fixed=FLOATS, margin=FLOATS, capacity=st.floats(1, 1e9))
 def test_at_both_crossings_the_fleet_costs_what_the_api_does(fixed: float, margin: float, capacity: float) -> None:
