@@ -32,8 +32,9 @@ DEFINITIONS = {
 
 VALIDITY = {
     "batch-1": "one request at a time: a latency, not what the machine can do",
-    "client-bound": "the load generator was late or busy (event loop > 5 ms late at p99, or > 80 % of a core)",
+    "client-bound": "the load generator was late or busy (loop or sends > 5 ms late at p99, or > 80 % of a core)",
     "unsteady": "throughput rose or fell by more than 20 % over the steady window",
+    "overloaded": "requests came faster than they were answered: the number in flight grew all the time",
     "finite-burst": "fewer requests than 10 x in flight",
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
@@ -48,6 +49,8 @@ CLIENT_CPU_LIMIT = 0.8
 CONTENTION_LIMIT = 0.10
 ERROR_LIMIT = 0.01
 TREND_LIMIT = 0.20
+OVERLOAD_LIMIT = 0.50
+"""Significant growth of the number in flight over the window, as a share of its mean, that means overload."""
 BURST_FACTOR = 10
 
 _STUDENT_T_975 = {
@@ -88,7 +91,8 @@ class LevelSummary:
 
     index: int
     kind: str
-    concurrency: int
+    concurrency: int | None
+    """Of a closed loop."""
     requests: int
     """Requests of the level that were answered whole."""
     failed: dict[str, int]
@@ -111,6 +115,13 @@ class LevelSummary:
     e2e: Quantiles | None
     validity: tuple[str, ...]
     """Names of VALIDITY that apply to this level."""
+    rate: float | None = None
+    """Of an open loop: arrivals per second that were asked for."""
+    arrivals: str | None = None
+    mean_in_flight: float | None = None
+    """Over the steady window."""
+    send_lateness_p99_s: float | None = None
+    """Of an open loop: how late requests were written after they were due."""
 
     @property
     def window_s(self) -> float | None:
@@ -162,15 +173,20 @@ def summarise(run: Run) -> list[LevelSummary]:
 
 def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None) -> Saturation | None:
     """The level that served most output tokens a second (or the one asked for); None where none served any."""
-    closed = [level for level in levels if level.kind == "closed" and level.output_tok_s]
-    wanted = [level for level in closed if at_concurrency in (None, level.concurrency)]
+    served = [level for level in levels if level.kind != "prefill" and level.output_tok_s]
+    closed = [level for level in served if level.kind == "closed"]
+    # an overloaded open loop is beyond what the machine sustains
+    sustained = [level for level in served if "overloaded" not in level.validity] or served
+    wanted = [level for level in sustained if at_concurrency in (None, level.concurrency)]
     if not wanted:
         return None
     best = max(wanted, key=lambda level: level.output_tok_s or 0.0)
     prefill = next((level for level in reversed(levels) if level.kind == "prefill" and level.input_tok_s), None)
-    ordered = sorted(closed, key=lambda level: level.concurrency)
+    ordered = sorted(closed, key=lambda level: level.concurrency or 0)
     growing = False
-    if at_concurrency is None and ordered[-1] is best:
+    if best.kind == "open":
+        growing = not any("overloaded" in level.validity for level in served)
+    elif at_concurrency is None and ordered[-1] is best:
         before = [level.output_tok_s or 0.0 for level in ordered[:-1]]
         growing = not before or (best.output_tok_s or 0.0) >= max(before) * (1 + GAIN_LIMIT)
     return Saturation(best, prefill, growing, best.validity, tuple(levels))
@@ -203,11 +219,20 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
     length = stop - start if start is not None and stop is not None else None
     counted = [r for r in arrived if r.input_tokens is not None]
 
-    validity = _validity(level, finished, failed, with_usage, trend)
+    in_flight = growth = lateness = None
+    if window is not None:
+        in_flight, growth = in_flight_trend(requests, *window)
+    if level.kind == "open" and requests:
+        lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
+    validity = _validity(level, finished, failed, with_usage, _Signs(trend, in_flight, growth, lateness))
     return LevelSummary(
         index=level.index,
         kind=level.kind,
         concurrency=level.concurrency,
+        rate=level.rate,
+        arrivals=level.arrivals,
+        mean_in_flight=in_flight,
+        send_lateness_p99_s=lateness,
         requests=len(finished),
         failed=dict(failed),
         window_start_s=start,
@@ -237,20 +262,34 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
     )
 
 
+@dataclass(frozen=True)
+class _Signs:
+    """What a level's figures say of its validity."""
+
+    trend: float | None
+    in_flight: float | None
+    growth: float | None
+    lateness_s: float | None
+
+
 def _validity(
     level: Level,
     finished: Sequence[RequestRecord],
     failed: Counter[str],
     with_usage: Sequence[RequestRecord],
-    trend: float | None,
+    signs: _Signs,
 ) -> tuple[str, ...]:
     tried = len(finished) + sum(failed.values()) - failed["stopped"]
-    checks = {
+    in_flight = level.concurrency or signs.in_flight or 1.0
+    open_loop = level.kind == "open"
+    checks: dict[str, bool] = {
         "batch-1": level.concurrency == 1,
         "client-bound": (level.client_lag_p99_s or 0.0) > CLIENT_LAG_LIMIT_S
-        or (level.client_cpu_share or 0.0) > CLIENT_CPU_LIMIT,
-        "unsteady": trend is not None and abs(trend) > TREND_LIMIT,
-        "finite-burst": len(finished) < BURST_FACTOR * level.concurrency,
+        or (level.client_cpu_share or 0.0) > CLIENT_CPU_LIMIT
+        or (signs.lateness_s or 0.0) > CLIENT_LAG_LIMIT_S,
+        "overloaded": open_loop and (signs.growth or 0.0) > OVERLOAD_LIMIT,
+        "unsteady": not open_loop and signs.trend is not None and abs(signs.trend) > TREND_LIMIT,
+        "finite-burst": len(finished) < BURST_FACTOR * in_flight,
         "errors": tried > 0 and (tried - len(finished)) / tried > ERROR_LIMIT,
         "no-usage": len(with_usage) < len(finished),
         "cold": not level.warmed_up,
@@ -319,11 +358,27 @@ def batch_means(
     means = sums / (span / batches)
     t = _STUDENT_T_975[batches - 1]
     half_width = float(t * means.std(ddof=1) / np.sqrt(batches))
-    # least-squares slope over positions 0..1, and whether it differs from none at 95 %
-    x = (np.arange(batches) + 0.5) / batches
-    xc = x - x.mean()
-    slope = float((xc * means).sum() / (xc**2).sum())
-    residual = means - means.mean() - slope * xc
-    error = float(np.sqrt((residual**2).sum() / (batches - 2) / (xc**2).sum()))
-    significant = abs(slope) > _STUDENT_T_975[batches - 2] * error
-    return rate, half_width, slope / rate if significant else 0.0
+    return rate, half_width, _significant_change(means) / rate
+
+
+def _significant_change(values: Array) -> float:
+    """How much a straight line through equally spaced values rises over them; 0 where no slope shows at 95 %."""
+    number = len(values)
+    centred = (np.arange(number) + 0.5) / number - 0.5
+    slope = float((centred * values).sum() / (centred**2).sum())
+    residual = values - values.mean() - slope * centred
+    error = float(np.sqrt((residual**2).sum() / (number - 2) / (centred**2).sum()))
+    return slope if abs(slope) > _STUDENT_T_975[number - 2] * error else 0.0
+
+
+def in_flight_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> tuple[float, float | None]:
+    """Mean number of requests in flight over a window, and how much it grew, as a share of the mean.
+
+    The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average.
+    """
+    moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
+    begun = np.searchsorted(np.sort([r.due_s for r in requests]), moments, side="right")
+    ended = np.searchsorted(np.sort([r.done_s for r in requests]), moments, side="right")
+    numbers = (begun - ended).astype(np.float64)
+    mean = float(numbers.mean())
+    return mean, _significant_change(numbers) / mean if mean >= 1 else None

@@ -104,9 +104,15 @@ class Level(_Header):
     """One load held for a while. Times in seconds since the run's start."""
 
     index: int
-    kind: Literal["closed", "prefill"]
-    """closed: so many requests in flight at all times; prefill: the same, each asking for one token."""
-    concurrency: int = Field(ge=1)
+    kind: Literal["closed", "prefill", "open"]
+    """closed: so many requests in flight at all times; prefill: the same, each asking for one token; open: requests are
+    sent when they are due, whatever happened to those before."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Of a closed loop."""
+    rate: float | None = None
+    """Of an open loop: mean arrivals per second."""
+    arrivals: str | None = None
+    """Of an open loop: poisson, constant, gamma:CV."""
     warmed_up: bool
     started_s: float
     stopped_s: float | None = None

@@ -206,6 +206,11 @@ def test_a_mistake_is_said_with_file_line_column_and_key(overlay: Overlay, tmp_p
     assert "pydantic" not in sentence
 
 
+def test_an_id_said_twice_in_one_file_is_refused(overlay: Overlay) -> None:
+    with pytest.raises(UserError, match=r"offers\.yaml.*acme/box.*twice"):
+        overlay(offers=OFFER + OFFER)
+
+
 def test_an_infinite_price_is_refused(overlay: Overlay) -> None:
     with pytest.raises(UserError, match=r"offers\.yaml:6:\d+: .*on_demand_usd_h: "):
         overlay(offers=OFFER.replace("usd_h: 0.5", "usd_h: .inf"))

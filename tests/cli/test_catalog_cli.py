@@ -225,6 +225,11 @@ def test_brackets_in_the_users_text_are_text(listing: Command, overlay: Callable
     assert "contract [/7]" in ran.out
 
 
+def test_colons_in_the_users_text_are_colons(listing: Command, overlay: Callable[[str, str], None]) -> None:
+    overlay("offers", OFFER.replace("eu[/west]", "eu:car:west"))
+    assert "eu:car:west" in listing("offers", "acme").out
+
+
 def test_a_mistake_in_the_users_file_is_one_sentence(
     listing: Command, overlay: Callable[[str, str], None], tmp_path: Path
 ) -> None:
@@ -269,3 +274,24 @@ def test_an_unknown_list_is_answered_with_those_there_are(listing: Command, kind
 
 def test_an_empty_search_is_an_empty_list_in_json(listing: Command) -> None:
     assert listing("models", "zzz", "--json").json == []
+
+
+# --- the reader goes away ---
+
+
+@pytest.mark.parametrize("words", [["apis", "--json"], ["apis"]], ids=["JSON", "table"])
+def test_a_reader_that_has_enough_is_no_error(
+    private_environment: dict[str, str], tmp_path: Path, words: list[str]
+) -> None:
+    command = [sys.executable, "-m", "rackrate", "catalog", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=private_environment
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.read(10)
+        running.stdout.close()
+        said = running.stderr.read().decode()
+        assert running.wait(timeout=60) == 0, said
+    assert "Traceback" not in said
+    assert "Broken" not in said

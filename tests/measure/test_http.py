@@ -401,7 +401,8 @@ def test_times_are_the_servers_own_within_milliseconds(at_once: int) -> None:
         gap_s.append(seen_gap_s - true_gap_s)
     assert abs(statistics.median(first_s)) < 0.005
     assert abs(statistics.median(gap_s)) < 0.002
-    assert statistics.median(one.ttft_s for truth in truths for one in truth) == pytest.approx(0.03, abs=0.005)
+    # the truth itself: written when it was due, or later where the machine was busy
+    assert all(one.ttft_s > 0.029 and one.token_s[-1] - one.received_s > 0.099 for truth in truths for one in truth)
 
 
 def test_times_of_a_request_are_in_order(server: ScriptedServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ from rackrate.records import (
 )
 from rackrate.run_store import JOURNAL, TABLE, RunWriter, read_run
 from rackrate.workload.synthetic import PromptLength, SyntheticWorkload
-from scripted_answers import Oddity
+from scripted_answers import Oddity, Served
 from scripted_server import ScriptedServer
 
 T = TypeVar("T")
@@ -142,29 +143,45 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Swept, Scr
         yield measure(server, tmp_path_factory.mktemp("timed") / "run", plan), server
 
 
-def test_throughput_is_what_the_script_allows(timed: tuple[Swept, ScriptedServer]) -> None:
+def truth(timed: tuple[Swept, ScriptedServer], index: int) -> list[Served]:
+    """What the server did with the whole answers of a level."""
     swept, server = timed
-    for summary in summarise(swept.run)[:2]:
-        own_s = [r.token_s[-1] - r.received_s for r in server.log if r.asked_tokens == TOKENS]
-        # a closed loop: each in flight asks again as soon as it is answered
-        allowed = summary.concurrency * TOKENS / REQUEST_S
-        assert min(own_s) > REQUEST_S * 0.98
-        assert summary.output_tok_s == pytest.approx(allowed, rel=0.10)
-        assert summary.request_s == pytest.approx(allowed / TOKENS, rel=0.15)
-        assert summary.input_tok_s == pytest.approx(allowed / TOKENS * 32, rel=0.15)
+    first = PROBES + 3 + sum(len(swept.of_level(level)) for level in range(index))
+    of_level = server.log[first : first + len(swept.of_level(index))]
+    return [served for served in of_level if served.asked_tokens == TOKENS]
 
 
-def test_latencies_are_the_scripts(timed: tuple[Swept, ScriptedServer]) -> None:
-    for summary in summarise(timed[0].run)[:2]:
-        assert summary.ttft is not None
-        assert summary.tpot is not None
-        assert summary.itl is not None
-        assert summary.e2e is not None
-        assert summary.ttft.p50 == pytest.approx(TTFT_S, abs=0.004)
-        assert summary.tpot.p50 == pytest.approx(ITL_S, abs=0.0005)
-        assert summary.itl.p50 == pytest.approx(ITL_S, abs=0.0015)
-        assert summary.e2e.p50 == pytest.approx(REQUEST_S, abs=0.006)
-        assert summary.tokens_per_chunk == 1.0
+@pytest.mark.parametrize("index", [0, 1])
+def test_throughput_is_what_the_script_allows(timed: tuple[Swept, ScriptedServer], index: int) -> None:
+    summary = summarise(timed[0].run)[index]
+    own_s = [served.token_s[-1] - served.received_s for served in truth(timed, index)]
+    assert min(own_s) > REQUEST_S * 0.98
+    # a closed loop: each in flight asks again as soon as it is answered; a busy machine takes longer than the script
+    allowed, possible = (summary.concurrency * TOKENS / each_s for each_s in (REQUEST_S, statistics.mean(own_s)))
+    assert summary.output_tok_s is not None
+    assert summary.request_s is not None
+    assert summary.input_tok_s is not None
+    assert possible * 0.9 < summary.output_tok_s < allowed * 1.05
+    assert possible * 0.85 < summary.request_s * TOKENS < allowed * 1.15
+    assert possible * 0.85 < summary.input_tok_s / 32 * TOKENS < allowed * 1.15
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_latencies_are_the_scripts(timed: tuple[Swept, ScriptedServer], index: int) -> None:
+    summary = summarise(timed[0].run)[index]
+    served = truth(timed, index)
+    ttft_s = statistics.median(one.ttft_s for one in served)
+    e2e_s = statistics.median(one.token_s[-1] - one.received_s for one in served)
+    assert ttft_s > TTFT_S * 0.98
+    assert summary.ttft is not None
+    assert summary.tpot is not None
+    assert summary.itl is not None
+    assert summary.e2e is not None
+    assert summary.ttft.p50 == pytest.approx(ttft_s, abs=0.004)
+    assert summary.e2e.p50 == pytest.approx(e2e_s, abs=0.006)
+    assert summary.tpot.p50 == pytest.approx((e2e_s - ttft_s) / (TOKENS - 1), abs=0.0005)
+    assert summary.itl.p50 == pytest.approx(ITL_S, abs=0.0015)
+    assert summary.tokens_per_chunk == 1.0
 
 
 def test_the_run_is_whole(timed: tuple[Swept, ScriptedServer]) -> None:

@@ -55,6 +55,17 @@ def measure(
         ),
     ] = None,
     max_concurrency: Annotated[int, typer.Option("--max-concurrency", help="Where doubling ends at the latest.")] = 64,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate",
+            help="Instead: arrivals per second of an open loop, one level each: 20 or 5,10,20.",
+            show_default=False,
+        ),
+    ] = None,
+    arrivals: Annotated[
+        str, typer.Option("--arrivals", help="With --rate: poisson, constant, or gamma:CV for bursts.")
+    ] = "poisson",
     requests: Annotated[
         int | None,
         typer.Option(
@@ -106,7 +117,8 @@ def measure(
     """Load a server until it saturates, and record every request in a run directory.
 
     A closed-loop sweep: 1, 2, 4, ... requests in flight until two doublings in a row gain less than 5 %. Ctrl-C keeps
-    what was measured.
+    what was measured. With --rate the loop is open: requests are sent when they are due, whatever became of those
+    before, and TTFT counts from the moment a request was due.
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
@@ -125,6 +137,8 @@ def measure(
     plan = SweepPlan(
         levels=_levels(concurrency),
         max_concurrency=max_concurrency,
+        rates=_rates(rate),
+        arrivals=arrivals,
         requests=requests,
         least_s=seconds,
         most_s=max(max_seconds, seconds),
@@ -163,6 +177,17 @@ def _levels(text: str | None) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise WorkloadError(f"--concurrency takes whole numbers such as 8 or 1,8,32, not {text!r}") from None
+
+
+def _rates(text: str | None) -> tuple[float, ...]:
+    from rackrate.errors import WorkloadError
+
+    if text is None:
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
 
 
 def _fresh_directory(model: str) -> Path:
@@ -204,7 +229,7 @@ class _Job:
         command = llamacpp.command(
             weights,
             alias,
-            slots=max(self.plan.concurrencies),
+            slots=max(self.plan.concurrencies) if not self.plan.rates else self.plan.max_concurrency,
             context_tokens=self.workload.input_tokens + self.workload.output_tokens + 64,
             threads=threads,
             port=port,

@@ -78,10 +78,11 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
         if options.at_concurrency is not None and measured:
             raise RunError(f"{directory} has no level of {options.at_concurrency} in flight; it has {measured}")
         raise RunError(f"{directory}: no request was answered, so there is nothing to price")
+    load_text = f"{best.level.concurrency} in flight" if best.level.concurrency else f"{best.level.rate:g} requests/s"
     if best.validity and not options.force:
         reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
         raise PriceError(
-            f"the best level of {directory} ({best.level.concurrency} in flight) is not the machine's capacity: "
+            f"the best level of {directory} ({load_text}) is not the machine's capacity: "
             f"{reasons}; measure again, or price it all the same with --force"
         )
     catalog = load_catalog()
@@ -89,7 +90,7 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
     known = catalog.models.get(model_id) if model_id else None
     origin = (
         f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
-        f"{best.level.concurrency} in flight, {best.level.requests} requests"
+        f"{load_text}, {best.level.requests} requests"
     )
     serving = serving_of(best, origin)
     apis, notes = _apis(catalog, options, known, best.level.mean_input_tokens)
@@ -100,7 +101,7 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
         )
     if best.lower_bound:
         notes.append(
-            "Throughput still grew at the last level measured: the machine can do more, so its price per token "
+            "The machine was not saturated at the highest load measured: it can do more, so its price per token "
             "is an upper bound."
         )
     machines = _machines(run.header.machine, catalog, serving, load, apis, options)

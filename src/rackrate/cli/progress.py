@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from rackrate.cli.output import console, say
 from rackrate.measure.load import LiveLevel
-from rackrate.measure.sweep import SweepPlan
-from rackrate.metrics import BURST_FACTOR, LevelSummary
+from rackrate.measure.sweep import Step, SweepPlan
+from rackrate.metrics import LevelSummary
 from rackrate.records import Level
 from rackrate.report.format import clock, ms, rate
 
@@ -75,7 +75,9 @@ class SweepDisplay:
     def level_started(self, level: Level, position: int, of_at_most: int) -> None:
         """A new bar for a new level."""
         what = "prefill alone" if level.kind == "prefill" else "in flight"
-        self._level_text = f"{level.concurrency:>4} {what}"
+        self._level_text = (
+            f"{level.rate:g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
+        )
         if self._bar is not None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
@@ -102,30 +104,27 @@ class SweepDisplay:
 
     def _left_s(self, live: LiveLevel) -> float:
         """Time until the sweep ends if every level that may come does."""
+        plan, level = self._plan, live.level
         share = live.share
-        here = live.elapsed_s / share * (1 - share) if share > 0.02 else self._expected_s(live.level.concurrency)
-        if live.level.kind == "prefill":
+        if level.kind == "open":
+            here = max(0.0, live.limits.least_s - live.elapsed_s)
+        else:
+            here = (
+                live.elapsed_s / share * (1 - share)
+                if share > 0.02
+                else self._expected_s(Step(level.kind, level.concurrency))
+            )
+        if level.kind == "prefill":
             return here
-        coming = (
-            [level for level in self._plan.concurrencies if level > live.level.concurrency]
-            if not self._plan.levels
-            else []
-        )
-        if self._plan.levels:
-            position = self._plan.levels.index(live.level.concurrency)
-            coming = list(self._plan.levels[position + 1 :])
-        total = here + sum(self._expected_s(level) for level in coming)
-        return total + (self._expected_s(live.level.concurrency) / 2 if self._plan.prefill else 0.0)
+        coming = plan.steps()[level.index + 1 :]
+        prefill = self._expected_s(Step("closed", level.concurrency)) / 2 if plan.prefill else 0.0
+        return here + sum(self._expected_s(step) for step in coming) + prefill
 
-    def _expected_s(self, concurrency: int) -> float:
-        plan = self._plan
-        if self._request_s is None:
-            return plan.least_s
-        needed = plan.requests if plan.requests is not None else (BURST_FACTOR + 1) * concurrency
-        return min(
-            plan.most_s if plan.requests is None else 3600.0,
-            max(0.0 if plan.requests else plan.least_s, needed / self._request_s),
-        )
+    def _expected_s(self, step: Step) -> float:
+        limits = self._plan.limits(step)
+        if step.rate is not None or self._request_s is None:
+            return limits.least_s
+        return min(limits.most_s, max(0.0 if limits.exact else limits.least_s, limits.requests / self._request_s))
 
     def level_ended(self, summary: LevelSummary) -> None:
         """One line with the level's figures."""
@@ -141,7 +140,7 @@ class SweepDisplay:
         text += f", {summary.requests} requests"
         if summary.failed:
             text += ", failed: " + ", ".join(f"{number} x {name}" for name, number in summary.failed.items())
-        names = [name for name in summary.validity if summary.kind == "closed"]
+        names = [name for name in summary.validity if summary.kind != "prefill"]
         if names:
             text += f" [{', '.join(names)}]"
         self._line(text)

@@ -11,8 +11,9 @@ import contextlib
 import re
 import ssl
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
@@ -23,7 +24,8 @@ from rackrate.records import OK
 
 MAX_BODY_BYTES = 64 * 2**20
 """An answer larger than this is a fault; 100,000 tokens of streamed JSON are about 25 MB."""
-_DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_DONE_LINE = re.compile(rb"[\r\n]data: ?\[DONE\]")
+_DONE_FIRST = re.compile(rb"data: ?\[DONE\]")
 _DONE_LENGTH = len("\ndata: [DONE]")
 _DONE_GRACE_S = 1.0
 """How long the end of the HTTP message may lag behind the stream's [DONE] before the connection is given up."""
@@ -123,6 +125,11 @@ class Exchange:
         return b"".join(piece for _, piece in self.pieces)
 
 
+def _ends_stream(window: bytes, size: int) -> bool:
+    """Whether a line `data: [DONE]` is among the last bytes of a body, of which `size` have come."""
+    return bool(_DONE_LINE.search(window) or (len(window) == size and _DONE_FIRST.match(window)))
+
+
 class _Connection(asyncio.Protocol):
     """One socket. Callbacks named on_* are httptools'."""
 
@@ -132,7 +139,6 @@ class _Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.now = 0.0
-        self.used = False
         self.keep_alive = True
         self.framed = False
         """Whether the response says where it ends; if not, the end of the connection ends it."""
@@ -202,10 +208,9 @@ class _Connection(asyncio.Protocol):
         window = exchange.tail + body
         if exchange.size > MAX_BODY_BYTES:
             self.fail("oversize", f"more than {MAX_BODY_BYTES >> 20} MiB")
-        elif b"[DONE]" in window and exchange.done_s is None and _DONE_LINE.search(window):
+        elif exchange.done_s is None and b"[DONE]" in window and _ends_stream(window, exchange.size):
             exchange.done_s = self.now
-        else:
-            exchange.tail = window[-_DONE_LENGTH:]
+        exchange.tail = window[-_DONE_LENGTH:]
 
     def on_message_complete(self) -> None:
         exchange = self.exchange
@@ -272,6 +277,8 @@ class Client:
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []
         self._watchman: asyncio.Task[None] | None = None
+        self.reuses = False
+        """Whether the server kept the connection open after the last answer."""
         self._tls = ssl.create_default_context() if target.scheme == "https" else None
 
     async def __aenter__(self) -> Client:
@@ -309,26 +316,56 @@ class Client:
         A connection that was used before may have been closed by the server just as the request was written: one that
         ends without a single byte is tried once more on a new connection, which is no fault.
         """
-        while True:
-            exchange = Exchange(started_s=time.perf_counter())
-            connection = self._take()
-            reused = connection is not None
-            if connection is None:
-                connection = await self._connect(exchange)
-                if connection is None:
-                    return exchange
-            connection.used = True
-            try:
-                await connection.send(request, exchange)
-            except asyncio.CancelledError:
-                connection.fail("stopped", "the measurement was stopped")
-                raise
-            if connection.is_open:
+        return await self.start(request)
+
+    def start(self, request: bytes) -> Coroutine[Any, Any, Exchange]:
+        """As `exchange`, but the request is written before this returns, where an open connection is at hand."""
+        connection = self._take()
+        if connection is None:
+            return self._anew(request)
+        exchange = Exchange(started_s=time.perf_counter())
+        return self._see_through(connection, connection.send(request, exchange), exchange, request)
+
+    async def _see_through(
+        self, connection: _Connection, waiter: asyncio.Future[None], exchange: Exchange, request: bytes
+    ) -> Exchange:
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            connection.fail("stopped", "the measurement was stopped")
+            raise
+        self._release(connection)
+        if exchange.status == "reset" and exchange.first_byte_s is None:
+            return await self._anew(request)
+        return exchange
+
+    async def _anew(self, request: bytes) -> Exchange:
+        """An exchange on a new connection."""
+        exchange = Exchange(started_s=time.perf_counter())
+        connection = await self._connect(exchange)
+        if connection is None:
+            return exchange
+        try:
+            await connection.send(request, exchange)
+        except asyncio.CancelledError:
+            connection.fail("stopped", "the measurement was stopped")
+            raise
+        self._release(connection)
+        return exchange
+
+    def _release(self, connection: _Connection) -> None:
+        self.reuses = connection.is_open
+        if connection.is_open:
+            self._idle.append(connection)
+        else:
+            self._connections.discard(connection)
+
+    async def open_spares(self, wanted: int) -> None:
+        """Opens connections until so many are idle, unless the server closes them after each answer anyway."""
+        missing = wanted - len(self._idle) if self.reuses else 0
+        for connection in await asyncio.gather(*(self._connect(Exchange(0.0)) for _ in range(missing))):
+            if connection is not None:
                 self._idle.append(connection)
-            else:
-                self._connections.discard(connection)
-            if not (reused and exchange.status == "reset" and exchange.first_byte_s is None):
-                return exchange
 
     def abort(self) -> None:
         """Ends every exchange under way with the status `stopped`."""

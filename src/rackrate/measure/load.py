@@ -1,4 +1,4 @@
-"""One level of a closed loop: so many requests in flight at all times, each replaced as it ends."""
+"""One level of load: a closed loop (so many requests in flight at all times) or an open one (each sent when due)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, Exchange
 from rackrate.measure.loose_json import as_object, error_text, parse
+from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import PATHS, Probe
 from rackrate.measure.sse import Answer, chunks_so_far, decode
 from rackrate.records import OK, Level, RequestRecord
+from rackrate.workload.schedule import Schedule
 from rackrate.workload.synthetic import SyntheticWorkload, prompt
 
 _LAG_SAMPLE_S = 0.01
 _BACK_OFF_S = 0.2
+_SPARES = 8
+"""Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
+_HEAD_START_S = 0.05
+"""From the start of an open level to the first moment of its schedule."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,7 @@ class LoadGenerator:
 
     async def warm_up(self, requests: int) -> None:
         """A few requests, one after the other and then all at once, that are not recorded."""
-        path = PATHS[self._workload.endpoint]
-        texts = [
-            self._client.request("POST", path, self._body(-1 - index, self._workload.output_tokens))
-            for index in range(requests)
-        ]
+        texts = [self._request(-1 - index, self._words, self._workload.output_tokens) for index in range(requests)]
         for batch in (texts[:1], texts[1:]):
             tasks = [asyncio.create_task(self._client.exchange(text)) for text in batch]
             stopping = asyncio.create_task(self._stop.wait())
@@ -113,8 +116,17 @@ class LoadGenerator:
             if self._stop.is_set():
                 return
 
-    async def run(self, level: Level, limits: LevelLimits, progress: Callable[[LiveLevel], None]) -> None:
-        """Holds the level until its limits, waits for what is under way, and fills in the level's figures."""
+    async def run(
+        self,
+        level: Level,
+        limits: LevelLimits,
+        progress: Callable[[LiveLevel], None],
+        schedule: Schedule | None = None,
+    ) -> None:
+        """Holds the level until its limits, waits for what is under way, and fills in the level's figures.
+
+        With a schedule the loop is open: each request is sent when it is due. Without one it is closed.
+        """
         live = LiveLevel(level, limits)
         if not self.interrupted:
             self._stop.clear()
@@ -124,7 +136,11 @@ class LoadGenerator:
         lags: list[float] = []
         lag_task = asyncio.create_task(_sample_lag(lags))
         level.started_s = self.now()
-        workers = [asyncio.create_task(self._worker(level, live, budget, rank)) for rank in range(level.concurrency)]
+        if schedule is not None:
+            workers = [asyncio.create_task(self._follow(level, live, schedule))]
+        else:
+            ranks = range(level.concurrency or 1)
+            workers = [asyncio.create_task(self._worker(level, live, budget, rank)) for rank in ranks]
         try:
             await self._until_over(level, live, workers, progress)
             if level.stopped_s is None:
@@ -177,7 +193,8 @@ class LoadGenerator:
 
     async def _worker(self, level: Level, live: LiveLevel, budget: Iterator[int], rank: int) -> None:
         asked = 1 if level.kind == "prefill" else self._workload.output_tokens
-        stagger = level.kind == "closed" and level.concurrency > 1
+        # not where the user asked for so many requests: those are all of the length asked for
+        stagger = level.kind == "closed" and (level.concurrency or 1) > 1 and not live.limits.exact
         failures = 0
         for _ in budget:
             if self._stop.is_set():
@@ -187,36 +204,114 @@ class LoadGenerator:
             if stagger:
                 # as long as what a request under way has left, so that workers never march in step
                 output_tokens = random.Random(f"{self._workload.seed}/{level.index}/{rank}").randint(1, asked)
-            record = await self._ask(level, index, output_tokens, stagger)
+            exchange = await self._client.exchange(self._request(index, self._words, output_tokens))
+            record = self._record(level, index, self._workload.input_tokens, output_tokens, exchange, stagger=stagger)
             if live.limits.exact:
                 level.stopped_s = max(level.stopped_s or 0.0, record.sent_s)
             stagger = False
-            self._add(record)
+            self._count(live, record)
             if record.ok:
                 failures = 0
-                live.done += 1
-                live.input_tokens += record.input_tokens or 0
-                live.output_tokens += record.output_tokens or len(record.chunk_s)
             else:
-                live.failed += 1
                 failures += 1
-                if live.failed > 50 and live.failed > 10 * live.done and not self._stop.is_set():
-                    self._stop_reason = "errors"
-                    self._stop.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(_BACK_OFF_S * 2 ** min(failures - 1, 5), 5.0)):
                         await self._stop.wait()
 
-    def _body(self, index: int, output_tokens: int) -> bytes:
-        text = prompt(self._words, self._workload.seed, index)
-        return self._probe.dialect.body(self._workload.endpoint, self._probe.model, text, output_tokens)
+    async def _follow(self, level: Level, live: LiveLevel, schedule: Schedule) -> None:
+        """Sends each request of a schedule when it is due, and waits for all the answers."""
+        await self._client.open_spares(_SPARES)
+        begin_s = time.perf_counter() + _HEAD_START_S
+        level.started_s = begin_s - self.origin_s
+        answers: set[asyncio.Task[None]] = set()
+        all_sent = asyncio.Event()
+        position = 0
+        words = {int(length): self._probe.length.words_for(int(length)) for length in set(schedule.input_tokens)}
 
-    async def _ask(self, level: Level, index: int, output_tokens: int, stagger: bool) -> RequestRecord:
-        path = PATHS[self._workload.endpoint]
-        exchange = await self._client.exchange(self._client.request("POST", path, self._body(index, output_tokens)))
-        return self._record(level, index, output_tokens, stagger, exchange)
+        def prepare() -> tuple[int, bytes]:
+            index = next(self._indices)
+            into, out = int(schedule.input_tokens[position]), int(schedule.output_tokens[position])
+            return index, self._request(index, words[into], out)
 
-    def _record(self, level: Level, index: int, output_tokens: int, stagger: bool, exchange: Exchange) -> RequestRecord:
+        index, request = prepare()
+
+        def send_what_is_due() -> None:
+            nonlocal position, index, request
+            while not self._stop.is_set() and begin_s + schedule.due_s[position] <= time.perf_counter():
+                exchange = self._client.start(request)
+                task = asyncio.create_task(self._answer(level, live, schedule, position, index, begin_s, exchange))
+                answers.add(task)
+                task.add_done_callback(answers.discard)
+                position += 1
+                if position == len(schedule):
+                    all_sent.set()
+                    return
+                index, request = prepare()
+            if self._stop.is_set():
+                all_sent.set()
+            else:
+                alarm.set(begin_s + float(schedule.due_s[position]))
+
+        with Alarm(send_what_is_due) as alarm:
+            alarm.set(begin_s + float(schedule.due_s[0]))
+            stopping = asyncio.create_task(self._stop.wait())
+            sent = asyncio.create_task(all_sent.wait())
+            await asyncio.wait([stopping, sent], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            sent.cancel()
+        level.stopped_s = self.now()
+        while answers:
+            await asyncio.wait(set(answers))
+
+    async def _answer(
+        self,
+        level: Level,
+        live: LiveLevel,
+        schedule: Schedule,
+        position: int,
+        index: int,
+        begin_s: float,
+        exchange: Coroutine[Any, Any, Exchange],
+    ) -> None:
+        """Waits for one answer of an open loop and records it."""
+        record = self._record(
+            level,
+            index,
+            int(schedule.input_tokens[position]),
+            int(schedule.output_tokens[position]),
+            await exchange,
+            due_s=begin_s + float(schedule.due_s[position]) - self.origin_s,
+        )
+        self._count(live, record)
+
+    def _count(self, live: LiveLevel, record: RequestRecord) -> None:
+        self._add(record)
+        if record.ok:
+            live.done += 1
+            live.input_tokens += record.input_tokens or 0
+            live.output_tokens += record.output_tokens or len(record.chunk_s)
+            return
+        live.failed += 1
+        if live.failed > 50 and live.failed > 10 * live.done and not self._stop.is_set():
+            self._stop_reason = "errors"
+            self._stop.set()
+
+    def _request(self, index: int, words: int, output_tokens: int) -> bytes:
+        text = prompt(words, self._workload.seed, index)
+        body = self._probe.dialect.body(self._workload.endpoint, self._probe.model, text, output_tokens)
+        return self._client.request("POST", PATHS[self._workload.endpoint], body)
+
+    def _record(
+        self,
+        level: Level,
+        index: int,
+        input_tokens: int,
+        output_tokens: int,
+        exchange: Exchange,
+        *,
+        stagger: bool = False,
+        due_s: float | None = None,
+    ) -> RequestRecord:
         origin = self.origin_s
         answer = _judge(exchange)
         chunk_s = tuple(time_s - origin for time_s in answer.chunk_s)
@@ -224,7 +319,7 @@ class LoadGenerator:
         return RequestRecord(
             index=index,
             level=level.index,
-            due_s=sent_s,  # a closed loop has no schedule: a request is due when it is sent
+            due_s=sent_s if due_s is None else due_s,  # in a closed loop a request is due when it is sent
             sent_s=sent_s,
             first_byte_s=exchange.first_byte_s - origin if exchange.first_byte_s is not None else None,
             first_token_s=chunk_s[0] if chunk_s else None,
@@ -232,7 +327,7 @@ class LoadGenerator:
             status=answer.status,
             http_status=exchange.http_status,
             detail=answer.detail,
-            asked_input_tokens=self._workload.input_tokens,
+            asked_input_tokens=input_tokens,
             asked_output_tokens=output_tokens,
             input_tokens=answer.input_tokens,
             cached_tokens=answer.cached_tokens,

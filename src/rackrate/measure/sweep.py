@@ -16,7 +16,17 @@ from rackrate.measure.probe import Probe
 from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
+from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
+
+
+@dataclass(frozen=True)
+class Step:
+    """One load to hold: so many requests in flight, or so many arrivals a second."""
+
+    kind: Literal["closed", "prefill", "open"]
+    concurrency: int | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,9 @@ class SweepPlan:
     levels: tuple[int, ...] = ()
     """Concurrencies to measure; empty doubles from 1 until gains end."""
     max_concurrency: int = 64
+    rates: tuple[float, ...] = ()
+    """Arrivals per second of open loops, one level each; instead of closed ones."""
+    arrivals: str = "poisson"
     requests: int | None = None
     """Requests a level, exactly; None goes by time and by 10 x in flight."""
     least_s: float = 15.0
@@ -40,6 +53,11 @@ class SweepPlan:
         ):
             if value < 1:
                 raise WorkloadError(f"{name} must be at least 1, got {value}")
+        if self.rates and self.levels:
+            raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
+        for rate in self.rates:
+            if not 0 < rate < float("inf"):
+                raise WorkloadError(f"--rate must be above 0, got {rate:g}")
         if self.requests is not None and self.requests < 1:
             raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
         if self.least_s <= 0 or self.most_s < self.least_s:
@@ -61,8 +79,24 @@ class SweepPlan:
             level *= 2
         return (*doubled, self.max_concurrency)
 
-    def limits(self, concurrency: int) -> LevelLimits:
-        """When a level ends: 10 requests for each in flight, besides the first ones, and at least `least_s`."""
+    def steps(self) -> list[Step]:
+        """What is to be held, in order; prefill alone is added once the rest has been measured."""
+        if self.rates:
+            return [Step("open", rate=rate) for rate in self.rates]
+        return [Step("closed", concurrency=level) for level in self.concurrencies]
+
+    def limits(self, step: Step) -> LevelLimits:
+        """When a level ends.
+
+        A closed loop: after 10 requests for each in flight, besides the first ones, and at least `least_s`. An open
+        one: after its schedule, which is `requests` or `least_s` long.
+        """
+        if step.rate is not None:
+            number = self.requests or max(1, round(step.rate * self.least_s))
+            return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
+        concurrency = step.concurrency or 1
+        if step.kind == "prefill":
+            return LevelLimits((BURST_FACTOR + 1) * concurrency, min(self.least_s, 8.0), self.most_s)
         if self.requests is not None:
             return LevelLimits(self.requests, self.least_s, max(self.most_s, 3600.0), exact=True)
         return LevelLimits((BURST_FACTOR + 1) * concurrency, self.least_s, self.most_s)
@@ -77,7 +111,6 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
-_Step = tuple[Literal["closed", "prefill"], int]
 Outcome = Literal["complete", "interrupted", "engine-died", "errors"]
 
 
@@ -112,15 +145,17 @@ async def sweep(
             watcher.note(f"warming up with {plan.warmup_requests} requests")
             await generator.warm_up(plan.warmup_requests)
         if generator.interrupted:
-            return "interrupted"
+            return "interrupted" if engine_alive() else "engine-died"
         summaries: list[LevelSummary] = []
-        queue: list[_Step] = [("closed", level) for level in plan.concurrencies]
+        queue = plan.steps()
         while queue:
-            kind, concurrency = queue.pop(0)
+            step = queue.pop(0)
             level = Level(
                 index=len(writer.header.levels),
-                kind=kind,
-                concurrency=concurrency,
+                kind=step.kind,
+                concurrency=step.concurrency,
+                rate=step.rate,
+                arrivals=plan.arrivals if step.rate is not None else None,
                 warmed_up=plan.warmup_requests > 0 or len(writer.header.levels) > 0,
                 started_s=generator.now(),
             )
@@ -128,12 +163,13 @@ async def sweep(
             writer.header.levels.append(level)
             writer.save_header()
             watcher.level_started(
-                level, level.index + 1, level.index + 1 + len(queue) + (kind == "closed" and plan.prefill)
+                level, level.index + 1, level.index + 1 + len(queue) + (step.kind != "prefill" and plan.prefill)
             )
-            limits = plan.limits(concurrency)
-            if kind == "prefill":
-                limits = LevelLimits((BURST_FACTOR + 1) * concurrency, min(plan.least_s, 8.0), plan.most_s)
-            await generator.run(level, limits, watcher.level_progress)
+            limits = plan.limits(step)
+            schedule = None
+            if step.rate is not None:
+                schedule = draw(plan.arrivals, step.rate, limits.requests, workload, level.index)
+            await generator.run(level, limits, watcher.level_progress, schedule)
             summary = summarise_level(level, recent)
             summaries.append(summary)
             writer.header.engine.peak_memory_bytes = cpu.peak_engine_bytes or None
@@ -147,12 +183,13 @@ async def sweep(
             writer.save_header()
             if level.ended_because in {"interrupted", "engine-died", "errors"}:
                 return level.ended_because  # pyright: ignore[reportReturnType]
-            if kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
+            if step.kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
                 queue.clear()
-            if kind == "closed" and not queue and plan.prefill:
+            if step.kind != "prefill" and not queue and plan.prefill:
                 best = saturation(summaries)
                 if best is not None:
-                    queue.append(("prefill", best.level.concurrency))
+                    in_flight = best.level.concurrency or max(1, round(best.level.mean_in_flight or 1))
+                    queue.append(Step("prefill", concurrency=in_flight))
         return "complete"
     finally:
         loop.remove_signal_handler(signal.SIGINT)

@@ -39,7 +39,7 @@ def throughput_chart(run: Json) -> Json:
     """Output and input tokens per second against requests in flight, with the 95 % interval of the output."""
     rows = [
         {
-            "in flight": level["concurrency"],
+            "in flight": level["concurrency"] or level["mean_in_flight"],
             "output": level["output_tok_s"],
             "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
             "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
@@ -69,7 +69,11 @@ def throughput_chart(run: Json) -> Json:
 def latency_chart(run: Json, metric: str) -> Json:
     """Median and 95th percentile of TTFT or TPOT, in ms, against requests in flight."""
     rows = [
-        {"in flight": level["concurrency"], "percentile": point, "ms": level[metric][point] * 1000}
+        {
+            "in flight": level["concurrency"] or level["mean_in_flight"],
+            "percentile": point,
+            "ms": level[metric][point] * 1000,
+        }
         for level in _closed(run)
         if level[metric]
         for point in ("p50", "p95")
@@ -177,7 +181,7 @@ def _apis(machine: Json) -> list[Json]:
 
 
 def _closed(run: Json) -> list[Json]:
-    return [level for level in run["levels"] if level["kind"] == "closed" and level["output_tok_s"]]
+    return [level for level in run["levels"] if level["kind"] != "prefill" and level["output_tok_s"]]
 
 
 def _in_flight() -> alt.X:

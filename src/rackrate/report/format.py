@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 NONE = "-"
 """Shown where there is no data."""
 
@@ -93,6 +95,19 @@ def percent(share: float | None) -> str:
     if share is None:
         return NONE
     return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.2g} %"
+
+
+def load_label(level: dict[str, Any]) -> str:
+    """A level's load: requests in flight, or arrivals a second.
+
+    >>> load_label({"kind": "closed", "concurrency": 8, "rate": None, "arrivals": None})
+    '8'
+    >>> load_label({"kind": "open", "concurrency": None, "rate": 2.5, "arrivals": "poisson"})
+    '2.5/s poisson'
+    """
+    if level["kind"] == "open":
+        return f"{level['rate']:g}/s {level['arrivals']}"
+    return f"{level['concurrency']}" + (" (prefill alone)" if level["kind"] == "prefill" else "")
 
 
 def clock(seconds: float) -> str:

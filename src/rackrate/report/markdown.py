@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, RIG_UNITS, count, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def markdown_report(run: Json, pricing: Json) -> str:
     lines += ["", f"{_cell(pricing['serving']['origin'])}.", "", "## Load", ""]
     rows = [
         [
-            level["concurrency"] if level["kind"] == "closed" else f"{level['concurrency']} (prefill alone)",
+            load_label(level),
             rate(level["output_tok_s"]),
             rate(level["output_tok_s_half_width"]),
             rate(level["input_tok_s"]),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, RIG_UNITS, count, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -54,22 +54,23 @@ def run_tables(view: Json) -> RenderableType:
         )
     )
     best = view["saturation"]
+    closed = all(level["kind"] != "open" for level in view["levels"])
     table = plain_table(
-        "in flight", "output tok/s", "+-95 %", "input tok/s", "request/s", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        "requests", "failed", "", left=[""],
+        "in flight" if closed else "load", "output tok/s", "+-95 %", "input tok/s", "request/s", "TTFT p50", "p95 ms",
+        "TPOT p50", "p95 ms", "requests", "failed", "", left=[""],
     )  # fmt: skip
     for level in view["levels"]:
-        if level["kind"] != "closed":
+        if level["kind"] == "prefill":
             continue
         mark: list[str] = []
         if best is not None and level["index"] == best["level"]:
             mark.append(
-                "[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, still growing[/]"
+                "[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, not saturated[/]"
             )
         mark += [f"[yellow]{name}[/]" for name in level["validity"]]
         half = level["output_tok_s_half_width"]
         table.add_row(
-            str(level["concurrency"]),
+            load_label(level),
             rate(level["output_tok_s"]),
             f"{half:.1f}" if half is not None else NONE,
             rate(level["input_tok_s"]),
@@ -104,8 +105,10 @@ def _run_notes(view: Json) -> list[str]:
                 )
             )
     if best and best["lower_bound"]:
-        notes.append("[yellow]Throughput still grew by 5 % or more at the last level: the figure is a lower bound.[/]")
-    names = {name for level in view["levels"] if level["kind"] == "closed" for name in level["validity"]}
+        notes.append(
+            "[yellow]The machine was not saturated at the highest load measured: the figure is a lower bound.[/]"
+        )
+    names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["validity"]}
     notes += [f"[yellow]{name}[/]: {VALIDITY[name]}." for name in VALIDITY if name in names]
     for name, number in view["requests"]["failed"].items():
         notes.append(f"[red]{number} x {name}[/]: {view['faults'].get(name, '')}.")

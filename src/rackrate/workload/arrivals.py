@@ -31,9 +31,13 @@ def constant(rate: float, count: int) -> Times:
 
 
 def poisson(rate: float, count: int, generator: np.random.Generator) -> Times:
-    """A Poisson process: exponential gaps of mean 1/rate, whose coefficient of variation is 1. [s]"""
+    """A Poisson process of `count` arrivals in count/rate seconds: gaps whose coefficient of variation is 1. [s]
+
+    Given their number, the arrivals of a Poisson process are independent and uniform over the time. So the mean rate
+    is the one asked for, where free gaps would miss it by 1/sqrt(count): 3 % at 1,000.
+    """
     _positive("the rate", rate)
-    return np.cumsum(generator.exponential(1 / rate, count))
+    return np.sort(generator.uniform(0, count / rate, count))
 
 
 def gamma(rate: float, cv: float, count: int, generator: np.random.Generator) -> Times:
