@@ -155,7 +155,9 @@ class Saturation:
         prefill_fresh = self.prefill.input_tok_s - (self.prefill.cached_tok_s or 0.0)
         if prefill_fresh <= 0:
             return None
-        return min(fresh / prefill_fresh, 1.0)
+        share = fresh / prefill_fresh
+        # more than the machine can do: one of the two was disturbed, and output would be free
+        return share if share < 1 else None
 
 
 GAIN_LIMIT = 0.05

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -64,7 +64,7 @@ class RunWriter:
 
     def add(self, record: RequestRecord) -> None:
         """Appends one request to the journal."""
-        line = orjson.dumps(asdict(record), option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         with self._as_run_error():
             while line:  # a disk that is nearly full takes a part
                 line = line[self._journal.write(line) :]
@@ -165,8 +165,9 @@ def _read_header(directory: Path) -> RunHeader:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if isinstance(written, int) and written > FORMAT_VERSION:
-        raise RunError(f"{path}: written by a newer rackrate (format {written}; this one reads {FORMAT_VERSION})")
+    if written is not None and written != FORMAT_VERSION:
+        age = "a newer" if isinstance(written, int) and written > FORMAT_VERSION else "another"
+        raise RunError(f"{path}: written by {age} rackrate (format {written}; this one reads {FORMAT_VERSION})")
     try:
         return RunHeader.model_validate(values)
     except ValidationError as error:

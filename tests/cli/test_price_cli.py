@@ -50,12 +50,12 @@ C7A_LARGE, G4DN_12XLARGE = 0.10264, 3.912
 BLENDED_C7A_LARGE = usd_per_million(C7A_LARGE, OUTPUT_TOK_S + INPUT_TOK_S)
 
 
-def requests_of(level: Level, seconds: float, tokens: int, rounds: int) -> Iterator[RequestRecord]:
+def requests_of(level: Level, workers: int, seconds: float, tokens: int, rounds: int) -> Iterator[RequestRecord]:
     """Workers in step, tokens evenly over each request."""
     for turn in range(rounds):
         begin = level.started_s + turn * seconds
         chunks = tuple(begin + (k + 0.5) * seconds / tokens for k in range(tokens))
-        for _ in range(level.concurrency):
+        for _ in range(workers):
             yield RequestRecord(
                 index=turn, level=level.index, due_s=begin, sent_s=begin, first_byte_s=chunks[0],
                 first_token_s=chunks[0], done_s=begin + seconds, status=OK, http_status=200, detail=None,
@@ -97,7 +97,7 @@ def write_run(
                 ended_because="requests", client_cpu_share=0.1, client_lag_p99_s=0.0005, other_cpu_share=0.01,
             )  # fmt: skip
             header.levels.append(level)
-            for record in requests_of(level, seconds, tokens, rounds):
+            for record in requests_of(level, concurrency, seconds, tokens, rounds):
                 writer.add(record)
             now += rounds * seconds + 1
         header.state = "complete"

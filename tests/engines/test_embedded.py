@@ -197,7 +197,10 @@ def measuring(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     for line in process.stderr:
         if "warming up" in line:
             break
-    time.sleep(4)
+    journal = tmp_path / "run" / "requests.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not journal.exists() or journal.read_bytes().count(b"\n") < 2):
+        time.sleep(0.1)
     yield process
     if process.poll() is None:
         process.kill()

@@ -69,6 +69,8 @@ def read_document(path: Path, kind: type[T]) -> T:
 
 def parse_document(values: Any, kind: type[T], path: Path) -> T:
     """Plain values that were read from `path`, as a `kind`."""
+    if values is None:
+        raise UserError(f"{path}:1:1: the file is empty")
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:

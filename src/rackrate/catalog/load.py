@@ -151,7 +151,11 @@ def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) ->
     for row in cast("list[Any]", added):
         known = rows.get(str(cast("dict[str, Any]", row).get("id"))) if isinstance(row, dict) else None
         merged.append({**known, **row} if known else row)
+    added_ids: set[str] = set()
     for entry, row in zip(parse_document(merged, list[kind], file), merged, strict=True):
+        if entry.id in added_ids:
+            raise UserError(f"{file}: the id {entry.id!r} is written twice")
+        added_ids.add(entry.id)
         rows[entry.id] = row
 
 

@@ -180,8 +180,8 @@ class Price(Document):
 
 
 def newest(prices: Sequence[Price]) -> Price:
-    """The price of the latest date; of several of one date the one written last."""
-    return max(reversed(prices), key=lambda price: price.date)
+    """The price written last: history is appended, and dates differ in how exact they are (2026, 2026-01-19)."""
+    return prices[-1]
 
 
 class Offer(Entry):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -65,10 +64,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("rackrate: stopped", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output (head, less) has gone, which is no error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _show_usage_error(error: Exception) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from rackrate.errors import UserError
 
@@ -21,13 +26,14 @@ def console(*, error: bool = False) -> Console:
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else NO_TERMINAL_WIDTH
-    # no markup: brackets in names from outside are brackets
-    return Console(stderr=error, width=width, highlight=False, markup=False)
+    # no markup and no emoji: brackets and colons in names from outside are just that
+    return Console(stderr=error, width=width, highlight=False, markup=False, emoji=False)
 
 
 def show(renderable: RenderableType) -> None:
     """Prints a table or text as a result."""
-    console().print(renderable)
+    with _until_the_reader_leaves():
+        console().print(renderable)
 
 
 def say(text: str) -> None:
@@ -37,7 +43,19 @@ def say(text: str) -> None:
 
 def print_json(values: Any) -> None:
     """Prints values as JSON on standard output."""
-    print(to_json(values))
+    with _until_the_reader_leaves():
+        print(to_json(values), flush=True)
+
+
+@contextmanager
+def _until_the_reader_leaves() -> Generator[None]:
+    """A reader of our output that has gone (head, less) ends the command, which is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        # nothing more can be written, not at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 def to_json(values: Any) -> str:

@@ -6,9 +6,9 @@ Nothing here runs while bytes arrive: the client keeps (time, bytes) and this de
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
@@ -53,30 +53,41 @@ def events(pieces: Sequence[Piece]) -> list[Event]:
     >>> events([(0.1, b"data: {\"a\""), (0.2, b": 1}\n\n"), (0.3, b": ping\n\ndata: [DONE]\n\n")])
     [Event(time_s=0.2, data=b'{"a": 1}'), Event(time_s=0.3, data=b'[DONE]')]
     """
-    body = b"".join(piece for _, piece in pieces)
-    ends: list[int] = []
-    total = 0
-    for _, piece in pieces:
-        total += len(piece)
-        ends.append(total)
+    body = b"".join([piece for _, piece in pieces])
+    ends = list(accumulate([len(piece) for _, piece in pieces]))
     found: list[Event] = []
     data: list[bytes] = []
+    piece = 0
     time_s = 0.0
-    start = 3 if body.startswith(b"\xef\xbb\xbf") else 0
-    for match in _LINE.finditer(body, start):
-        line = match.group(1)
+    for end, line in _lines(body):
         if not line:
             if data:
-                found.append(Event(time_s, b"\n".join(data)))
+                found.append(Event(time_s, data[0] if len(data) == 1 else b"\n".join(data)))
                 data = []
         elif line.startswith(b"data:") or line == b"data":
             data.append(line[6:] if line[5:6] == b" " else line[5:])
-            # in which piece the end of the line's text lies
-            time_s = pieces[bisect_left(ends, match.end(1))][0]
+            while ends[piece] < end:  # in which piece the end of the line's text lies
+                piece += 1
+            time_s = pieces[piece][0]
     if data:
         # the blank line after the last event never came, but its data did
         found.append(Event(time_s, b"\n".join(data)))
     return found
+
+
+def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Whole lines without their ends, each with where its text ends; what comes after the last end is no line."""
+    start = 3 if body.startswith(b"\xef\xbb\xbf") else 0
+    if b"\r" in body:
+        for match in _LINE.finditer(body, start):
+            yield match.end(1), match.group(1)
+        return
+    lines = body[start:].split(b"\n")
+    lines.pop()
+    for line in lines:
+        start += len(line)
+        yield start, line
+        start += 1
 
 
 def decode(pieces: Sequence[Piece]) -> Answer:
@@ -139,7 +150,10 @@ def chunks_so_far(pieces: Sequence[Piece]) -> tuple[float, ...]:
 def _text(choice: Object) -> str:
     """The text that a choice brings: content, reasoning, refusal, tool call or plain completion."""
     delta = as_object(choice.get("delta"))
-    for key in ("content", "reasoning_content", "reasoning", "refusal"):
+    content = delta.get("content")
+    if content and isinstance(content, str):
+        return content
+    for key in ("reasoning_content", "reasoning", "refusal"):
         if text := as_text(delta.get(key)):
             return text
     if delta.get("tool_calls") or delta.get("function_call"):
