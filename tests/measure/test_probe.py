@@ -215,7 +215,7 @@ def test_a_prompt_longer_than_the_context() -> None:
 
 
 def test_a_prompt_that_just_fits_the_context_is_not_refused() -> None:
-    # FAILS with a bug in src: the second probe sends as many words as tokens are asked for, which with the template
+    # the probing prompts are no longer than those to come, else they
     # are more tokens than any request of the load will have.
     with served(context_tokens=200, template_tokens=31) as server:
         found = ask(server.url, SyntheticWorkload(190, 8))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 
 _DEFAULT_KEY = "RACKRATE_API_KEY"
+_DEFAULT_MOST_S = 120.0
 
 
 def measure(
@@ -73,7 +74,7 @@ def measure(
         ),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Least duration of a level.")] = 15.0,
-    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = 120.0,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = _DEFAULT_MOST_S,
     warmup: Annotated[int, typer.Option("--warmup", help="Requests before the measurement, not counted.")] = 4,
     prefill: Annotated[
         bool | None,
@@ -131,7 +132,7 @@ def measure(
         raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
     if endpoint not in {"chat", "completions"}:
         raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
-    if timeout <= 0:
+    if not timeout > 0:
         raise WorkloadError(f"--timeout must be above 0 seconds, got {timeout:g}")
     workload = SyntheticWorkload(input_tokens, output_tokens, cast("Endpoint", endpoint), seed)
     plan = SweepPlan(
@@ -141,7 +142,7 @@ def measure(
         arrivals=arrivals,
         requests=requests,
         least_s=seconds,
-        most_s=max(max_seconds, seconds),
+        most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, seconds),
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
     )
@@ -285,7 +286,10 @@ class _Job:
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._measure(target, served, engine, machine, process))
+            try:
+                return runner.run(self._measure(target, served, engine, machine, process))
+            except KeyboardInterrupt:
+                raise typer.Abort from None  # before there is anything to keep
 
     async def _measure(
         self,

@@ -126,7 +126,6 @@ async def probe(
     model, served = await choose_model(client, wanted)
     note(f"{client.target.url} serves {model}")
     path = PATHS[workload.endpoint]
-    many_words = max(workload.input_tokens, 2 * _FEW_WORDS)
     refused: list[str] = []
     for dialect in _DIALECTS:
         few = await _ask(client, path, dialect.body(workload.endpoint, model, _text(_FEW_WORDS, 0), _PROBE_TOKENS))
@@ -137,6 +136,9 @@ async def probe(
     else:  # pragma: no cover - the loop always breaks at its last round
         raise AssertionError
     answer = _require_stream(few, client, path, model, refused)
+    # as long as the prompts to come, so that one that just fits the context is not refused here
+    template = max(0, (answer.input_tokens or _FEW_WORDS) - _FEW_WORDS)
+    many_words = max(workload.input_tokens - template, 2 * _FEW_WORDS)
     second = await _ask(client, path, dialect.body(workload.endpoint, model, _text(many_words, 1), 1))
     if second.status == OK and second.http_status in {400, 413, 422}:
         raise EndpointError(

@@ -60,7 +60,7 @@ class SweepPlan:
                 raise WorkloadError(f"--rate must be above 0, got {rate:g}")
         if self.requests is not None and self.requests < 1:
             raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
-        if self.least_s <= 0 or self.most_s < self.least_s:
+        if not 0 < self.least_s <= self.most_s:
             raise WorkloadError(
                 f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}"
             )
