@@ -95,7 +95,7 @@ def latency_chart(run: Json, metric: str) -> Json:
 
 def cost_chart(pricing: Json) -> Json:
     """USD per 1M tokens against utilisation, a curve per machine, a line per API, a mark where they break even."""
-    shares = [step / 100 for step in (*range(2, 20), *range(20, 101, 2))]
+    shares = [step / 100 for step in (*range(1, 20), *range(20, 101, 2))]
     curves: list[Json] = []
     marks: list[Json] = []
     for machine in pricing["machines"]:

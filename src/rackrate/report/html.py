@@ -39,7 +39,7 @@ def html_report(run: Json, pricing: Json) -> str:
         facts=run["provenance"],
         validity=VALIDITY,
         faults=FAULTS,
-        none=NONE,
+        dash=NONE,
         rig_units=RIG_UNITS,
         specs=_script_json(specs),
         scripts=[_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")],

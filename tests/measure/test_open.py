@@ -1,0 +1,138 @@
+"""Open loops against the scripted server: sent when due, and overload named."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import uvloop
+from scripted_server import ScriptedServer
+
+from rackrate.measure.host import CpuAccount
+from rackrate.measure.http import Client, parse_url
+from rackrate.measure.load import LiveLevel
+from rackrate.measure.pacing import Alarm
+from rackrate.measure.probe import probe
+from rackrate.measure.sweep import SweepPlan, sweep
+from rackrate.metrics import LevelSummary, saturation, summarise
+from rackrate.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.run_store import RunWriter, read_run
+from rackrate.workload.schedule import draw
+from rackrate.workload.synthetic import SyntheticWorkload
+
+WORKLOAD = SyntheticWorkload(32, 8, seed=3)
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def level_started(self, level: Level, position: int, of_at_most: int) -> None: ...
+    def level_progress(self, live: LiveLevel) -> None: ...
+    def level_ended(self, summary: LevelSummary) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def measure(server: ScriptedServer, directory: Path, plan: SweepPlan) -> Run:
+    async def go() -> None:
+        async with Client(parse_url(server.url)) as client:
+            found = await probe(client, WORKLOAD, None)
+            header = RunHeader(
+                created="2026-01-01T00:00:00+00:00",
+                command="test",
+                rackrate_version="0",
+                python_version="3",
+                state="running",
+                model=ServedModel(requested=found.model),
+                engine=Engine(name="scripted", url=server.url),
+                machine=Machine(origin="unknown"),
+                workload=WorkloadFacts(input_tokens=32, output_tokens=8, endpoint="chat", seed=3),
+            )
+            with RunWriter(directory, header) as writer:
+                outcome = await sweep(client, found, WORKLOAD, plan, writer, CpuAccount(None), Silent())
+                assert outcome == "complete"
+                writer.finish()
+
+    uvloop.run(go())
+    return read_run(directory)
+
+
+def test_requests_are_due_by_the_schedule_and_sent_then(tmp_path: Path) -> None:
+    plan = SweepPlan(rates=(100.0,), requests=150, warmup_requests=2, prefill=False)
+    with ScriptedServer(ttft_s=0.01, itl_s=0.002) as server:
+        run = measure(server, tmp_path / "run", plan)
+    requests = sorted(run.requests, key=lambda one: one.due_s)
+    assert len(requests) == 150
+    schedule = draw("poisson", 100.0, 150, WORKLOAD, level=0).due_s
+    due = np.array([one.due_s for one in requests])
+    assert np.allclose(due - due[0], schedule - schedule[0], atol=1e-6)
+    late = np.array([one.sent_s - one.due_s for one in requests])
+    assert (late >= 0).all()
+    assert np.median(late) < 0.005
+    level = summarise(run)[0]
+    assert level.kind == "open"
+    assert level.rate == 100.0
+    assert level.arrivals == "poisson"
+    assert level.concurrency is None
+    assert level.send_lateness_p99_s is not None
+    assert "overloaded" not in level.validity
+
+
+def test_a_slow_answer_does_not_move_the_next_request(tmp_path: Path) -> None:
+    plan = SweepPlan(rates=(50.0,), arrivals="constant", requests=40, warmup_requests=0, prefill=False)
+    with ScriptedServer(ttft_s=0.3, itl_s=0.0) as server:  # 15 times longer than the gap between requests
+        run = measure(server, tmp_path / "run", plan)
+    sent = np.sort([one.sent_s for one in run.requests])
+    assert np.median(np.diff(sent)) < 0.03
+    level = summarise(run)[0]
+    assert level.mean_in_flight is not None
+    assert level.mean_in_flight > 8  # Little's law: 50/s x 0.3 s = 15 once it is full
+
+
+def test_more_than_a_server_can_do_is_called_overloaded(tmp_path: Path) -> None:
+    plan = SweepPlan(rates=(5.0, 60.0), least_s=2.0, most_s=20.0, warmup_requests=0, prefill=False)
+    with ScriptedServer(ttft_s=0.1, itl_s=0.0, slots=2) as server:  # 20 requests a second at most
+        run = measure(server, tmp_path / "run", plan)
+    calm, flooded = summarise(run)
+    assert "overloaded" not in calm.validity
+    assert "overloaded" in flooded.validity
+    best = saturation([calm, flooded])
+    assert best is not None
+    assert best.level is calm
+    assert not best.lower_bound
+
+
+def test_waiting_for_the_server_counts_from_the_due_moment(tmp_path: Path) -> None:
+    plan = SweepPlan(rates=(60.0,), least_s=1.0, most_s=20.0, warmup_requests=0, prefill=False)
+    with ScriptedServer(ttft_s=0.1, itl_s=0.0, slots=2) as server:
+        run = measure(server, tmp_path / "run", plan)
+    level = summarise(run)[0]
+    assert level.ttft is not None
+    assert level.ttft.p95 > 0.5  # three times too many requests: the last wait for two seconds
+
+
+def test_the_alarm_rings_at_its_moment_and_at_once_for_one_gone_by() -> None:
+    async def go() -> list[float]:
+        late: list[float] = []
+        rung = asyncio.Event()
+        due = time.perf_counter()
+
+        def ring() -> None:
+            late.append(time.perf_counter() - due)
+            rung.set()
+
+        with Alarm(ring) as alarm:
+            alarm.set(due - 1.0)
+            await rung.wait()
+            for _ in range(20):
+                rung.clear()
+                due = time.perf_counter() + 0.0037
+                alarm.set(due)
+                await rung.wait()
+        return late[1:]
+
+    late = uvloop.run(go())
+    assert len(late) == 20
+    assert min(late) >= 0
+    assert float(np.median(late)) < 0.003
