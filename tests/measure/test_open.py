@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import uvloop
-from scripted_server import ScriptedServer
 
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, parse_url
@@ -21,6 +20,7 @@ from rackrate.records import Engine, Level, Machine, Run, RunHeader, ServedModel
 from rackrate.run_store import RunWriter, read_run
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
+from scripted_server import ScriptedServer
 
 WORKLOAD = SyntheticWorkload(32, 8, seed=3)
 
