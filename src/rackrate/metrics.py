@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import Level, RequestRecord, Run
+from rackrate.records import Level, RequestRecord, Run, ServerFacts
 
 Array = npt.NDArray[np.float64]
 
@@ -39,6 +39,7 @@ VALIDITY = {
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
     "cold": "no warm-up request came before the measurement",
+    "miscounted": "client and server differ by more than 1 % in how many output tokens there were",
     "contended": "other processes took more than 10 % of the CPUs",
     "other-hardware": "priced by a machine other than the one it ran on",
 }
@@ -48,6 +49,7 @@ CLIENT_LAG_LIMIT_S = 0.005
 CLIENT_CPU_LIMIT = 0.8
 CONTENTION_LIMIT = 0.10
 ERROR_LIMIT = 0.01
+MISCOUNT_LIMIT = 0.01
 TREND_LIMIT = 0.20
 OVERLOAD_LIMIT = 0.50
 """Significant growth of the number in flight over the window, as a share of its mean, that means overload."""
@@ -120,6 +122,10 @@ class LevelSummary:
     arrivals: str | None = None
     mean_in_flight: float | None = None
     """Over the steady window."""
+    miscount: float | None = None
+    """Output tokens by usage over those that the server counted, less 1; None where it has no counter."""
+    server: ServerFacts | None = None
+    """What the server said of itself."""
     send_lateness_p99_s: float | None = None
     """Of an open loop: how late requests were written after they were due."""
 
@@ -226,7 +232,11 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
         in_flight, growth = in_flight_trend(requests, *window)
     if level.kind == "open" and requests:
         lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
-    validity = _validity(level, finished, failed, with_usage, _Signs(trend, in_flight, growth, lateness))
+    miscount = None
+    served = level.server.output_tokens if level.server is not None else None
+    if served and tokens and not failed:  # what a failed request was answered, only the server knows
+        miscount = tokens / served - 1
+    validity = _validity(level, finished, failed, with_usage, _Signs(trend, in_flight, growth, lateness, miscount))
     return LevelSummary(
         index=level.index,
         kind=level.kind,
@@ -235,6 +245,8 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
         arrivals=level.arrivals,
         mean_in_flight=in_flight,
         send_lateness_p99_s=lateness,
+        miscount=miscount,
+        server=level.server,
         requests=len(finished),
         failed=dict(failed),
         window_start_s=start,
@@ -272,6 +284,7 @@ class _Signs:
     in_flight: float | None
     growth: float | None
     lateness_s: float | None
+    miscount: float | None
 
 
 def _validity(
@@ -294,6 +307,7 @@ def _validity(
         "finite-burst": len(finished) < BURST_FACTOR * in_flight,
         "errors": tried > 0 and (tried - len(finished)) / tried > ERROR_LIMIT,
         "no-usage": len(with_usage) < len(finished),
+        "miscounted": abs(signs.miscount or 0.0) > MISCOUNT_LIMIT,
         "cold": not level.warmed_up,
         "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
     }

@@ -100,6 +100,19 @@ class WorkloadFacts(_Header):
     prompt_tokens_per_word: float | None = None
 
 
+class ServerFacts(_Header):
+    """What the server said of itself over a level (its /metrics): rises of counters, means and peaks of gauges."""
+
+    output_tokens: float | None = None
+    preemptions: float | None = None
+    running_mean: float | None = None
+    running_max: float | None = None
+    waiting_mean: float | None = None
+    waiting_max: float | None = None
+    kv_use_mean: float | None = None
+    kv_use_max: float | None = None
+
+
 class Level(_Header):
     """One load held for a while. Times in seconds since the run's start."""
 
@@ -124,6 +137,8 @@ class Level(_Header):
     """CPU of the client over one core, while the level ran."""
     client_lag_p99_s: float | None = None
     """99th percentile of how late the client's event loop woke."""
+    server: ServerFacts | None = None
+    """None where the server has no /metrics that is understood."""
     other_cpu_share: float | None = None
     """CPU taken by neither client nor engine, over all cores; None where the engine is elsewhere."""
 

@@ -304,12 +304,14 @@ class _Job:
         from rackrate.catalog.load import load_catalog
         from rackrate.cli.output import say
         from rackrate.cli.progress import SweepDisplay
+        from rackrate.engines.metric_names import METRIC_NAMES
         from rackrate.engines.process import RunningEngine
         from rackrate.errors import EngineError
         from rackrate.measure.host import CpuAccount
         from rackrate.measure.http import Client
         from rackrate.measure.identify import identify
         from rackrate.measure.probe import probe
+        from rackrate.measure.server_side import ServerSide
         from rackrate.measure.sweep import sweep
         from rackrate.run_store import RunWriter, read_run
 
@@ -324,6 +326,7 @@ class _Job:
             header = self._header(served, engine, machine, found)
             with RunWriter(self.directory, header) as writer:
                 with SweepDisplay(self.plan) as display:
+                    names = METRIC_NAMES.get(engine.name)
                     outcome = await sweep(
                         client,
                         found,
@@ -333,6 +336,7 @@ class _Job:
                         account,
                         display,
                         (lambda: ours.alive) if ours else lambda: True,
+                        ServerSide(client, names) if names else None,
                     )
                 header.state, header.stopped_because = _ending(outcome, ours)
                 writer.finish()

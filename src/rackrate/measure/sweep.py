@@ -13,6 +13,7 @@ from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.load import LevelLimits, LiveLevel, LoadGenerator
 from rackrate.measure.probe import Probe
+from rackrate.measure.server_side import ServerSide
 from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
@@ -123,6 +124,7 @@ async def sweep(
     cpu: CpuAccount,
     watcher: Watcher,
     engine_alive: Callable[[], bool] = lambda: True,
+    server_side: ServerSide | None = None,
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
 
@@ -169,7 +171,11 @@ async def sweep(
             schedule = None
             if step.rate is not None:
                 schedule = draw(plan.arrivals, step.rate, limits.requests, workload, level.index)
+            if server_side is not None:
+                await server_side.begin()
             await generator.run(level, limits, watcher.level_progress, schedule)
+            if server_side is not None:
+                level.server = await server_side.end()
             summary = summarise_level(level, recent)
             summaries.append(summary)
             writer.header.engine.peak_memory_bytes = cpu.peak_engine_bytes or None

@@ -104,6 +104,9 @@ def _run_notes(view: Json) -> list[str]:
                     else "."
                 )
             )
+    notes += [
+        _server_note(level) for level in view["levels"] if best and level["index"] == best["level"] and level["server"]
+    ]
     if best and best["lower_bound"]:
         notes.append(
             "[yellow]The machine was not saturated at the highest load measured: the figure is a lower bound.[/]"
@@ -118,6 +121,26 @@ def _run_notes(view: Json) -> list[str]:
     if view["requests"]["torn_journal_lines"]:
         notes.append(f"[yellow]{view['requests']['torn_journal_lines']} journal lines were cut short and left out.[/]")
     return notes
+
+
+def _server_note(level: Json) -> str:
+    """What the server said of itself at the level that is priced."""
+    server = level["server"]
+    words: list[str] = []
+    if server["running_mean"] is not None:
+        words.append(f"{server['running_mean']:.1f} running")
+    if server["waiting_mean"] is not None:
+        words.append(f"{server['waiting_mean']:.1f} waiting on average")
+    if server["kv_use_max"] is not None:
+        words.append(f"KV cache {percent(server['kv_use_max'])} full at most")
+    if server["preemptions"]:
+        words.append(f"{server['preemptions']:.0f} preemptions")
+    if level["miscount"] is not None:
+        agrees = abs(level["miscount"]) < 5e-4
+        words.append(
+            f"its count of output tokens {'agrees' if agrees else 'differs by ' + format(-level['miscount'], '+.2%')}"
+        )
+    return f"The server's own /metrics at {load_label(level)} in flight: {', '.join(words)}." if words else ""
 
 
 def pricing_tables(view: Json, *, sources: bool = False, api_rows: int | None = 8) -> RenderableType:

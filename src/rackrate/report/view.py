@@ -60,6 +60,7 @@ def level_view(level: LevelSummary) -> Json:
     """The metrics of one level."""
     values = asdict(level)
     values["validity"] = list(level.validity)
+    values["server"] = level.server.model_dump() if level.server is not None else None
     values["window_s"] = level.window_s
     return values
 
