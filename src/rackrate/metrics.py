@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.records import Level, RequestRecord, Run, ServerFacts
+from rackrate.workload.slo import Objective, Slo, parse_slo
 
 Array = npt.NDArray[np.float64]
 
@@ -122,6 +123,12 @@ class LevelSummary:
     arrivals: str | None = None
     mean_in_flight: float | None = None
     """Over the steady window."""
+    attainment: float | None = None
+    """Share of the requests sent in the steady window that met every objective; None without an SLO."""
+    goodput: float | None = None
+    """Requests per second that met every objective."""
+    slo_met: bool | None = None
+    """Whether each objective was met by the share of requests that it names."""
     miscount: float | None = None
     """Output tokens by usage over those that the server counted, less 1; None where it has no counter."""
     server: ServerFacts | None = None
@@ -176,7 +183,8 @@ def summarise(run: Run) -> list[LevelSummary]:
     for request in run.requests:
         if request.level in by_level:
             by_level[request.level].append(request)
-    return [summarise_level(level, by_level[level.index]) for level in run.header.levels]
+    slo = parse_slo(run.header.workload.slo) if run.header.workload.slo else None
+    return [summarise_level(level, by_level[level.index], slo) for level in run.header.levels]
 
 
 def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None) -> Saturation | None:
@@ -184,7 +192,9 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
     served = [level for level in levels if level.kind != "prefill" and level.output_tok_s]
     closed = [level for level in served if level.kind == "closed"]
     # an overloaded open loop is beyond what the machine sustains
-    sustained = [level for level in served if "overloaded" not in level.validity] or served
+    sustained = [level for level in served if "overloaded" not in level.validity and level.slo_met is not False]
+    # where an SLO was asked for, a closed loop only guessed where to begin
+    sustained = [level for level in sustained if level.kind == "open" and level.slo_met] or sustained or served
     wanted = [level for level in sustained if at_concurrency in (None, level.concurrency)]
     if not wanted:
         return None
@@ -193,15 +203,15 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
     ordered = sorted(closed, key=lambda level: level.concurrency or 0)
     growing = False
     if best.kind == "open":
-        growing = not any("overloaded" in level.validity for level in served)
+        growing = not any("overloaded" in level.validity or level.slo_met is False for level in served)
     elif at_concurrency is None and ordered[-1] is best:
         before = [level.output_tok_s or 0.0 for level in ordered[:-1]]
         growing = not before or (best.output_tok_s or 0.0) >= max(before) * (1 + GAIN_LIMIT)
     return Saturation(best, prefill, growing, best.validity, tuple(levels))
 
 
-def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSummary:
-    """The metrics of one level."""
+def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | None = None) -> LevelSummary:
+    """The metrics of one level; with an SLO, how far it was met."""
     finished = [request for request in requests if request.ok]
     failed = Counter(request.status for request in requests if not request.ok)
     with_usage = [request for request in finished if request.output_tokens is not None]
@@ -232,6 +242,14 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
         in_flight, growth = in_flight_trend(requests, *window)
     if level.kind == "open" and requests:
         lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
+    judged = [r for r in inside if not r.stagger]
+    attained = slo_met = None
+    if slo is not None and judged and level.kind != "prefill":
+        attained = sum(all(meets(one, r) for one in slo.objectives) for r in judged) / len(judged)
+        # what ended a level early as hopeless are the objectives themselves
+        slo_met = level.ended_because != "hopeless" and all(
+            sum(meets(one, r) for r in judged) >= one.share * len(judged) for one in slo.objectives
+        )
     miscount = None
     served = level.server.output_tokens if level.server is not None else None
     if served and tokens and not failed:  # what a failed request was answered, only the server knows
@@ -245,6 +263,9 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
         arrivals=level.arrivals,
         mean_in_flight=in_flight,
         send_lateness_p99_s=lateness,
+        attainment=attained,
+        goodput=attained * len(judged) / length if attained is not None and length else None,
+        slo_met=slo_met,
         miscount=miscount,
         server=level.server,
         requests=len(finished),
@@ -274,6 +295,23 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord]) -> LevelSum
         e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
         validity=validity,
     )
+
+
+def meets(objective: Objective, request: RequestRecord) -> bool:
+    """Whether a request met an objective; one that failed, or was cut off, did not.
+
+    A request of one token has no TPOT and meets any.
+    """
+    if not request.ok or request.first_token_s is None:
+        return False
+    match objective.metric:
+        case "ttft":
+            return request.first_token_s - request.due_s <= objective.limit_s
+        case "e2e":
+            return request.done_s - request.due_s <= objective.limit_s
+        case "tpot":
+            tokens = request.output_tokens or len(request.chunk_s)
+            return tokens < 2 or (request.done_s - request.first_token_s) / (tokens - 1) <= objective.limit_s
 
 
 @dataclass(frozen=True)

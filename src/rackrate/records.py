@@ -29,7 +29,7 @@ FAULTS = {
     "error-event": "the stream carried an error",
     "oversize": "the answer is larger than any answer should be",
     "empty": "the answer had no token",
-    "stopped": "the measurement was stopped while it ran",
+    "stopped": "cut off, since the level or the measurement was ended while it ran",
 }
 """Every way in which a request can fail, each counted by itself."""
 
@@ -94,6 +94,8 @@ class WorkloadFacts(_Header):
     output_tokens: int
     endpoint: Literal["chat", "completions"]
     seed: int
+    slo: str | None = None
+    """The objectives asked for, such as "p95 ttft < 1000ms"."""
     length_forced: str | None = None
     """How the output length was forced (ignore_eos, min_tokens); None where the server knows neither."""
     prompt_fixed_tokens: float | None = None
@@ -132,7 +134,8 @@ class Level(_Header):
     """When the last new request was sent; None while it runs."""
     ended_s: float | None = None
     """When the last answer was in."""
-    ended_because: Literal["requests", "time", "interrupted", "engine-died", "errors"] | None = None
+    ended_because: Literal["requests", "time", "hopeless", "interrupted", "engine-died", "errors"] | None = None
+    """hopeless: so many requests had missed an objective that the level could no longer meet it."""
     client_cpu_share: float | None = None
     """CPU of the client over one core, while the level ran."""
     client_lag_p99_s: float | None = None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rackrate.measure.capacity import MOST_LEVELS, PRECISION, next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, parse_url
 from rackrate.measure.load import LiveLevel
@@ -19,6 +24,7 @@ from rackrate.metrics import LevelSummary, saturation, summarise
 from rackrate.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.run_store import RunWriter, read_run
 from rackrate.workload.schedule import draw
+from rackrate.workload.slo import parse_slo
 from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_server import ScriptedServer
 
@@ -47,7 +53,9 @@ def measure(server: ScriptedServer, directory: Path, plan: SweepPlan) -> Run:
                 model=ServedModel(requested=found.model),
                 engine=Engine(name="scripted", url=server.url),
                 machine=Machine(origin="unknown"),
-                workload=WorkloadFacts(input_tokens=32, output_tokens=8, endpoint="chat", seed=3),
+                workload=WorkloadFacts(
+                    input_tokens=32, output_tokens=8, endpoint="chat", seed=3, slo=str(plan.slo) if plan.slo else None
+                ),
             )
             with RunWriter(directory, header) as writer:
                 outcome = await sweep(client, found, WORKLOAD, plan, writer, CpuAccount(None), Silent())
@@ -136,3 +144,45 @@ def test_the_alarm_rings_at_its_moment_and_at_once_for_one_gone_by() -> None:
     assert len(late) == 20
     assert min(late) >= 0
     assert float(np.median(late)) < 0.003
+
+
+def test_the_search_finds_the_capacity_of_a_server_of_known_capacity(tmp_path: Path) -> None:
+    # two slots of 50 ms each serve 40 requests a second, and queue above
+    plan = SweepPlan(
+        slo=parse_slo("p95 ttft < 300ms"), least_s=2.0, most_s=20.0, warmup_requests=1, prefill=False, max_concurrency=8
+    )
+    with ScriptedServer(ttft_s=0.05, itl_s=0.0, slots=2) as server:
+        run = measure(server, tmp_path / "run", plan)
+    levels = summarise(run)
+    best = saturation(levels)
+    assert best is not None
+    assert best.level.rate is not None
+    assert 20 < best.level.rate <= 42
+    assert best.level.slo_met
+    assert best.level.goodput is not None
+    failed = [level for level in levels if level.kind == "open" and not sustained(level)]
+    assert failed
+    assert min(level.rate or 0.0 for level in failed) <= best.level.rate * 1.6
+    assert any(level.ended_because == "hopeless" for level in run.header.levels) or all(
+        level.attainment is not None for level in failed
+    )
+
+
+@given(capacity=st.floats(0.05, 5000), guess=st.floats(0.05, 5000))
+def test_a_search_closes_in_on_any_capacity(capacity: float, guess: float) -> None:
+    tried: list[tuple[float, bool]] = []
+    while (rate := next_rate(tried, guess)) is not None:
+        assert rate > 0
+        assert rate not in [before for before, _ in tried]
+        tried.append((rate, rate <= capacity))
+        assert len(tried) <= MOST_LEVELS
+    held = [rate for rate, met in tried if met]
+    failed = [rate for rate, met in tried if not met]
+    if held and failed and len(tried) < MOST_LEVELS:
+        assert max(held) <= capacity < min(failed) <= max(held) * (1 + PRECISION) * 1.0001
+
+
+def test_luck_above_a_rate_that_failed_does_not_count() -> None:
+    assert next_rate([(10, True), (15, False), (12.2, True), (20, True)], 10) == pytest.approx(
+        math.sqrt(15 * 12.2), rel=0.005
+    )

@@ -67,6 +67,14 @@ def measure(
     arrivals: Annotated[
         str, typer.Option("--arrivals", help="With --rate: poisson, constant, or gamma:CV for bursts.")
     ] = "poisson",
+    slo: Annotated[
+        str | None,
+        typer.Option(
+            "--slo",
+            help='Find the largest Poisson rate within it: "p95 ttft < 1s, p95 tpot < 50ms".',
+            show_default=False,
+        ),
+    ] = None,
     requests: Annotated[
         int | None,
         typer.Option(
@@ -119,13 +127,14 @@ def measure(
 
     A closed-loop sweep: 1, 2, 4, ... requests in flight until two doublings in a row gain less than 5 %. Ctrl-C keeps
     what was measured. With --rate the loop is open: requests are sent when they are due, whatever became of those
-    before, and TTFT counts from the moment a request was due.
+    before, and TTFT counts from the moment a request was due. With --slo the rate is searched for.
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
     from rackrate.measure.http import Timeouts, parse_url
     from rackrate.measure.sweep import SweepPlan
     from rackrate.run_store import HEADER
+    from rackrate.workload.slo import parse_slo
     from rackrate.workload.synthetic import SyntheticWorkload
 
     if (url is None) == (engine is None):
@@ -140,6 +149,7 @@ def measure(
         max_concurrency=max_concurrency,
         rates=_rates(rate),
         arrivals=arrivals,
+        slo=parse_slo(slo) if slo is not None else None,
         requests=requests,
         least_s=seconds,
         most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, seconds),
@@ -230,7 +240,7 @@ class _Job:
         command = llamacpp.command(
             weights,
             alias,
-            slots=max(self.plan.concurrencies) if not self.plan.rates else self.plan.max_concurrency,
+            slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
             context_tokens=self.workload.input_tokens + self.workload.output_tokens + 64,
             threads=threads,
             port=port,
@@ -381,6 +391,7 @@ class _Job:
                 output_tokens=self.workload.output_tokens,
                 endpoint=self.workload.endpoint,
                 seed=self.workload.seed,
+                slo=str(self.plan.slo) if self.plan.slo is not None else None,
                 length_forced=found.length_forced,
                 prompt_fixed_tokens=found.length.fixed,
                 prompt_tokens_per_word=found.length.per_word,

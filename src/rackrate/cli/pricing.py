@@ -275,6 +275,8 @@ def _machines(
         why = mismatch(machine, nearest[0])
         others = ", ".join(offer.id for offer in nearest[1:])
         note = f"the nearest rented machine to {describe(machine)} by CPU or GPU type and number"
+        if machine.offer == nearest[0].id:
+            note = "the machine that the run was said to be on (--on)"
         add(
             rented(nearest[0], kind),
             other=why is not None,

@@ -72,9 +72,9 @@ def _offered(offer: Offer) -> str:
 
 
 def matching(machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-demand") -> list[Offer]:
-    """The offers of this very hardware that have such a price, cheapest first."""
+    """The offers of this very hardware that have such a price: the stated one first, then the cheapest."""
     found = [offer for offer in offers if mismatch(machine, offer) is None and has_price(offer, kind)]
-    return sorted(found, key=lambda offer: rented(offer, kind).fixed_usd_h)
+    return sorted(found, key=lambda offer: (offer.id != machine.offer, rented(offer, kind).fixed_usd_h))
 
 
 def nearest_offers(

@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rackrate.measure.host import CpuAccount
@@ -17,8 +17,10 @@ from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import PATHS, Probe
 from rackrate.measure.sse import Answer, chunks_so_far, decode
+from rackrate.metrics import meets
 from rackrate.records import OK, Level, RequestRecord
 from rackrate.workload.schedule import Schedule
+from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload, prompt
 
 _LAG_SAMPLE_S = 0.01
@@ -51,6 +53,8 @@ class LiveLevel:
     input_tokens: int = 0
     output_tokens: int = 0
     elapsed_s: float = 0.0
+    missed: dict[int, int] = field(default_factory=dict[int, int])
+    """Requests that missed an objective, by its number."""
 
     @property
     def share(self) -> float:
@@ -71,7 +75,9 @@ class LoadGenerator:
         workload: SyntheticWorkload,
         add: Callable[[RequestRecord], None],
         cpu: CpuAccount,
+        slo: Slo | None = None,
     ) -> None:
+        """With an SLO, an open level ends once it can no longer meet it."""
         self._client = client
         self._probe = probe
         self._workload = workload
@@ -81,6 +87,7 @@ class LoadGenerator:
         self._words = probe.length.words_for(workload.input_tokens)
         self._stop: asyncio.Event = asyncio.Event()
         self._stop_reason: str | None = None
+        self._slo = slo
         self.origin_s = time.perf_counter()
 
     def now(self) -> float:
@@ -97,6 +104,11 @@ class LoadGenerator:
     def interrupted(self) -> bool:
         """Whether `interrupt` was called."""
         return self._stop_reason in {"interrupted", "engine-died"}
+
+    @property
+    def _aborting(self) -> bool:
+        """Whether what is under way is not waited for."""
+        return self.interrupted or self._stop_reason == "hopeless"
 
     async def warm_up(self, requests: int) -> None:
         """A few requests, one after the other and then all at once, that are not recorded."""
@@ -147,7 +159,7 @@ class LoadGenerator:
                 level.stopped_s = self.now()
             after, wall_s = self._cpu.read(), time.perf_counter() - began_s
             level.client_cpu_share, level.other_cpu_share = CpuAccount.shares(before, after, wall_s)
-            while self.interrupted and not all(worker.done() for worker in workers):
+            while self._aborting and not all(worker.done() for worker in workers):
                 self._client.abort()  # again and again: a worker may just have been connecting
                 await asyncio.sleep(0.02)
             await asyncio.gather(*workers)
@@ -286,6 +298,13 @@ class LoadGenerator:
 
     def _count(self, live: LiveLevel, record: RequestRecord) -> None:
         self._add(record)
+        if self._slo is not None and live.level.kind == "open" and record.status != "stopped":
+            for number, objective in enumerate(self._slo.objectives):
+                live.missed[number] = live.missed.get(number, 0) + (not meets(objective, record))
+                if live.missed[number] > (1 - objective.share) * live.limits.requests and not self._stop.is_set():
+                    self._stop_reason = "hopeless"
+                    self._stop.set()
+                    self._client.abort()
         if record.ok:
             live.done += 1
             live.input_tokens += record.input_tokens or 0

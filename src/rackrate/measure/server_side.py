@@ -29,9 +29,16 @@ class ServerSide:
         self._sampler: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Reads the counters before a level, and samples the gauges every second until `end`."""
+        """Reads the counters before a level, and samples the gauges every second until `end`.
+
+        Waits at most 15 s for the server to be idle first: requests that were cut off may still be worked on.
+        """
         self._samples = []
-        self._before = await self._read()
+        for _ in range(60):
+            self._before = await self._read()
+            if self._before is None or self._before.get("running", 0) + self._before.get("waiting", 0) == 0:
+                break
+            await asyncio.sleep(0.25)
         if self._before is not None:
             self._sampler = asyncio.create_task(self._sample())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rackrate.errors import WorkloadError
+from rackrate.measure.capacity import next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.load import LevelLimits, LiveLevel, LoadGenerator
@@ -18,7 +19,14 @@ from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation,
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
 from rackrate.workload.schedule import draw
+from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload
+
+GUESS_CONCURRENCY = 4
+GUESS_SHARE = 0.7
+"""A search begins at this share of what a closed loop of four in flight was served."""
+MOST_TELLING = 100
+"""Requests that a level of a search has at least: fewer say nothing of a 95th percentile."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class SweepPlan:
     rates: tuple[float, ...] = ()
     """Arrivals per second of open loops, one level each; instead of closed ones."""
     arrivals: str = "poisson"
+    slo: Slo | None = None
+    """Search for the largest rate that is sustained within it, from a guess."""
     requests: int | None = None
     """Requests a level, exactly; None goes by time and by 10 x in flight."""
     least_s: float = 15.0
@@ -81,7 +91,9 @@ class SweepPlan:
         return (*doubled, self.max_concurrency)
 
     def steps(self) -> list[Step]:
-        """What is to be held, in order; prefill alone is added once the rest has been measured."""
+        """What is known from the start to be held, in order; a search and prefill alone go on from there."""
+        if self.slo is not None and not self.rates:
+            return [Step("closed", concurrency=GUESS_CONCURRENCY)]
         if self.rates:
             return [Step("open", rate=rate) for rate in self.rates]
         return [Step("closed", concurrency=level) for level in self.concurrencies]
@@ -93,7 +105,7 @@ class SweepPlan:
         one: after its schedule, which is `requests` or `least_s` long.
         """
         if step.rate is not None:
-            number = self.requests or max(1, round(step.rate * self.least_s))
+            number = self.requests or max(MOST_TELLING if self.slo else 1, round(step.rate * self.least_s))
             return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
         concurrency = step.concurrency or 1
         if step.kind == "prefill":
@@ -137,7 +149,7 @@ async def sweep(
         recent.append(record)
         writer.add(record)
 
-    generator = LoadGenerator(client, probe, workload, add, cpu)
+    generator = LoadGenerator(client, probe, workload, add, cpu, plan.slo)
     loop = asyncio.get_running_loop()
     guard = asyncio.create_task(_guard(generator, engine_alive))
     loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")
@@ -176,7 +188,7 @@ async def sweep(
             await generator.run(level, limits, watcher.level_progress, schedule)
             if server_side is not None:
                 level.server = await server_side.end()
-            summary = summarise_level(level, recent)
+            summary = summarise_level(level, recent, plan.slo)
             summaries.append(summary)
             writer.header.engine.peak_memory_bytes = cpu.peak_engine_bytes or None
             writer.save_header()
@@ -191,6 +203,8 @@ async def sweep(
                 return level.ended_because  # pyright: ignore[reportReturnType]
             if step.kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
                 queue.clear()
+            if plan.slo is not None and not queue and step.kind != "prefill" and not plan.rates:
+                queue += _search(summaries)
             if step.kind != "prefill" and not queue and plan.prefill:
                 best = saturation(summaries)
                 if best is not None:
@@ -201,6 +215,14 @@ async def sweep(
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
         guard.cancel()
+
+
+def _search(summaries: Sequence[LevelSummary]) -> list[Step]:
+    """The next rate of a search for the capacity, from what a few requests in flight were served."""
+    guess = (summaries[0].request_s or 1.0) * GUESS_SHARE
+    tried = [(summary.rate, sustained(summary)) for summary in summaries if summary.rate is not None]
+    rate = next_rate(tried, guess)
+    return [Step("open", rate=rate)] if rate is not None else []
 
 
 def gains_ended(rates: Sequence[float]) -> bool:

@@ -65,8 +65,13 @@ def run_tables(view: Json) -> RenderableType:
         mark: list[str] = []
         if best is not None and level["index"] == best["level"]:
             mark.append(
-                "[bold green]<- saturated[/]" if not best["lower_bound"] else "[bold yellow]<- most, not saturated[/]"
+                f"[bold green]<- {'saturated' if closed else 'capacity'}[/]"
+                if not best["lower_bound"]
+                else "[bold yellow]<- most, not saturated[/]"
             )
+        if level["slo_met"] is not None:
+            within = f"{percent(level['attainment'])} within the SLO"
+            mark.append(within if level["slo_met"] else f"[yellow]{within}, missed[/]")
         mark += [f"[yellow]{name}[/]" for name in level["validity"]]
         half = level["output_tok_s_half_width"]
         table.add_row(
@@ -104,6 +109,9 @@ def _run_notes(view: Json) -> list[str]:
                     else "."
                 )
             )
+    slo = view["provenance"]["workload"]["slo"]
+    if slo:
+        notes.append(_capacity_note(view, slo))
     notes += [
         _server_note(level) for level in view["levels"] if best and level["index"] == best["level"] and level["server"]
     ]
@@ -123,6 +131,20 @@ def _run_notes(view: Json) -> list[str]:
     return notes
 
 
+def _capacity_note(view: Json, slo: str) -> str:
+    """The largest rate that was sustained within the SLO, and the smallest that was not."""
+    opened = [level for level in view["levels"] if level["kind"] == "open"]
+    failed = [level["rate"] for level in opened if not level["slo_met"] or "overloaded" in level["validity"]]
+    least = min(failed, default=None)
+    held = [
+        level["rate"] for level in opened if level["rate"] not in failed and (least is None or level["rate"] < least)
+    ]
+    if not held:
+        return f"[yellow]No rate that was tried is sustained within {slo}.[/]"
+    above = f"; {rate(least)}/s is not" if least is not None else ", the highest that was tried"
+    return f"[bold]Capacity[/]: {rate(max(held))} requests/s are sustained within {slo}{above}."
+
+
 def _server_note(level: Json) -> str:
     """What the server said of itself at the level that is priced."""
     server = level["server"]
@@ -140,7 +162,7 @@ def _server_note(level: Json) -> str:
         words.append(
             f"its count of output tokens {'agrees' if agrees else 'differs by ' + format(-level['miscount'], '+.2%')}"
         )
-    return f"The server's own /metrics at {load_label(level)} in flight: {', '.join(words)}." if words else ""
+    return f"The server's own /metrics at that load: {', '.join(words)}." if words else ""
 
 
 def pricing_tables(view: Json, *, sources: bool = False, api_rows: int | None = 8) -> RenderableType:
