@@ -13,6 +13,7 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rackrate.errors import RunError, WorkloadError
 from rackrate.measure.capacity import MOST_LEVELS, PRECISION, next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, parse_url
@@ -186,3 +187,31 @@ def test_luck_above_a_rate_that_failed_does_not_count() -> None:
     assert next_rate([(10, True), (15, False), (12.2, True), (20, True)], 10) == pytest.approx(
         math.sqrt(15 * 12.2), rel=0.005
     )
+
+
+def test_an_open_run_that_cannot_be_written_further_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: RunWriter, __: object) -> None:
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr(RunWriter, "add", full)
+    plan = SweepPlan(rates=(50.0,), requests=500, warmup_requests=0, prefill=False)
+    began = time.monotonic()
+    with ScriptedServer(ttft_s=0.01, itl_s=0.0) as server, pytest.raises(RunError, match="the disk is full"):
+        measure(server, tmp_path / "run", plan)
+    assert time.monotonic() - began < 8  # not after all 500
+
+
+@pytest.mark.parametrize("pattern", ["bursty", "gamma", "gamma:-1"])
+def test_a_pattern_that_is_none_is_refused_before_anything_starts(pattern: str) -> None:
+    with pytest.raises(WorkloadError):
+        SweepPlan(arrivals=pattern)
+
+
+def test_an_slo_over_stated_loads_judges_them_and_searches_nothing() -> None:
+    slo = parse_slo("ttft < 1s")
+    assert SweepPlan(slo=slo).searches
+    assert not SweepPlan(slo=slo, levels=(1, 2)).searches
+    assert [step.concurrency for step in SweepPlan(slo=slo, levels=(1, 2)).steps()] == [1, 2]
+    assert [step.rate for step in SweepPlan(slo=slo, rates=(3.0,)).steps()] == [3.0]

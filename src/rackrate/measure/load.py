@@ -236,6 +236,15 @@ class LoadGenerator:
         begin_s = time.perf_counter() + _HEAD_START_S
         level.started_s = begin_s - self.origin_s
         answers: set[asyncio.Task[None]] = set()
+        failures: list[BaseException] = []
+
+        def over(task: asyncio.Task[None]) -> None:
+            answers.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:  # the run cannot be written, say
+                failures.append(error)
+                self._stop.set()
+
         all_sent = asyncio.Event()
         position = 0
         words = {int(length): self._probe.length.words_for(int(length)) for length in set(schedule.input_tokens)}
@@ -253,7 +262,7 @@ class LoadGenerator:
                 exchange = self._client.start(request)
                 task = asyncio.create_task(self._answer(level, live, schedule, position, index, begin_s, exchange))
                 answers.add(task)
-                task.add_done_callback(answers.discard)
+                task.add_done_callback(over)
                 position += 1
                 if position == len(schedule):
                     all_sent.set()
@@ -274,6 +283,8 @@ class LoadGenerator:
         level.stopped_s = self.now()
         while answers:
             await asyncio.wait(set(answers))
+        if failures:
+            raise failures[0]
 
     async def _answer(
         self,

@@ -66,6 +66,7 @@ class SweepPlan:
                 raise WorkloadError(f"{name} must be at least 1, got {value}")
         if self.rates and self.levels:
             raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
+        draw(self.arrivals, 1.0, 1, SyntheticWorkload(1, 1))  # says what is wrong with the pattern
         for rate in self.rates:
             if not 0 < rate < float("inf"):
                 raise WorkloadError(f"--rate must be above 0, got {rate:g}")
@@ -77,6 +78,11 @@ class SweepPlan:
             )
         if self.warmup_requests < 0:
             raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
+
+    @property
+    def searches(self) -> bool:
+        """Whether the rate is searched for: an SLO without stated loads."""
+        return self.slo is not None and not self.rates and not self.levels
 
     @property
     def concurrencies(self) -> tuple[int, ...]:
@@ -92,7 +98,7 @@ class SweepPlan:
 
     def steps(self) -> list[Step]:
         """What is known from the start to be held, in order; a search and prefill alone go on from there."""
-        if self.slo is not None and not self.rates:
+        if self.searches:
             return [Step("closed", concurrency=GUESS_CONCURRENCY)]
         if self.rates:
             return [Step("open", rate=rate) for rate in self.rates]
@@ -203,7 +209,7 @@ async def sweep(
                 return level.ended_because  # pyright: ignore[reportReturnType]
             if step.kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
                 queue.clear()
-            if plan.slo is not None and not queue and step.kind != "prefill" and not plan.rates:
+            if plan.searches and not queue and step.kind != "prefill":
                 queue += _search(summaries)
             if step.kind != "prefill" and not queue and plan.prefill:
                 best = saturation(summaries)
