@@ -43,9 +43,9 @@ bench: .venv/.dev ## timings; nothing here gates a test
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
-	  pyproject.toml --group dev -o requirements/dev.txt
+	  pyproject.toml --extra fast --group dev -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
-	  pyproject.toml --group build -c requirements/dev.txt -o requirements/runtime.txt
+	  pyproject.toml --extra fast --group build -c requirements/dev.txt -o requirements/runtime.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	  requirements/uv.in -o requirements/uv.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
