@@ -15,10 +15,12 @@ import pytest
 import uvloop
 
 from rackrate.errors import EndpointError
-from rackrate.measure import http
-from rackrate.measure.http import Client, Exchange, Timeouts, parse_url
+from rackrate.measure import connection, http
+from rackrate.measure.connection import Exchange
+from rackrate.measure.http import Client
 from rackrate.measure.load import _judge as judge  # pyright: ignore[reportPrivateUsage]
 from rackrate.measure.sse import decode
+from rackrate.measure.target import Timeouts, parse_url
 from rackrate.records import FAULTS, OK
 from scripted_answers import Oddity
 from scripted_server import ScriptedServer
@@ -341,7 +343,7 @@ def test_a_new_connection_that_ends_without_a_byte_is_a_reset() -> None:
 
 
 def test_an_endless_answer_is_stopped(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr(connection, "MAX_BODY_BYTES", 2**20)
     (exchange,) = ask(server.url, "endless")
     assert exchange.status == "oversize"
     assert exchange.detail == "more than 1 MiB"
@@ -350,9 +352,9 @@ def test_an_endless_answer_is_stopped(server: ScriptedServer, monkeypatch: pytes
 
 def test_an_answer_as_large_as_may_be_is_whole(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     size = ask(server.url)[0].size
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", size)
+    monkeypatch.setattr(connection, "MAX_BODY_BYTES", size)
     assert ask(server.url)[0].status == OK
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", size - 1)
+    monkeypatch.setattr(connection, "MAX_BODY_BYTES", size - 1)
     assert ask(server.url)[0].status == "oversize"
 
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from rackrate.errors import RunError, WorkloadError
 from rackrate.measure.capacity import MOST_LEVELS, PRECISION, next_rate, sustained
 from rackrate.measure.host import CpuAccount
-from rackrate.measure.http import Client, parse_url
+from rackrate.measure.http import Client
 from rackrate.measure.load import LiveLevel
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import probe
 from rackrate.measure.sweep import SweepPlan, sweep
+from rackrate.measure.target import parse_url
 from rackrate.metrics import LevelSummary, saturation, summarise
 from rackrate.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.run_store import RunWriter, read_run

@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from rackrate.errors import EndpointError, WorkloadError
-from rackrate.measure.http import Client, Timeouts, parse_url
+from rackrate.measure.http import Client
 from rackrate.measure.probe import PATHS, Probe, probe
+from rackrate.measure.target import Timeouts, parse_url
 from rackrate.workload.synthetic import Endpoint, SyntheticWorkload, prompt
 from scripted_answers import Oddity
 from scripted_server import ScriptedServer

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
-    from rackrate.measure.http import Target, Timeouts
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Outcome, SweepPlan
+    from rackrate.measure.target import Target, Timeouts
     from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 
@@ -131,8 +131,8 @@ def measure(
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
-    from rackrate.measure.http import Timeouts, parse_url
     from rackrate.measure.sweep import SweepPlan
+    from rackrate.measure.target import Timeouts, parse_url
     from rackrate.run_store import HEADER
     from rackrate.workload.slo import parse_slo
     from rackrate.workload.synthetic import SyntheticWorkload
@@ -230,7 +230,7 @@ class _Job:
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.weights import EMBEDDED, find_weights
         from rackrate.measure.host import detect_machine
-        from rackrate.measure.http import parse_url
+        from rackrate.measure.target import parse_url
         from rackrate.records import Engine, ServedModel
 
         known_engine(name)

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from rackrate.errors import EndpointError, did_you_mean
-from rackrate.measure.http import Client, Exchange
+from rackrate.measure.connection import Exchange
+from rackrate.measure.http import Client
 from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
 from rackrate.measure.sse import Answer, decode
 from rackrate.records import OK

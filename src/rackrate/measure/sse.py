@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import orjson
+
 from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
 from rackrate.records import OK
 
@@ -19,6 +21,8 @@ Piece = tuple[float, bytes]
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r)")
 _DONE = b"[DONE]"
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+"""What may not stand in a JSON string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,13 @@ class Answer:
     cached_tokens: int | None
     output_tokens: int | None
     finish_reason: str | None
-    text: str
+    raw_texts: tuple[bytes, ...] = ()
+    """The text of each chunk as it stands in the JSON, escapes and all."""
+
+    @property
+    def text(self) -> str:
+        """All of the text."""
+        return as_text(parse(b'"' + b"".join(self.raw_texts) + b'"'))
 
 
 def events(pieces: Sequence[Piece]) -> list[Event]:
@@ -53,26 +63,28 @@ def events(pieces: Sequence[Piece]) -> list[Event]:
     >>> events([(0.1, b"data: {\"a\""), (0.2, b": 1}\n\n"), (0.3, b": ping\n\ndata: [DONE]\n\n")])
     [Event(time_s=0.2, data=b'{"a": 1}'), Event(time_s=0.3, data=b'[DONE]')]
     """
-    body = b"".join([piece for _, piece in pieces])
-    ends = list(accumulate([len(piece) for _, piece in pieces]))
-    found: list[Event] = []
+    parts = [part for _, part in pieces]
+    return list(_events([time_s for time_s, _ in pieces], list(accumulate(map(len, parts))), b"".join(parts)))
+
+
+def _events(times: Sequence[float], ends: Sequence[int], body: bytes) -> Iterator[Event]:
+    """The events of a body whose n-th piece ends at `ends[n]` and arrived at `times[n]`."""
     data: list[bytes] = []
     piece = 0
     time_s = 0.0
     for end, line in _lines(body):
         if not line:
             if data:
-                found.append(Event(time_s, data[0] if len(data) == 1 else b"\n".join(data)))
+                yield Event(time_s, data[0] if len(data) == 1 else b"\n".join(data))
                 data = []
         elif line.startswith(b"data:") or line == b"data":
             data.append(line[6:] if line[5:6] == b" " else line[5:])
             while ends[piece] < end:  # in which piece the end of the line's text lies
                 piece += 1
-            time_s = pieces[piece][0]
+            time_s = times[piece]
     if data:
         # the blank line after the last event never came, but its data did
-        found.append(Event(time_s, b"\n".join(data)))
-    return found
+        yield Event(time_s, b"\n".join(data))
 
 
 def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
@@ -91,60 +103,153 @@ def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def decode(pieces: Sequence[Piece]) -> Answer:
-    """The tokens, usage and faults of a streamed chat or text completion."""
-    chunk_s: list[float] = []
-    texts: list[str] = []
-    usage: Object = {}
-    finish: str | None = None
-    finish_s = 0.0
-    done = False
-    seen = events(pieces)
-    for event in seen:
+    """The tokens, usage and faults of a streamed chat or text completion, given piece by piece."""
+    return decode_parts([time_s for time_s, _ in pieces], [part for _, part in pieces])
+
+
+def decode_parts(times: Sequence[float], parts: Sequence[bytes]) -> Answer:
+    """As `decode`; the n-th of `parts` arrived at the n-th of `times`."""
+    body = b"".join(parts)
+    ends = list(accumulate(map(len, parts)))
+    reading = _Reading()
+    start = 0
+    if b"\r" not in body and (body.isascii() or _is_utf8(body)):
+        start = _decode_plain(times, ends, body, reading)
+        if _CONTROL.search(b"".join(reading.texts)):  # no JSON: to be found where it stands
+            reading, start = _Reading(), 0
+    if reading.fault is None and start < len(body):
+        shifted = [end - start for end in ends] if start else ends
+        for event in _events(times, shifted, body[start:] if start else body):
+            reading.take(event)
+            if reading.fault is not None:
+                break
+    return reading.fault or reading.answer(body)
+
+
+def _decode_plain(times: Sequence[float], ends: Sequence[int], body: bytes, reading: _Reading) -> int:
+    """Reads events of one data line each, divided by one empty line: what servers send that do nothing unusual.
+
+    Most events are the same bytes as one that was read as JSON, but for the letters of their text; those are not parsed
+    again. Returns where the first event begins that is to be read by the book; the end of the body where none is.
+    """
+    blocks = body.split(b"\n\n")
+    blocks.pop()  # empty, or an event whose end never came
+    start, piece, chunk_s, texts = 0, 0, reading.chunk_s, reading.texts
+    for block in blocks:
+        end = start + len(block)
+        while ends[piece] < end:
+            piece += 1
+        if block.startswith(reading.before) and block.endswith(reading.after):
+            text = block[reading.left : reading.right]
+            if text and b"\\" not in text and b'"' not in text:
+                chunk_s.append(times[piece])
+                texts.append(text)
+                start = end + 2
+                continue
+        if not block.startswith(b"data: ") or b"\n" in block:
+            return start
+        reading.take(Event(times[piece], block[6:]))
+        if reading.fault is not None:
+            return start
+        start = end + 2
+    return start
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Reading:
+    """What the events of an answer have amounted to so far."""
+
+    def __init__(self) -> None:
+        self.chunk_s: list[float] = []
+        self.texts: list[bytes] = []
+        """As they stand in the JSON, escapes and all."""
+        self.before, self.after = b"\r", b"\r"
+        """What stood before and after the text of the last event that had one; to begin with, what no event has."""
+        self.left, self.right = 1, -1
+        self.fault: Answer | None = None
+        self._usage: Object = {}
+        self._finish: str | None = None
+        self._finish_s = 0.0
+        self._done = False
+        self._seen = False
+
+    def take(self, event: Event) -> None:
+        """Reads an event as JSON. One that is a fault sets `fault`."""
+        self._seen = True
         if event.data == _DONE:
-            done = True
-            continue
+            self._done = True
+            return
         if not event.data:
-            continue
+            return
         message = as_object(parse(event.data))
         if not message:
-            return _fault("malformed", f"not a JSON object: {_excerpt(event.data)}", chunk_s, texts)
+            self.fault = self._broken("malformed", f"not a JSON object: {_excerpt(event.data)}")
+            return
         if message.get("error"):
-            return _fault("error-event", error_text(message) or _excerpt(event.data), chunk_s, texts)
-        usage = as_object(message.get("usage")) or usage
+            self.fault = self._broken("error-event", error_text(message) or _excerpt(event.data))
+            return
+        usage = as_object(message.get("usage"))
+        self._usage = usage or self._usage
         choices = as_list(message.get("choices"))
         choice = as_object(choices[0]) if choices else {}
         text = _text(choice)
+        finish = choice.get("finish_reason")
         if text:
-            chunk_s.append(event.time_s)
-            texts.append(text)
-        if choice.get("finish_reason"):
-            finish, finish_s = choice["finish_reason"], event.time_s
-    if not seen:
-        return _fault("malformed", _excerpt(b"".join(piece for _, piece in pieces)), chunk_s, texts)
-    if not (done or finish or usage):
-        return _fault("reset", "the stream ended before the answer did", chunk_s, texts)
-    output_tokens = _count(usage.get("completion_tokens"))
-    if not chunk_s and finish and output_tokens:
-        # tokens without text (a special token, half a character) were sent with the end of the answer
-        chunk_s.append(finish_s)
-    if not chunk_s:
-        return _fault("empty", "the answer had no text", chunk_s, texts)
-    cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
-    return Answer(
-        status=OK,
-        detail=None,
-        chunk_s=tuple(chunk_s),
-        input_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(cached),
-        output_tokens=output_tokens,
-        finish_reason=finish if isinstance(finish, str) else None,
-        text="".join(texts),
-    )
+            self.chunk_s.append(event.time_s)
+            quoted = orjson.dumps(text)
+            self.texts.append(quoted[1:-1])
+            if not usage and not finish:
+                self._learn(event.data, quoted)
+        if finish:
+            self._finish, self._finish_s = finish, event.time_s
+
+    def _learn(self, data: bytes, quoted: bytes) -> None:
+        """Remembers how an event looks around its text, where that text stands in it once."""
+        if data.count(quoted) == 1 and b"\n" not in data:
+            at = data.index(quoted)
+            self.before = b"data: " + data[: at + 1]
+            self.after = data[at + len(quoted) - 1 :]
+            self.left, self.right = len(self.before), -len(self.after)
+
+    def _broken(self, status: str, detail: str) -> Answer:
+        return Answer(status, detail, tuple(self.chunk_s), None, None, None, None, tuple(self.texts))
+
+    def answer(self, body: bytes) -> Answer:
+        """What it all amounts to, once the body is over."""
+        usage, finish, chunk_s = self._usage, self._finish, self.chunk_s
+        if not self._seen:
+            return self._broken("malformed", _excerpt(body))
+        if not (self._done or finish or usage):
+            return self._broken("reset", "the stream ended before the answer did")
+        output_tokens = _count(usage.get("completion_tokens"))
+        if not chunk_s and finish and output_tokens:
+            # tokens without text (a special token, half a character) were sent with the end of the answer
+            chunk_s.append(self._finish_s)
+        if not chunk_s:
+            return self._broken("empty", "the answer had no text")
+        cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
+        return Answer(
+            status=OK,
+            detail=None,
+            chunk_s=tuple(chunk_s),
+            input_tokens=_count(usage.get("prompt_tokens")),
+            cached_tokens=_count(cached),
+            output_tokens=output_tokens,
+            finish_reason=finish if isinstance(finish, str) else None,
+            raw_texts=tuple(self.texts),
+        )
 
 
-def chunks_so_far(pieces: Sequence[Piece]) -> tuple[float, ...]:
+def chunks_so_far(times: Sequence[float], parts: Sequence[bytes]) -> tuple[float, ...]:
     """When text arrived in an answer that was cut off; what cannot be decoded is left out."""
-    return decode(pieces).chunk_s if pieces else ()
+    return decode_parts(times, parts).chunk_s if parts else ()
 
 
 def _text(choice: Object) -> str:
@@ -163,10 +268,6 @@ def _text(choice: Object) -> str:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _fault(status: str, detail: str, chunk_s: Sequence[float], texts: Sequence[str]) -> Answer:
-    return Answer(status, detail, tuple(chunk_s), None, None, None, None, "".join(texts))
 
 
 def _excerpt(data: bytes, length: int = 120) -> str:
