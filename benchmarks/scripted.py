@@ -34,6 +34,7 @@ _clock = time.perf_counter
 _HOST = "127.0.0.1"
 _BURST = 16
 """Writes between two looks at the sockets, so that a request is never read much after it came."""
+_IDLE_S = 0.05
 _FLUSH_BYTES = 1 << 18
 _PR_SET_TIMERSLACK = 29
 _WORDS = (
@@ -65,7 +66,7 @@ class Script:
     """Counted besides the words of a prompt."""
     turn_writes: int = 64
     """Without delays, so many writes to one answer come in a row before the next answer has its turn."""
-    spin_s: float = 80e-6
+    spin_s: float = 200e-6
     """So long before a write is due, sleeping ends and spinning begins."""
 
 
@@ -133,6 +134,8 @@ class Server:
     def serve(self) -> None:
         """Serves; ends by KeyboardInterrupt."""
         poll, due, ready, spin_s = self._poll, self._due, self._ready, self.script.spin_s
+        hurries = self.script.ttft_s <= 0  # then it does not sleep between two requests either
+        awake_s = 0.0
         while True:
             if ready:
                 for _ in range(min(_BURST, len(ready))):
@@ -142,9 +145,12 @@ class Server:
                 if not due or due[0][0] > now:
                     break
                 self._write_due(now)
-            if not ready:
-                self._sleep(due[0][0] - _clock() - spin_s if due else 0.05)
-            for number, event in poll.poll(0):
+            if not ready and now > awake_s:
+                self._sleep(due[0][0] - _clock() - spin_s if due else _IDLE_S)
+            events = poll.poll(0)
+            if events and hurries:
+                awake_s = now + _IDLE_S
+            for number, event in events:
                 if number == self._listener.fileno():
                     self._accept()
                     continue
@@ -160,7 +166,7 @@ class Server:
         if longest_s <= 0:
             return
         # epoll counts in whole milliseconds, select on it in microseconds
-        if not select.select((self._poll,), (), (), longest_s)[0] and longest_s >= 0.05:
+        if not select.select((self._poll,), (), (), longest_s)[0] and longest_s >= _IDLE_S:
             self.write_log()
 
     # connections
@@ -188,7 +194,7 @@ class Server:
 
     def _read(self, connection: Connection) -> None:
         try:
-            data = connection.raw.recv(1 << 18)
+            data = connection.raw.recv(1 << 14)
         except BlockingIOError:
             return
         except OSError:
@@ -270,8 +276,11 @@ class Server:
         answer.slot_s = slot_s
         if answer.streamed:
             head, answer.packets = _stream(answer, script, self.requests)
-            self._send(answer.connection, head)
             wait_s = script.ttft_s
+            if wait_s > 0:
+                self._send(answer.connection, head)
+            else:
+                answer.packets[0] = memoryview(head + answer.packets[0])
         else:
             answer.packets = [memoryview(_whole(answer, script))]
             per_write = script.tokens_per_chunk * script.chunks_per_write
@@ -577,7 +586,10 @@ def main() -> None:
     gc.disable()  # answers hold no cycles once they end, and a collection is a late write
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(asked.log.open("wb")) if asked.log else None
-        server = Server(script, log)
+        try:
+            server = Server(script, log)
+        except OSError as error:
+            raise SystemExit(f"port {script.port}: {error.strerror}") from None
         sys.stderr.write(f"serving {script.model} on http://{_HOST}:{script.port}\n")
         began_s = _clock()
         with contextlib.suppress(KeyboardInterrupt):
