@@ -67,8 +67,21 @@ def write(directory: Path, records: list[RequestRecord], *, finish: bool = True)
             writer.add(record)
         header.state = "complete"
         if finish:
-            writer.finish()
+            writer.finish(pack=True)
     return header
+
+
+# --- packing ---
+
+
+def test_a_large_journal_is_packed_and_a_small_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, kept in ((10, TABLE), (10**6, JOURNAL)):
+        monkeypatch.setattr("rackrate.run_store.PACK_BYTES", limit)
+        with RunWriter(tmp_path / kept, make_header()) as writer:
+            writer.add(WHOLE)
+            writer.finish()
+        assert sorted(path.name for path in (tmp_path / kept).iterdir()) == sorted([kept, HEADER])
+        assert read_run(tmp_path / kept).requests == [WHOLE]
 
 
 # --- round trips ---
@@ -111,7 +124,7 @@ def test_what_was_written_is_read_from_the_journal_and_from_the_table(
         writer.close()
         from_journal = read_run(directory)
         assert (from_journal.requests, from_journal.torn_lines) == (records, 0)
-        writer.finish()
+        writer.finish(pack=True)
     from_table = read_run(directory)
     assert not (directory / JOURNAL).exists()
     assert (from_table.requests, from_table.torn_lines) == (records, 0)
@@ -424,5 +437,5 @@ def test_a_table_that_cannot_be_written_is_said_and_the_journal_kept(tmp_path: P
     writer.add(WHOLE)
     (tmp_path / "run" / f"{TABLE}.new").mkdir()  # in the way of the new table
     with pytest.raises(RunError, match=r"run: the run cannot be written further \("):
-        writer.finish()
+        writer.finish(pack=True)
     assert read_run(tmp_path / "run").requests == [WHOLE]

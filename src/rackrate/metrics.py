@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import Level, RequestRecord, Run, ServerFacts
+from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts
 from rackrate.workload.slo import Objective, Slo, parse_slo
 
 Array = npt.NDArray[np.float64]
@@ -54,7 +54,6 @@ MISCOUNT_LIMIT = 0.01
 TREND_LIMIT = 0.20
 OVERLOAD_LIMIT = 0.50
 """Significant growth of the number in flight over the window, as a share of its mean, that means overload."""
-BURST_FACTOR = 10
 
 _STUDENT_T_975 = {
     3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160,

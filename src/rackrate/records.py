@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT_VERSION = 1
 """Of run.json and requests.parquet. A newer one is refused; `docs/run-format.md` describes it."""
 
+BURST_FACTOR = 10
+"""A level of fewer requests than so many for each in flight is a burst that was over before it was steady."""
+
 OK = "ok"
 """Status of a request that was answered whole. Any other status names its fault: see FAULTS."""
 

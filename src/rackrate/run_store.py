@@ -1,7 +1,7 @@
-"""Run directories: run.json, and the requests as a journal while it is written, as Parquet once it is done.
+"""Run directories: run.json, and the requests as a journal, or as Parquet where that would be large.
 
 run.json is replaced whole, so a reader never sees half of it; requests.jsonl is appended to, a line a request, without
-a buffer, so a kill loses nothing that had ended; `finish` turns it into requests.parquet. Either can be read.
+a buffer, so a kill loses nothing that had ended; `finish` packs a large one into requests.parquet. Either can be read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from rackrate.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
 HEADER = "run.json"
 JOURNAL = "requests.jsonl"
 TABLE = "requests.parquet"
+
+PACK_BYTES = 32 * 2**20
+"""A journal larger than this (some 20,000 requests of 64 tokens) is packed: a quarter of the size, read by columns.
+Packing needs DuckDB, which would be most of the memory that measuring a small run takes."""
 
 _COLUMNS = {
     "index": "BIGINT",
@@ -90,11 +94,18 @@ class RunWriter:
                 os.fsync(file.fileno())
             temporary.replace(self.directory / HEADER)
 
-    def finish(self) -> None:
-        """Writes the requests as Parquet, then drops the journal. The header should have its final state by now."""
+    def finish(self, *, pack: bool | None = None) -> None:
+        """Closes the run; packs its journal into Parquet if that is large (or as told).
+
+        The header should have its final state by now.
+        """
         self.close()
         self.save_header()
         journal, table = self.directory / JOURNAL, self.directory / TABLE
+        with self._as_run_error():
+            large = journal.stat().st_size > PACK_BYTES
+        if not (large if pack is None else pack):
+            return
         import duckdb
 
         temporary = table.with_suffix(".parquet.new")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rackrate.cli import main
-from rackrate.run_store import HEADER, TABLE, read_run
+from rackrate.run_store import HEADER, JOURNAL, read_run
 from scripted_server import ScriptedServer
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "4", "--requests", "6", "-c", "2", "--warmup", "1")
@@ -239,7 +239,7 @@ def test_success_prints_json_and_nothing_else(
         assert facts["machine"]["origin"] == "detected"
     assert f"Next: rackrate price {run}" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in run.iterdir()) == [TABLE, HEADER]
+    assert sorted(path.name for path in run.iterdir()) == [JOURNAL, HEADER]
     assert len(read_run(run).requests) == 6
 
 

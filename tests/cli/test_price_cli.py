@@ -101,7 +101,7 @@ def write_run(
                 writer.add(record)
             now += rounds * seconds + 1
         header.state = "complete"
-        writer.finish()
+        writer.finish(pack=True)
     return directory
 
 

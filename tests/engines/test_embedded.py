@@ -226,7 +226,7 @@ def test_ctrl_c_keeps_what_was_measured(measuring: subprocess.Popen[str], tmp_pa
     view = shown(tmp_path / "run")
     assert view["state"] == "interrupted"
     assert view["requests"]["finished"] > 0
-    assert (tmp_path / "run" / "requests.parquet").exists()
+    assert (tmp_path / "run" / "requests.jsonl").exists()
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

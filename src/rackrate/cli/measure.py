@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
+    from rackrate.measure.plan import SweepPlan
     from rackrate.measure.probe import Probe
-    from rackrate.measure.sweep import Outcome, SweepPlan
+    from rackrate.measure.sweep import Outcome
     from rackrate.measure.target import Target, Timeouts
     from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
@@ -129,9 +130,8 @@ def measure(
     what was measured. With --rate the loop is open: requests are sent when they are due, whatever became of those
     before, and TTFT counts from the moment a request was due. With --slo the rate is searched for.
     """
-    from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
-    from rackrate.measure.sweep import SweepPlan
+    from rackrate.measure.plan import SweepPlan
     from rackrate.measure.target import Timeouts, parse_url
     from rackrate.run_store import HEADER
     from rackrate.workload.slo import parse_slo
@@ -159,7 +159,11 @@ def measure(
     directory = out or _fresh_directory(model or "model")
     if (directory / HEADER).exists():
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
-    stated = load_catalog().offer(on) if on else None
+    stated = None
+    if on:
+        from rackrate.catalog.load import load_catalog
+
+        stated = load_catalog().offer(on)
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
     job = _Job(workload, plan, timeouts, _key(key_env), directory, model, stated)
     run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
@@ -223,13 +227,11 @@ class _Job:
 
     def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
         """Starts an engine here, measures it, stops it."""
-        from rackrate.catalog.load import load_catalog
         from rackrate.cli.progress import waiting
         from rackrate.engines import llamacpp
         from rackrate.engines.known import known_engine
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.weights import EMBEDDED, find_weights
-        from rackrate.measure.host import detect_machine
         from rackrate.measure.target import parse_url
         from rackrate.records import Engine, ServedModel
 
@@ -259,37 +261,36 @@ class _Job:
             settings=dict(command.settings),
             started_by_us=True,
         )
-        machine = detect_machine(load_catalog())
         with RunningEngine(command, self.directory / "engine.log") as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
             self.model = alias
-            return self._run(parse_url(command.url), served, engine, machine, running)
+            return self._run(parse_url(command.url), served, engine, running)
 
     def measure_url(self, target: Target) -> Run:
         """Measures a server that runs already."""
+        from rackrate.records import Engine, ServedModel
+
+        served = ServedModel(requested=self.model or "")
+        return self._run(target, served, Engine(name="unknown engine", url=target.url), None)
+
+    def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
+        """The machine behind a URL, and the server's process where that is this one."""
         from rackrate.catalog.load import load_catalog
         from rackrate.measure.host import detect_machine, listener, stated_machine
-        from rackrate.records import Engine, Machine, ServedModel
+        from rackrate.records import Machine
 
-        catalog = load_catalog()
         process = listener(target.port) if target.is_loopback else None
-        machine = Machine(origin="unknown")
         if self.stated is not None:
-            machine = stated_machine(self.stated)
-        elif process is not None:
-            machine = detect_machine(catalog)
-        served = ServedModel(requested=self.model or "")
-        engine = Engine(name="unknown engine", url=target.url)
-        return self._run(target, served, engine, machine, process)
+            return stated_machine(self.stated), process
+        return detect_machine(load_catalog()) if process is not None else Machine(origin="unknown"), process
 
     def _run(
         self,
         target: Target,
         served: ServedModel,
         engine: Engine,
-        machine: Machine,
-        process: RunningEngine | psutil.Process | None,
+        ours: RunningEngine | None,
     ) -> Run:
         import asyncio
 
@@ -297,7 +298,7 @@ class _Job:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                return runner.run(self._measure(target, served, engine, machine, process))
+                return runner.run(self._measure(target, served, engine, ours))
             except KeyboardInterrupt:
                 raise typer.Abort from None  # before there is anything to keep
 
@@ -306,32 +307,34 @@ class _Job:
         target: Target,
         served: ServedModel,
         engine: Engine,
-        machine: Machine,
-        process: RunningEngine | psutil.Process | None,
+        ours: RunningEngine | None,
     ) -> Run:
-        import psutil
-
-        from rackrate.catalog.load import load_catalog
         from rackrate.cli.output import say
-        from rackrate.cli.progress import SweepDisplay
-        from rackrate.engines.metric_names import METRIC_NAMES
-        from rackrate.engines.process import RunningEngine
-        from rackrate.errors import EngineError
-        from rackrate.measure.host import CpuAccount
         from rackrate.measure.http import Client
-        from rackrate.measure.identify import identify
         from rackrate.measure.probe import probe
-        from rackrate.measure.server_side import ServerSide
-        from rackrate.measure.sweep import sweep
-        from rackrate.run_store import RunWriter, read_run
 
-        ours = process if isinstance(process, RunningEngine) else None
-        account = CpuAccount(psutil.Process(process.pid) if process is not None else None)
         async with Client(target, self.key, self.timeouts) as client:
+            # before all that takes long to import: what is wrong with the server is said at once
             found = await probe(client, self.workload, self.model, say)
             found.length.words_for(self.workload.input_tokens)
+            import psutil
+
+            from rackrate.catalog.load import load_catalog
+            from rackrate.cli.progress import SweepDisplay
+            from rackrate.engines.metric_names import METRIC_NAMES
+            from rackrate.errors import EngineError
+            from rackrate.measure.host import CpuAccount, detect_machine
+            from rackrate.measure.identify import identify
+            from rackrate.measure.server_side import ServerSide
+            from rackrate.measure.sweep import sweep
+            from rackrate.run_store import RunWriter, read_run
+
             if ours is None:
                 engine.name, engine.version = await identify(client, found.served)
+                machine, process = self._find_machine(target)
+            else:
+                machine, process = detect_machine(load_catalog()), psutil.Process(ours.pid)
+            account = CpuAccount(process)
             self._complete_model(served, found, load_catalog())
             header = self._header(served, engine, machine, found)
             with RunWriter(self.directory, header) as writer:

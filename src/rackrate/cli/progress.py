@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rackrate.cli.output import console, say
-from rackrate.measure.load import LiveLevel
-from rackrate.measure.sweep import Step, SweepPlan
-from rackrate.metrics import LevelSummary
+from rackrate.measure.plan import Step, SweepPlan
 from rackrate.records import Level
 from rackrate.report.format import clock, ms, rate
+
+if TYPE_CHECKING:
+    from rackrate.measure.load import LiveLevel
+    from rackrate.metrics import LevelSummary
 
 
 @contextmanager

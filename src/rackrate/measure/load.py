@@ -21,6 +21,7 @@ from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.pacing import Alarm
+from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import PATHS, Probe
 from rackrate.measure.sse import Answer, chunks_so_far, decode_parts
 from rackrate.metrics import meets
@@ -40,17 +41,6 @@ _FEW_PARTS = 4
 """An answer of fewer pieces may be an error told as a stream: it is decoded before its worker goes on."""
 _PREPARED = 64
 """Requests of an open loop that are made ahead."""
-
-
-@dataclass(frozen=True)
-class LevelLimits:
-    """When a level ends: after `requests` and `least_s`, and at `most_s` whatever happened."""
-
-    requests: int
-    least_s: float
-    most_s: float
-    exact: bool = False
-    """Send exactly `requests`, then stop."""
 
 
 @dataclass

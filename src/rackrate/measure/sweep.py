@@ -5,120 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rackrate.errors import WorkloadError
 from rackrate.measure.capacity import next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
-from rackrate.measure.load import LevelLimits, LiveLevel, LoadGenerator
+from rackrate.measure.load import LiveLevel, LoadGenerator
+from rackrate.measure.plan import Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
-from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation, summarise_level
+from rackrate.metrics import GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
 from rackrate.workload.schedule import draw
-from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload
 
-GUESS_CONCURRENCY = 4
 GUESS_SHARE = 0.7
 """A search begins at this share of what a closed loop of four in flight was served."""
-MOST_TELLING = 100
-"""Requests that a level of a search has at least: fewer say nothing of a 95th percentile."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One load to hold: so many requests in flight, or so many arrivals a second."""
-
-    kind: Literal["closed", "prefill", "open"]
-    concurrency: int | None = None
-    rate: float | None = None
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """Which levels to hold, and for how long."""
-
-    levels: tuple[int, ...] = ()
-    """Concurrencies to measure; empty doubles from 1 until gains end."""
-    max_concurrency: int = 64
-    rates: tuple[float, ...] = ()
-    """Arrivals per second of open loops, one level each; instead of closed ones."""
-    arrivals: str = "poisson"
-    slo: Slo | None = None
-    """Search for the largest rate that is sustained within it, from a guess."""
-    requests: int | None = None
-    """Requests a level, exactly; None goes by time and by 10 x in flight."""
-    least_s: float = 15.0
-    most_s: float = 120.0
-    warmup_requests: int = 4
-    prefill: bool = True
-
-    def __post_init__(self) -> None:
-        for name, value in (
-            ("--concurrency", min(self.levels, default=1)),
-            ("--max-concurrency", self.max_concurrency),
-        ):
-            if value < 1:
-                raise WorkloadError(f"{name} must be at least 1, got {value}")
-        if self.rates and self.levels:
-            raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
-        draw(self.arrivals, 1.0, 1, SyntheticWorkload(1, 1))  # says what is wrong with the pattern
-        for rate in self.rates:
-            if not 0 < rate < float("inf"):
-                raise WorkloadError(f"--rate must be above 0, got {rate:g}")
-        if self.requests is not None and self.requests < 1:
-            raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
-        if not 0 < self.least_s <= self.most_s:
-            raise WorkloadError(
-                f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}"
-            )
-        if self.warmup_requests < 0:
-            raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
-
-    @property
-    def searches(self) -> bool:
-        """Whether the rate is searched for: an SLO without stated loads."""
-        return self.slo is not None and not self.rates and not self.levels
-
-    @property
-    def concurrencies(self) -> tuple[int, ...]:
-        """The levels that may be held, in order."""
-        if self.levels:
-            return self.levels
-        doubled: list[int] = []
-        level = 1
-        while level < self.max_concurrency:
-            doubled.append(level)
-            level *= 2
-        return (*doubled, self.max_concurrency)
-
-    def steps(self) -> list[Step]:
-        """What is known from the start to be held, in order; a search and prefill alone go on from there."""
-        if self.searches:
-            return [Step("closed", concurrency=GUESS_CONCURRENCY)]
-        if self.rates:
-            return [Step("open", rate=rate) for rate in self.rates]
-        return [Step("closed", concurrency=level) for level in self.concurrencies]
-
-    def limits(self, step: Step) -> LevelLimits:
-        """When a level ends.
-
-        A closed loop: after 10 requests for each in flight, besides the first ones, and at least `least_s`. An open
-        one: after its schedule, which is `requests` or `least_s` long.
-        """
-        if step.rate is not None:
-            number = self.requests or max(MOST_TELLING if self.slo else 1, round(step.rate * self.least_s))
-            return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
-        concurrency = step.concurrency or 1
-        if step.kind == "prefill":
-            return LevelLimits((BURST_FACTOR + 1) * concurrency, min(self.least_s, 8.0), self.most_s)
-        if self.requests is not None:
-            return LevelLimits(self.requests, self.least_s, max(self.most_s, 3600.0), exact=True)
-        return LevelLimits((BURST_FACTOR + 1) * concurrency, self.least_s, self.most_s)
 
 
 class Watcher(Protocol):
