@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ _DIGEST_PACKETS = 32
 """So many packets are kept at most before they are digested: little enough not to delay the stamps of others."""
 _LARGE_PACKET = 16 * 1024
 """One that is larger is digested at once, so that an answer that is too large does not grow further."""
-_DONE_LINE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
 
 
 @dataclass(slots=True)
@@ -68,17 +66,26 @@ class Exchange:
     def done_line_s(self) -> float | None:
         """When the line `data: [DONE]` was in, if it was."""
         body = self.body
-        if b"[DONE]" not in body:
+        at = body.find(b"[DONE]")
+        while at >= 0 and not _begins_line(body, at):  # it may also be in a text
+            at = body.find(b"[DONE]", at + 1)
+        if at < 0:
             return None
-        match = _DONE_LINE.search(body)
-        if match is None:
-            return None
-        end = match.end()
+        end = at + len(b"[DONE]")
         for time_s, part in zip(self.times, self.parts, strict=True):
             end -= len(part)
             if end <= 0:
                 return time_s
-        raise AssertionError  # pragma: no cover - the match lies within the parts
+        raise AssertionError  # pragma: no cover - it lies within the parts
+
+
+def _begins_line(body: bytes, at: int) -> bool:
+    """Whether all that stands before a place in its line is `data:`."""
+    for field_name in (b"data: ", b"data:"):
+        start = at - len(field_name)
+        if body.startswith(field_name, max(start, 0)) and start >= 0:
+            return start == 0 or body[start - 1] in b"\r\n"
+    return False
 
 
 class Connection(asyncio.Protocol):

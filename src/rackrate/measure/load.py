@@ -430,8 +430,10 @@ class _ClosedLoop(_Loop):
         self.prepared.append(self._plan())
 
     def begin(self) -> None:
-        for planned in self._first:
-            self._send(planned)
+        """Sends the first requests, one in each turn of the event loop: a server reads them one by one too."""
+        if self._first and not self.generator.stopping:
+            self._send(self._first.pop(0))
+            self._events.call_soon(self.begin)
 
     def _send(self, planned: Planned | None = None) -> None:
         if self.generator.stopping or self._left == 0:
