@@ -168,6 +168,8 @@ def _as_recorded(trace: Trace, pattern: Pattern, given: LoadFlags) -> tuple[Trac
     if given.seconds is not None and pattern.kind == "trace":
         trace = trace.first(max(2, int(np.searchsorted(trace.arrival_s, given.seconds * speedup))))
     requests = given.requests
+    if requests is not None and pattern.kind == "trace" and 2 <= requests < len(trace):
+        trace = trace.first(requests)
     if requests is None and (pattern.kind == "trace" or given.seconds is None):
         requests = len(trace)
     return trace, (trace.mean_rate * speedup,), requests
@@ -251,6 +253,7 @@ def check_lengths(workload: SyntheticWorkload, length: PromptLength, say: Callab
     Raises:
         WorkloadError: none of them can.
     """
+    from rackrate.report.format import percent
     from rackrate.workload.rows import PAGE, Rows
 
     length.words_for(workload.longest_input)
@@ -258,6 +261,6 @@ def check_lengths(workload: SyntheticWorkload, length: PromptLength, say: Callab
     short = float((shortest < length.least_tokens).mean())
     if short:
         say(
-            f"{short:.0%} of the prompts are asked to be shorter than {length.least_tokens} tokens, which the server "
-            "counts for a single word; they are sent as that"
+            f"{percent(short)} of the prompts are asked to be shorter than {length.least_tokens} tokens, which the "
+            "server counts for a single word; they are sent as that"
         )

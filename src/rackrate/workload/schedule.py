@@ -195,8 +195,13 @@ def draw(pattern: str, rate: float, count: int, workload: SyntheticWorkload, lev
         count = int(turns.sum())
     else:
         count = len(due_s)
-    name = f"trace:{workload.trace.name}" if parsed.kind == "trace" and workload.trace else pattern.strip().lower()
-    return Schedule(due_s, *rows.lengths(count), name, rows, turns)
+    return Schedule(due_s, *rows.lengths(count), named(pattern, workload), rows, turns)
+
+
+def named(pattern: str, workload: SyntheticWorkload) -> str:
+    """The pattern as it is recorded: of a trace, with its file."""
+    plain = pattern.strip().lower()
+    return f"trace:{workload.trace.name}" if plain == "trace" and workload.trace is not None else plain
 
 
 def recorded(trace: Trace, rate: float, count: int) -> npt.NDArray[np.float64]:
