@@ -18,7 +18,7 @@ from rackrate.errors import EndpointError
 from rackrate.measure import connection, http
 from rackrate.measure.connection import Exchange
 from rackrate.measure.http import Client
-from rackrate.measure.load import _judge as judge  # pyright: ignore[reportPrivateUsage]
+from rackrate.measure.loops import judge
 from rackrate.measure.sse import decode
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.records import FAULTS, OK

@@ -17,7 +17,7 @@ from rackrate.errors import RunError, WorkloadError
 from rackrate.measure.capacity import MOST_LEVELS, PRECISION, next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
-from rackrate.measure.load import LiveLevel
+from rackrate.measure.live import LiveLevel
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import probe
 from rackrate.measure.sweep import SweepPlan, sweep

@@ -21,7 +21,9 @@ import uvloop
 from rackrate.errors import WorkloadError
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
-from rackrate.measure.load import LevelLimits, LiveLevel, LoadGenerator
+from rackrate.measure.live import LiveLevel
+from rackrate.measure.load import LoadGenerator
+from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Dialect, Probe, probe
 from rackrate.measure.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measure.target import Timeouts, parse_url
@@ -37,7 +39,8 @@ from rackrate.records import (
     WorkloadFacts,
 )
 from rackrate.run_store import JOURNAL, TABLE, RunWriter, read_run
-from rackrate.workload.synthetic import PromptLength, SyntheticWorkload
+from rackrate.workload.prompts import PromptLength
+from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_answers import Oddity, Served
 from scripted_server import ScriptedServer
 
@@ -377,22 +380,26 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_what_was_under_way(tmp_p
             with RunWriter(tmp_path / "run", header(found, server.url)) as writer:
                 writer.header.levels.append(level)
                 generator = LoadGenerator(client, found, WORKLOAD, writer.add, CpuAccount(None))
-                loop = asyncio.get_running_loop()
-                loop.call_later(0.35, generator.interrupt, "interrupted")
-                await generator.run(level, LevelLimits(1000, 30.0, 60.0), lives.append)
+
+                def progress(live: LiveLevel) -> None:
+                    lives.append(live)
+                    if live.elapsed_s > 0.3:
+                        generator.interrupt("interrupted")
+
+                await generator.run(level, LevelLimits(1000, 30.0, 60.0), progress)
                 took_s = generator.now() - level.started_s
                 assert generator.interrupted
                 writer.finish()
         return took_s
 
     with ScriptedServer(ttft_s=TTFT_S, itl_s=ITL_S) as server:
-        assert run(go(server)) < 0.7
+        assert run(go(server)) < 0.6
     assert level.ended_because == "interrupted"
     found = read_run(tmp_path / "run").requests
     stopped = [request for request in found if not request.ok]
     assert [request.status for request in stopped] == ["stopped"] * 5
     assert len(found) - len(stopped) == lives[-1].done >= 10
-    assert min(request.done_s for request in stopped) >= 0.34
+    assert min(request.done_s for request in stopped) >= level.started_s + 0.3
     (summary,) = summarise(read_run(tmp_path / "run"))
     assert summary.failed == {"stopped": 5}
     assert "errors" not in summary.validity  # the user's own stop is no fault of the server

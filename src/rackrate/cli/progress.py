@@ -15,7 +15,7 @@ from rackrate.records import Level
 from rackrate.report.format import clock, ms, rate
 
 if TYPE_CHECKING:
-    from rackrate.measure.load import LiveLevel
+    from rackrate.measure.live import LiveLevel
     from rackrate.metrics import LevelSummary
 
 
@@ -78,7 +78,7 @@ class SweepDisplay:
         """A new bar for a new level."""
         what = "prefill alone" if level.kind == "prefill" else "in flight"
         self._level_text = (
-            f"{level.rate:g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
+            f"{level.rate:.4g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
         )
         if self._bar is not None:
             if self._task is not None:

@@ -8,7 +8,6 @@ from typing import Literal
 from rackrate.errors import WorkloadError
 from rackrate.records import BURST_FACTOR
 from rackrate.workload.slo import Slo
-from rackrate.workload.synthetic import SyntheticWorkload
 
 GUESS_CONCURRENCY = 4
 MOST_TELLING = 100
@@ -64,9 +63,9 @@ class SweepPlan:
         if self.rates and self.levels:
             raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
         if self.arrivals != "poisson":
-            from rackrate.workload.schedule import draw
+            from rackrate.workload.schedule import parse_pattern
 
-            draw(self.arrivals, 1.0, 1, SyntheticWorkload(1, 1))  # says what is wrong with the pattern
+            parse_pattern(self.arrivals)  # says what is wrong with it
         for rate in self.rates:
             if not 0 < rate < float("inf"):
                 raise WorkloadError(f"--rate must be above 0, got {rate:g}")

@@ -10,14 +10,15 @@ from typing import Literal, Protocol
 from rackrate.measure.capacity import next_rate, sustained
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
-from rackrate.measure.load import LiveLevel, LoadGenerator
-from rackrate.measure.plan import Step, SweepPlan
+from rackrate.measure.live import LiveLevel
+from rackrate.measure.load import LoadGenerator
+from rackrate.measure.plan import LevelLimits, Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
 from rackrate.metrics import GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
-from rackrate.workload.schedule import draw
+from rackrate.workload.schedule import draw, named
 from rackrate.workload.synthetic import SyntheticWorkload
 
 GUESS_SHARE = 0.7
@@ -78,7 +79,7 @@ async def sweep(
                 kind=step.kind,
                 concurrency=step.concurrency,
                 rate=step.rate,
-                arrivals=plan.arrivals if step.rate is not None else None,
+                arrivals=named(plan.arrivals, workload) if step.rate is not None else None,
                 warmed_up=plan.warmup_requests > 0 or len(writer.header.levels) > 0,
                 started_s=generator.now(),
             )
@@ -92,6 +93,8 @@ async def sweep(
             schedule = None
             if step.rate is not None:
                 schedule = draw(plan.arrivals, step.rate, limits.requests, workload, level.index)
+                span_s = schedule.last_due_s + schedule.longest_thought_s
+                limits = LevelLimits(len(schedule), span_s, span_s + plan.most_s, exact=True)
             if server_side is not None:
                 await server_side.begin()
             await generator.run(level, limits, watcher.level_progress, schedule)

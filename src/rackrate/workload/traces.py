@@ -63,11 +63,59 @@ class Trace:
         """From the first arrival to the last."""
         return float(self.arrival_s[-1])
 
+    @property
+    def records_sharing(self) -> bool:
+        """Whether it says which prompts begin alike."""
+        return self.block_ids is not None or self.session is not None or self.prefix is not None
+
+    @property
+    def mean_rate(self) -> float:
+        """(requests - 1) / duration. [1/s]
+
+        Raises:
+            WorkloadError: one request, or all at one moment.
+        """
+        if not self.duration_s > 0:
+            raise WorkloadError(f"{self.name}: all its requests come at one moment; they have no rate")
+        return (len(self) - 1) / self.duration_s
+
     def blocks(self, row: int) -> Blocks | None:
         """The hashes of a request's prompt, each for 512 tokens but the last; None where none were recorded."""
         if self.block_ids is None or self.block_start is None:
             return None
         return self.block_ids[self.block_start[row] : self.block_start[row + 1]]
+
+    def no_longer_than(self, tokens: int) -> Trace:
+        """The requests of at most so many tokens, in and out together; the others are as if they had not come.
+
+        Raises:
+            WorkloadError: there are none.
+        """
+        kept = self.input_tokens.astype(np.int64) + self.output_tokens <= tokens
+        if not kept.any():
+            raise WorkloadError(f"{self.name}: every request has more than {tokens} tokens, in and out")
+        ids, start = self.block_ids, self.block_start
+        if ids is not None and start is not None:
+            number = np.diff(start)
+            ids = ids[np.repeat(kept, number)]
+            start = np.concatenate([[0], np.cumsum(number[kept])])
+        times = self.arrival_s[kept]
+
+        def cut(values: Ints | None) -> Ints | None:
+            return None if values is None else values[kept]
+
+        return Trace(
+            self.name,
+            times - times[0],
+            self.input_tokens[kept],
+            self.output_tokens[kept],
+            cached_tokens=cut(self.cached_tokens),
+            session=cut(self.session),
+            prefix=cut(self.prefix),
+            prefix_tokens=cut(self.prefix_tokens),
+            block_ids=ids,
+            block_start=start,
+        )
 
     def first(self, count: int) -> Trace:
         """The first `count` requests.

@@ -1,0 +1,416 @@
+"""What a level does: a closed loop (so many requests in flight at all times), an open one (each sent when it is due),
+or conversations.
+
+Answers are taken in and the next requests written from the sockets' own callbacks, without a task each; what can wait
+(decoding an answer, writing its record, making the requests to come) is done between, while no socket has anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rackrate.measure.connection import Exchange
+from rackrate.measure.live import LiveLevel
+from rackrate.measure.loose_json import as_object, error_text, parse
+from rackrate.measure.pacing import Alarm
+from rackrate.measure.sessions import Talk, Turn
+from rackrate.measure.sse import Answer, chunks_so_far, decode_parts
+from rackrate.records import OK, RequestRecord
+from rackrate.workload.prompts import Ask
+from rackrate.workload.rows import Rows
+from rackrate.workload.schedule import Schedule
+
+if TYPE_CHECKING:
+    from rackrate.measure.load import LoadGenerator
+
+HEAD_START_S = 0.05
+"""From the start of an open level to the first moment of its schedule."""
+_BACK_OFF_S = 0.2
+_MOST_BACK_OFF_S = 5.0
+_SPARES = 8
+"""Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
+_FEW_PARTS = 4
+"""An answer of fewer pieces may be an error told as a stream: it is decoded before its worker goes on."""
+_PREPARED = 64
+"""Requests of an open loop that are made ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which of several processes this is: of a level's requests it sends number, number + of, number + 2 x of, ..."""
+
+    number: int
+    of: int
+
+    def share(self, total: int) -> int:
+        """How many of so many things are this part's.
+
+        >>> [Part(number, 3).share(8) for number in range(3)]
+        [3, 3, 2]
+        """
+        return len(range(self.number, total, self.of))
+
+
+WHOLE = Part(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A request that is ready to be written."""
+
+    index: int
+    ask: Ask
+    request: bytes
+    due_s: float | None = None
+    """On `time.perf_counter`; None in a closed loop, where it is due when it is sent."""
+    stagger: bool = False
+    session: int | None = None
+    turn: int | None = None
+
+
+def loop_for(generator: LoadGenerator, live: LiveLevel, schedule: Schedule | None) -> Loop:
+    """The loop that a level needs."""
+    if generator.workload.conversations is not None:
+        return _Conversations(generator, live, schedule)
+    return _OpenLoop(generator, live, schedule) if schedule is not None else _ClosedLoop(generator, live)
+
+
+class Loop:
+    """What all loops have in common: answers wait to be decoded until there is time."""
+
+    def __init__(self, generator: LoadGenerator, live: LiveLevel) -> None:
+        self.generator = generator
+        self.live = live
+        self.prepared: deque[Planned] = deque()
+        self._answers: deque[tuple[Planned, Exchange]] = deque()
+        self._events = asyncio.get_running_loop()
+        self._busy = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    async def prepare(self) -> None:
+        """What is done before the level's clock runs."""
+
+    def begin(self, begin_s: float | None) -> None:
+        """Sends the first requests. Open loops begin at `begin_s` on `time.perf_counter`, or a moment from now."""
+        raise NotImplementedError
+
+    @property
+    def over(self) -> bool:
+        """Whether every request of the level was sent, answered and recorded."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Asks for no more calls."""
+        self.generator.take_back(len(self.prepared))
+        self.prepared.clear()
+
+    def wants_preparing(self) -> bool:
+        """Whether a request should be made ahead."""
+        return False
+
+    def prepare_one(self) -> None:
+        """Makes one ahead."""
+
+    def send(self, planned: Planned) -> None:
+        """Writes a request; `ended` hears of its answer."""
+        self.live.in_flight += 1
+        self._quiet.clear()
+        self.generator.client.post(planned.request, partial(self._ended, planned))
+
+    def _ended(self, planned: Planned, exchange: Exchange) -> None:
+        self.live.in_flight -= 1
+        self._answers.append((planned, exchange))
+        self.wake()
+        try:
+            self.ended(planned, exchange)
+        except Exception as error:  # noqa: BLE001 - it must not be lost in the event loop
+            self.generator.fail(error)
+
+    def ended(self, planned: Planned, exchange: Exchange) -> None:
+        """An answer is in; what is to be sent at once is sent here."""
+
+    def wake(self) -> None:
+        """Has the work that can wait done, a little in each turn of the event loop."""
+        if not self._busy:
+            self._busy = True
+            self._events.call_soon(self._work)
+
+    def _work(self) -> None:
+        try:
+            for _ in range(1 + len(self._answers) // 16):
+                if self._answers:
+                    self.record_one()
+            if self.wants_preparing():
+                self.prepare_one()
+        except Exception as error:  # noqa: BLE001 - it must not be lost in the event loop
+            self.generator.fail(error)
+        if self._answers or self.wants_preparing():
+            self._events.call_soon(self._work)
+        else:
+            self._busy = False
+            if not self.live.in_flight:
+                self._quiet.set()
+
+    def record_one(self) -> RequestRecord:
+        """Records the answer that has waited longest."""
+        return self.generator.record(self.live.level, *self._answers.popleft())
+
+    def record_latest(self) -> RequestRecord:
+        """Records the answer that has just come in."""
+        return self.generator.record(self.live.level, *self._answers.pop())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way and every answer is recorded."""
+        return not self.live.in_flight and not self._answers
+
+    def note_sent(self, exchange: Exchange) -> None:
+        """Of a stated number of requests, the last one's sending ends the level's window."""
+        level = self.live.level
+        if self.live.limits.exact:
+            level.stopped_s = max(level.stopped_s or 0.0, (exchange.sent_s or 0.0) - self.generator.origin_s)
+
+    async def all_in(self) -> None:
+        """Waits for every answer under way and for its record."""
+        while not self.idle:
+            self.wake()
+            await self._quiet.wait()
+            self._quiet.clear()
+
+
+class _ClosedLoop(Loop):
+    """So many workers, each sending its next request as soon as its last one is answered."""
+
+    def __init__(self, generator: LoadGenerator, live: LiveLevel) -> None:
+        super().__init__(generator, live)
+        level, limits = live.level, live.limits
+        self._workers = generator.part.share(level.concurrency or 1)
+        self._left = limits.requests if limits.exact else None
+        self._rows = Rows(generator.workload, level.index)
+        self._position = generator.part.number
+        # not where the user asked for so many requests: those are all of the length asked for
+        self._staggers = level.kind == "closed" and (level.concurrency or 1) > 1 and not limits.exact
+        self._failures = 0
+        self._resting = 0
+        self._first: deque[Planned] = deque()
+
+    async def prepare(self) -> None:
+        number = self._workers if self._left is None else min(self._workers, self._left)
+        await self.generator.client.open_spares(number)
+        self._first.extend(self._plan(rank) for rank in range(number))
+        for _ in range(min(number, 16)):
+            self.prepare_one()
+
+    def _plan(self, rank: int | None = None) -> Planned:
+        generator = self.generator
+        index, ask = generator.number(), self._rows.ask(self._position)
+        self._position += generator.part.of
+        if self.live.level.kind == "prefill":
+            ask = replace(ask, output_tokens=1)
+        staggers = rank is not None and self._staggers
+        if staggers:
+            # as long as what a request under way has left, so that workers never march in step
+            seed = f"{generator.workload.seed}/{self.live.level.index}/{generator.part.number}/{rank}"
+            ask = replace(ask, output_tokens=random.Random(seed).randint(1, ask.output_tokens))
+        return Planned(index, ask, generator.request(index, ask), stagger=staggers)
+
+    def wants_preparing(self) -> bool:
+        wanted = self._workers if self._left is None else min(self._workers, self._left)
+        return not self.generator.stopping and len(self.prepared) < wanted
+
+    def prepare_one(self) -> None:
+        self.prepared.append(self._plan())
+
+    def begin(self, begin_s: float | None) -> None:
+        """One in each turn of the event loop: a server reads them one by one too."""
+        if self._first and not self.generator.stopping:
+            self._send(self._first.popleft())
+            self._events.call_soon(self.begin, begin_s)
+
+    def _send(self, planned: Planned | None = None) -> None:
+        if self.generator.stopping or self._left == 0:
+            return
+        if self._left is not None:
+            self._left -= 1
+        self.send(planned or (self.prepared.popleft() if self.prepared else self._plan()))
+
+    @property
+    def over(self) -> bool:
+        return self._left == 0 and self._resting == 0 and self.idle
+
+    def ended(self, planned: Planned, exchange: Exchange) -> None:
+        self.note_sent(exchange)
+        fine = exchange.status == OK and (exchange.http_status or 0) < 300
+        if not fine or len(exchange.parts) < _FEW_PARTS:
+            fine = self.record_latest().ok
+        if fine:
+            self._failures = 0
+            self._send()
+            return
+        self._failures += 1
+        self._resting += 1
+        turns = self._failures / self._workers
+        self._events.call_later(min(_BACK_OFF_S * 2 ** min(turns, 5), _MOST_BACK_OFF_S), self._rested)
+
+    def _rested(self) -> None:
+        self._resting -= 1
+        self._send()
+
+
+class _OpenLoop(Loop):
+    """Sends each request of a schedule when it is due."""
+
+    def __init__(self, generator: LoadGenerator, live: LiveLevel, schedule: Schedule) -> None:
+        super().__init__(generator, live)
+        self._schedule = schedule
+        self._step = generator.part.of
+        self._made = generator.part.number
+        """Position in the schedule of the next request to be made."""
+        self._next = generator.part.number
+        """Of the next one to be sent."""
+        self._begin_s = 0.0
+        self._alarm: Alarm | None = None
+
+    async def prepare(self) -> None:
+        await self.generator.client.open_spares(_SPARES)
+        self._alarm = Alarm(self._send_what_is_due)
+        while self.wants_preparing():
+            self.prepare_one()
+
+    def wants_preparing(self) -> bool:
+        return self._made < len(self._schedule) and not self.generator.stopping and len(self.prepared) < _PREPARED
+
+    def prepare_one(self) -> None:
+        index, ask = self.generator.number(), self._schedule.ask(self._made)
+        self.prepared.append(Planned(index, ask, self.generator.request(index, ask)))
+        self._made += self._step
+
+    def begin(self, begin_s: float | None) -> None:
+        self._begin_s = begin_s or time.perf_counter() + HEAD_START_S
+        self.live.level.started_s = self._begin_s - self.generator.origin_s
+        self._set()
+
+    def _set(self) -> None:
+        if self._alarm is not None and self._next < len(self._schedule):
+            self._alarm.set(self._begin_s + float(self._schedule.due_s[self._next]))
+
+    def _send_what_is_due(self) -> None:
+        try:
+            schedule, end = self._schedule, len(self._schedule)
+            while self._next < end and not self.generator.stopping:
+                due_s = self._begin_s + float(schedule.due_s[self._next])
+                if due_s > time.perf_counter():
+                    self._set()
+                    break
+                if not self.prepared:
+                    self.prepare_one()
+                self._next += self._step
+                if self._next >= end:
+                    self.live.level.stopped_s = self.generator.now()
+                self.send(replace(self.prepared.popleft(), due_s=due_s))
+            self.wake()
+        except Exception as error:  # noqa: BLE001 - it must not be lost in the event loop
+            self.generator.fail(error)
+
+    @property
+    def over(self) -> bool:
+        return self._next >= len(self._schedule) and self.idle
+
+    def close(self) -> None:
+        super().close()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+
+
+class _Conversations(Loop):
+    """So many users' conversations at all times, or each from when it is due. A task holds each of them."""
+
+    def __init__(self, generator: LoadGenerator, live: LiveLevel, schedule: Schedule | None) -> None:
+        super().__init__(generator, live)
+        self._schedule = schedule
+        self._left = live.limits.requests if live.limits.exact else None
+        self._talking: asyncio.Task[None] | None = None
+
+    async def prepare(self) -> None:
+        if self._schedule is not None:
+            await self.generator.client.open_spares(_SPARES)
+
+    def begin(self, begin_s: float | None) -> None:
+        if self._schedule is not None:
+            begin_s = begin_s or time.perf_counter() + HEAD_START_S
+            self.live.level.started_s = begin_s - self.generator.origin_s
+        self._talking = asyncio.create_task(self._talk(begin_s or 0.0))
+
+    async def _talk(self, begin_s: float) -> None:
+        generator, level = self.generator, self.live.level
+        talk = Talk(
+            Rows(generator.workload, level.index),
+            generator.workload,
+            generator.length,
+            generator.number,
+            self._take_turn,
+            generator.stop_event,
+            (generator.part.number, generator.part.of),
+        )
+        try:
+            if self._schedule is None:
+                await talk.users(level.concurrency or 1)
+            else:
+                await talk.arrivals(begin_s, self._schedule)
+        except Exception as error:  # noqa: BLE001 - it is raised once the level has ended
+            generator.fail(error)
+
+    async def _take_turn(self, turn: Turn) -> tuple[RequestRecord, str] | None:
+        if self._left == 0:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        generator = self.generator
+        ask = replace(turn.ask, output_tokens=1) if self.live.level.kind == "prefill" else turn.ask
+        request = generator.request(turn.index, ask, turn.history)
+        self.live.in_flight += 1
+        exchange = await generator.client.exchange(request)
+        self.live.in_flight -= 1
+        self.note_sent(exchange)
+        answer = judge(exchange)
+        planned = Planned(turn.index, ask, b"", turn.due_s, session=turn.session, turn=turn.number)
+        return generator.record(self.live.level, planned, exchange, answer), answer.text
+
+    @property
+    def over(self) -> bool:
+        return self._talking is not None and self._talking.done()
+
+    async def all_in(self) -> None:
+        if self._talking is not None:
+            await self._talking
+
+    def close(self) -> None:
+        super().close()
+        if self._talking is not None:
+            self._talking.cancel()
+
+
+def judge(exchange: Exchange) -> Answer:
+    """The answer, or the fault that the exchange met."""
+    status, detail = exchange.status, exchange.detail
+    code = exchange.http_status or 0
+    if status == OK and code >= 300:
+        status = "http-429" if code == 429 else f"http-{code // 100}xx" if code >= 400 else "http-4xx"
+        detail = f"{code} {_reason(exchange)}"
+    elif status == OK and exchange.content_type == "application/json":
+        status, detail = "not-streaming", "the answer came in one piece"
+    if status == OK:
+        return decode_parts(exchange.times, exchange.parts)
+    return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
+
+
+def _reason(exchange: Exchange) -> str:
+    return (error_text(as_object(parse(exchange.body))) or "")[:200]
