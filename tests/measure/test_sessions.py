@@ -18,7 +18,7 @@ from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client, parse_url
 from rackrate.measure.probe import probe
 from rackrate.measure.sessions import Diary
-from rackrate.measure.sweep import SweepPlan, sweep
+from rackrate.measure.sweep import SweepPlan, next_steps, sweep
 from rackrate.metrics import summarise
 from rackrate.records import Engine, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.run_store import RunWriter, read_run
@@ -152,6 +152,18 @@ def test_conversations_arrive_when_they_are_due_whatever_became_of_others(tmp_pa
     assert (
         "overloaded" not in summarise(run)[0].validity
     )  # more turns in flight at the end than at the start is no sign
+
+
+def test_prefill_alone_is_measured_on_single_requests_and_a_search_guesses_in_conversations(tmp_path: Path) -> None:
+    plan = SweepPlan(levels=(2,), requests=20, least_s=0.3, warmup_requests=0)
+    with ScriptedServer(ttft_s=0.01, itl_s=0.0) as server:
+        run = measure(server, tmp_path / "run", talking(2, 0.0), plan)
+    assert [one.kind for one in run.header.levels] == ["closed", "prefill"]
+    alone = [one for one in run.requests if one.level == 1]
+    assert {(one.input_tokens, one.asked_output_tokens, one.session) for one in alone} == {(32, 1, None)}
+    served = summarise(run)[:1]
+    (step,) = next_steps(served, turns=2.0)
+    assert step.rate == pytest.approx((served[0].request_s or 0) / 2 * 0.7, rel=0.01)
 
 
 def test_a_conversation_ends_with_an_answer_that_failed(tmp_path: Path) -> None:

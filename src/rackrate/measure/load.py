@@ -153,7 +153,8 @@ class LoadGenerator:
         lags: list[float] = []
         lag_task = asyncio.create_task(_sample_lag(lags))
         level.started_s = self.now()
-        if self._workload.conversations is not None:
+        # prefill alone is measured on single requests: what is said before would be in the cache
+        if self._workload.conversations is not None and level.kind != "prefill":
             workers = [asyncio.create_task(self._converse(level, live, budget, schedule))]
         elif schedule is not None:
             workers = [asyncio.create_task(self._follow(level, live, schedule))]
@@ -308,18 +309,17 @@ class LoadGenerator:
 
     async def _converse(self, level: Level, live: LiveLevel, budget: Iterator[int], schedule: Schedule | None) -> None:
         """Holds conversations: so many users' at all times, or each from when it is due."""
-        only_prefill = level.kind == "prefill"
 
         async def take_turn(turn: Turn) -> tuple[RequestRecord, str] | None:
             if next(budget, None) is None:
                 return None
-            ask = replace(turn.ask, output_tokens=1) if only_prefill else turn.ask
-            body = self._probe.dialect.body(self._workload.endpoint, self._probe.model, turn.history, ask.output_tokens)
-            request = self._client.request("POST", PATHS[self._workload.endpoint], body)
+            endpoint = self._workload.endpoint
+            body = self._probe.dialect.body(endpoint, self._probe.model, turn.history, turn.ask.output_tokens)
+            request = self._client.request("POST", PATHS[endpoint], body)
             exchange = await self._client.start(request)
             answer = _judge(exchange)
             due_s = turn.due_s - self.origin_s
-            record = self._record(level, turn.index, ask, exchange, answer=answer, due_s=due_s, turn=turn)
+            record = self._record(level, turn.index, turn.ask, exchange, answer=answer, due_s=due_s, turn=turn)
             if live.limits.exact:
                 level.stopped_s = max(level.stopped_s or 0.0, record.sent_s)
             self._count(live, record)
