@@ -1,6 +1,6 @@
 """Time and memory of reading 10 million recorded requests, and of drawing a schedule of as many.
 
-Prints seconds of CPU and the greatest resident memory, each in a process of its own. `python benchmarks/traces.py [ROWS]`
+Prints seconds of CPU and the greatest resident memory of each. `python benchmarks/traces.py [ROWS]`
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def written(path: Path, rows: int) -> None:
     """A trace of Poisson arrivals, 100 a second."""
     generator = np.random.default_rng(0)
     times = np.cumsum(generator.exponential(0.01, rows)).round(4)
-    lengths = (generator.integers(1, most, rows).astype(np.int32) for most in (8000, 1000))
-    write_trace(Trace(path.name, times - times[0], *lengths), path)
+    inputs, outputs = (generator.integers(1, most, rows).astype(np.int32) for most in (8000, 1000))
+    write_trace(Trace(path.name, times - times[0], inputs, outputs), path)
 
 
 def read(path: str) -> None:
