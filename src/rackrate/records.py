@@ -151,7 +151,8 @@ class Level(_Header):
     ended_because: (
         Literal["requests", "time", "precision", "hopeless", "interrupted", "engine-died", "errors"] | None
     ) = None
-    """precision: throughput and TTFT were known as well as was asked. hopeless: so many requests had missed an objective that the level could no longer meet it."""
+    """precision: throughput and TTFT were known as well as was asked. hopeless: so many requests had missed an
+    objective that the level could no longer meet it."""
     client_cpu_share: float | None = None
     """CPU of the client over one core, while the level ran."""
     client_lag_p99_s: float | None = None

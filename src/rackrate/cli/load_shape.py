@@ -149,7 +149,7 @@ def load_shape(given: LoadFlags) -> LoadShape:
         )
     if given.think_time is not None and given.turns is None:
         raise WorkloadError("--think-time is between the turns of conversations; give --turns too")
-    rates, requests, seconds = given.rates, given.requests, given.seconds or DEFAULT_SECONDS
+    rates, requests, seconds = given.rates, given.requests, DEFAULT_SECONDS if given.seconds is None else given.seconds
     if not (rates or given.closed or given.searches):
         if trace is not None:
             trace, rates, requests = _as_recorded(trace, natural, given)

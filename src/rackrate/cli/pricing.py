@@ -78,7 +78,10 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
         if options.at_concurrency is not None and measured:
             raise RunError(f"{directory} has no level of {options.at_concurrency} in flight; it has {measured}")
         raise RunError(f"{directory}: no request was answered, so there is nothing to price")
-    load_text = f"{best.level.concurrency} in flight" if best.level.concurrency else f"{best.level.rate:g} requests/s"
+    if best.level.concurrency:
+        load_text = f"{best.level.concurrency} {'users' if best.level.conversations else 'in flight'}"
+    else:
+        load_text = f"{best.level.rate:.4g} {'conversations' if best.level.conversations else 'requests'}/s"
     if best.validity and not options.force:
         reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
         raise PriceError(

@@ -76,7 +76,8 @@ class Planned:
 
 def loop_for(generator: LoadGenerator, live: LiveLevel, schedule: Schedule | None) -> Loop:
     """The loop that a level needs."""
-    if generator.workload.conversations is not None:
+    # prefill alone is measured on single requests: what is said before would be in the cache
+    if generator.workload.conversations is not None and live.level.kind != "prefill":
         return _Conversations(generator, live, schedule)
     return _OpenLoop(generator, live, schedule) if schedule is not None else _ClosedLoop(generator, live)
 
@@ -374,14 +375,13 @@ class _Conversations(Loop):
         if self._left is not None:
             self._left -= 1
         generator = self.generator
-        ask = replace(turn.ask, output_tokens=1) if self.live.level.kind == "prefill" else turn.ask
-        request = generator.request(turn.index, ask, turn.history)
+        request = generator.request(turn.index, turn.ask, turn.history)
         self.live.in_flight += 1
         exchange = await generator.client.exchange(request)
         self.live.in_flight -= 1
         self.note_sent(exchange)
         answer = judge(exchange)
-        planned = Planned(turn.index, ask, b"", turn.due_s, session=turn.session, turn=turn.number)
+        planned = Planned(turn.index, turn.ask, b"", turn.due_s, session=turn.session, turn=turn.number)
         return generator.record(self.live.level, planned, exchange, answer), answer.text
 
     @property

@@ -92,7 +92,8 @@ async def sweep(
             limits = plan.limits(step)
             schedule = None
             if step.rate is not None:
-                schedule = draw(plan.arrivals, step.rate, limits.requests, workload, level.index)
+                number = plan.requests or round(limits.requests * workload.mean_turns)
+                schedule = draw(plan.arrivals, step.rate, number, workload, level.index)
                 span_s = schedule.last_due_s + schedule.longest_thought_s
                 limits = LevelLimits(len(schedule), span_s, span_s + plan.most_s, exact=True)
             if server_side is not None:
@@ -116,7 +117,7 @@ async def sweep(
             if step.kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
                 queue.clear()
             if plan.searches and not queue and step.kind != "prefill":
-                queue += _search(summaries)
+                queue += next_steps(summaries, workload.mean_turns)
             if step.kind != "prefill" and not queue and plan.prefill:
                 best = saturation(summaries)
                 if best is not None:
@@ -129,9 +130,12 @@ async def sweep(
         guard.cancel()
 
 
-def _search(summaries: Sequence[LevelSummary]) -> list[Step]:
-    """The next rate of a search for the capacity, from what a few requests in flight were served."""
-    guess = (summaries[0].request_s or 1.0) * GUESS_SHARE
+def next_steps(summaries: Sequence[LevelSummary], turns: float) -> list[Step]:
+    """The next rate of a search for the capacity, from what a few requests in flight were served.
+
+    Where requests are turns, so many to a conversation, rates are of conversations.
+    """
+    guess = (summaries[0].request_s or 1.0) / turns * GUESS_SHARE
     tried = [(summary.rate, sustained(summary)) for summary in summaries if summary.rate is not None]
     rate = next_rate(tried, guess)
     return [Step("open", rate=rate)] if rate is not None else []

@@ -156,7 +156,8 @@ def _capacity_note(view: Json, slo: str) -> str:
     if not held:
         return f"[yellow]No rate that was tried is sustained within {slo}.[/]"
     above = f"; {rate(least)}/s is not" if least is not None else ", the highest that was tried"
-    return f"[bold]Capacity[/]: {rate(max(held))} requests/s are sustained within {slo}{above}."
+    what = "conversations" if any(level["conversations"] for level in opened) else "requests"
+    return f"[bold]Capacity[/]: {rate(max(held))} {what}/s are sustained within {slo}{above}."
 
 
 def _server_note(level: Json) -> str:

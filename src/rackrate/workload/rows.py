@@ -78,6 +78,15 @@ class Rows:
         think_s = self._page(number).think_s
         return float(think_s[at]) if think_s is not None else 0.0
 
+    def thoughts_s(self, count: int) -> npt.NDArray[np.float64]:
+        """Think times before each of the first `count` requests. [s]"""
+        thoughts = np.zeros(count)
+        for at in range(0, count, PAGE):
+            think_s = self._page(at // PAGE).think_s
+            if think_s is not None:
+                thoughts[at : at + PAGE] = think_s[: count - at]
+        return thoughts
+
     def conversation(self, number: int) -> tuple[int, int]:
         """The first request of a conversation, and how many it has.
 

@@ -54,7 +54,7 @@ class Schedule:
         """The most time that any conversation takes to think; 0 where requests are single."""
         if self.turns is None:
             return 0.0
-        thought = np.array([self.rows.think_s(position) for position in range(len(self))])
+        thought = self.rows.thoughts_s(len(self))
         begins = np.cumsum(self.turns) - self.turns
         return float((np.add.reduceat(thought, begins) - thought[begins]).max())
 

@@ -75,6 +75,11 @@ class SyntheticWorkload:
         return self.trace is not None or any(one is not None and one.varies for one in (self.inputs, self.outputs))
 
     @property
+    def mean_turns(self) -> float:
+        """Requests of a conversation; 1 where requests are single."""
+        return self.conversations.turns.mean if self.conversations is not None else 1.0
+
+    @property
     def longest_input(self) -> int:
         """Tokens of the longest prompt that may be sent, the history of a conversation left out."""
         if self.inputs is not None:
