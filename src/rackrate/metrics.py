@@ -145,6 +145,10 @@ class LevelSummary:
     """Output tokens by usage over those that the server counted, less 1; None where it has no counter."""
     server: ServerFacts | None = None
     """What the server said of itself."""
+    ended_because: str | None = None
+    """requests, time, precision, ...; see records.Level."""
+    ttft_p95_half_width: float | None = None
+    """Half of the 95 % interval of the 95th percentile."""
     send_lateness_p99_s: float | None = None
     """Of an open loop: how late requests were written after they were due."""
     conversations: int | None = None
@@ -194,13 +198,14 @@ GAIN_LIMIT = 0.05
 
 
 def summarise(run: Run) -> list[LevelSummary]:
-    """One summary per level of the run, in order."""
-    by_level: dict[int, list[RequestRecord]] = {level.index: [] for level in run.header.levels}
+    """One summary per level of the run, in order; those that were cut short and measured anew are left out."""
+    levels = [level for level in run.header.levels if not level.superseded]
+    by_level: dict[int, list[RequestRecord]] = {level.index: [] for level in levels}
     for request in run.requests:
         if request.level in by_level:
             by_level[request.level].append(request)
     slo = parse_slo(run.header.workload.slo) if run.header.workload.slo else None
-    return [summarise_level(level, by_level[level.index], slo) for level in run.header.levels]
+    return [summarise_level(level, by_level[level.index], slo) for level in levels]
 
 
 def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None) -> Saturation | None:
@@ -281,6 +286,10 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
         arrivals=level.arrivals,
         mean_in_flight=in_flight,
         send_lateness_p99_s=lateness,
+        ended_because=level.ended_because,
+        ttft_p95_half_width=quantile_half_width(
+            np.array([r.first_token_s - r.due_s for r in sorted(timed, key=_due) if r.first_token_s is not None])
+        ),
         attainment=attained,
         goodput=attained * len(judged) / length if attained is not None and length else None,
         slo_met=slo_met,
@@ -386,6 +395,10 @@ def _validity(
         "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
     }
     return tuple(name for name, applies in checks.items() if applies)
+
+
+def _due(request: RequestRecord) -> float:
+    return request.due_s
 
 
 def _mean(values: Sequence[int | None]) -> float | None:
@@ -504,6 +517,34 @@ def wait_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) 
         return None
     means = np.array([group.mean() for group in np.array_split(np.array(waits), min(20, len(waits) // 5))])
     return _significant_change(means) / float(means.mean())
+
+
+def quantile_half_width(values: Array, share: float = 0.95) -> float | None:
+    """Half of the 95 % interval of a quantile of values given in order of time; None where they are too few.
+
+    Between order statistics: the rank of the quantile is binomial. Neighbours in a queue wait alike, so that n of them
+    tell as much as n (1 - r) / (1 + r) independent ones, with r their first autocorrelation [1]_.
+
+    >>> quantile_half_width(np.arange(20.0)) is None
+    True
+
+    .. [1] G. W. Oehlert, "A first course in design and analysis of experiments", 2000, on correlated errors; for the
+       rank interval, W. J. Conover, "Practical nonparametric statistics", 3rd ed., 3.2.
+    """
+    number = len(values)
+    if number < 20:
+        return None
+    centred = values - values.mean()
+    spread = float((centred**2).sum())
+    correlation = float((centred[1:] * centred[:-1]).sum()) / spread if spread > 0 else 0.0
+    correlation = min(max(correlation, 0.0), 0.99)
+    independent = number * (1 - correlation) / (1 + correlation)
+    reach = 1.96 * float(np.sqrt(share * (1 - share) / independent)) * number
+    low, high = int(np.floor(share * number - reach)), int(np.ceil(share * number + reach))
+    if low < 0 or high >= number:
+        return None
+    ordered = np.sort(values)
+    return float(ordered[high] - ordered[low]) / 2
 
 
 def in_flight_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> tuple[float, float | None]:

@@ -153,8 +153,10 @@ class Level(_Header):
     ) = None
     """precision: throughput and TTFT were known as well as was asked. hopeless: so many requests had missed an
     objective that the level could no longer meet it."""
+    superseded: bool = False
+    """It was cut short, and measured anew when the run was gone on with: its requests are kept, but not summarised."""
     client_cpu_share: float | None = None
-    """CPU of the client over one core, while the level ran."""
+    """CPU of the client over one core, while the level ran; of several load processes, the busiest's."""
     client_lag_p99_s: float | None = None
     """99th percentile of how late the client's event loop woke."""
     server: ServerFacts | None = None
@@ -175,6 +177,10 @@ class RunHeader(_Header):
     python_version: str
     state: Literal["running", "complete", "interrupted", "failed"]
     stopped_because: str | None = None
+    resumed: tuple[str, ...] = ()
+    """When the run was gone on with after a stop. UTC, ISO 8601."""
+    processes: int = 1
+    """Load processes, on this machine or several."""
     model: ServedModel
     engine: Engine
     machine: Machine

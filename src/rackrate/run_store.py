@@ -56,17 +56,34 @@ _COLUMNS = {
 class RunWriter:
     """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal."""
 
-    def __init__(self, directory: Path, header: RunHeader) -> None:
-        """Makes the directory. Raises RunError if it holds a run already, or cannot be made."""
+    def __init__(self, directory: Path, header: RunHeader, before: Run | None = None) -> None:
+        """Makes the directory, or goes on with the run `before` that it holds.
+
+        Raises:
+            RunError: it holds another run already, or cannot be made.
+        """
         self.directory = directory
         self.header = header
-        if (directory / HEADER).exists():
+        if before is None and (directory / HEADER).exists():
             raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
         with self._as_run_error(""):
             directory.mkdir(parents=True, exist_ok=True)
+            if before is not None:
+                self._restore(before)
             # unbuffered: what was written survives a kill at once, for a few microseconds a request
-            self._journal = (directory / JOURNAL).open("wb", buffering=0)
+            self._journal = (directory / JOURNAL).open("ab" if before is not None else "wb", buffering=0)
         self.save_header()
+
+    def _restore(self, before: Run) -> None:
+        """The journal of a run that is gone on with: without a torn line, and unpacked if it was packed."""
+        if not (self.directory / TABLE).exists() and not before.torn_lines:
+            return
+        temporary = self.directory / (JOURNAL + ".new")
+        with temporary.open("wb") as file:
+            for record in before.requests:
+                file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        temporary.replace(self.directory / JOURNAL)
+        (self.directory / TABLE).unlink(missing_ok=True)
 
     def add(self, record: RequestRecord) -> None:
         """Appends one request to the journal."""

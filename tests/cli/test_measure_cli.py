@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from typing import Any
 import pytest
 
 from rackrate.cli import main
+from rackrate.errors import RunError
+from rackrate.metrics import summarise
 from rackrate.run_store import HEADER, JOURNAL, read_run
 from scripted_server import ScriptedServer
 
@@ -298,3 +303,99 @@ def test_a_run_in_which_nearly_all_failed_is_kept_and_exits_with_2(call: Call, t
     found = read_run(run)
     assert (found.header.state, found.header.stopped_because) == ("failed", "nearly every request failed")
     assert call("show", run).code == 0
+
+
+# --- going on, and going on for long enough ---
+
+
+def test_a_run_that_was_killed_is_gone_on_with(
+    tmp_path: Path, server: ScriptedServer, private_environment: dict[str, str], call: Call
+) -> None:
+    directory = tmp_path / "run"
+    arguments = (
+        "measure", "--url", server.url, "--input-tokens", "16", "--output-tokens", "24", "-c", "1,2,4",
+        "--seconds", "1.5", "--precision", "none", "--warmup", "1", "--no-prefill", "--out", str(directory),
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rackrate", *arguments],
+        env=private_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(400):  # until the second level is under way
+            with contextlib.suppress(RunError):
+                run = read_run(directory)
+                if any(request.level == 1 for request in run.requests):
+                    break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the measurement did not begin its second level")
+    finally:
+        process.kill()
+        process.wait()
+    before = read_run(directory)
+    ended = call("measure", "--resume", directory)
+    assert ended.code == 0, ended.errors
+    run = read_run(directory)
+    assert run.header.state == "complete"
+    assert len(run.header.resumed) == 1
+    assert run.header.created == before.header.created
+    assert [(level.concurrency, level.superseded) for level in run.header.levels] == [
+        (1, False), (2, True), (2, False), (4, False),
+    ]  # fmt: skip
+    assert [summary.concurrency for summary in summarise(run)] == [1, 2, 4]
+    assert run.requests[: len(before.requests)] == before.requests  # nothing that was measured is lost
+    starts = [level.started_s for level in run.header.levels]
+    assert starts == sorted(starts)
+    assert "there is nothing to go on with" in sentence(call("measure", "--resume", directory))
+
+
+def test_a_level_ends_once_its_figures_are_known_well_enough(
+    server: ScriptedServer, call: Call, tmp_path: Path
+) -> None:
+    asked = (
+        "--input-tokens",
+        "16",
+        "--output-tokens",
+        "4",
+        "-c",
+        "4",
+        "--seconds",
+        "0.3",
+        "--no-prefill",
+        "--json",
+        "-",
+    )
+    wide = call("measure", "--url", server.url, *asked, "--precision", "50%", "--out", tmp_path / "wide")
+    never = call(
+        "measure",
+        "--url",
+        server.url,
+        *asked,
+        "--precision",
+        "0.01%",
+        "--max-seconds",
+        "2",
+        "--out",
+        tmp_path / "never",
+    )
+    (level,) = json.loads(wide.output)["levels"]
+    assert level["ended_because"] == "precision"
+    assert level["output_tok_s_half_width"] < 0.5 * level["output_tok_s"]
+    assert "known as well as asked" in wide.errors
+    (level,) = json.loads(never.output)["levels"]
+    assert level["ended_because"] == "time"
+    assert "time was up" in never.errors
+    assert "--precision takes a share" in sentence(call("measure", "--url", server.url, "--precision", "good"))
+
+
+def test_two_load_processes_are_one_run(server: ScriptedServer, call: Call, tmp_path: Path) -> None:
+    ended = call("measure", "--url", server.url, *SMALL, "--processes", "2", "--out", tmp_path / "run")
+    assert ended.code == 0, ended.errors
+    run = read_run(tmp_path / "run")
+    assert (run.header.processes, len(run.requests)) == (2, 6)
+    assert "--processes must be at least 1" in sentence(call("measure", "--url", server.url, "--processes", "0"))
+
+
+def test_ray_is_an_extra(server: ScriptedServer, call: Call) -> None:
+    if importlib.util.find_spec("ray") is None:
+        assert "pip install 'rackrate[ray]'" in call("measure", "--url", server.url, *SMALL, "--ray", "auto").errors

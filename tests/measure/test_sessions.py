@@ -18,7 +18,7 @@ from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.probe import probe
 from rackrate.measure.sessions import Diary
-from rackrate.measure.sweep import SweepPlan, next_steps, sweep
+from rackrate.measure.sweep import SweepPlan, next_step, sweep
 from rackrate.measure.target import parse_url
 from rackrate.metrics import summarise
 from rackrate.records import Engine, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
@@ -26,6 +26,7 @@ from rackrate.run_store import RunWriter, read_run
 from rackrate.workload.distributions import fixed, parse_distribution
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import draw
+from rackrate.workload.slo import parse_slo
 from rackrate.workload.synthetic import Conversations, Endpoint, SyntheticWorkload
 from scripted_server import ScriptedServer
 
@@ -163,7 +164,8 @@ def test_prefill_alone_is_measured_on_single_requests_and_a_search_guesses_in_co
     alone = [one for one in run.requests if one.level == 1]
     assert {(one.input_tokens, one.asked_output_tokens, one.session) for one in alone} == {(32, 1, None)}
     served = summarise(run)[:1]
-    (step,) = next_steps(served, turns=2.0)
+    step = next_step(SweepPlan(slo=parse_slo("p95 ttft < 1s")), served, turns=2.0)
+    assert step is not None
     assert step.rate == pytest.approx((served[0].request_s or 0) / 2 * 0.7, rel=0.01)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
 
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
+    from rackrate.cli.progress import Meter
     from rackrate.engines.process import RunningEngine
+    from rackrate.measure.crew import Crew
+    from rackrate.measure.host import CpuAccount
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Outcome
     from rackrate.measure.target import Target, Timeouts
+    from rackrate.metrics import LevelSummary
     from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 
 _DEFAULT_KEY = "RACKRATE_API_KEY"
-_DEFAULT_MOST_S = 120.0
+_DEFAULT_MOST_S = 60.0
+_continued: ContextVar[Run | None] = ContextVar("_continued", default=None)
+"""The run that this call goes on with."""
 
 
 def measure(
@@ -91,6 +98,21 @@ def measure(
         typer.Option("--seconds", help="Least duration of a level.", show_default="15, or the whole trace"),
     ] = None,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = _DEFAULT_MOST_S,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="End a level once throughput and p95 TTFT are known so well (95 % half-width); none: by time alone. "
+            "Levels of --requests, --trace and --slo have a length of their own.",
+        ),
+    ] = "5%",
+    processes: Annotated[
+        int, typer.Option("--processes", help="Load processes, where one core cannot keep up (`client-bound`).")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Spread them over a Ray cluster: its address, or auto.", show_default=False),
+    ] = None,
     warmup: Annotated[int, typer.Option("--warmup", help="Requests before the measurement, not counted.")] = 4,
     prefill: Annotated[
         bool | None,
@@ -121,6 +143,10 @@ def measure(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", help="Go on with a run that was stopped, as it was asked for.", show_default=False),
+    ] = None,
     json_out: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +170,9 @@ def measure(
     from rackrate.run_store import HEADER
     from rackrate.workload.slo import parse_slo
 
+    if resume is not None:
+        _go_on_with(resume)
+        return
     if (url is None) == (engine is None):
         raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
     if endpoint not in {"chat", "completions"}:
@@ -181,9 +210,12 @@ def measure(
         most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, load.seconds),
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
+        precision=_share(precision),
     )
+    if processes < 1:
+        raise WorkloadError(f"--processes must be at least 1, got {processes}")
     directory = out or _fresh_directory(model or "model")
-    if (directory / HEADER).exists():
+    if (directory / HEADER).exists() and _continued.get() is None:
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = None
     if on:
@@ -191,9 +223,43 @@ def measure(
 
         stated = load_catalog().offer(on)
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
-    job = _Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated)
+    job = _Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
     run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
     _report(run, directory, json_out)
+
+
+def _go_on_with(directory: Path) -> None:
+    """Measures what is missing of a run, by the command that it was begun with."""
+    import shlex
+
+    from rackrate.cli import app
+    from rackrate.errors import RunError
+    from rackrate.run_store import read_run
+
+    run = read_run(directory)
+    if run.header.mode != "measured" or run.header.state == "complete":
+        raise RunError(
+            f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
+        )
+    command: Any = cast("Any", typer.main.get_command(app)).commands["measure"]
+    with command.make_context("measure", shlex.split(run.header.command)[2:]) as context:
+        arguments: dict[str, Any] = {**context.params, "out": directory, "resume": None}
+    token = _continued.set(run)
+    try:
+        measure(**arguments)
+    finally:
+        _continued.reset(token)
+
+
+def _share(text: str) -> float | None:
+    from rackrate.errors import WorkloadError
+
+    if text == "none":
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise WorkloadError(f"--precision takes a share such as 5%, or none, not {text!r}") from None
 
 
 def _key(variable: str) -> str | None:
@@ -250,6 +316,8 @@ class _Job:
     directory: Path
     model: str | None
     stated: Offer | None
+    processes: int
+    ray: str | None
 
     def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
         """Starts an engine here, measures it, stops it."""
@@ -353,6 +421,8 @@ class _Job:
             # before all that takes long to import: what is wrong with the server is said at once
             found = await probe(client, self.workload, self.model, say)
             shape.check_lengths(self.workload, found.length, say)
+            from contextlib import AsyncExitStack
+
             import psutil
 
             from rackrate.catalog.load import load_catalog
@@ -373,8 +443,14 @@ class _Job:
             account = CpuAccount(process)
             self._complete_model(served, found, load_catalog())
             header = self._header(served, engine, machine, found)
-            with RunWriter(self.directory, header) as writer:
-                with SweepDisplay(self.plan) as display:
+            continued = _continued.get()
+            before, elapsed_s = _what_is_done(continued, header) if continued is not None else ([], 0.0)
+            async with AsyncExitStack() as stack:
+                writer = stack.enter_context(RunWriter(self.directory, header, continued))
+                crew = None
+                if self.processes > 1 or self.ray is not None:
+                    crew = await stack.enter_async_context(await self._crew(target, found, account, header))
+                with SweepDisplay(self.plan, _meter(machine, load_catalog())) as display:
                     names = METRIC_NAMES.get(engine.name)
                     outcome = await sweep(
                         client,
@@ -386,6 +462,9 @@ class _Job:
                         display,
                         (lambda: ours.alive) if ours else lambda: True,
                         ServerSide(client, names) if names else None,
+                        crew,
+                        before,
+                        elapsed_s,
                     )
                 header.state, header.stopped_because = _ending(outcome, ours)
                 writer.finish()
@@ -394,6 +473,22 @@ class _Job:
                 f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}"
             )
         return read_run(self.directory)
+
+    async def _crew(self, target: Target, found: Probe, account: CpuAccount, header: RunHeader) -> Crew:
+        """Several load processes, here or on the machines of a Ray cluster."""
+        import asyncio
+
+        from rackrate.measure.crew import Crew, Hand, ProcessHand
+
+        hands: list[Hand] = []
+        if self.ray is not None:
+            from rackrate.measure.ray_hands import start_hands
+
+            hands.extend(await start_hands(self.ray, self.processes))
+        else:
+            hands.extend(await asyncio.gather(*(ProcessHand.start() for _ in range(self.processes))))
+        header.processes = len(hands)
+        return Crew(hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo)
 
     def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
         """What the server says of its model, and the catalogue's entry for it."""
@@ -443,6 +538,42 @@ class _Job:
                 think_s=str(talk.think_s) if talk is not None else None,
             ),
         )
+
+
+def _what_is_done(run: Run, header: RunHeader) -> tuple[list[LevelSummary], float]:
+    """The levels of a run that were measured to their end, and its clock; takes its facts over into the new header."""
+    from datetime import UTC, datetime
+
+    from rackrate.errors import RunError
+    from rackrate.metrics import summarise
+
+    old = run.header
+    if old.model.requested != header.model.requested:
+        raise RunError(f"the run was of {old.model.requested}, the server serves {header.model.requested}")
+    for level in old.levels:
+        if level.ended_because not in {"requests", "time", "precision", "hopeless"}:
+            level.superseded = True
+    header.created, header.levels = old.created, old.levels
+    header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
+    ends = [level.ended_s or level.started_s for level in old.levels] + [request.done_s for request in run.requests]
+    return summarise(run), max(ends, default=0.0)
+
+
+def _meter(machine: Machine, catalog: Catalog) -> Meter | None:
+    """What the machine under load costs: the cheapest offer of the same hardware, or else of the nearest."""
+    from rackrate.cli.progress import Meter
+    from rackrate.economics.hardware import matching, nearest_offers
+    from rackrate.economics.hourly import rented
+
+    offers = catalog.offers.values()
+    same = matching(machine, offers)
+    offer = next(iter(same or nearest_offers(machine, offers)), None)
+    if offer is None:
+        return None
+    cost = rented(offer)
+    usd_h = cost.usd_h(1.0)
+    near = "" if same else "nearest offer "
+    return Meter(usd_h, f"{near}{offer.id}, ${usd_h:.4g}/h listed {cost.date}")
 
 
 def _ending(outcome: Outcome, engine: RunningEngine | None) -> tuple[Any, str | None]:

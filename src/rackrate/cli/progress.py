@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +19,16 @@ from rackrate.report.format import clock, ms, rate
 if TYPE_CHECKING:
     from rackrate.measure.live import LiveLevel
     from rackrate.metrics import LevelSummary
+
+
+_ENDINGS = {"precision": "known as well as asked", "time": "time was up before the precision asked"}
+_PACE_S = 5.0
+"""Rates are shown over so long."""
+
+
+def _quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[int(share * (len(ordered) - 1))]
 
 
 @contextmanager
@@ -33,76 +45,133 @@ def waiting(text: str) -> Generator[Callable[[float], None]]:
         yield lambda waited_s: status.update(Text(f"{text} ({clock(waited_s)})"))
 
 
+@dataclass(frozen=True)
+class Meter:
+    """What the machine under load costs, to show what is spent."""
+
+    usd_h: float
+    origin: str
+    """Offer, price, date."""
+
+
 class SweepDisplay:
     """Shows a sweep as it goes, with the time left at most. A Watcher of `measure.sweep`."""
 
-    def __init__(self, plan: SweepPlan) -> None:
+    def __init__(self, plan: SweepPlan, meter: Meter | None = None) -> None:
         self._plan = plan
-        self._bar: Any = None
-        self._task: Any = None
+        self._meter = meter
+        self._live_view: Any = None
+        self._level_text = ""
+        self._position = ""
         self._request_s: float | None = None
         self._shown_s = 0.0
         self._began_s = time.monotonic()
+        self._samples: deque[tuple[float, int, int, int]] = deque()
+        """(elapsed, requests, input and output tokens) of the last seconds."""
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.live import Live
 
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[facts]}"),
-                console=console(error=True),
-                transient=True,
-            )
-            self._bar.start()
+            self._live_view = Live(console=console(error=True), transient=True, refresh_per_second=4)
+            self._live_view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live_view is not None:
+            self._live_view.stop()
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self._line(text)
-
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(text)
+        if self._live_view is not None:
+            self._live_view.console.print(text, markup=False, highlight=False)
         else:
             say(text)
 
     def level_started(self, level: Level, position: int, of_at_most: int) -> None:
-        """A new bar for a new level."""
+        """A new level to show."""
         what = "prefill alone" if level.kind == "prefill" else "in flight"
         self._level_text = (
             f"{level.rate:.4g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
         )
-        if self._bar is not None:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(
-                f"{self._level_text} (level {position} of at most {of_at_most})", total=1.0, facts=""
-            )
+        self._position = f"level {position} of at most {of_at_most}"
+        self._samples.clear()
 
     def level_progress(self, live: LiveLevel) -> None:
-        """The bar, four times a second; without a terminal, a line every ten seconds."""
+        """The dashboard, four times a second; without a terminal, a line every ten seconds."""
         now = time.monotonic()
-        if now - self._shown_s < (0.25 if self._bar is not None else 10.0):
+        if now - self._shown_s < (0.25 if self._live_view is not None else 10.0):
             return
         self._shown_s = now
-        prefill = live.level.kind == "prefill"
-        tokens = live.input_tokens if prefill else live.output_tokens
-        pace = tokens / live.elapsed_s if live.elapsed_s > 0 else 0.0
-        facts = f"{rate(pace)} {'input' if prefill else 'output'} tok/s  {live.done} done"
-        facts += f"  {live.failed} failed" if live.failed else ""
-        facts += f"  at most {clock(self._left_s(live))} left"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=live.share, facts=facts)
+        if self._live_view is not None:
+            self._live_view.update(self._dashboard(live))
         elif live.elapsed_s > 5:
-            say(f"{self._level_text}: {facts}")
+            say(f"{self._level_text}: {'  '.join(value for _, value in self._facts(live))}")
+
+    def _dashboard(self, live: LiveLevel) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        head = Text.assemble((self._level_text.strip(), "bold"), f"  {self._position}")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim")
+        for name, value in self._facts(live):
+            table.add_row(name, Text(value))
+        return Group(head, ProgressBar(total=1.0, completed=live.share, width=60), table)
+
+    def _facts(self, live: LiveLevel) -> list[tuple[str, str]]:
+        """What is known of the level as of now: a name and a text each."""
+        into, out, answered = self._pace(live)
+        prefill = live.level.kind == "prefill"
+        shown = f"{rate(into)} input tok/s" if prefill else f"{rate(out)} output tok/s  {rate(into)} input tok/s"
+        facts = [
+            ("throughput", f"{shown}  {answered:.3g} requests/s  {live.in_flight} in flight"),
+            ("requests", f"{live.done} done" + (f"  {live.failed} failed" if live.failed else "")),
+        ]
+        latency = "  ".join(
+            f"{name} p50 {ms(_quantile(values, 0.5))} p95 {ms(_quantile(values, 0.95))} ms"
+            for name, values in (
+                ("TTFT", [ttft for ttft, _ in live.recent]),
+                ("TPOT", [tpot for _, tpot in live.recent if tpot is not None]),
+            )
+            if values
+        )
+        if latency:
+            facts.append(("latency", latency))
+        asked, (throughput, ttft) = live.limits.precision, live.precision
+        if asked is not None and (throughput is not None or ttft is not None):
+            known = ", ".join(
+                f"{name} +-{100 * width:.1f} %"
+                for name, width in (("throughput", throughput), ("p95 TTFT", ttft))
+                if width is not None
+            )
+            facts.append(("precision", f"{known} of +-{100 * asked:g} % asked"))
+        if self._meter is not None:
+            spent = self._meter.usd_h * (time.monotonic() - self._began_s) / 3600
+            text = f"${spent:.4f} so far"
+            if into + out > 0:
+                text += f"  ${self._meter.usd_h / (into + out) / 3600 * 1e6:.3g} per 1M tokens as of now"
+            facts.append(("cost", f"{text} ({self._meter.origin})"))
+        facts.append(("left", f"at most {clock(self._left_s(live))} left"))
+        return facts
+
+    def _pace(self, live: LiveLevel) -> tuple[float, float, float]:
+        """Input and output tokens and requests a second, over the last seconds."""
+        samples = self._samples
+        samples.append((live.elapsed_s, live.done, live.input_tokens, live.output_tokens))
+        while len(samples) > 2 and samples[1][0] < live.elapsed_s - _PACE_S:
+            samples.popleft()
+        first = samples[0] if len(samples) > 1 else (0.0, 0, 0, 0)
+        span = live.elapsed_s - first[0]
+        if span <= 0:
+            return 0.0, 0.0, 0.0
+        return (
+            (live.input_tokens - first[2]) / span, (live.output_tokens - first[3]) / span, (live.done - first[1]) / span
+        )  # fmt: skip
 
     def _left_s(self, live: LiveLevel) -> float:
         """Time until the sweep ends if every level that may come does."""
@@ -140,9 +209,11 @@ class SweepDisplay:
             if summary.ttft and summary.tpot:
                 text += f", TTFT {ms(summary.ttft.p50)} ms, TPOT {ms(summary.tpot.p50)} ms (p50)"
         text += f", {summary.requests} requests"
+        if self._plan.precision is not None and summary.ended_because in _ENDINGS:
+            text += f", {_ENDINGS[summary.ended_because]}"
         if summary.failed:
             text += ", failed: " + ", ".join(f"{number} x {name}" for name, number in summary.failed.items())
         names = [name for name in summary.validity if summary.kind != "prefill"]
         if names:
             text += f" [{', '.join(names)}]"
-        self._line(text)
+        self.note(text)

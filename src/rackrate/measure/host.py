@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import subprocess
@@ -146,8 +147,12 @@ class CpuAccount:
 
     def __init__(self, engine: psutil.Process | None) -> None:
         self._engine = engine
-        self._self = psutil.Process()
+        self._clients = [psutil.Process()]
         self.peak_engine_bytes = 0
+
+    def add_client(self, pid: int) -> None:
+        """A further process of the client's own."""
+        self._clients.append(psutil.Process(pid))
 
     def read(self) -> CpuReading:
         """The counters now. The engine's include its children; they are none if it is unknown or gone."""
@@ -155,8 +160,12 @@ class CpuAccount:
         # guest time is counted within user time; steal is time that other machines of the same host took
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
         busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-        own = self._self.cpu_times()
-        return CpuReading(busy, own.user + own.system, self._engine_seconds())
+        own = 0.0
+        for process in self._clients:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                own += times.user + times.system
+        return CpuReading(busy, own, self._engine_seconds())
 
     def _engine_seconds(self) -> float | None:
         if self._engine is None:

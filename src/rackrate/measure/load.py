@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from rackrate.measure.connection import Exchange
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
-from rackrate.measure.live import LiveLevel, Reason, Tally
+from rackrate.measure.live import Judgement, LiveLevel, Reason, Tally
 from rackrate.measure.loops import HEAD_START_S, WHOLE, Loop, Part, Planned, judge, loop_for
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import PATHS, Probe
@@ -116,7 +116,7 @@ class LoadGenerator:
         if not self.interrupted:
             self.stop_event.clear()
             self._stop_reason = None
-        self._tally = Tally(live, self._slo)
+        self._tally, self._judgement = Tally(live, self._slo), Judgement(live)
         loop = loop_for(self, live, schedule)
         await loop.prepare()
         gc.collect()
@@ -151,7 +151,6 @@ class LoadGenerator:
     async def _until_over(
         self, level: Level, live: LiveLevel, loop: Loop, progress: Callable[[LiveLevel], None]
     ) -> None:
-        limits = live.limits
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
@@ -161,16 +160,12 @@ class LoadGenerator:
             if self.stop_event.is_set():
                 level.ended_because = self._stop_reason
                 return
-            if limits.exact:
-                if loop.over:
-                    level.ended_because = "requests"
-                    return
-            elif live.done >= limits.requests and live.elapsed_s >= limits.least_s:
+            if loop.over:
                 level.ended_because = "requests"
-                self.stop_event.set()
                 return
-            if live.elapsed_s >= limits.most_s:
-                level.ended_because = "time"
+            reason = self._judgement.reason(live.elapsed_s)
+            if reason is not None:
+                level.ended_because = reason
                 self.stop_event.set()
                 return
 
@@ -207,6 +202,7 @@ class LoadGenerator:
         """Decodes an answer (unless that was done), records and counts it."""
         record = self._record(level, planned, exchange, answer or judge(exchange))
         self._add(record)
+        self._judgement.add(record)
         reason = self._tally.count(record)
         if reason is not None:
             self.stop(reason)

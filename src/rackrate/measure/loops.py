@@ -11,23 +11,23 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rackrate.measure.connection import Exchange
+from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
 from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import Answer, chunks_so_far, decode_parts
-from rackrate.records import OK, RequestRecord
-from rackrate.workload.prompts import Ask
+from rackrate.records import OK, Level, RequestRecord
+from rackrate.workload.prompts import Ask, PromptLength
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule
-
-if TYPE_CHECKING:
-    from rackrate.measure.load import LoadGenerator
+from rackrate.workload.synthetic import SyntheticWorkload
 
 HEAD_START_S = 0.05
 """From the start of an open level to the first moment of its schedule."""
@@ -74,7 +74,29 @@ class Planned:
     turn: int | None = None
 
 
-def loop_for(generator: LoadGenerator, live: LiveLevel, schedule: Schedule | None) -> Loop:
+class Generator(Protocol):
+    """What a loop needs of the load generator that it belongs to: see `load`."""
+
+    client: Client
+    workload: SyntheticWorkload
+    part: Part
+    length: PromptLength
+    origin_s: float
+    stop_event: asyncio.Event
+
+    @property
+    def stopping(self) -> bool: ...
+    def now(self) -> float: ...
+    def number(self) -> int: ...
+    def take_back(self, unsent: int) -> None: ...
+    def request(self, index: int, ask: Ask, texts: Sequence[str] | None = None) -> bytes: ...
+    def record(
+        self, level: Level, planned: Planned, exchange: Exchange, answer: Answer | None = None
+    ) -> RequestRecord: ...
+    def fail(self, error: BaseException) -> None: ...
+
+
+def loop_for(generator: Generator, live: LiveLevel, schedule: Schedule | None) -> Loop:
     """The loop that a level needs."""
     # prefill alone is measured on single requests: what is said before would be in the cache
     if generator.workload.conversations is not None and live.level.kind != "prefill":
@@ -85,7 +107,7 @@ def loop_for(generator: LoadGenerator, live: LiveLevel, schedule: Schedule | Non
 class Loop:
     """What all loops have in common: answers wait to be decoded until there is time."""
 
-    def __init__(self, generator: LoadGenerator, live: LiveLevel) -> None:
+    def __init__(self, generator: Generator, live: LiveLevel) -> None:
         self.generator = generator
         self.live = live
         self.prepared: deque[Planned] = deque()
@@ -189,7 +211,7 @@ class Loop:
 class _ClosedLoop(Loop):
     """So many workers, each sending its next request as soon as its last one is answered."""
 
-    def __init__(self, generator: LoadGenerator, live: LiveLevel) -> None:
+    def __init__(self, generator: Generator, live: LiveLevel) -> None:
         super().__init__(generator, live)
         level, limits = live.level, live.limits
         self._workers = generator.part.share(level.concurrency or 1)
@@ -268,7 +290,7 @@ class _ClosedLoop(Loop):
 class _OpenLoop(Loop):
     """Sends each request of a schedule when it is due."""
 
-    def __init__(self, generator: LoadGenerator, live: LiveLevel, schedule: Schedule) -> None:
+    def __init__(self, generator: Generator, live: LiveLevel, schedule: Schedule) -> None:
         super().__init__(generator, live)
         self._schedule = schedule
         self._step = generator.part.of
@@ -334,7 +356,7 @@ class _OpenLoop(Loop):
 class _Conversations(Loop):
     """So many users' conversations at all times, or each from when it is due. A task holds each of them."""
 
-    def __init__(self, generator: LoadGenerator, live: LiveLevel, schedule: Schedule | None) -> None:
+    def __init__(self, generator: Generator, live: LiveLevel, schedule: Schedule | None) -> None:
         super().__init__(generator, live)
         self._schedule = schedule
         self._left = live.limits.requests if live.limits.exact else None

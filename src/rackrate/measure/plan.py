@@ -23,6 +23,8 @@ class LevelLimits:
     most_s: float
     exact: bool = False
     """Send exactly `requests`, then stop."""
+    precision: float | None = None
+    """Go on after that until throughput and p95 TTFT are known to this share of themselves (95 % half-width)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class SweepPlan:
     most_s: float = 120.0
     warmup_requests: int = 4
     prefill: bool = True
+    precision: float | None = None
+    """A level of no stated number of requests goes on until its figures are known to this share, or to `most_s`."""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -75,6 +79,8 @@ class SweepPlan:
             raise WorkloadError(
                 f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}"
             )
+        if self.precision is not None and not 0 < self.precision < 1:
+            raise WorkloadError(f"--precision is a share such as 5%, got {self.precision:.3g}")
         if self.warmup_requests < 0:
             raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
 
@@ -82,6 +88,11 @@ class SweepPlan:
     def searches(self) -> bool:
         """Whether the rate is searched for: an SLO without stated loads."""
         return self.slo is not None and not self.rates and not self.levels
+
+    @property
+    def most_levels(self) -> int:
+        """Levels that may be held, prefill alone among them; of a search, those that are known from the start."""
+        return len(self.steps()) + self.prefill
 
     @property
     def concurrencies(self) -> tuple[int, ...]:
@@ -106,9 +117,14 @@ class SweepPlan:
     def limits(self, step: Step) -> LevelLimits:
         """When a level ends.
 
-        A closed loop: after 10 requests for each in flight, besides the first ones, and at least `least_s`. An open
-        one: after its schedule, which is `requests` or `least_s` long.
+        A closed loop: after 10 requests for each in flight, besides the first ones, and at least `least_s`; an open
+        one: after its schedule, which is `requests` or `least_s` long. Where a precision is asked for and no number of
+        requests: once that is reached, or at `most_s`.
         """
+        if step.rate is not None and self.precision is not None and self.requests is None and self.slo is None:
+            return LevelLimits(
+                max(1, round(step.rate * self.least_s)), self.least_s, self.most_s, precision=self.precision
+            )
         if step.rate is not None:
             number = self.requests or max(MOST_TELLING if self.slo else 1, round(step.rate * self.least_s))
             return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
@@ -117,4 +133,4 @@ class SweepPlan:
             return LevelLimits((BURST_FACTOR + 1) * concurrency, min(self.least_s, 8.0), self.most_s)
         if self.requests is not None:
             return LevelLimits(self.requests, self.least_s, max(self.most_s, 3600.0), exact=True)
-        return LevelLimits((BURST_FACTOR + 1) * concurrency, self.least_s, self.most_s)
+        return LevelLimits((BURST_FACTOR + 1) * concurrency, self.least_s, self.most_s, precision=self.precision)

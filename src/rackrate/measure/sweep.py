@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from rackrate.measure.capacity import next_rate, sustained
+from rackrate.measure.crew import Crew
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
@@ -47,9 +48,13 @@ async def sweep(
     watcher: Watcher,
     engine_alive: Callable[[], bool] = lambda: True,
     server_side: ServerSide | None = None,
+    crew: Crew | None = None,
+    before: Sequence[LevelSummary] = (),
+    elapsed_s: float = 0.0,
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
 
+    A run that is gone on with has its finished levels in `before`, and its clock at `elapsed_s`.
     Ctrl-C ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
     its journal, as they come.
     """
@@ -59,8 +64,10 @@ async def sweep(
         recent.append(record)
         writer.add(record)
 
-    generator = LoadGenerator(client, probe, workload, add, cpu, plan.slo)
+    generator: LoadGenerator | Crew
+    generator = crew.recording(add) if crew is not None else LoadGenerator(client, probe, workload, add, cpu, plan.slo)
     loop = asyncio.get_running_loop()
+    generator.origin_s -= elapsed_s
     guard = asyncio.create_task(_guard(generator, engine_alive))
     loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")
     loop.add_signal_handler(signal.SIGTERM, generator.interrupt, "interrupted")
@@ -70,10 +77,8 @@ async def sweep(
             await generator.warm_up(plan.warmup_requests)
         if generator.interrupted:
             return "interrupted" if engine_alive() else "engine-died"
-        summaries: list[LevelSummary] = []
-        queue = plan.steps()
-        while queue:
-            step = queue.pop(0)
+        summaries = list(before)
+        while (step := next_step(plan, summaries, workload.mean_turns)) is not None:
             level = Level(
                 index=len(writer.header.levels),
                 kind=step.kind,
@@ -86,16 +91,17 @@ async def sweep(
             recent.clear()
             writer.header.levels.append(level)
             writer.save_header()
-            watcher.level_started(
-                level, level.index + 1, level.index + 1 + len(queue) + (step.kind != "prefill" and plan.prefill)
-            )
+            watcher.level_started(level, len(summaries) + 1, max(len(summaries) + 1, plan.most_levels))
             limits = plan.limits(step)
             schedule = None
             if step.rate is not None:
                 number = plan.requests or round(limits.requests * workload.mean_turns)
+                if not limits.exact:  # as many as may be sent until the time is up
+                    number = max(number, round(step.rate * limits.most_s * workload.mean_turns))
                 schedule = draw(plan.arrivals, step.rate, number, workload, level.index)
-                span_s = schedule.last_due_s + schedule.longest_thought_s
-                limits = LevelLimits(len(schedule), span_s, span_s + plan.most_s, exact=True)
+                if limits.exact:
+                    span_s = schedule.last_due_s + schedule.longest_thought_s
+                    limits = LevelLimits(len(schedule), span_s, span_s + plan.most_s, exact=True)
             if server_side is not None:
                 await server_side.begin()
             await generator.run(level, limits, watcher.level_progress, schedule)
@@ -114,15 +120,6 @@ async def sweep(
             writer.save_header()
             if level.ended_because in {"interrupted", "engine-died", "errors"}:
                 return level.ended_because  # pyright: ignore[reportReturnType]
-            if step.kind == "closed" and not plan.levels and gains_ended([s.output_tok_s or 0.0 for s in summaries]):
-                queue.clear()
-            if plan.searches and not queue and step.kind != "prefill":
-                queue += next_steps(summaries, workload.mean_turns)
-            if step.kind != "prefill" and not queue and plan.prefill:
-                best = saturation(summaries)
-                if best is not None:
-                    in_flight = best.level.concurrency or max(1, round(best.level.mean_in_flight or 1))
-                    queue.append(Step("prefill", concurrency=in_flight))
         return "complete"
     finally:
         loop.remove_signal_handler(signal.SIGINT)
@@ -130,15 +127,31 @@ async def sweep(
         guard.cancel()
 
 
-def next_steps(summaries: Sequence[LevelSummary], turns: float) -> list[Step]:
-    """The next rate of a search for the capacity, from what a few requests in flight were served.
+def next_step(plan: SweepPlan, summaries: Sequence[LevelSummary], turns: float = 1.0) -> Step | None:
+    """What is to be held next, from what was measured so far; None where all is done.
 
-    Where requests are turns, so many to a conversation, rates are of conversations.
+    Where requests are turns, so many to a conversation, the rates of a search are of conversations.
     """
-    guess = (summaries[0].request_s or 1.0) / turns * GUESS_SHARE
-    tried = [(summary.rate, sustained(summary)) for summary in summaries if summary.rate is not None]
-    rate = next_rate(tried, guess)
-    return [Step("open", rate=rate)] if rate is not None else []
+    if any(summary.kind == "prefill" for summary in summaries):
+        return None
+    known = plan.steps()
+    step: Step | None = None
+    if plan.searches and summaries:
+        # the first rate from what a few requests in flight were served
+        guess = (summaries[0].request_s or 1.0) / turns * GUESS_SHARE
+        tried = [(summary.rate, sustained(summary)) for summary in summaries if summary.rate is not None]
+        rate = next_rate(tried, guess)
+        step = Step("open", rate=rate) if rate is not None else None
+    elif len(summaries) < len(known):
+        doubles = not plan.levels and known[0].kind == "closed"
+        if not (doubles and gains_ended([summary.output_tok_s or 0.0 for summary in summaries])):
+            step = known[len(summaries)]
+    if step is None and plan.prefill:
+        best = saturation(summaries)
+        if best is not None:
+            in_flight = best.level.concurrency or max(1, round(best.level.mean_in_flight or 1))
+            step = Step("prefill", concurrency=in_flight)
+    return step
 
 
 def gains_ended(rates: Sequence[float]) -> bool:
@@ -153,7 +166,7 @@ def gains_ended(rates: Sequence[float]) -> bool:
     return len(rates) > 2 and all(rates[n] < max(rates[:n]) * (1 + GAIN_LIMIT) for n in (-2, -1))
 
 
-async def _guard(generator: LoadGenerator, engine_alive: Callable[[], bool]) -> None:
+async def _guard(generator: LoadGenerator | Crew, engine_alive: Callable[[], bool]) -> None:
     """Looks after the engine, five times a second."""
     while engine_alive():  # noqa: ASYNC110 - a process has no event to wait for here
         await asyncio.sleep(0.2)
