@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,21 +11,8 @@ import typer
 from rackrate.cli import load_shape as shape
 
 if TYPE_CHECKING:
-    import psutil
-
-    from rackrate.catalog.load import Catalog
-    from rackrate.catalog.types import Offer
-    from rackrate.cli.progress import Meter
-    from rackrate.engines.process import RunningEngine
-    from rackrate.measure.crew import Crew
-    from rackrate.measure.host import CpuAccount
-    from rackrate.measure.plan import SweepPlan
-    from rackrate.measure.probe import Probe
-    from rackrate.measure.sweep import Outcome
-    from rackrate.measure.target import Target, Timeouts
-    from rackrate.metrics import LevelSummary
-    from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
-    from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
+    from rackrate.records import Run
+    from rackrate.workload.synthetic import Endpoint
 
 _DEFAULT_KEY = "RACKRATE_API_KEY"
 _DEFAULT_MOST_S = 60.0
@@ -164,6 +150,7 @@ def measure(
     before, and TTFT counts from the moment a request was due. With --slo the rate is searched for. With --trace
     recorded requests are sent. docs/load.md has every shape of load.
     """
+    from rackrate.cli.measuring import Job
     from rackrate.errors import EndpointError, RunError, WorkloadError
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.target import Timeouts, parse_url
@@ -223,7 +210,7 @@ def measure(
 
         stated = load_catalog().offer(on)
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
-    job = _Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
+    job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray, _continued.get())
     run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
     _report(run, directory, json_out)
 
@@ -232,7 +219,6 @@ def _go_on_with(directory: Path) -> None:
     """Measures what is missing of a run, by the command that it was begun with."""
     import shlex
 
-    from rackrate.cli import app
     from rackrate.errors import RunError
     from rackrate.run_store import read_run
 
@@ -241,7 +227,9 @@ def _go_on_with(directory: Path) -> None:
         raise RunError(
             f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
         )
-    command: Any = cast("Any", typer.main.get_command(app)).commands["measure"]
+    alone = typer.Typer(add_completion=False)
+    alone.command("measure")(measure)
+    command = cast("Any", typer.main.get_command(alone))
     with command.make_context("measure", shlex.split(run.header.command)[2:]) as context:
         arguments: dict[str, Any] = {**context.params, "out": directory, "resume": None}
     token = _continued.set(run)
@@ -303,289 +291,6 @@ def _fresh_directory(model: str) -> Path:
 
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-
-
-@dataclass
-class _Job:
-    """One call of `measure`, with what was asked for."""
-
-    workload: SyntheticWorkload
-    plan: SweepPlan
-    timeouts: Timeouts
-    key: str | None
-    directory: Path
-    model: str | None
-    stated: Offer | None
-    processes: int
-    ray: str | None
-
-    def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
-        """Starts an engine here, measures it, stops it."""
-        from rackrate.cli.progress import waiting
-        from rackrate.engines import llamacpp
-        from rackrate.engines.known import known_engine
-        from rackrate.engines.process import RunningEngine
-        from rackrate.engines.weights import EMBEDDED, find_weights
-        from rackrate.errors import WorkloadError
-        from rackrate.measure.target import parse_url
-        from rackrate.records import Engine, ServedModel
-
-        known_engine(name)
-        requested = self.model or EMBEDDED[0].model
-        weights = find_weights(requested, lambda _: None, install=False)
-        alias = weights.model or weights.path.stem
-        longest = self.workload.longest_context
-        command = llamacpp.command(
-            weights,
-            alias,
-            slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
-            context_tokens=longest + 64,
-            threads=threads,
-            port=port,
-        )
-        served = ServedModel(
-            requested=alias,
-            catalogue_id=weights.model,
-            weights_file=weights.path.name,
-            weights_sha256=weights.sha256,
-            weight_format=weights.weight_format,
-        )
-        engine = Engine(
-            name=command.name,
-            version=command.version,
-            url=command.url,
-            settings=dict(command.settings),
-            started_by_us=True,
-        )
-        from rackrate.catalog.load import load_catalog
-
-        known = load_catalog().known_model(weights.model) if weights.model is not None else None
-        if known is not None and known.context_tokens < longest:
-            raise WorkloadError(
-                f"{alias} takes {known.context_tokens} tokens, prompt and answer; the longest request asked for has "
-                f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with --longest"
-            )
-        with RunningEngine(command, self.directory / "engine.log") as running:
-            with waiting(f"starting {command.name} with {alias}") as tick:
-                running.wait_until_ready(tick=tick)
-            self.model = alias
-            return self._run(parse_url(command.url), served, engine, running)
-
-    def measure_url(self, target: Target) -> Run:
-        """Measures a server that runs already."""
-        from rackrate.records import Engine, ServedModel
-
-        served = ServedModel(requested=self.model or "")
-        return self._run(target, served, Engine(name="unknown engine", url=target.url), None)
-
-    def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
-        """The machine behind a URL, and the server's process where that is this one."""
-        from rackrate.catalog.load import load_catalog
-        from rackrate.measure.host import detect_machine, listener, stated_machine
-        from rackrate.records import Machine
-
-        process = listener(target.port) if target.is_loopback else None
-        if self.stated is not None:
-            return stated_machine(self.stated), process
-        return detect_machine(load_catalog()) if process is not None else Machine(origin="unknown"), process
-
-    def _run(
-        self,
-        target: Target,
-        served: ServedModel,
-        engine: Engine,
-        ours: RunningEngine | None,
-    ) -> Run:
-        import asyncio
-
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                return runner.run(self._measure(target, served, engine, ours))
-            except KeyboardInterrupt:
-                raise typer.Abort from None  # before there is anything to keep
-
-    async def _measure(
-        self,
-        target: Target,
-        served: ServedModel,
-        engine: Engine,
-        ours: RunningEngine | None,
-    ) -> Run:
-        from rackrate.cli.output import say
-        from rackrate.measure.http import Client
-        from rackrate.measure.probe import probe
-
-        async with Client(target, self.key, self.timeouts) as client:
-            # before all that takes long to import: what is wrong with the server is said at once
-            found = await probe(client, self.workload, self.model, say)
-            shape.check_lengths(self.workload, found.length, say)
-            from contextlib import AsyncExitStack
-
-            import psutil
-
-            from rackrate.catalog.load import load_catalog
-            from rackrate.cli.progress import SweepDisplay
-            from rackrate.engines.metric_names import METRIC_NAMES
-            from rackrate.errors import EngineError
-            from rackrate.measure.host import CpuAccount, detect_machine
-            from rackrate.measure.identify import identify
-            from rackrate.measure.server_side import ServerSide
-            from rackrate.measure.sweep import sweep
-            from rackrate.run_store import RunWriter, read_run
-
-            if ours is None:
-                engine.name, engine.version = await identify(client, found.served)
-                machine, process = self._find_machine(target)
-            else:
-                machine, process = detect_machine(load_catalog()), psutil.Process(ours.pid)
-            account = CpuAccount(process)
-            self._complete_model(served, found, load_catalog())
-            header = self._header(served, engine, machine, found)
-            continued = _continued.get()
-            before, elapsed_s = _what_is_done(continued, header) if continued is not None else ([], 0.0)
-            async with AsyncExitStack() as stack:
-                writer = stack.enter_context(RunWriter(self.directory, header, continued))
-                crew = None
-                if self.processes > 1 or self.ray is not None:
-                    crew = await stack.enter_async_context(await self._crew(target, found, account, header))
-                with SweepDisplay(self.plan, _meter(machine, load_catalog())) as display:
-                    names = METRIC_NAMES.get(engine.name)
-                    outcome = await sweep(
-                        client,
-                        found,
-                        self.workload,
-                        self.plan,
-                        writer,
-                        account,
-                        display,
-                        (lambda: ours.alive) if ours else lambda: True,
-                        ServerSide(client, names) if names else None,
-                        crew,
-                        before,
-                        elapsed_s,
-                    )
-                header.state, header.stopped_because = _ending(outcome, ours)
-                writer.finish()
-        if outcome == "engine-died" and ours is not None:
-            raise EngineError(
-                f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}"
-            )
-        return read_run(self.directory)
-
-    async def _crew(self, target: Target, found: Probe, account: CpuAccount, header: RunHeader) -> Crew:
-        """Several load processes, here or on the machines of a Ray cluster."""
-        import asyncio
-
-        from rackrate.measure.crew import Crew, Hand, ProcessHand
-
-        hands: list[Hand] = []
-        if self.ray is not None:
-            from rackrate.measure.ray_hands import start_hands
-
-            hands.extend(await start_hands(self.ray, self.processes))
-        else:
-            hands.extend(await asyncio.gather(*(ProcessHand.start() for _ in range(self.processes))))
-        header.processes = len(hands)
-        return Crew(hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo)
-
-    def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
-        """What the server says of its model, and the catalogue's entry for it."""
-        from rackrate.measure.loose_json import as_object, as_text
-
-        served.requested = found.model
-        known = catalog.known_model(found.model) if served.catalogue_id is None else None
-        served.catalogue_id = served.catalogue_id or (known.id if known else None)
-        meta = as_object(found.served.get("meta"))  # llama.cpp tells
-        served.weight_format = served.weight_format or as_text(meta.get("ftype")) or None
-        parameters = meta.get("n_params")
-        served.parameters = parameters if isinstance(parameters, int) else None
-
-    def _header(self, served: ServedModel, engine: Engine, machine: Machine, found: Probe) -> RunHeader:
-        import platform
-        import shlex
-        import sys
-        from datetime import UTC, datetime
-
-        from rackrate import __version__
-        from rackrate.records import RunHeader, WorkloadFacts
-
-        work, talk = self.workload, self.workload.conversations
-        return RunHeader(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["rackrate", *sys.argv[1:]]),
-            rackrate_version=__version__,
-            python_version=platform.python_version(),
-            state="running",
-            model=served,
-            engine=engine,
-            machine=machine,
-            workload=WorkloadFacts(
-                input_tokens=self.workload.input_tokens,
-                output_tokens=self.workload.output_tokens,
-                endpoint=self.workload.endpoint,
-                seed=self.workload.seed,
-                slo=str(self.plan.slo) if self.plan.slo is not None else None,
-                length_forced=found.length_forced,
-                prompt_fixed_tokens=found.length.fixed,
-                prompt_tokens_per_word=found.length.per_word,
-                inputs=str(work.inputs) if work.inputs is not None else None,
-                outputs=str(work.outputs) if work.outputs is not None else None,
-                trace=work.trace.name if work.trace is not None else None,
-                shared_prefix=str(work.prefix) if work.prefix is not None else None,
-                turns=str(talk.turns) if talk is not None else None,
-                think_s=str(talk.think_s) if talk is not None else None,
-            ),
-        )
-
-
-def _what_is_done(run: Run, header: RunHeader) -> tuple[list[LevelSummary], float]:
-    """The levels of a run that were measured to their end, and its clock; takes its facts over into the new header."""
-    from datetime import UTC, datetime
-
-    from rackrate.errors import RunError
-    from rackrate.metrics import summarise
-
-    old = run.header
-    if old.model.requested != header.model.requested:
-        raise RunError(f"the run was of {old.model.requested}, the server serves {header.model.requested}")
-    for level in old.levels:
-        if level.ended_because not in {"requests", "time", "precision", "hopeless"}:
-            level.superseded = True
-    header.created, header.levels = old.created, old.levels
-    header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
-    ends = [level.ended_s or level.started_s for level in old.levels] + [request.done_s for request in run.requests]
-    return summarise(run), max(ends, default=0.0)
-
-
-def _meter(machine: Machine, catalog: Catalog) -> Meter | None:
-    """What the machine under load costs: the cheapest offer of the same hardware, or else of the nearest."""
-    from rackrate.cli.progress import Meter
-    from rackrate.economics.hardware import matching, nearest_offers
-    from rackrate.economics.hourly import rented
-
-    offers = catalog.offers.values()
-    same = matching(machine, offers)
-    offer = next(iter(same or nearest_offers(machine, offers)), None)
-    if offer is None:
-        return None
-    cost = rented(offer)
-    usd_h = cost.usd_h(1.0)
-    near = "" if same else "nearest offer "
-    return Meter(usd_h, f"{near}{offer.id}, ${usd_h:.4g}/h listed {cost.date}")
-
-
-def _ending(outcome: Outcome, engine: RunningEngine | None) -> tuple[Any, str | None]:
-    match outcome:
-        case "complete":
-            return "complete", None
-        case "interrupted":
-            return "interrupted", "stopped by the user"
-        case "engine-died":
-            return "failed", "the engine died" if engine else "the server is gone"
-        case "errors":
-            return "failed", "nearly every request failed"
 
 
 def _report(run: Run, directory: Path, json_out: str | None) -> None:
