@@ -177,20 +177,21 @@ def bytes_by_kind(architecture: Architecture, form: WeightFormat) -> dict[str, f
     """Bytes of each kind of parameter (the fields of `Parameters`) in a format. [byte]"""
     counts = architecture.parameters
     moe = architecture.experts is not None
-    quantised = form.other_bits if form.experts_only and moe else form.bits
+    mixed = _mixed_bits(architecture, form)
+    spared = form.experts_only and moe  # only routed experts are quantised
+    quantised, values = (form.other_bits, form.other_bits) if spared else (form.bits, mixed)
     embedding_bits = form.embedding_bits if form.embedding_bits is not None else form.other_bits
     head_bits = form.head_bits if form.head_bits is not None else form.other_bits
     tied = counts.head == 0
-    mixed = _mixed_bits(architecture, form)
     bits = {
         "embedding": head_bits if tied and form.head_bits is not None else embedding_bits,
         "head": head_bits,
         "attention": quantised,
-        "key_value": (quantised + mixed) / 2,  # keys in the base type, values in the mix
+        "key_value": (quantised + values) / 2,  # keys in the base type, values in the mix
         "latent": quantised,
         "state": quantised,
-        "feed_forward": _feed_forward_bits(quantised, mixed, architecture.gated),
-        "experts": _feed_forward_bits(form.bits, _mixed_bits(architecture, form), architecture.gated),
+        "feed_forward": _feed_forward_bits(quantised, values, architecture.gated),
+        "experts": _feed_forward_bits(form.bits, mixed, architecture.gated),
         "router": form.other_bits,
         "vectors": form.vector_bits,
         "vision": 16.0,
@@ -219,7 +220,7 @@ def _feed_forward_bits(base: float, mixed: float, gated: bool) -> float:
 def _mixed_bits(architecture: Architecture, form: WeightFormat) -> float:
     """Bits of value and down projections on average over the layers."""
     if form.mix is None:
-        return form.other_bits if form.experts_only and architecture.experts is not None else form.bits
+        return form.bits
     better, where = form.mix
     share = _mixed_share(architecture.layers, where)
     return share * ggml_bits(better) + (1 - share) * form.bits
