@@ -122,7 +122,7 @@ class Architecture:
 
 
 NATIVE_FORMATS = {
-    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32",
+    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32-experts",
     "int8": "int8",
 }  # fmt: skip
 """The catalogue's number formats as weight formats of perf.formats."""

@@ -13,6 +13,7 @@ definitions ([ggml]_ block structures, [mx]_, [nvfp4]_, [gptq]_, [dsv3]_).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,7 +102,6 @@ _FORMATS = (
     WeightFormat("w4a16", "w4a16", grouped_bits(4, 128, 16, 4)),
     WeightFormat("awq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
     WeightFormat("gptq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
-    WeightFormat("w4a16-g32", "w4a16", grouped_bits(4, 32, 16), experts_only=True),
     WeightFormat("w8a16", "w4a16", grouped_bits(8, 128, 16)),
     WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), arithmetic="fp4"),
     WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), experts_only=True, arithmetic="fp4"),
@@ -118,7 +118,13 @@ _FORMATS = (
     _gguf("Q5_K_M", "Q5_K", mix=("Q6_K", "spread")),
     _gguf("Q6_K", "Q6_K"),
 )
-FORMATS: dict[str, WeightFormat] = {one.name.lower(): one for one in _FORMATS}
+_TYPES = tuple(
+    _gguf(name, name)
+    for name in GGML_BLOCKS
+    if name[0] in "QIT" and not name.startswith(("I8", "I16", "I32", "I64", "Q8_1", "Q8_K"))
+)
+"""Every quantised ggml type as a file of that type; files' mixes differ a little, their own headers are exact."""
+FORMATS: dict[str, WeightFormat] = {one.name.lower(): one for one in (*_TYPES, *_FORMATS)}
 """Every weight format by its name in lower case."""
 
 _OTHER_NAMES = {
@@ -137,17 +143,29 @@ KV_FORMATS: dict[str, float] = {
 def weight_format(name: str) -> WeightFormat:
     """A weight format by name, in any case. Raises UserError with the nearest names.
 
-    >>> weight_format("AWQ").bits, weight_format("q4_K_M").bits
-    (4.15625, 4.5)
+    Weight-only formats may name their group: w4a16-g32, and w4a16-g32-experts where only routed experts have it.
+
+    >>> weight_format("AWQ").bits, weight_format("q4_K_M").bits, weight_format("w4a16-g32").bits
+    (4.15625, 4.5, 4.5)
     """
     key = name.lower()
-    found = FORMATS.get(_OTHER_NAMES.get(key, key))
+    found = FORMATS.get(_OTHER_NAMES.get(key, key)) or _grouped_format(key)
     if found is None:
         raise UserError(
             f"no weight format is called {name!r}{did_you_mean(name, [one.name for one in _FORMATS])} "
             f"(known: {', '.join(one.name for one in _FORMATS)})"
         )
     return found
+
+
+def _grouped_format(name: str) -> WeightFormat | None:
+    """w4a16-g32 and the like: symmetric, a 16-bit scale per group and no zero point (compressed-tensors)."""
+    found = re.fullmatch(r"w([48])a16-g(\d{1,4})(-experts)?", name)
+    if found is None or int(found[2]) < 8:
+        return None
+    return WeightFormat(
+        name, "w4a16", grouped_bits(int(found[1]), int(found[2]), 16), experts_only=found[3] is not None
+    )
 
 
 def kv_value_bytes(name: str) -> float:
@@ -182,6 +200,8 @@ def bytes_by_kind(architecture: Architecture, form: WeightFormat) -> dict[str, f
     quantised, values = (form.other_bits, form.other_bits) if spared else (form.bits, mixed)
     embedding_bits = form.embedding_bits if form.embedding_bits is not None else form.other_bits
     head_bits = form.head_bits if form.head_bits is not None else form.other_bits
+    if form.family == "gguf" and architecture.hidden_size % 256 and head_bits == ggml_bits("Q6_K"):
+        head_bits = ggml_bits("Q8_0")  # rows that are no multiple of 256 cannot be Q6_K
     tied = counts.head == 0
     bits = {
         "embedding": head_bits if tied and form.head_bits is not None else embedding_bits,
