@@ -29,8 +29,12 @@ class EngineMemory:
     """Context and libraries inside the usable share, one card."""
     sampler_values: float = 0.0
     """Float32 values per request and vocabulary entry that sampling holds at its peak."""
-    output_rows: int | None = None
-    """Rows of logits kept in float32 for a step; None: one a request."""
+    value_bytes: float = 2.0
+    """Of one value of a layer's working memory."""
+    hidden_states: float = 4.0
+    """Hidden states that a layer holds at once, for each token of a batch."""
+    mask_bytes: float = 0.0
+    """Of the attention mask, for each token of a batch and each of the longest request."""
     splits_matrices: bool = True
     """Has tensor parallelism; otherwise several cards share the layers."""
 
@@ -50,10 +54,11 @@ SGLANG = EngineMemory(
 
 
 LLAMACPP = EngineMemory(
-    "llamacpp", usable_share=1.0, batch_tokens=512, max_requests=None, block_tokens=256, overhead_bytes=0.4 * GIB,
-    output_rows=512, splits_matrices=False,
+    "llamacpp", usable_share=1.0, batch_tokens=512, max_requests=32, block_tokens=256, overhead_bytes=0.4 * GIB,
+    sampler_values=1.0, value_bytes=4.0, hidden_states=5.0, mask_bytes=2.0, splits_matrices=False,
 )  # fmt: skip
-"""Micro-batches of 512 tokens with logits for all; contexts are multiples of 256. Overhead: a CUDA context."""
+"""Micro-batches of 512 tokens in float32 with flash attention; contexts are multiples of 256. The working memory is
+what llama.cpp says of the embedded model, tests/engines/test_fit_engine.py. Overhead: a CUDA context."""
 
 
 TRANSFORMERS = EngineMemory(
@@ -73,21 +78,23 @@ def engine_memory(name: str) -> EngineMemory:
 
 
 def activation_bytes(
-    architecture: Architecture, engine: EngineMemory, batch_tokens: int, max_requests: int, tp: int = 1
-) -> float:
+    architecture: Architecture, engine: EngineMemory, batch_tokens: int, max_requests: int, tp: int = 1,
+    context_tokens: int = 0,
+) -> float:  # fmt: skip
     """Working memory at the peak of a step: the widest layer over a full batch, or sampling, whichever is more. [byte]
 
-    A layer holds gate, up and their product (3 x the inner width, split over ranks) and about 4 hidden states, in 16
-    bits. Sampling holds `sampler_values` float32 values per request and vocabulary entry. Both checked against the
-    start-up logs in tests/perf/test_vllm_logs.py, within 20 %.
+    A layer holds gate, up and their product (3 x the inner width, split over ranks) and a few hidden states, and
+    perhaps a mask. Sampling holds `sampler_values` float32 values per request and vocabulary entry. Checked against
+    vLLM's start-up logs (tests/perf/test_vllm_logs.py, within 20 %) and llama.cpp's (within 1 %).
 
     >>> from rackrate.perf.architecture import load, of_catalogue_model
     >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
     >>> round(activation_bytes(llama, VLLM, batch_tokens=8192, max_requests=256) / GIB, 2)    # vLLM says 1.19 to 1.26
     1.22
     """
-    layer = 2.0 * batch_tokens * (3 * architecture.widest_feed_forward / tp + 4 * architecture.hidden_size)
-    logits = 4.0 * (engine.output_rows or max_requests) * architecture.vocabulary
+    values = 3 * architecture.widest_feed_forward / tp + engine.hidden_states * architecture.hidden_size
+    layer = batch_tokens * (engine.value_bytes * values + engine.mask_bytes * context_tokens)
+    logits = 4.0 * max_requests * architecture.vocabulary
     return max(layer, logits * max(1.0, engine.sampler_values))
 
 

@@ -178,7 +178,7 @@ def fit(
     step_requests = max_requests or engine.max_requests or default_requests
     memory = driver_memory(accelerator) if memory_bytes is None else memory_bytes
     usable = engine.usable_share * memory
-    activations = activation_bytes(architecture, engine, step_tokens, step_requests, tp)
+    activations = activation_bytes(architecture, engine, step_tokens, step_requests, tp, context)
     overhead = engine.overhead_bytes + communication_bytes(accelerator, tp * pp)
     taken = overhead + (activations if engine.activations_inside else 0.0)
     total = weight_bytes(architecture, form)
@@ -222,7 +222,7 @@ def fit(
         context_tokens=context,
         request_bytes=needed,
         requests=requests,
-        engine_requests=step_requests if engine.max_requests or engine.name == VLLM.name else None,
+        engine_requests=None if engine.name == LLAMACPP.name else step_requests,
         largest_context=stage.largest_context(architecture.context_tokens),
         kv_tokens=_tokens_held(stage, context),
         stage=stage,
