@@ -225,6 +225,9 @@ class ApiPriceEntry(Entry):
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
     same_as: str | None = None
     """Id of the catalogue's model that this is, so that it is compared first with a run of that model."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """The seller's limits, for `rackrate compare` to warn of."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
 
 
 class CpuArchitecture(Document):
