@@ -17,8 +17,13 @@ NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
+def is_date(text: str) -> bool:
+    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD."""
+    return _DATE.fullmatch(text) is not None
+
+
 def _partial_date(text: str) -> str:
-    if not _DATE.fullmatch(text):
+    if not is_date(text):
         raise ValueError(f"a date is YYYY, YYYY-MM or YYYY-MM-DD, not {text!r}")
     return text
 

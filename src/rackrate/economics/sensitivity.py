@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -39,11 +40,15 @@ class Tornado:
     bars: tuple[Bar, ...]
 
 
-def tornado(outcome: Callable[[Mapping[str, float]], float], quantities: Mapping[str, Quantity]) -> Tornado:
+def tornado(
+    outcome: Callable[[Mapping[str, float]], float],
+    quantities: Mapping[str, Quantity],
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> Tornado:
     """Moves each quantity from its 10 % to its 90 % quantile, all others at their medians.
 
     A quantity without an interval is moved a fifth down and up instead, and its bar says so. Bars that do not move the
-    outcome are left out.
+    outcome are left out. `limits` are the least and greatest value that a quantity can have.
 
     >>> from rackrate.economics.uncertainty import Interval80
     >>> chart = tornado(lambda at: at["price"] / at["speed"], {"price": Fixed(3), "speed": Interval80(1, 4)})
@@ -58,6 +63,8 @@ def tornado(outcome: Callable[[Mapping[str, float]], float], quantities: Mapping
             low, high = sorted((middle[name] * (1 - WHAT_IF), middle[name] * (1 + WHAT_IF)))
         else:
             low, high = ends80(quantity)
+        least, greatest = (limits or {}).get(name, (-math.inf, math.inf))
+        low, high = min(max(low, least), greatest), min(max(high, least), greatest)
         bar = Bar(
             name=name,
             basis="+-20 %" if exact else "80 % interval",

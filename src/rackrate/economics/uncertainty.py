@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,29 @@ class Interval80:
         if self.low > 0:
             return _round_trip(_exp(_normal_quantile(math.log(self.low), math.log(self.high), probability)))
         return _normal_quantile(self.low, self.high, probability)
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g} (80 %)"
+
+
+@dataclass(frozen=True)
+class ShareInterval80:
+    """What `[low, high]` means of a share: the logit is normal, so that no draw is below 0 or above 1."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check(0 < self.low <= self.high < 1, "the range of a share is [low, high] with 0 < low <= high < 1")
+
+    def at(self, probability: Numbers) -> Numbers:
+        """The quantile.
+
+        >>> round(ShareInterval80(0.2, 0.8).at(0.5), 9), round(ShareInterval80(0.2, 0.8).at(0.9), 9)
+        (0.5, 0.8)
+        """
+        ends = (math.log(end / (1 - end)) for end in (self.low, self.high))
+        return 1 / (1 + _exp(-1 * _normal_quantile(*ends, probability)))
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g} (80 %)"
@@ -181,7 +205,7 @@ class Discrete:
         return ", ".join(f"{v:g} ({w / total:.0%})" for v, w in zip(self.values, self.weights, strict=True))
 
 
-Quantity = Fixed | Interval80 | Normal | LogNormal | Uniform | Triangular | Discrete
+Quantity = Fixed | Interval80 | ShareInterval80 | Normal | LogNormal | Uniform | Triangular | Discrete
 
 
 @dataclass(frozen=True)
@@ -304,7 +328,18 @@ def quantity_of(raw: Any) -> Quantity:
     )
 
 
+def as_share(quantity: Quantity) -> Quantity:
+    """The same quantity, known to be a share: a range of one stays between 0 and 1."""
+    if isinstance(quantity, Interval80) and 0 < quantity.low and quantity.high < 1:
+        return ShareInterval80(quantity.low, quantity.high)
+    return quantity
+
+
 def _number(raw: Any) -> float:
+    if isinstance(raw, str):
+        # YAML 1.1 reads 1e9 as a word: a number it is
+        with suppress(ValueError):
+            raw = float(raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
         raise QuantityError(f"should be a finite number, not {raw!r}")
     return float(raw)

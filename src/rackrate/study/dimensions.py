@@ -43,7 +43,7 @@ _ATOMS: dict[str, Dimension] = {
     "1m": {},
     "1k": {},
 }
-_COUNTED = {"gpu", "vcpu", "machine", "card", "core", "parameter", "yes/no"}
+COUNTED = {"gpu", "vcpu", "machine", "card", "core", "parameter", "yes/no"}
 """Things that are counted: plain numbers, so that 4 GPUs x 70 W are watts."""
 
 
@@ -56,7 +56,7 @@ def dimension_of(unit: str) -> Dimension | None:
     True
     """
     result: Dimension = {}
-    if unit.lower() in _COUNTED:
+    if unit.lower() in COUNTED:
         return result
     for position, part in enumerate(unit.split("/")):
         for word in re.split(r"[\s*·]+", part.strip()):
@@ -71,7 +71,7 @@ def dimension_of(unit: str) -> Dimension | None:
 def _atom(word: str) -> Dimension | None:
     low = word.lower()
     for name in (low, low.removesuffix("s")):
-        if not name or name in _COUNTED:
+        if not name or name in COUNTED:
             return {}
         if name in _ATOMS:
             return _ATOMS[name]

@@ -10,12 +10,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from rackrate.catalog.types import Document, PartialDate, Price
-from rackrate.economics.uncertainty import Quantity, QuantityError, quantity_of
+from rackrate.economics.uncertainty import Quantity, QuantityError, as_share, quantity_of
 from rackrate.study.expressions import FUNCTIONS, Expression, ExpressionError, parse
 
 PriceKind = Literal["on-demand", "spot", "reserved-1y", "reserved-3y"]
 BUILT_IN = {"hours_per_month": "h/month"}
 """Names that every formula may use, with their units."""
+FIGURE_UNITS = (
+    ("_usd_h", "USD/h"), ("_usd_per_1m", "USD/1M tokens"), ("_gib", "GiB"), ("_w", "W"), ("vcpus", "vCPU"),
+    ("accelerator_count", "GPU"), ("parameters", "parameter"), ("_tokens", "token"), ("_gb_s", "GB/s"),
+)  # fmt: skip
+"""Units of the catalogue's figures, by how their names end."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,9 @@ def _number(raw: Any) -> Number:
         return raw
     try:
         if isinstance(raw, str):
-            return Number(None, parse(raw))
+            formula = parse(raw)
+            # without a name it is a number: 1e9, which YAML 1.1 reads as a word, or 4 * 700
+            return Number(None, formula) if formula.names else Number(quantity_of(float(formula.value({}))), None)
         return Number(quantity_of(raw), None)
     except (QuantityError, ExpressionError) as error:
         raise ValueError(str(error)) from None
@@ -39,6 +46,15 @@ def _number(raw: Any) -> Number:
 
 Figure = Annotated[Number, PlainValidator(_number)]
 """A number, a range [low, high] (80 %), a distribution, or a formula over the inputs."""
+
+
+def _share(raw: Any) -> Number:
+    number = _number(raw)
+    return number if number.quantity is None else Number(as_share(number.quantity), None)
+
+
+Share = Annotated[Number, PlainValidator(_share)]
+"""A figure between 0 and 1."""
 
 
 def _formula(raw: Any) -> Expression:
@@ -78,6 +94,12 @@ class Input(Document):
     source: str | None = None
     date: PartialDate | None = None
     notes: str | None = None
+
+    @property
+    def stated_unit(self) -> str | None:
+        """Its unit: as written, or that of the catalogue's figure."""
+        figure = self.figure or ""
+        return self.unit or next((unit for ending, unit in FIGURE_UNITS if figure.endswith(ending)), None)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -152,7 +174,7 @@ class Owned(Document):
     capex_usd: Figure
     life_years: Figure
     resale_usd: Figure = _number(0)
-    discount_rate: Figure = _number(0)
+    discount_rate: Share = _number(0)
     idle_w: Figure = _number(0)
     busy_w: Figure = _number(0)
     pue: Figure = _number(1)
@@ -186,14 +208,14 @@ class Scenario(Document):
     """Or its output tokens alone, with the traffic's input beside them."""
     run: Path | None = None
     """Or a measured run."""
-    max_load: Figure = _number(1)
+    max_load: Share = _number(1)
     least_machines: int = Field(default=1, ge=1)
 
     api: str | None = None
     prices: tuple[DatedTariff, ...] = ()
     """Dated prices of the API that the price list lacks."""
     batch: bool = False
-    discount: Figure = _number(0)
+    discount: Share = _number(0)
     tokenizer_ratio: Figure = _number(1)
     rate_limit: RateLimit | None = None
 
@@ -221,12 +243,12 @@ class Traffic(Document):
     """What is asked for in a month; the same for every scenario of a question."""
 
     tokens_per_month: Figure | None = None
-    input_share: Figure = _number(0.5)
+    input_share: Share = _number(0.5)
     """With tokens_per_month: the input's share of the tokens."""
     requests_per_day: Figure | None = None
     input_tokens: Figure | None = None
     output_tokens: Figure | None = None
-    cached_share: Figure = _number(0)
+    cached_share: Share = _number(0)
     """Share of the input tokens that a prefix cache holds."""
     profile: tuple[float, ...] | None = None
     """Relative rates of the hours of a day (24) or of a week (168)."""
@@ -258,7 +280,7 @@ class Question(Document):
     """Names of scenarios; all of them by default."""
     prices_as_of: PartialDate | None = None
     """The study's by default."""
-    discount_rate: Figure = _number(0)
+    discount_rate: Share = _number(0)
     """A year, for payback."""
     api_price_decline: Figure = _number(0)
     """Share that API prices lose a year, for payback."""
