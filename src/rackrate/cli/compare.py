@@ -34,7 +34,9 @@ def compare(
     tokens_per_month: Annotated[
         str | None,
         typer.Option(
-            "--tokens-per-month", help="Or the tokens a month that you expect; 2e9, or 1e9..4e9 (80 %).", show_default=False
+            "--tokens-per-month",
+            help="Or the tokens a month that you expect; 2e9, or 1e9..4e9 (80 %).",
+            show_default=False,
         ),
     ] = None,
     requests_per_day: given.RequestsPerDay = None,

@@ -83,7 +83,9 @@ def compare_alternatives(options: CompareOptions) -> Json:
             "draws": DRAWS,
             "seed": SEED,
             "scenarios": scenarios,
-            "questions": [{"id": "compare", "asks": f"{pricing.model}: what do the same requests cost?", "traffic": traffic}],
+            "questions": [
+                {"id": "compare", "asks": f"{pricing.model}: what do the same requests cost?", "traffic": traffic}
+            ],
         }
     )
     result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of)
@@ -92,7 +94,8 @@ def compare_alternatives(options: CompareOptions) -> Json:
     if options.batch:
         remarks.append("Batch prices where the list has them: the answers come within a day, not at once.")
     remarks.append(
-        "Tokens are the served model's. Another model counts the same text differently; state it with --tokenizer-ratio. "
+        "Tokens are the served model's. Another model counts the same text differently: state it with "
+        "--tokenizer-ratio. "
         "Rate limits are not in price lists; put them into your own apis.yaml to have them checked."
     )
     return compare_view(result.questions[0], pricing.model, DRAWS, SEED, remarks)
@@ -120,8 +123,9 @@ def _priced(options: CompareOptions, catalog: Catalog) -> tuple[Pricing, Model |
         speed: Any = {"normal": {"mean": serving.tok_s, "sd": sd}} if sd else serving.tok_s
         return run.pricing, catalog.known_model(run.run.header.model.catalogue_id or ""), speed
     if options.run is None and options.tokens_per_second is not None:
+        ends = ends_of(options.tokens_per_second, "--tokens-per-second")
         speed = quantity(options.tokens_per_second, "--tokens-per-second")
-        middle = math.sqrt(speed[0] * speed[1]) if isinstance(speed, list) else speed
+        middle = math.sqrt(ends[0] * ends[1])
         pricing = price_stated(middle, options.mix, options.model, wanted)
         return pricing, catalog.model(options.model) if options.model else None, speed
     raise PriceError("say what to compare: either a RUN directory, or --tokens-per-second")
@@ -137,11 +141,17 @@ def _matching(run: Path, catalog: Catalog, kind: str) -> list[str]:
 
 
 def quantity(text: str, option: str) -> Any:
-    """A number, or LOW..HIGH.
+    """A number, or a range LOW..HIGH, as a study writes it.
 
     >>> quantity("400", "--tokens-per-second"), quantity("300..500", "--tokens-per-second")
     (400.0, [300.0, 500.0])
     """
+    low, high = ends_of(text, option)
+    return low if low == high else [low, high]
+
+
+def ends_of(text: str, option: str) -> tuple[float, float]:
+    """Both ends of a range; of a number, itself twice."""
     parts = text.split("..")
     try:
         numbers = [float(part) for part in parts]
@@ -149,7 +159,7 @@ def quantity(text: str, option: str) -> Any:
         numbers = []
     if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
         raise PriceError(f"{option} is a number above 0 or a range LOW..HIGH, not {text!r}")
-    return numbers[0] if len(numbers) == 1 else numbers
+    return numbers[0], numbers[-1]
 
 
 def _machine(priced: Priced, speed: Any, model: Model | None, served: str, options: CompareOptions) -> Json:
@@ -232,10 +242,14 @@ def _traffic(options: CompareOptions, pricing: Pricing) -> tuple[Json, str]:
         if not serving.request_s:
             raise RunError("how many tokens a request has is not known here; give --tokens-per-month instead")
         volume = options.requests_per_day * options.hours_per_month / 24 * serving.tok_s / serving.request_s
-        said = f"Volume: {options.requests_per_day:,.0f} requests a day of {serving.tok_s / serving.request_s:.0f} tokens."
+        said = (
+            f"Volume: {options.requests_per_day:,.0f} requests a day of {serving.tok_s / serving.request_s:.0f} tokens."
+        )
     elif options.utilisation is not None:
         if not 0 < options.utilisation <= 1:
-            raise PriceError(f"--utilisation is a share above 0 and at most 1 (0.3 is 30 %), got {options.utilisation:g}")
+            raise PriceError(
+                f"--utilisation is a share above 0 and at most 1 (0.3 is 30 %), got {options.utilisation:g}"
+            )
         volume = options.utilisation * full
         said = f"Volume: {options.utilisation:.0%} of what one machine serves."
     else:

@@ -160,7 +160,8 @@ def owned_hour(
 
     The formulas of `hourly.owned`, for many draws at once (a test holds the two together).
 
-    >>> [round(float(one), 6) for one in owned_hour(capex_usd=3800, life_years=5, idle_w=100, busy_w=300, usd_per_kwh=0.2)]
+    >>> hour = owned_hour(capex_usd=3800, life_years=5, idle_w=100, busy_w=300, usd_per_kwh=0.2)
+    >>> [round(float(one), 6) for one in hour]
     [0.106758, 0.04, 0.02]
     """
     import numpy as np

@@ -189,8 +189,8 @@ def hybrid_split(
     Two thirds of the day 1M tokens an hour, one third 3M; a machine of 1 USD/h serves 2M an hour; the API is 0.6/1M:
 
     >>> split = hybrid_split([1e6] * 16 + [3e6] * 8, 2e6, 1.0, 0.0, 0.6e-6)
-    >>> split.verdict, split.machines, round(split.self_hosted_share, 3), round(split.usd, 2), round(split.all_api_usd, 2)
-    ('api', 0, 0.0, 24.0, 24.0)
+    >>> split.verdict, split.machines, round(split.usd, 2), round(split.all_api_usd, 2)
+    ('api', 0, 24.0, 24.0)
     >>> hybrid_split([1e6] * 16 + [3e6] * 8, 2e6, 1.0, 0.0, 1e-6).machines
     1
     """

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rackrate.errors import UserError
 
@@ -88,8 +88,8 @@ class ShareInterval80:
         >>> round(ShareInterval80(0.2, 0.8).at(0.5), 9), round(ShareInterval80(0.2, 0.8).at(0.9), 9)
         (0.5, 0.8)
         """
-        ends = (math.log(end / (1 - end)) for end in (self.low, self.high))
-        return 1 / (1 + _exp(-1 * _normal_quantile(*ends, probability)))
+        low, high = (math.log(end / (1 - end)) for end in (self.low, self.high))
+        return 1 / (1 + _exp(-1 * _normal_quantile(low, high, probability)))
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g} (80 %)"
@@ -305,8 +305,8 @@ def quantity_of(raw: Any) -> Quantity:
     if isinstance(raw, Sequence) and not isinstance(raw, str):
         low, high = _several(raw, 2, "a range is [low, high]")
         return Interval80(low, high)
-    if isinstance(raw, Mapping) and len(raw) == 1:
-        ((kind, told),) = raw.items()
+    if isinstance(raw, Mapping) and len(one := cast("Mapping[Any, Any]", raw)) == 1:
+        ((kind, told),) = one.items()
         match kind:
             case "uniform":
                 return Uniform(*_several(told, 2, "uniform is [low, high]"))
@@ -319,7 +319,8 @@ def quantity_of(raw: Any) -> Quantity:
             case "discrete":
                 if not isinstance(told, Sequence) or isinstance(told, str):
                     raise QuantityError("discrete is a list of [value, weight]")
-                pairs = [_several(pair, 2, "discrete is a list of [value, weight]") for pair in told]
+                listed = cast("Sequence[Any]", told)
+                pairs = [_several(pair, 2, "discrete is a list of [value, weight]") for pair in listed]
                 return Discrete(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
             case _:
                 pass
@@ -330,7 +331,7 @@ def quantity_of(raw: Any) -> Quantity:
 
 def as_share(quantity: Quantity) -> Quantity:
     """The same quantity, known to be a share: a range of one stays between 0 and 1."""
-    if isinstance(quantity, Interval80) and 0 < quantity.low and quantity.high < 1:
+    if isinstance(quantity, Interval80) and quantity.low > 0 and quantity.high < 1:
         return ShareInterval80(quantity.low, quantity.high)
     return quantity
 
@@ -346,15 +347,15 @@ def _number(raw: Any) -> float:
 
 
 def _several(raw: Any, count: int, rule: str) -> list[float]:
-    if not isinstance(raw, Sequence) or isinstance(raw, str) or len(raw) != count:
+    if not isinstance(raw, Sequence) or isinstance(raw, str) or len(listed := cast("Sequence[Any]", raw)) != count:
         raise QuantityError(rule)
-    return [_number(one) for one in raw]
+    return [_number(one) for one in listed]
 
 
 def _named(raw: Any, names: tuple[str, str], kind: str) -> list[float]:
-    if not isinstance(raw, Mapping) or set(raw) != set(names):
+    if not isinstance(raw, Mapping) or set(given := cast("Mapping[Any, Any]", raw)) != set(names):
         raise QuantityError(f"{kind} is {{{names[0]}: ..., {names[1]}: ...}}")
-    return [_number(raw[name]) for name in names]
+    return [_number(given[name]) for name in names]
 
 
 def _check(holds: bool, otherwise: str) -> None:

@@ -32,9 +32,7 @@ def ranking_chart(question: Json) -> Json:
     kinds = [kind for kind in _KINDS if any(row["kind"] == kind for row in rows)]
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y("name:N", title=None, sort=[row["name"] for row in rows], axis=alt.Axis(labelLimit=260)),
-        color=alt.Color(
-            "kind:N", title=None, scale=alt.Scale(domain=kinds, range=[_KINDS[kind] for kind in kinds])
-        ),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=[_KINDS[kind] for kind in kinds])),
     )
     axis = alt.X(
         "usd:Q",
@@ -78,7 +76,9 @@ def tornado_chart(question: Json, most: int = 12) -> Json:
     ]
     y = alt.Y("name:N", title=None, sort=[bar["name"] for bar in bars], axis=alt.Axis(labelLimit=300))
     x = alt.X(
-        "at low:Q", title="machines less API, USD a month (below 0: machines are cheaper)", axis=alt.Axis(format="$,.3~s")
+        "at low:Q",
+        title="machines less API, USD a month (below 0: machines are cheaper)",
+        axis=alt.Axis(format="$,.3~s"),
     )
     drawn = (
         alt.Chart(alt.Data(values=bars))

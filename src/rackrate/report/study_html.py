@@ -7,7 +7,7 @@ from typing import Any
 from rackrate.report.format import between, count, figure, percent, usd
 from rackrate.report.html import environment, script_json, vega_scripts
 from rackrate.report.study_charts import ranking_chart, tornado_chart
-from rackrate.report.study_terminal import crossing_sentence, published
+from rackrate.report.study_terminal import against_each, crossing_sentence, published
 from rackrate.report.study_view import VERDICTS
 
 Json = dict[str, Any]
@@ -25,10 +25,11 @@ def compare_report(view: Json) -> str:
 
 def _page(view: Json, questions: list[Json], title: str) -> str:
     jinja = environment()
-    jinja.filters.update(
-        usd=usd, count=count, percent=percent, figure=figure, between=between, published=published,
-        crossing=crossing_sentence,
-    )  # fmt: skip
+    filters: Json = {
+        "usd": usd, "count": count, "percent": percent, "figure": figure, "between": between, "published": published,
+        "crossing": crossing_sentence, "against_each": against_each,
+    }  # fmt: skip
+    jinja.filters.update(filters)
     specs: Json = {}
     for position, question in enumerate(questions):
         specs[f"ranking-{position}"] = ranking_chart(question)

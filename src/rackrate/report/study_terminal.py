@@ -65,7 +65,9 @@ def _claims(view: Json) -> RenderableType:
         computed = claim["computed"]
         right = figure(computed["value"], claim["unit"]) if computed else NONE
         interval = between(computed, claim["unit"])
-        remark = "; ".join([*([interval] if interval else []), *claim["missing"], *([claim["why"]] if claim["why"] else [])])
+        remark = "; ".join(
+            [*([interval] if interval else []), *claim["missing"], *([claim["why"]] if claim["why"] else [])]
+        )
         table.add_row(
             claim["id"],
             published(claim),
@@ -127,10 +129,12 @@ def question_tables(question: Json) -> list[RenderableType]:
             Text.assemble(
                 ("verdict: ", ""),
                 (verdict, STYLES[verdict]),
-                f" ({own} costs less than the cheapest API here, {api}, in {percent(question['p_self_cheaper'])} of draws)",
+                f" ({own} costs less than the cheapest API here, {api}, in "
+                f"{percent(question['p_self_cheaper'])} of draws)",
             )
         )
     lines += [Text(sentence) for row in question["rows"] if (sentence := crossing_sentence(row))]
+    lines += [Text(sentence, style="dim") for row in question["rows"] if (sentence := against_each(row))]
     lines += [
         Text(f"{row['name']}: {note}", style="yellow" if note.startswith("over") else "dim")
         for row in question["rows"]
@@ -179,6 +183,23 @@ def crossing_sentence(row: Json) -> str:
             f"{percent(hybrid['self_hosted_share'])} of the tokens, the API above: {usd(hybrid['usd'])} a month"
         )
     return text + "."
+
+
+def against_each(row: Json) -> str:
+    """A machine's break-even with every other API, in words."""
+    others = [one for one in row["against"] if row["crossing"] is None or one["api"] != row["crossing"]["against"]]
+    said = [
+        f"{one['api']} {'at no volume' if one['tokens_per_month'] is None else 'from ' + count(one['tokens_per_month'])}"
+        f" ({percent(one['p_cheaper'])})"
+        for one in others
+        if one["tokens_per_month"] is not None or one["p_cheaper"] >= 0.001
+    ]
+    if not said:
+        return ""
+    return (
+        f"{row['name']} costs less than {', '.join(said)}: from how many tokens a month one machine does, with all "
+        "figures at their medians (in how many draws it does at this volume)."
+    )
 
 
 def _months(estimate: Json) -> str:

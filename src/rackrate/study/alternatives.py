@@ -149,7 +149,9 @@ class Alternative:
         if scenario.tokens_per_second is not None:
             return at.of(f"{name}: tokens_per_second", "tokens_per_second", scenario.tokens_per_second)
         if scenario.output_tokens_per_second is not None:
-            out = at.of(f"{name}: output_tokens_per_second", "output_tokens_per_second", scenario.output_tokens_per_second)
+            out = at.of(
+                f"{name}: output_tokens_per_second", "output_tokens_per_second", scenario.output_tokens_per_second
+            )
             if not np.all(np.asarray(demand.output_tokens) > 0):
                 raise UserError("output_tokens_per_second says nothing of traffic without output tokens")
             return out * demand.tokens / demand.output_tokens

@@ -34,9 +34,14 @@ def compare_results(before: StudyResult, after: StudyResult) -> list[Change]:
         now = claim.computed.value if claim.computed is not None else None
         changes.append(
             Change(
-                "claim", claim.id, claim.says, old.verdict, claim.verdict, old.verdict != claim.verdict,
+                "claim",
+                claim.id,
+                claim.says,
+                old.verdict,
+                claim.verdict,
+                old.verdict != claim.verdict,
                 (("computed", was, now),) if was != now else (),
-            )  # fmt: skip
+            )
         )
     old_questions = {question.id: question for question in before.questions}
     for question in after.questions:
@@ -50,9 +55,7 @@ def compare_results(before: StudyResult, after: StudyResult) -> list[Change]:
             if row.name in rows and rows[row.name] != row.usd_per_1m.value
         )
         flipped = old.verdict != question.verdict or _first(old) != _first(question)
-        changes.append(
-            Change("question", question.id, question.asks, _said(old), _said(question), flipped, moved)
-        )
+        changes.append(Change("question", question.id, question.asks, _said(old), _said(question), flipped, moved))
     changes.sort(key=lambda change: (not change.flipped, not change.figures))
     return changes
 

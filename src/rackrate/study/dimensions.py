@@ -104,9 +104,7 @@ def check_units(formula: Expression, units: Mapping[str, str | None], claimed: s
     outcome = _kind(formula.tree, kinds, found)
     wanted = dimension_of(claimed) if claimed else None
     if outcome is not None and wanted is not None and outcome != wanted:
-        found.append(
-            Mismatch(f"the formula comes to {_say(outcome)}, its unit ({claimed}) is {_say(wanted)}", 0, 0)
-        )
+        found.append(Mismatch(f"the formula comes to {_say(outcome)}, its unit ({claimed}) is {_say(wanted)}", 0, 0))
     return found
 
 
@@ -129,7 +127,9 @@ def _kind(node: ast.expr, kinds: Mapping[str, Dimension | None], found: list[Mis
                 return None
             sign = 1 if isinstance(op, ast.Mult) else -1
             names = {*(a or {}), *(b or {})}
-            if (a is None and not isinstance(left, ast.Constant)) or (b is None and not isinstance(right, ast.Constant)):
+            if (a is None and not isinstance(left, ast.Constant)) or (
+                b is None and not isinstance(right, ast.Constant)
+            ):
                 return None
             return _clean({name: (a or {}).get(name, 0) + sign * (b or {}).get(name, 0) for name in names})
         case ast.Compare(left=left, comparators=[right]):
@@ -151,9 +151,7 @@ def _kind(node: ast.expr, kinds: Mapping[str, Dimension | None], found: list[Mis
 
 def _same(node: ast.expr, a: Dimension | None, b: Dimension | None, found: list[Mismatch]) -> Dimension | None:
     if a is not None and b is not None and a != b:
-        found.append(
-            Mismatch(f"{_say(a)} and {_say(b)} cannot be added or compared", node.lineno - 1, node.col_offset)
-        )
+        found.append(Mismatch(f"{_say(a)} and {_say(b)} cannot be added or compared", node.lineno - 1, node.col_offset))
     return a if a is not None else b
 
 

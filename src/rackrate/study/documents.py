@@ -106,7 +106,9 @@ class Input(Document):
         looked_up = [name for name in ("offer", "model", "accelerator", "api") if getattr(self, name) is not None]
         given = [*(["value"] if self.value is not None else []), *looked_up, *(["unknown"] if self.unknown else [])]
         if len(given) != 1:
-            raise ValueError(f"give one of value, offer, model, accelerator, api, unknown; got {', '.join(given) or '-'}")
+            raise ValueError(
+                f"give one of value, offer, model, accelerator, api, unknown; got {', '.join(given) or '-'}"
+            )
         if bool(looked_up) != (self.figure is not None):
             raise ValueError("`figure` says which figure of the catalogue's entry: it goes with offer, model, api, ...")
         return self
@@ -224,7 +226,9 @@ class Scenario(Document):
         hosted = [key for key in ("offer", "own", "usd_per_hour") if getattr(self, key) is not None]
         if len(hosted) + bool(self.api or self.prices) != 1:
             raise ValueError("a scenario has one of offer, own, usd_per_hour (machines) and api or prices (an API)")
-        rates = [key for key in ("tokens_per_second", "output_tokens_per_second", "run") if getattr(self, key) is not None]
+        rates = [
+            key for key in ("tokens_per_second", "output_tokens_per_second", "run") if getattr(self, key) is not None
+        ]
         if hosted and len(rates) != 1:
             raise ValueError("machines need one of tokens_per_second, output_tokens_per_second, run")
         if not hosted and rates:

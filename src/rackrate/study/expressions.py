@@ -73,12 +73,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int | None]] = {
 """Name: the function, the fewest and the most arguments. `when(condition, a, b)` is a where it holds, else b."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Mod: lambda a, b: a % b,
+    ast.Pow: lambda a, b: a**b,
 }
 _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -196,7 +196,9 @@ def _walk(node: ast.expr, depth: int) -> Iterator[ast.Name]:
             for argument in arguments:
                 yield from _walk(argument, depth + 1)
         case _:
-            raise _refuse(node, f"a formula is arithmetic over the study's inputs; {type(node).__name__} is not allowed")
+            raise _refuse(
+                node, f"a formula is arithmetic over the study's inputs; {type(node).__name__} is not allowed"
+            )
 
 
 def _refuse(node: ast.expr, message: str) -> ExpressionError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rackrate.catalog.apis import api_price
 from rackrate.catalog.load import Catalog
@@ -127,9 +127,8 @@ def _looked_up(loaded: Loaded, name: str, given: Input, catalog: Catalog, as_of:
         if given.api is not None:
             if figure not in _API_FIGURES:
                 raise UserError(f"no figure of an API is called {figure!r}{did_you_mean(figure, _API_FIGURES)}")
-            price = api_price(given.api, catalog, moment(as_of))
-            value = getattr(price, figure)
-            return _known(value, unit, price.source, price.since or price.date, f"{given.api} {figure}")
+            sold = api_price(given.api, catalog, moment(as_of))
+            return _known(getattr(sold, figure), unit, sold.source, sold.since or sold.date, f"{given.api} {figure}")
         kind, wanted = next(
             (kind, wanted)
             for kind, wanted in (("offer", given.offer), ("model", given.model), ("accelerator", given.accelerator))
@@ -141,17 +140,9 @@ def _looked_up(loaded: Loaded, name: str, given: Input, catalog: Catalog, as_of:
                 dated = offer_at(catalog.offer(given.offer), _PRICE_KINDS[figure], as_of)  # pyright: ignore[reportArgumentType]
             except PriceError as error:
                 return Known(None, None, str(error), unit, None, None, f"{wanted} {figure}")
-            value = Uniform(*dated.spot_usd_h) if dated.spot_usd_h else Fixed(dated.cost.fixed_usd_h)
-            return Known(value, None, None, unit, dated.cost.source, dated.cost.date, f"{wanted} {figure}")
-        value: Any = entry
-        for part in figure.split("."):
-            if isinstance(value, Mapping):
-                value = value.get(part)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            elif value is not None:
-                fields = type(value).model_fields  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                if part not in fields:
-                    raise UserError(f"no figure of {wanted} is called {figure!r}{did_you_mean(figure, fields)}")
-                value = getattr(value, part)  # pyright: ignore[reportUnknownArgumentType]
+            price = Uniform(*dated.spot_usd_h) if dated.spot_usd_h else Fixed(dated.cost.fixed_usd_h)
+            return Known(price, None, None, unit, dated.cost.source, dated.cost.date, f"{wanted} {figure}")
+        value = _figure(entry, figure, wanted)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"{figure} of {wanted} is not a number")
         source = entry.source_of(figure)
@@ -160,6 +151,18 @@ def _looked_up(loaded: Loaded, name: str, given: Input, catalog: Catalog, as_of:
         )
     except UserError as error:
         raise UserError(f"{loaded.place([*place, 'figure'])}: {error}") from None
+
+
+def _figure(entry: Entry, figure: str, wanted: str) -> Any:
+    """A figure of a catalogue entry; one inside another is named with a dot: peak_tflops.fp16."""
+    name, _, inner = figure.partition(".")
+    fields = type(entry).model_fields
+    if name not in fields:
+        raise UserError(f"no figure of {wanted} is called {figure!r}{did_you_mean(figure, fields)}")
+    value: Any = getattr(entry, name)
+    if not inner:
+        return value
+    return cast("dict[str, Any]", value).get(inner) if isinstance(value, dict) else getattr(value, inner, None)
 
 
 def _known(value: Any, unit: str | None, source: str | None, date: str | None, text: str) -> Known:

@@ -178,7 +178,7 @@ def _warnings(loaded: Loaded) -> Iterator[str]:
         number = given.value
         where: Where = ["inputs", name, "value"]
         if given.unit is not None and dimension_of(given.unit) is None:
-            yield f"{loaded.place(['inputs', name, 'unit'])}: the unit {given.unit!r} is not known, so it is not checked"
+            yield f"{loaded.place(['inputs', name, 'unit'])}: the unit {given.unit!r} is not known, and not checked"
         if number is None or number.quantity is None:
             continue
         middle = central(number.quantity)
@@ -191,14 +191,12 @@ def _warnings(loaded: Loaded) -> Iterator[str]:
         if key == "usd_per_kwh" and number.quantity is not None and central(number.quantity) > DEAR_USD_PER_KWH:
             yield f"{loaded.place(where)}: {central(number.quantity):g} USD per kWh is {cents}"
     units = {**{name: given.stated_unit for name, given in study.inputs.items()}, **BUILT_IN}
-    checked: list[tuple[Where, Expression, str | None]] = [
-        (["claims", position, "formula"], claim.formula, claim.unit) for position, claim in enumerate(study.claims)
-    ]
-    checked += [
-        (["inputs", name, "value"], given.value.formula, given.unit)
-        for name, given in study.inputs.items()
-        if given.value is not None and given.value.formula is not None
-    ]
+    checked: list[tuple[Where, Expression, str | None]] = []
+    for position, claim in enumerate(study.claims):
+        checked.append((["claims", position, "formula"], claim.formula, claim.unit))
+    for name, given in study.inputs.items():
+        if given.value is not None and given.value.formula is not None:
+            checked.append((["inputs", name, "value"], given.value.formula, given.unit))
     for where, formula, unit in checked:
         for mismatch in check_units(formula, units, unit):
             yield f"{loaded.place(where, mismatch.line, mismatch.column)}: {mismatch.message}"

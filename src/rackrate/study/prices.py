@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from rackrate.catalog.apis import ApiPrice, api_price, price_list_origin
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Offer, Price
-from rackrate.economics.hourly import HourlyCost, PriceKind, rented
+from rackrate.economics.hourly import HourlyCost, PriceKind, has_price, rented
 
 
 def day(date: str) -> str:
@@ -50,24 +50,19 @@ def offer_at(offer: Offer, kind: PriceKind, as_of: str, more: Sequence[Price] = 
     """
     known = sorted((*offer.prices, *more), key=lambda price: price.date)
     then = [price for price in known if price.date <= day(as_of)]
-    for prices, note in ((then, None), (known[:1], "older than any known price: the oldest one is used"), (known, None)):
+    for prices in (then, known[:1], known):
         one = offer.model_copy(update={"prices": tuple(prices)})
-        if not prices or not _has(one, kind):
+        if not prices or not has_price(one, kind):
             continue
         cost = rented(one, kind)
         spot = None
         if kind == "spot":
             spot = next(price.spot_usd_h for price in reversed(prices) if price.spot_usd_h is not None)
-        if note is None and cost.date > day(as_of):
-            note = "older than any known price of that kind"
-        return DatedCost(cost, spot, f"{as_of} is {note} ({cost.date})" if note else None)
+        late = cost.date > day(as_of)
+        return DatedCost(
+            cost, spot, f"no price as old as {as_of} is known: that of {cost.date} is used" if late else None
+        )
     return DatedCost(rented(offer, kind), None, None)
-
-
-def _has(offer: Offer, kind: PriceKind) -> bool:
-    from rackrate.economics.hourly import has_price
-
-    return has_price(offer, kind)
 
 
 @dataclass(frozen=True)

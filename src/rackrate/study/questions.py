@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rackrate.catalog.load import Catalog
@@ -24,7 +25,7 @@ from rackrate.study.dimensions import COUNTED
 from rackrate.study.documents import Question
 from rackrate.study.inputs import Inputs, unit_of
 from rackrate.study.loading import Loaded, figures, scenarios_of
-from rackrate.study.results import Crossing, QuestionResult, QuestionVerdict, Row
+from rackrate.study.results import Against, Crossing, QuestionResult, QuestionVerdict, Row
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     middle_of = {name: central(quantity) for name, quantity in table.quantities.items()}
     demand = demand_at(question.traffic, _at(inputs, middle_of), study.hours_per_month)
     per_request = question.traffic.input_tokens
-    length = float(_at(inputs, middle_of).of("traffic: input_tokens", "input_tokens", per_request)) if per_request else 0
+    length = (
+        float(_at(inputs, middle_of).of("traffic: input_tokens", "input_tokens", per_request)) if per_request else 0
+    )
     ones = [alternative(loaded, one, catalog, as_of, table, length) for one in scenarios]
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
     drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
@@ -93,7 +96,15 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     p_cheapest = _cheapest([*hosted, *apis], study.draws)
     cheapest_api = _least([each.usd_drawn for each in apis])
     rows = [
-        _row(each, demand, demand_drawn, same.get(each.one.name), p_cheapest.get(each.one.name), cheapest_api, study.draws)
+        _row(
+            each,
+            demand,
+            demand_drawn,
+            same.get(each.one.name),
+            p_cheapest.get(each.one.name),
+            cheapest_api,
+            study.draws,
+        )
         for each in worked
     ]
     if reference is not None:
@@ -105,6 +116,8 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
             _with_crossing(row, each, reference, demand, demand_drawn, rate, fall)
             for row, each in zip(rows, worked, strict=True)
         ]
+    every = sorted((each for each in worked if each.one.kind == "api"), key=lambda each: each.usd)
+    rows = [_with_each(row, each, every, demand, study.draws) for row, each in zip(rows, worked, strict=True)]
     rows = [_with_limits(row, each, demand) for row, each in zip(rows, worked, strict=True)]
     rows.sort(key=lambda row: row.usd_month.value or 0.0)
 
@@ -148,12 +161,12 @@ def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
                 continue
         for name in number.formula.names:
             if name in inputs.missing:
-                raise UserError(f"{loaded.place(where)}: {key} needs {name}, which is not known: {inputs.missing[name]}")
+                raise UserError(
+                    f"{loaded.place(where)}: {key} needs {name}, which is not known: {inputs.missing[name]}"
+                )
 
 
-def _work(
-    one: Alternative, middle: At, drawn: At, demand: Demand, demand_drawn: Demand, draws: int
-) -> _Worked:
+def _work(one: Alternative, middle: At, drawn: At, demand: Demand, demand_drawn: Demand, draws: int) -> _Worked:
     import numpy as np
 
     if one.kind == "api":
@@ -200,9 +213,7 @@ def _row(
     draws: int,
 ) -> Row:
     one = each.one
-    per_1m = estimate(
-        float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION
-    )
+    per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
     machines = used = beats = None
     if each.month is not None and each.month_drawn is not None:
         machines = estimate(float(each.month.machines), each.month_drawn.machines)
@@ -220,6 +231,7 @@ def _row(
         p_cheapest=p_cheapest,
         p_beats_api=beats,
         crossing=None,
+        against=(),
         price=each.price,
         source=one.source,
         date=one.date,
@@ -236,8 +248,6 @@ def _with_crossing(
     rate: tuple[Numbers, Numbers],
     fall: tuple[Numbers, Numbers],
 ) -> Row:
-    from dataclasses import replace
-
     machine, machine_drawn, month, month_drawn = each.machine, each.machine_drawn, each.month, each.month_drawn
     if machine is None or machine_drawn is None or month is None or month_drawn is None:
         return row
@@ -292,14 +302,27 @@ def _with_crossing(
     return replace(row, crossing=crossing)
 
 
+def _with_each(row: Row, each: _Worked, apis: Sequence[_Worked], demand: Demand, draws: int) -> Row:
+    if each.machine is None:
+        return row
+    against = [
+        Against(
+            api=api.one.name,
+            tokens_per_month=first if math.isfinite(first) else None,
+            p_cheaper=probability(each.usd_drawn < api.usd_drawn, draws),
+        )
+        for api in apis
+        for first in [float(first_crossing_tokens(each.machine, demand, api.usd))]
+    ]
+    return replace(row, against=tuple(against))
+
+
 def _last(tokens: float | None, least: int) -> float | None:
     """The last crossing of the staircase; not known where more than one machine is kept from the start."""
     return tokens if least == 1 and tokens is not None and tokens < float("inf") else None
 
 
-def _hybrid_drawn(
-    machines: int, machine: Machine, demand: Demand, api_usd: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _hybrid_drawn(machines: int, machine: Machine, demand: Demand, api_usd: NDArray[np.float64]) -> NDArray[np.float64]:
     """The bill of that many machines with the API above them, per draw: the number is decided before it is known."""
     import numpy as np
 
@@ -317,8 +340,6 @@ def _hybrid_drawn(
 
 def _with_limits(row: Row, each: _Worked, demand: Demand) -> Row:
     """Warns where the peak asks for more than an API allows."""
-    from dataclasses import replace
-
     if not row.is_api:
         return row
     stated, listed = each.one.scenario.rate_limit, each.one.listed

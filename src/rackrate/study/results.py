@@ -67,6 +67,17 @@ class Crossing:
 
 
 @dataclass(frozen=True)
+class Against:
+    """Machines and one API."""
+
+    api: str
+    tokens_per_month: float | None
+    """First crossing with all figures at their medians; None: never."""
+    p_cheaper: float
+    """The share of draws in which the machines cost less, at the question's volume."""
+
+
+@dataclass(frozen=True)
 class Row:
     """A scenario for the question's requests."""
 
@@ -84,6 +95,9 @@ class Row:
     p_beats_api: float | None
     """Machines: the share of draws in which they cost less than the cheapest API."""
     crossing: Crossing | None
+    """With the cheapest API of the same model."""
+    against: tuple[Against, ...]
+    """Every API of the question, the cheapest first."""
     price: str
     """The price in words."""
     source: str
