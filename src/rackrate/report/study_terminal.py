@@ -189,7 +189,7 @@ def against_each(row: Json) -> str:
     """A machine's break-even with every other API, in words."""
     others = [one for one in row["against"] if row["crossing"] is None or one["api"] != row["crossing"]["against"]]
     said = [
-        f"{one['api']} {'at no volume' if one['tokens_per_month'] is None else 'from ' + count(one['tokens_per_month'])}"
+        f"{one['api']} {_from(one['tokens_per_month'])}"
         f" ({percent(one['p_cheaper'])})"
         for one in others
         if one["tokens_per_month"] is not None or one["p_cheaper"] >= 0.001
@@ -200,6 +200,10 @@ def against_each(row: Json) -> str:
         f"{row['name']} costs less than {', '.join(said)}: from how many tokens a month one machine does, with all "
         "figures at their medians (in how many draws it does at this volume)."
     )
+
+
+def _from(tokens: float | None) -> str:
+    return "at no volume" if tokens is None else f"from {count(tokens)}"
 
 
 def _months(estimate: Json) -> str:
