@@ -45,8 +45,8 @@ def test_an_owned_hour_is_that_of_the_rate_card(
     hosting: float, hours: float,
 ) -> None:  # fmt: skip
     figures = {
-        "capex_usd": capex, "resale_usd": capex * resale_share, "life_years": life, "discount_rate": rate, "idle_w": idle,
-        "busy_w": idle + more, "pue": pue, "usd_per_kwh": kwh, "hosting_usd_per_kw_month": hosting,
+        "capex_usd": capex, "resale_usd": capex * resale_share, "life_years": life, "discount_rate": rate,
+        "idle_w": idle, "busy_w": idle + more, "pue": pue, "usd_per_kwh": kwh, "hosting_usd_per_kw_month": hosting,
         "labour_hours_per_month": hours, "labour_usd_per_hour": 60.0,
     }  # fmt: skip
     cost = owned(Rig.model_validate({"name": "rig", **figures}), "test")

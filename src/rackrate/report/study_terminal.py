@@ -189,8 +189,7 @@ def against_each(row: Json) -> str:
     """A machine's break-even with every other API, in words."""
     others = [one for one in row["against"] if row["crossing"] is None or one["api"] != row["crossing"]["against"]]
     said = [
-        f"{one['api']} {_from(one['tokens_per_month'])}"
-        f" ({percent(one['p_cheaper'])})"
+        f"{one['api']} {_from(one['tokens_per_month'])} ({percent(one['p_cheaper'])})"
         for one in others
         if one["tokens_per_month"] is not None or one["p_cheaper"] >= 0.001
     ]
