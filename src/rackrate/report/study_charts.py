@@ -37,7 +37,7 @@ def ranking_chart(question: Json) -> Json:
     axis = alt.X(
         "usd:Q",
         title="USD per 1M tokens (log scale), with 80 % interval",
-        scale=alt.Scale(type="log", nice=True),
+        scale=alt.Scale(type="log", nice=False, padding=24),
         axis=alt.Axis(format="$,.3~g", tickCount=6),
     )
     money = [

@@ -21,7 +21,7 @@ STYLES = {
     "too close to call": "bold yellow",
     "not compared": "dim",
 }
-BAR_CELLS = 30
+BAR_CELLS = 20
 
 
 def study_tables(view: Json, *, inputs: bool = False) -> RenderableType:
@@ -101,21 +101,22 @@ def question_tables(question: Json) -> list[RenderableType]:
     if question["peak_to_mean"] > 1:
         volume += f", peak {question['peak_to_mean']:.3g} x mean"
     lines.append(Text(f"{volume}; prices of {question['prices_as_of']}", style="dim"))
+    uncertain = any(between(row[key], "USD") for row in question["rows"] for key in ("usd_month", "usd_per_1m"))
+    spread = ["80 %"] if uncertain else []
     table = plain_table(
-        "", "kind", "USD/month", "80 %", "USD per 1M", "80 %", "machines", "busy", "cheapest in", "price",
+        "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in", "price",
         left=["", "kind", "price"],
     )  # fmt: skip
     for row in question["rows"]:
-        kind = row["kind"]
-        if row["is_api"] and row["same_model"] is False:
-            kind = "another model"
+        other = row["is_api"] and row["same_model"] is False
+        month, per_1m = row["usd_month"], row["usd_per_1m"]
         table.add_row(
-            Text(row["name"], style="dim" if row["same_model"] is False else "bold" if not row["is_api"] else ""),
-            kind,
-            usd(row["usd_month"]["value"]),
-            between(row["usd_month"], "USD"),
-            usd(row["usd_per_1m"]["value"]),
-            between(row["usd_per_1m"], "USD"),
+            Text(row["name"], style="dim" if other else "" if row["is_api"] else "bold"),
+            "another model" if other else row["kind"],
+            usd(month["value"]),
+            *([between(month, "USD")] if uncertain else []),
+            usd(per_1m["value"]),
+            *([between(per_1m, "USD")] if uncertain else []),
             f"{row['machines']['value']:.0f}" if row["machines"] else NONE,
             percent(row["utilisation"]["value"]) if row["utilisation"] else NONE,
             percent(row["p_cheapest"]),
@@ -225,13 +226,18 @@ def _tornado(question: Json) -> list[RenderableType]:
         cells = max(1, round(BAR_CELLS * bar["swing"] / widest)) if widest else 0
         table.add_row(
             bar["name"] + ("" if bar["basis"].startswith("80") else " (+-20 %)"),
-            figure(bar["low_input"], unit),
-            figure(bar["high_input"], unit),
+            _input(bar["low_input"], unit),
+            _input(bar["high_input"], unit),
             f"{_signed(bar['at_low'])} .. {_signed(bar['at_high'])}",
             Text("\u2588" * cells, style="cyan"),
         )
     head = f"{own} less {api}: {_signed(chart['outcome'])} a month with all figures at their medians"
     return [Text(head), table]
+
+
+def _input(value: float, unit: str | None) -> str:
+    """A figure, large ones short: 260 M token/month."""
+    return f"{count(value)} {unit or ''}".rstrip() if abs(value) >= 1e7 else figure(value, unit)
 
 
 def _signed(value: float) -> str:
