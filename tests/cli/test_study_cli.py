@@ -102,7 +102,7 @@ def read_page(path: Path) -> Page:
 def test_the_articles_claims_are_printed_with_their_verdicts(command: Command) -> None:
     ran = command("study", "run", STUDIES / "lytix-2024.yaml", "--draws", 2000)
     assert ran.code == 0
-    assert "27 claims: 13 reproduced, 10 does not follow, 4 cannot be checked" in ran.out
+    assert "29 claims: 14 reproduced, 11 does not follow, 4 cannot be checked" in ran.out
     for figure in ("$167.18", "$17.93", "$88.65", "$0.637", "66.58", "157,075,200"):
         assert figure in ran.out, figure
     assert "which is only" not in ran.err
@@ -114,7 +114,7 @@ def test_a_study_as_json(command: Command) -> None:
     assert view["schema"] == "rackrate.study/1"
     (loss,) = [claim for claim in view["claims"] if claim["id"] == "loss-per-day"]
     assert loss["computed"]["value"] == pytest.approx(88.652, abs=5e-4)
-    assert view["claim_counts"] == {"reproduced": 13, "does not follow": 10, "cannot be checked": 4}
+    assert view["claim_counts"] == {"reproduced": 14, "does not follow": 11, "cannot be checked": 4}
     assert {"name", "usd_per_1m", "p_beats_api", "crossing", "against"} <= set(view["questions"][0]["rows"][0])
     assert set(view["definitions"]) >= {claim["verdict"] for claim in view["claims"]}
 
@@ -169,7 +169,7 @@ def test_a_diff_says_what_flipped(command: Command) -> None:
     assert view["changes"][0]["id"] == "asked-properly-full-2024"
     assert view["before"]["prices_as_of"] == "2024-06-13"
     ran = command("study", "diff", study, "--as-of", "2026-11-23", "--draws", 5000)
-    assert "1 of 31 verdicts flipped" in ran.out
+    assert "1 of 33 verdicts flipped" in ran.out
     same = command("study", "diff", study, "--as-of", "2024-06-15", "--json", "--draws", 2000).json
     assert {change["id"] for change in same["changes"] if change["flipped"]} <= {"asked-properly-today"}
 

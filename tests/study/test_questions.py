@@ -184,6 +184,18 @@ def test_another_model_does_not_decide(tmp_path: Path) -> None:
     assert any("another model" in note for note in alone.notes)
 
 
+def test_the_api_that_one_would_really_use(tmp_path: Path) -> None:
+    dear = {**API, "name": "dear", "prices": [{**API["prices"][0], "output_usd_per_1m": 4.5}]}
+    traffic = {"tokens_per_month": 1e9, "input_share": 0.5}
+    assert ask(tmp_path, [BOX, API, dear], traffic).compared == ("box", "api")
+    answer = ask(tmp_path, [BOX, API, dear], traffic, question={"against": "dear"})
+    assert (answer.compared, answer.verdict, answer.p_self_cheaper) == (("box", "dear"), "self-hosting", 1.0)
+    with pytest.raises(UserError, match="did you mean dear"):
+        ask(tmp_path, [BOX, API, dear], traffic, question={"against": "deer"})
+    with pytest.raises(UserError, match="no API of this question is called 'box'"):
+        ask(tmp_path, [BOX, API], traffic, question={"against": "box"})
+
+
 def test_rate_limits_are_held_against_the_peak(tmp_path: Path) -> None:
     limited = {**API, "rate_limit": {"tokens_per_minute": 50_000}}
     answer = ask(tmp_path, [limited], {"tokens_per_month": 1e9, "peak_to_mean": 3})

@@ -47,6 +47,8 @@ EXPECTED: dict[str, tuple[str, Fraction | None]] = {
     "gpt-35-month": ("reproduced", TOKENS / 10**6),
     "profit": ("reproduced", TOKENS / 10**6 - 100),
     "break-even-months": ("reproduced", RIG / (TOKENS / 10**6 - 100)),
+    "significantly-cheaper": ("does not follow", Fraction(0)),
+    "break-even-years": ("reproduced", RIG / (TOKENS / 10**6 - 100) / 12),
     "break-even-at-the-headline-price": ("does not follow", RIG / (TOKENS / 10**6 - TOKENS / 10**8)),
 }
 

@@ -130,7 +130,7 @@ def question_tables(question: Json) -> list[RenderableType]:
             Text.assemble(
                 ("verdict: ", ""),
                 (verdict, STYLES[verdict]),
-                f" ({own} costs less than the cheapest API here, {api}, in "
+                f" ({own} costs less than {'' if question['against'] else 'the cheapest API here, '}{api}, in "
                 f"{percent(question['p_self_cheaper'])} of draws)",
             )
         )
@@ -155,7 +155,7 @@ def crossing_sentence(row: Json) -> str:
     against = crossing["against"]
     if crossing["verdict"] == "never":
         share = crossing["tokens_per_month"]["finite_share"]
-        text = f"{row['name']}: never breaks even with {against}, not even at full load"
+        text = f"{row['name']}: never breaks even with {against}, however full it is"
         text += f" (it does in {percent(share)} of draws)" if share >= 0.001 else ""
     elif crossing["verdict"] == "always":
         text = f"{row['name']}: always cheaper than {against}"
@@ -170,7 +170,7 @@ def crossing_sentence(row: Json) -> str:
         if last and at["value"] and last > at["value"] * 1.001:
             text += f", for good from {count(last)}"
     if crossing["payback_months"] is not None:
-        text += f"; the purchase pays back {_months(crossing['payback_months'])}"
+        text += f"; payback {_months(crossing['payback_months'])}"
         discounted = crossing["payback_discounted_months"]
         if discounted != crossing["payback_months"]:
             text += f", discounted and with falling API prices {_months(discounted)}"

@@ -282,6 +282,8 @@ class Question(Document):
     traffic: Traffic
     among: tuple[str, ...] = ()
     """Names of scenarios; all of them by default."""
+    against: str | None = None
+    """The API that machines are held against; by default the cheapest that sells the same model."""
     prices_as_of: PartialDate | None = None
     """The study's by default."""
     discount_rate: Share = _number(0)

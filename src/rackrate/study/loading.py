@@ -91,6 +91,12 @@ def _check_names(loaded: Loaded) -> None:
             if name not in names:
                 place = loaded.place(["questions", q, "among", position])
                 raise UserError(f"{place}: no scenario is called {name!r}{did_you_mean(name, names)}")
+        among = {scenario.name: scenario.is_api for scenario in scenarios_of(study, question.among)}
+        if question.against is not None and not among.get(question.against, False):
+            place = loaded.place(["questions", q, "against"])
+            apis = [name for name, is_api in among.items() if is_api]
+            hint = did_you_mean(question.against, apis)
+            raise UserError(f"{place}: no API of this question is called {question.against!r}{hint}")
         if not study.scenarios:
             raise UserError(f"{loaded.place(['questions', q])}: a question compares scenarios, and there are none")
 

@@ -87,14 +87,15 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     like_for_like = bool(apis)
     apis = apis or [each for each in worked if each.one.kind == "api"]
     hosted = [each for each in worked if each.one.kind != "api"]
-    reference = min(apis, key=lambda each: each.usd, default=None)
+    chosen = [each for each in worked if each.one.name == question.against]
+    reference = min(chosen or apis, key=lambda each: each.usd, default=None)
     best = min(hosted, key=lambda each: each.usd, default=None)
 
     notes = [question.notes] if question.notes else []
-    if apis and hosted and not like_for_like:
+    if apis and hosted and not like_for_like and not chosen:
         notes.append("No API here sells the model that the machines serve: the comparison is with another model.")
     p_cheapest = _cheapest([*hosted, *apis], study.draws)
-    cheapest_api = _least([each.usd_drawn for each in apis])
+    cheapest_api = _least([each.usd_drawn for each in chosen or apis])
     rows = [
         _row(
             each,
@@ -138,6 +139,7 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         rows=tuple(rows),
         verdict=verdict,
         p_self_cheaper=p_self,
+        against=question.against,
         tornado=chart,
         tornado_units={bar.name: table.units.get(bar.name) for bar in chart.bars} if chart is not None else {},
         compared=(best.one.name, reference.one.name) if best is not None and reference is not None else None,

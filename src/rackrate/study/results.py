@@ -124,7 +124,9 @@ class QuestionResult:
     rows: tuple[Row, ...]
     verdict: QuestionVerdict
     p_self_cheaper: float | None
-    """The share of draws in which the cheapest machines cost less than the cheapest API."""
+    """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen)."""
+    against: str | None
+    """The API that the question chose to be held against."""
     tornado: Tornado | None
     """Of USD a month: the cheapest machines less the cheapest API."""
     tornado_units: dict[str, str | None]
