@@ -183,6 +183,8 @@ def crossing_sentence(row: Json) -> str:
             f"; best split: {hybrid['machines']} machine{'s' if hybrid['machines'] > 1 else ''} for "
             f"{percent(hybrid['self_hosted_share'])} of the tokens, the API above: {usd(hybrid['usd'])} a month"
         )
+        if (spread := between(crossing["hybrid_usd_month"], "USD")) != "":
+            text += f" (80 %: {spread})"
     return text + "."
 
 

@@ -15,6 +15,7 @@ from rackrate.errors import UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
 from rackrate.study.loading import Loaded, Where, limits_of
 from rackrate.study.prices import TypedPrice, api_at, offer_at
+from rackrate.study.tokenizers import measured_ratio
 
 if TYPE_CHECKING:
     from rackrate.economics.uncertainty import Numbers
@@ -193,15 +194,21 @@ def alternative(
         model = catalog.known_model(scenario.model) if scenario.model else None
         model_id = model.id if model is not None else scenario.model
         if scenario.is_api:
-            return _api(scenario, catalog, as_of, figures, model_id, input_tokens)
+            return _api(loaded, scenario, catalog, as_of, figures, model_id, input_tokens)
         return _machine(loaded, scenario, catalog, as_of, figures, model_id)
     except UserError as error:
-        key = next((key for key in ("api", "offer", "run") if getattr(scenario, key) is not None), "name")
+        key = next((key for key in ("tokenizers", "api", "offer", "run") if getattr(scenario, key) is not None), "name")
         raise UserError(f"{loaded.place([*where, key])}: {error}") from None
 
 
 def _api(
-    scenario: Scenario, catalog: Catalog, as_of: str, figures: Figures, model: str | None, input_tokens: float
+    loaded: Loaded,
+    scenario: Scenario,
+    catalog: Catalog,
+    as_of: str,
+    figures: Figures,
+    model: str | None,
+    input_tokens: float,
 ) -> Alternative:
     name = scenario.name
     typed = [TypedPrice(price.date, price.source, position) for position, price in enumerate(scenario.prices)]
@@ -209,6 +216,11 @@ def _api(
     notes = [dated.note] if dated.note else []
     figures.add(f"{name}: discount", "discount", scenario.discount)
     figures.add(f"{name}: tokenizer_ratio", "tokenizer_ratio", scenario.tokenizer_ratio)
+    if scenario.tokenizers is not None:
+        files, folder = scenario.tokenizers, loaded.path.parent
+        ratio = measured_ratio(folder / files.served, folder / files.api, folder / files.text)
+        figures.put(f"{name}: tokenizer_ratio", "tokenizer_ratio", Fixed(ratio))
+        notes.append(f"counts {ratio:.3f} tokens for each of the served model's, measured on {files.text}")
     listed, which = dated.listed, None
     if listed is not None:
         for kind in ("input", "output", "cached_input"):

@@ -170,6 +170,15 @@ class RateLimit(Document):
     source: str | None = None
 
 
+class Tokenizers(Document):
+    """Files to count one text with, by the served model's tokenizer and by the API's; relative to the study's file."""
+
+    served: Path
+    api: Path
+    text: Path
+    """A text like the traffic's."""
+
+
 class Owned(Document):
     """A machine that is bought; the keys are those of a rig file (docs/pricing.md), any of them uncertain."""
 
@@ -219,6 +228,8 @@ class Scenario(Document):
     batch: bool = False
     discount: Share = _number(0)
     tokenizer_ratio: Figure = _number(1)
+    tokenizers: Tokenizers | None = None
+    """Or both tokenizers, to measure the ratio with."""
     rate_limit: RateLimit | None = None
 
     @model_validator(mode="after")
@@ -233,6 +244,8 @@ class Scenario(Document):
             raise ValueError("machines need one of tokens_per_second, output_tokens_per_second, run")
         if not hosted and rates:
             raise ValueError(f"{rates[0]} is for machines, not for an API")
+        if self.tokenizers is not None and "tokenizer_ratio" in self.model_fields_set:
+            raise ValueError("give tokenizer_ratio or tokenizers, not both")
         if self.prices and not self.api and self.model is None:
             raise ValueError("prices without `api` need `model`: which model the API sells")
         return self
