@@ -196,7 +196,39 @@ def test_a_mistake_in_a_file_is_one_line_with_its_place(command: Command, tmp_pa
     assert refused(command("study", "run", "x.yaml")).startswith("x.yaml:4:39: no input is called 'speed'")
 
 
+def test_a_scenario_may_be_a_measured_run(command: Command, tmp_path: Path, t4_run: Path) -> None:
+    (tmp_path / "runs").symlink_to(t4_run.parent)
+    (tmp_path / "r.yaml").write_text(
+        "study: r\ntitle: a test\nscenarios:\n"
+        "  - {name: measured, offer: aws/g4dn.12xlarge, run: runs/t4}\n"
+        "  - {name: Groq, api: groq/llama3-8b-8192}\n"
+        "questions:\n  - {id: q, asks: which, traffic: {tokens_per_month: 1e8, input_share: 0.5}}\n",
+        encoding="utf-8",
+    )
+    view = command("study", "run", "r.yaml", "--json", "--draws", 2000).json
+    rows = {row["name"]: row for row in view["questions"][0]["rows"]}
+    assert rows["measured"]["utilisation"]["value"] == pytest.approx(1e8 / (TOK_S * 3600 * 730), rel=1e-6)
+    assert rows["measured"]["model"] == "llama-3-8b-instruct"
+    assert "measured 2026-11-23: runs/t4" in rows["measured"]["source"]
+    assert rows["Groq"]["same_model"] is True
+    (tmp_path / "r.yaml").write_text((tmp_path / "r.yaml").read_text().replace("runs/t4", "runs/t5"), encoding="utf-8")
+    assert refused(command("study", "run", "r.yaml")).startswith("r.yaml:4:57: ")
+
+
 # --- compare ---
+
+
+def test_a_share_of_full_load_is_one_machine_whatever_it_serves(command: Command) -> None:
+    """A faster machine then serves more, not the same with fewer machines."""
+    view = command(
+        "compare", "--tokens-per-second", "300..500", "--offer", "aws/g4dn.xlarge", "--offer", "aws/g5.xlarge", "--json"
+    ).json
+    rows = {row["name"]: row for row in view["rows"]}
+    cheap, dear = rows["aws/g4dn.xlarge"], rows["aws/g5.xlarge"]
+    assert cheap["machines"] == {"value": 1.0, "low": 1.0, "high": 1.0, "finite_share": 1.0}
+    assert cheap["usd_per_1m"]["low"] == pytest.approx(0.526 / 500 / 3600 * 1e6, rel=1e-3)
+    assert cheap["usd_per_1m"]["high"] == pytest.approx(0.526 / 300 / 3600 * 1e6, rel=1e-3)
+    assert dear["p_cheapest"] == 0.0  # fast or slow together: the dearer one is never the cheaper one
 
 
 def test_a_run_is_compared_on_its_offers_with_who_sells_the_model(command: Command, t4_run: Path) -> None:

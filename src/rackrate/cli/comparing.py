@@ -72,7 +72,7 @@ def compare_alternatives(options: CompareOptions) -> Json:
     catalog = load_catalog()
     pricing, model, speed = _priced(options, catalog)
     served = pricing.serving
-    scenarios = [_machine(priced, speed, model, pricing.model, options) for priced in pricing.machines]
+    scenarios = [_machine(priced, model, pricing.model, options) for priced in pricing.machines]
     scenarios += _api_scenarios(options, catalog, model, as_of)
     traffic, said = _traffic(options, pricing)
     study = Study.model_validate(
@@ -82,6 +82,8 @@ def compare_alternatives(options: CompareOptions) -> Json:
             "hours_per_month": options.hours_per_month,
             "draws": DRAWS,
             "seed": SEED,
+            # one input for all: the offers are of the same hardware, and fast or slow together
+            "inputs": {"throughput": {"value": speed, "unit": "token/s", "source": served.origin}},
             "scenarios": scenarios,
             "questions": [
                 {"id": "compare", "asks": f"{pricing.model}: what do the same requests cost?", "traffic": traffic}
@@ -162,9 +164,9 @@ def ends_of(text: str, option: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
-def _machine(priced: Priced, speed: Any, model: Model | None, served: str, options: CompareOptions) -> Json:
+def _machine(priced: Priced, model: Model | None, served: str, options: CompareOptions) -> Json:
     cost = priced.cost
-    scenario: Json = {"name": cost.name, "model": model.id if model else served, "tokens_per_second": speed}
+    scenario: Json = {"name": cost.name, "model": model.id if model else served, "tokens_per_second": "throughput"}
     notes = [*(f"{name}: not the machine's capacity" for name in priced.warnings), *priced.notes]
     if notes:
         scenario["notes"] = " ".join(notes)
@@ -232,7 +234,8 @@ def _traffic(options: CompareOptions, pricing: Pricing) -> tuple[Json, str]:
     told = [one for one in (options.utilisation, options.tokens_per_month, options.requests_per_day) if one is not None]
     if len(told) > 1:
         raise PriceError("give one of --utilisation, --tokens-per-month and --requests-per-day, not several")
-    full = serving.tok_s * 3600 * options.hours_per_month
+    # of what the machine serves, whatever that is: a faster one then serves more, and stays one machine
+    full = "throughput * 3600 * hours_per_month"
     if options.tokens_per_month is not None:
         volume: Any = quantity(options.tokens_per_month, "--tokens-per-month")
         said = "Volume: as stated."
@@ -250,7 +253,7 @@ def _traffic(options: CompareOptions, pricing: Pricing) -> tuple[Json, str]:
             raise PriceError(
                 f"--utilisation is a share above 0 and at most 1 (0.3 is 30 %), got {options.utilisation:g}"
             )
-        volume = options.utilisation * full
+        volume = f"{options.utilisation!r} * {full}"
         said = f"Volume: {options.utilisation:.0%} of what one machine serves."
     else:
         volume = full
