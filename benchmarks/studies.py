@@ -25,7 +25,8 @@ def main() -> None:
             took.append(time.perf_counter() - began)
         rows = sum(len(question.rows) for question in result.questions)
         sys.stdout.write(
-            f"{file.name}: {result.draws:,} draws, {rows} rows: {took[0]:.2f} s the first time, {min(took[1:]):.2f} s then\n"
+            f"{file.name}: {result.draws:,} draws, {rows} rows: "
+            f"{took[0]:.2f} s the first time, {min(took[1:]):.2f} s then\n"
         )
 
 

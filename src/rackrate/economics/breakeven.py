@@ -120,9 +120,10 @@ def payback_months(
     )
     w = (1 + r) ** (-1 / 12)
     fall = (1 - d) ** (1 / 12)
+    log_w, log_both = np.log(w), np.log(w * fall)
 
     def net(n: NDArray[np.float64]) -> NDArray[np.float64]:
-        return b * w * _geometric(w * fall, n) - m * w * _geometric(w, n) - c
+        return b * w * _geometric(log_both, n) - m * w * _geometric(log_w, n) - c
 
     # while the API falls, each month saves less than the one before; from the month that saves nothing on it gets worse
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -142,12 +143,12 @@ def payback_months(
     return np.where(never, np.inf, months)
 
 
-def _geometric(ratio: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 + q + ... + q^(n-1)."""
+def _geometric(log_ratio: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 + q + ... + q^(n-1), by the logarithm of q."""
     import numpy as np
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.abs(ratio - 1) < 1e-12, terms, (1 - ratio**terms) / (1 - ratio))
+        return np.where(log_ratio == 0, terms, np.expm1(terms * log_ratio) / np.expm1(log_ratio))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rackrate.catalog.load import Catalog
 from rackrate.economics.alternatives import Demand, Machine, Tariff, owned_hour, profile_of
 from rackrate.economics.ratecard import Serving
 from rackrate.economics.uncertainty import Fixed, Normal, Quantity, Uniform
-from rackrate.errors import UserError
+from rackrate.errors import RunError, UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
 from rackrate.study.loading import Loaded, Where, limits_of
 from rackrate.study.prices import TypedPrice, api_at, offer_at
@@ -197,7 +197,8 @@ def alternative(
             return _api(loaded, scenario, catalog, as_of, figures, model_id, input_tokens)
         return _machine(loaded, scenario, catalog, as_of, figures, model_id)
     except UserError as error:
-        key = next((key for key in ("tokenizers", "api", "offer", "run") if getattr(scenario, key) is not None), "name")
+        keys = ("run",) if isinstance(error, RunError) else ("tokenizers", "api", "offer", "run")
+        key = next((key for key in keys if getattr(scenario, key) is not None), "name")
         raise UserError(f"{loaded.place([*where, key])}: {error}") from None
 
 
