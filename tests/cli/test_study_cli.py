@@ -212,7 +212,7 @@ def test_a_scenario_may_be_a_measured_run(command: Command, tmp_path: Path, t4_r
     assert "measured 2026-11-23: runs/t4" in rows["measured"]["source"]
     assert rows["Groq"]["same_model"] is True
     (tmp_path / "r.yaml").write_text((tmp_path / "r.yaml").read_text().replace("runs/t4", "runs/t5"), encoding="utf-8")
-    assert refused(command("study", "run", "r.yaml")).startswith("r.yaml:4:57: ")
+    assert refused(command("study", "run", "r.yaml")).startswith("r.yaml:4:53: ")
 
 
 # --- compare ---

@@ -79,7 +79,11 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
     drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
     demand_drawn = demand_at(question.traffic, drawn, study.hours_per_month)
-    worked = [_work(one, middle, drawn, demand, demand_drawn, study.draws) for one in ones]
+    try:
+        worked = [_work(one, middle, drawn, demand, demand_drawn, study.draws) for one in ones]
+    except UserError as error:
+        place = loaded.place(["questions", study.questions.index(question), "traffic"])
+        raise UserError(f"{place}: {error}") from None
 
     served = {one.model for one in ones if one.kind != "api"}
     same = {one.name: _same_model(one, served) for one in ones if one.kind == "api"}
