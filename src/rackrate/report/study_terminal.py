@@ -54,7 +54,8 @@ def _inputs(view: Json) -> RenderableType:
     table = plain_table("input", "value", "80 %", "as written", "source", left=["input", "as written", "source"])
     for one in view["assumptions"]:
         value = figure(one["value"]["value"], one["unit"]) if one["value"] else "not known"
-        source = " ".join(part for part in (one["source"], one["date"]) if part)
+        shared = one["source"] is not None and one["source"] == view["source"]
+        source = "as above" if shared else " ".join(part for part in (one["source"], one["date"]) if part)
         table.add_row(one["name"], value, between(one["value"], one["unit"]), one["text"], one["missing"] or source)
     return table
 

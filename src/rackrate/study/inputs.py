@@ -48,6 +48,8 @@ class Inputs:
 
     known: Mapping[str, Known]
     hours_per_month: float
+    names: tuple[str, ...] = ()
+    """As the file orders them, for printing."""
 
     @property
     def leaves(self) -> dict[str, Quantity]:
@@ -81,7 +83,8 @@ class Inputs:
                 date=one.date,
                 missing=one.missing,
             )
-            for name, one in self.known.items()
+            for name in self.names
+            for one in [self.known[name]]
         )
 
 
@@ -101,7 +104,7 @@ def read_inputs(loaded: Loaded, catalog: Catalog, as_of: str) -> Inputs:
             known[name] = _written(name, given, known, study.source, study.date)
         else:
             known[name] = _looked_up(loaded, name, given, catalog, as_of)
-    return Inputs(known, study.hours_per_month)
+    return Inputs(known, study.hours_per_month, tuple(study.inputs))
 
 
 def _written(name: str, given: Input, known: Mapping[str, Known], source: str | None, date: str | None) -> Known:
