@@ -41,7 +41,7 @@ def test_the_month_is_that_of_the_ledger(
     expected = ledger(upfront, running, api, rate, decline, MAX_MONTHS)
     got = float(payback_months(upfront, running, api, rate, decline))
     # a ledger that comes within a rounding error of zero may go either way
-    slack = payback_months([upfront * (1 - 1e-7), upfront * (1 + 1e-7)], running, api, rate, decline)
+    slack = payback_months(np.array([upfront * (1 - 1e-7), upfront * (1 + 1e-7)]), running, api, rate, decline)
     assume(bool(np.isfinite(slack[0]) == np.isfinite(slack[1])))
     assume(not np.isfinite(slack).all() or slack[1] - slack[0] < 0.01)
     assert got == pytest.approx(expected, rel=1e-5, abs=1e-3)

@@ -120,7 +120,8 @@ def test_strips_make_the_mean_of_few_draws_steady() -> None:
 def test_discrete_values_come_by_weight() -> None:
     quantity = Discrete((3.0, 1.0, 2.0), (1, 2, 1))
     drawn = draw("n", quantity, 10_000, seed=1)
-    assert [float(np.mean(drawn == value)) for value in (1, 2, 3)] == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
+    shares = [np.count_nonzero(drawn == value) / len(drawn) for value in (1, 2, 3)]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
     assert central(quantity) == 1.0
 
 

@@ -55,6 +55,7 @@ def test_a_month_by_hand(tmp_path: Path) -> None:
     assert (api.same_model, api.p_cheapest, box.p_cheapest) == (True, 1.0, 0.0)
     crossing = box.crossing
     assert crossing is not None
+    assert crossing.tokens_per_month.value is not None
     assert crossing.tokens_per_month.value == pytest.approx(1460 / 1.25e-6)
     assert crossing.tokens_per_month.value * 1.25e-6 == pytest.approx(1460)  # the fleet's cost there
     assert crossing.verdict == "at"

@@ -149,7 +149,7 @@ def test_the_study_of_h100s_is_answered() -> None:
             if row.is_api:
                 assert row.same_model is (row.name != "gpt-5-mini")
     small, large = result.questions[0], result.questions[1]
-    mine = {row.name: row.usd_per_1m.value for row in small.rows}
-    theirs = {row.name: row.usd_per_1m.value for row in large.rows}
+    mine = {row.name: row.usd_per_1m.value or 0.0 for row in small.rows}
+    theirs = {row.name: row.usd_per_1m.value or 0.0 for row in large.rows}
     assert mine["on premises"] > theirs["on premises"]  # fuller machines, cheaper tokens
     assert mine["Novita"] == pytest.approx(theirs["Novita"])

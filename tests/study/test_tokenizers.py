@@ -56,6 +56,7 @@ def test_the_ratio_is_that_of_the_counts(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     (question,) = evaluate(load_study(write(tmp_path, tokenizers=FILES)), load_catalog(), "2026-11-20").questions
     usd = {row.name: row.usd_month.value for row in question.rows}
+    assert usd["api"] is not None
     assert usd["counts letters"] == pytest.approx(usd["api"] * 17 / 6)
     assert question.rows[1].notes == ("counts 2.833 tokens for each of the served model's, measured on sample.txt",)
 
