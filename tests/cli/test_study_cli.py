@@ -105,8 +105,7 @@ def test_the_articles_claims_are_printed_with_their_verdicts(command: Command) -
     assert "29 claims: 14 reproduced, 11 does not follow, 4 cannot be checked" in ran.out
     for figure in ("$167.18", "$17.93", "$88.65", "$0.637", "66.58", "157,075,200"):
         assert figure in ran.out, figure
-    assert "which is only" not in ran.err
-    assert "list price" not in ran.err
+    assert ran.err == ""
 
 
 def test_a_study_as_json(command: Command) -> None:
