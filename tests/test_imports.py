@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "report": {"economics", "metrics", "records", "catalog"},
+    "report": {"economics", "metrics", "records", "catalog", "study"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
 }

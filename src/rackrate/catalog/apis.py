@@ -32,6 +32,13 @@ class ApiPrice:
     date: str
     """Release date of the price list (or of the user's entry), YYYY-MM-DD."""
     note: str | None = None
+    since: str | None = None
+    """From when the list says this price holds, YYYY-MM-DD; None: it does not say."""
+    batch: bool = False
+    """Whether it is the price of requests that may wait (half, with most who offer it)."""
+    tokens_per_minute: float | None = None
+    """What the seller allows, where the user has stated it; price lists do not."""
+    requests_per_minute: float | None = None
 
     @property
     def ref(self) -> str:
@@ -79,7 +86,9 @@ def list_apis(catalog: Catalog, when: datetime | None = None) -> list[ApiPrice]:
     return listed
 
 
-def api_price(name: str, catalog: Catalog, when: datetime | None = None, input_tokens: int = 0) -> ApiPrice:
+def api_price(
+    name: str, catalog: Catalog, when: datetime | None = None, input_tokens: int = 0, *, batch: bool = False
+) -> ApiPrice:
     """The price of `provider/model`, or of a model's name alone if one provider is its maker or only seller.
 
     Args:
@@ -87,6 +96,7 @@ def api_price(name: str, catalog: Catalog, when: datetime | None = None, input_t
         catalog: holds the user's own prices.
         when: the moment whose price is asked for; now by default.
         input_tokens: length of a request's input, for models whose price depends on it.
+        batch: the price of requests that may wait, where the list has one; `batch` of the answer says whether.
 
     Raises:
         CatalogError: unknown or ambiguous; the sentence has the nearest names.
@@ -100,7 +110,7 @@ def api_price(name: str, catalog: Catalog, when: datetime | None = None, input_t
         exact = [pair for pair in _known() if pair[1].id.lower() == name.lower()]
         makers = [pair for pair in exact if pair[0].id in _MAKERS]
         exact = makers or exact
-    priced = [price for pair in exact if (price := _price(*pair, when, input_tokens)) is not None]
+    priced = [price for pair in exact if (price := _price(*pair, when, input_tokens, batch=batch)) is not None]
     if len(priced) == 1:
         return priced[0]
     if priced:
@@ -113,7 +123,9 @@ def api_price(name: str, catalog: Catalog, when: datetime | None = None, input_t
     raise CatalogError(f"no API price for {name!r}{hint} (`rackrate catalog apis WORD` searches them)")
 
 
-def apis_of_model(model: Model | None, catalog: Catalog, when: datetime | None = None) -> list[ApiPrice]:
+def apis_of_model(
+    model: Model | None, catalog: Catalog, when: datetime | None = None, *, batch: bool = False
+) -> list[ApiPrice]:
     """Who sells this very open model, cheapest input + output first; the user's own prices included."""
     if model is None:
         return []
@@ -122,7 +134,7 @@ def apis_of_model(model: Model | None, catalog: Catalog, when: datetime | None =
     wanted = {(api.provider, api.model) for api in model.apis}
     for provider, info in _known():
         if (provider.id, info.id) in wanted:
-            price = _price(provider, info, when)
+            price = _price(provider, info, when, batch=batch)
             if price is not None:
                 found.append(price)
     return sorted(found, key=lambda price: price.input_usd_per_1m + price.output_usd_per_1m)
@@ -157,9 +169,12 @@ def _rate(value: Any, input_tokens: int) -> float | None:
     return float(rate)
 
 
-def _price(provider: Provider, model: ModelInfo, when: datetime, input_tokens: int = 0) -> ApiPrice | None:
+def _price(
+    provider: Provider, model: ModelInfo, when: datetime, input_tokens: int = 0, *, batch: bool = False
+) -> ApiPrice | None:
     """The price at a moment; None for models without both text prices, and for free tiers."""
-    prices = model.get_prices(when)
+    prices = model.get_prices(when, {"processing": "batch"} if batch else None)
+    is_batch = batch and prices != model.get_prices(when)
     input_rate = _rate(getattr(prices, "input_mtok", None), input_tokens)
     output_rate = _rate(getattr(prices, "output_mtok", None), input_tokens)
     if not input_rate or not output_rate:
@@ -175,7 +190,22 @@ def _price(provider: Provider, model: ModelInfo, when: datetime, input_tokens: i
         source=source,
         date=released,
         note="deprecated by its provider" if model.deprecated else None,
+        since=_since(model, when),
+        batch=is_batch,
     )
+
+
+def _since(model: ModelInfo, when: datetime) -> str | None:
+    """The day from which the price that holds at a moment holds, where the list dates it."""
+    if not isinstance(model.prices, list):
+        return None
+    for conditional in reversed(model.prices):
+        if conditional.constraint is None:
+            return None
+        if conditional.constraint.active(when):
+            start = getattr(conditional.constraint, "start_date", None)
+            return start.isoformat() if start is not None else None
+    return None
 
 
 def _of_user(entry: Any) -> ApiPrice:
@@ -189,4 +219,6 @@ def _of_user(entry: Any) -> ApiPrice:
         source=entry.sources[0].source,
         date=entry.sources[0].date,
         note="your own price",
+        tokens_per_minute=entry.tokens_per_minute,
+        requests_per_minute=entry.requests_per_minute,
     )

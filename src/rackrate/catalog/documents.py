@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -105,10 +105,19 @@ def _short(value: object) -> str:
 def _known_keys(kind: Any, where: list[int | str]) -> list[str]:
     """Keys of the model at a place inside a document; nothing where the place is not a model."""
     model = _model_in(kind)
+    named = False  # whether the next part is a name that the file chose, of a mapping of documents
     for part in where:
+        if named:
+            named = False
+            continue
         field = model.model_fields.get(str(part)) if model is not None else None
         model = _model_in(field.annotation) if field is not None else model if isinstance(part, int) else None
-    return list(model.model_fields) if model is not None else []
+        named = field is not None and get_origin(_unwrapped(field.annotation)) in {dict, Mapping}
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
+
+
+def _unwrapped(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _model_in(kind: Any) -> type[BaseModel] | None:
@@ -139,3 +148,33 @@ def _position(path: Path, where: list[int | str]) -> tuple[int, int]:
         else:
             break
     return mark.line + 1, mark.column + 1
+
+
+def value_position(path: Path, where: list[int | str], line: int = 0, column: int = 0) -> tuple[int, int]:
+    """Line and column (from 1) of a value in a YAML file, or of a place within its text.
+
+    Args:
+        path: the file.
+        where: keys and indices that lead to the value.
+        line: of the place, within a text that is written on several lines; from 0.
+        column: likewise.
+    """
+    found = _position(path, where)
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        return found
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            return found
+    if not isinstance(node, yaml.ScalarNode):
+        return found
+    mark = node.start_mark
+    if node.style in {"|", ">"} or line:
+        return mark.line + 1, mark.column + 1
+    quote = 1 if node.style in {"'", '"'} else 0
+    return mark.line + 1, mark.column + 1 + quote + column

@@ -17,8 +17,13 @@ NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
+def is_date(text: str) -> bool:
+    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD."""
+    return _DATE.fullmatch(text) is not None
+
+
 def _partial_date(text: str) -> str:
-    if not _DATE.fullmatch(text):
+    if not is_date(text):
         raise ValueError(f"a date is YYYY, YYYY-MM or YYYY-MM-DD, not {text!r}")
     return text
 
@@ -248,6 +253,9 @@ class ApiPriceEntry(Entry):
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
     same_as: str | None = None
     """Id of the catalogue's model that this is, so that it is compared first with a run of that model."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """The seller's limits, for `rackrate compare` to warn of."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
 
 
 class CpuArchitecture(Document):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, fit, measure, price, report, show, trace
+from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, report, show, study, trace
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "trace": trace.trace,
     "show": show.show,
     "price": price.price,
+    "compare": compare.compare,
+    "study": study.study,
     "report": report.report,
     "fit": fit.fit,
     "catalog": catalog.catalog,

@@ -1,10 +1,17 @@
-"""When owning or renting costs what an API does: the volume, and the utilisation."""
+"""When owning or renting costs what an API does: the volume, the utilisation, the month, and the split of the two."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rackrate.economics.uncertainty import Numbers
 
 
 @dataclass(frozen=True)
@@ -55,3 +62,163 @@ def break_even(
     # n machines are undone at their first token where n * share > n - 1, that is n < 1 / (1 - share)
     last = math.inf if share == 1 else max(1, math.ceil(1 / (1 - share) - 1e-9) - 1) * first
     return BreakEven("at", share, first, last)
+
+
+def fleet_usd_month(
+    tokens_month: float, fixed_usd_month: float, marginal_usd_per_token: float, capacity_tokens_month: float
+) -> float:
+    """What the fewest machines that serve so many tokens cost: ceil(v / K) F + m v. [USD/month]
+
+    >>> fleet_usd_month(1_500e6, 730, 0, 1e9)
+    1460.0
+    """
+    # a volume that is a whole number of machines but for rounding takes no further one
+    machines = math.ceil(tokens_month / capacity_tokens_month * (1 - 1e-12))
+    return machines * fixed_usd_month + marginal_usd_per_token * tokens_month
+
+
+MAX_MONTHS = 1200
+"""A payback later than a hundred years is never."""
+
+
+def payback_months(
+    upfront_usd: Numbers,
+    running_usd_month: Numbers,
+    api_usd_month: Numbers,
+    discount_rate: Numbers = 0.0,
+    api_decline: Numbers = 0.0,
+) -> NDArray[np.float64]:
+    """The month at which what owning has cost equals what the API would have; infinite where that never comes. [month]
+
+    sum over k of w^k (B D^(k-1) - M) = C, with w = (1 + r)^(-1/12), D = (1 - d)^(1/12): payments at the end of each
+    month; the API's price falls by the share d a year, beginning at today's. Within a month the sum is taken as a
+    straight line. All arguments may be arrays.
+
+    Args:
+        upfront_usd: C, the purchase. [USD]
+        running_usd_month: M, energy, hosting, labour; not the purchase again. [USD/month]
+        api_usd_month: B, the API's bill of the first month, for the same requests. [USD/month]
+        discount_rate: r, a year.
+        api_decline: d, the share that the API's price loses a year; negative where it rises.
+
+    The article that this project starts from: 3,800 USD, 100 a month against 157.08 a month.
+
+    >>> round(float(payback_months(3800, 100, 157.0752)), 2)
+    66.58
+    >>> round(float(payback_months(3800, 100, 157.0752, discount_rate=0.08)), 1)
+    87.2
+    >>> float(payback_months(3800, 100, 157.0752, api_decline=0.3))
+    inf
+    """
+    import numpy as np
+
+    c, m, b, r, d = np.broadcast_arrays(
+        *(
+            np.asarray(one, dtype=float)
+            for one in (upfront_usd, running_usd_month, api_usd_month, discount_rate, api_decline)
+        )
+    )
+    w = (1 + r) ** (-1 / 12)
+    fall = (1 - d) ** (1 / 12)
+    log_w, log_both = np.log(w), np.log(w * fall)
+
+    def net(n: NDArray[np.float64]) -> NDArray[np.float64]:
+        return b * w * _geometric(log_both, n) - m * w * _geometric(log_w, n) - c
+
+    # while the API falls, each month saves less than the one before; from the month that saves nothing on it gets worse
+    with np.errstate(divide="ignore", invalid="ignore"):
+        last = np.where((fall < 1) & (m > 0), np.floor(1 + np.log(m / b) / np.log(fall)), MAX_MONTHS)
+    last = np.clip(np.nan_to_num(last, nan=0.0, posinf=MAX_MONTHS, neginf=0.0), 0, MAX_MONTHS)
+    low, high = np.zeros_like(c), last.copy()
+    for _ in range(MAX_MONTHS.bit_length() + 1):
+        middle = np.floor((low + high) / 2)
+        reached = net(middle) >= 0
+        high = np.where(reached, middle, high)
+        low = np.where(reached, low, np.minimum(middle + 1, high))
+    before, after = net(np.maximum(high - 1, 0)), net(high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        months = np.maximum(high - 1, 0) + np.where(after > before, -before / (after - before), 0.0)
+    months = np.where((c <= 0) & (b >= m), 0.0, months)
+    never = (net(high) < 0) & (c > 0) | (c <= 0) & (b < m)
+    return np.where(never, np.inf, months)
+
+
+def _geometric(log_ratio: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 + q + ... + q^(n-1), by the logarithm of q."""
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(log_ratio == 0, terms, np.expm1(terms * log_ratio) / np.expm1(log_ratio))
+
+
+@dataclass(frozen=True)
+class HybridSplit:
+    """Machines for the base load, the API for what is above it."""
+
+    verdict: Literal["api", "hybrid", "self-hosted"]
+    """api: no machine is worth keeping; self-hosted: nothing is left over for the API."""
+    machines: int
+    self_hosted_share: float
+    """Of the tokens."""
+    usd: float
+    """Of the whole profile."""
+    all_api_usd: float
+    all_self_hosted_usd: float
+    """With machines for the highest slot."""
+
+
+def hybrid_split(
+    demand_tokens: Sequence[float],
+    capacity_tokens: float,
+    fixed_usd: float,
+    marginal_usd_per_token: float,
+    api_usd_per_token: float,
+) -> HybridSplit:
+    """The number of machines, kept through the whole profile, that makes machines and API together cheapest.
+
+    The n-th machine serves min(max(demand - (n-1) K, 0), K) of each slot; it is worth its cost while these tokens, at
+    what the API charges above the machine's marginal cost, come to more. Each machine serves no more than the one
+    before, so the last that is worth it is found by bisection.
+
+    Args:
+        demand_tokens: of each slot (an hour of the day, of the week), all slots equally long.
+        capacity_tokens: K, what a machine serves in a slot.
+        fixed_usd: what a machine costs in a slot, busy or not.
+        marginal_usd_per_token: what a token adds on a machine.
+        api_usd_per_token: what the API charges.
+
+    Two thirds of the day 1M tokens an hour, one third 3M; a machine of 1 USD/h serves 2M an hour; the API is 0.6/1M:
+
+    >>> split = hybrid_split([1e6] * 16 + [3e6] * 8, 2e6, 1.0, 0.0, 0.6e-6)
+    >>> split.verdict, split.machines, round(split.usd, 2), round(split.all_api_usd, 2)
+    ('api', 0, 24.0, 24.0)
+    >>> hybrid_split([1e6] * 16 + [3e6] * 8, 2e6, 1.0, 0.0, 1e-6).machines
+    1
+    """
+    import numpy as np
+
+    demand = np.asarray(demand_tokens, dtype=float)
+    slots, total = len(demand), float(demand.sum())
+    margin = api_usd_per_token - marginal_usd_per_token
+    most = math.ceil(float(demand.max(initial=0.0)) / capacity_tokens * (1 - 1e-12))
+
+    def serves(machine: int) -> float:
+        return float(np.clip(demand - (machine - 1) * capacity_tokens, 0, capacity_tokens).sum())
+
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if serves(middle) * margin > fixed_usd * slots:
+            low = middle
+        else:
+            high = middle - 1
+    own = float(np.minimum(demand, low * capacity_tokens).sum())
+    share = own / total if total else 0.0
+    return HybridSplit(
+        verdict="api" if low == 0 else "self-hosted" if low == most else "hybrid",
+        machines=low,
+        self_hosted_share=share,
+        usd=low * fixed_usd * slots + own * marginal_usd_per_token + (total - own) * api_usd_per_token,
+        all_api_usd=total * api_usd_per_token,
+        all_self_hosted_usd=most * fixed_usd * slots + total * marginal_usd_per_token,
+    )

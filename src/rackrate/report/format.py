@@ -41,6 +41,50 @@ def usd(value: float | None) -> str:
     return f"${value:.{digits}f}"
 
 
+def figure(value: float | bool | None, unit: str | None) -> str:
+    """A number with its unit, money to the cent or finer.
+
+    >>> figure(3.912, "USD/h"), figure(167.1795, "USD/1M tokens"), figure(157_075_200, "token/month")
+    ('$3.912/h', '$167.18/1M tokens', '157,075,200 token/month')
+    >>> figure(60.6, "token/s"), figure(True, None), figure(0.23148, "USD/kWh"), figure(1.04, "USD")
+    ('60.6 token/s', 'yes', '$0.231/kWh', '$1.04')
+    """
+    if value is None:
+        return NONE
+    if isinstance(value, bool) or unit == "yes/no":
+        return "yes" if value else "no"
+    if unit is not None and unit.startswith("USD"):
+        if not 1 <= abs(value) < 10:
+            text = usd(abs(value))
+        else:
+            text = f"${abs(value):.3f}"
+            text = text.removesuffix("0")
+        return ("-" if value < 0 else "") + text + unit.removeprefix("USD")
+    if value == int(value) and abs(value) < 1e15:
+        text = f"{int(value):,}"
+    elif abs(value) >= 1000:
+        text = f"{value:,.1f}"
+    else:
+        text = f"{value:.4g}"
+    return f"{text} {unit}" if unit not in (None, "share", "ratio", "1") else text
+
+
+def between(estimate: dict[str, Any] | None, unit: str | None, *, alone: bool = False) -> str:
+    """An 80 % interval in words; nothing where both ends are the value.
+
+    >>> between({"value": 2.0, "low": 1.0, "high": 4.0}, "USD")
+    '$1.00 to $4.00'
+    """
+    if estimate is None or (estimate["low"] is None and estimate["high"] is None):
+        return ""
+    low, high, value = estimate["low"], estimate["high"], estimate["value"]
+    if not alone and low is not None and high is not None and value is not None:
+        room = 1e-9 * max(abs(value), 1e-300)
+        if abs(low - value) <= room and abs(high - value) <= room:
+            return ""
+    return f"{figure(low, unit)} to {'never' if high is None else figure(high, unit)}"
+
+
 def ms(seconds: float | None) -> str:
     """A duration in milliseconds, three figures.
 

@@ -1,0 +1,135 @@
+"""rackrate study: scenarios compared with their uncertainty, published claims checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from rackrate.study.results import StudyResult
+
+_ACTIONS = ("run", "new", "diff", "validate")
+
+
+def study(
+    action: Annotated[str, typer.Argument(metavar="run|new|diff|validate", help="What to do.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A study, as YAML.", show_default=False)],
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", help="List prices of this date, YYYY-MM-DD.", show_default="run: the study's; diff: today"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Also write an HTML report that needs no network.", show_default=False),
+    ] = None,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Also print every input with its source.")] = False,
+    draws: Annotated[
+        int | None, typer.Option("--draws", help="Draws for the intervals.", show_default="the study's")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the draws.", show_default="the study's")] = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Evaluate a study: claims get verdicts, questions a ranking with 80 % intervals.
+
+    run evaluates FILE; new writes a commented template to FILE; diff evaluates FILE at its own date's prices and at
+    today's (or --as-of) and says which verdicts flipped; validate looks for mistakes only.
+    """
+    from rackrate.errors import UserError, did_you_mean
+
+    if action not in _ACTIONS:
+        raise UserError(f"`rackrate study {action}` is not a command{did_you_mean(action, _ACTIONS)}")
+    if action == "new":
+        _new(file)
+    elif action == "validate":
+        _validate(file)
+    elif action == "diff":
+        _diff(file, as_of, draws, seed, as_json=as_json)
+    else:
+        _run(file, as_of, out, draws, seed, inputs=inputs, as_json=as_json)
+
+
+def _evaluate(file: Path, as_of: str | None, draws: int | None, seed: int | None) -> StudyResult:
+    from rackrate.catalog.load import load_catalog
+    from rackrate.study.evaluate import evaluate
+    from rackrate.study.loading import load_study, with_draws
+
+    return evaluate(with_draws(load_study(file), draws, seed), load_catalog(), as_of)
+
+
+def _date(text: str | None) -> str | None:
+    from rackrate.catalog.types import is_date
+    from rackrate.errors import UserError
+
+    if text is not None and not is_date(text):
+        raise UserError(f"--as-of is a date such as 2024-06-13, not {text!r}")
+    return text
+
+
+def _run(
+    file: Path, as_of: str | None, out: Path | None, draws: int | None, seed: int | None, *, inputs: bool, as_json: bool
+) -> None:
+    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.report.study_view import study_view
+
+    view = study_view(_evaluate(file, _date(as_of), draws, seed))
+    if out is not None:
+        from rackrate.report.study_html import study_report
+
+        text = study_report(view)
+        write_text(out, text)
+        say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)")
+    if as_json:
+        print_json(view)
+    else:
+        from rackrate.report.study_terminal import study_tables
+
+        show(study_tables(view, inputs=inputs))
+
+
+def _diff(file: Path, as_of: str | None, draws: int | None, seed: int | None, *, as_json: bool) -> None:
+    from rackrate.cli.output import print_json, show
+    from rackrate.report.study_terminal import diff_tables
+    from rackrate.report.study_view import diff_view
+    from rackrate.study.diff import compare_results
+    from rackrate.study.evaluate import today
+
+    before = _evaluate(file, None, draws, seed)
+    after = _evaluate(file, _date(as_of) or today(), draws, seed)
+    view = diff_view(before, after, compare_results(before, after))
+    if as_json:
+        print_json(view)
+    else:
+        show(diff_tables(view))
+
+
+def _validate(file: Path) -> None:
+    from rackrate.cli.output import say, show
+    from rackrate.study.loading import load_study
+
+    loaded = load_study(file)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    told = loaded.study
+    show(
+        f"{file}: {len(told.inputs)} inputs, {len(told.claims)} claims, {len(told.scenarios)} scenarios, "
+        f"{len(told.questions)} questions; no mistake found"
+    )
+
+
+def _new(file: Path) -> None:
+    from importlib import resources
+
+    from rackrate.cli.output import show, write_text
+    from rackrate.errors import UserError
+
+    if file.exists():
+        raise UserError(f"{file} exists; it is not overwritten")
+    template = (resources.files("rackrate.study") / "template.yaml").read_text(encoding="utf-8")
+    write_text(file, template.replace("study: my-study", f"study: {file.stem}", 1))
+    show(f"wrote {file}; edit it, then: rackrate study run {file}")

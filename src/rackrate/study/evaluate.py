@@ -1,0 +1,56 @@
+"""A study from file to results."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rackrate.catalog.load import Catalog
+from rackrate.economics.uncertainty import central, draw_all
+from rackrate.study.claims import check_claim
+from rackrate.study.inputs import read_inputs
+from rackrate.study.loading import Loaded
+from rackrate.study.questions import answer
+from rackrate.study.results import StudyResult
+
+
+def today() -> str:
+    """The date, UTC, YYYY-MM-DD."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None) -> StudyResult:
+    """Checks a study's claims and answers its questions.
+
+    Args:
+        loaded: the file.
+        catalog: offers, models and the user's own prices.
+        as_of: the date whose list prices are meant, for every question; None: as the study says.
+
+    Raises:
+        UserError: something that the study names does not exist; with file, line and column.
+    """
+    study = loaded.study
+    when = as_of or study.prices_as_of or today()
+    inputs = read_inputs(loaded, catalog, when)
+    leaves = inputs.leaves
+    middle = inputs.values({name: central(quantity) for name, quantity in leaves.items()})
+    drawn = inputs.values(draw_all(leaves, study.draws, study.seed))
+    return StudyResult(
+        study=study.study,
+        title=study.title,
+        about=study.about,
+        source=study.source,
+        date=study.date,
+        evaluated=today(),
+        prices_as_of=when,
+        hours_per_month=study.hours_per_month,
+        draws=study.draws,
+        seed=study.seed,
+        assumptions=inputs.assumptions(middle, drawn),
+        claims=tuple(check_claim(claim, study, inputs, middle, drawn) for claim in study.claims),
+        questions=tuple(
+            answer(loaded, question, catalog, inputs, as_of or question.prices_as_of or when)
+            for question in study.questions
+        ),
+        warnings=loaded.warnings,
+    )

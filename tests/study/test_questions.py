@@ -1,0 +1,277 @@
+"""Questions against sums done by hand and a Monte Carlo of the test's own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from rackrate.catalog.apis import api_price
+from rackrate.catalog.load import load_catalog
+from rackrate.errors import UserError
+from rackrate.study.evaluate import evaluate
+from rackrate.study.loading import load_study
+from rackrate.study.prices import TypedPrice, api_at, day, moment, offer_at
+from rackrate.study.results import QuestionResult, Row
+
+HOURS = 730.0
+BOX = {"name": "box", "model": "m", "usd_per_hour": 2.0, "tokens_per_second": 1000}
+API: dict[str, Any] = {
+    "name": "api",
+    "model": "m",
+    "prices": [{"date": "2026-01", "source": "a list", "input_usd_per_1m": 0.5, "output_usd_per_1m": 1.5}],
+}
+CAPACITY = 1000 * 3600 * HOURS
+
+
+def ask(
+    tmp_path: Path, scenarios: list[dict[str, Any]], traffic: dict[str, Any], *, as_of: str | None = None, **more: Any
+) -> QuestionResult:
+    question = {"id": "q", "asks": "which", "traffic": traffic, **more.pop("question", {})}
+    study = {"study": "t", "title": "a test", "draws": 20_000, "scenarios": scenarios, "questions": [question], **more}
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(study), encoding="utf-8")
+    return evaluate(load_study(path), load_catalog(), as_of).questions[0]
+
+
+def row(question: QuestionResult, name: str) -> Row:
+    (found,) = [one for one in question.rows if one.name == name]
+    return found
+
+
+def test_a_month_by_hand(tmp_path: Path) -> None:
+    """1,000M tokens, a quarter input: 250 x 0.5 + 750 x 1.5 = 1,250 USD; a box does 2,628M a month for 1,460."""
+    answer = ask(tmp_path, [BOX, API], {"tokens_per_month": 1e9, "input_share": 0.25})
+    api, box = answer.rows
+    assert (api.name, api.usd_month.value, api.usd_per_1m.value) == ("api", 1250.0, 1.25)
+    assert (box.usd_month.value, box.machines and box.machines.value) == (1460.0, 1.0)
+    assert box.utilisation is not None
+    assert box.utilisation.value == pytest.approx(1e9 / CAPACITY)
+    assert (answer.verdict, answer.p_self_cheaper) == ("api", 0.0)
+    assert (api.same_model, api.p_cheapest, box.p_cheapest) == (True, 1.0, 0.0)
+    crossing = box.crossing
+    assert crossing is not None
+    assert crossing.tokens_per_month.value is not None
+    assert crossing.tokens_per_month.value == pytest.approx(1460 / 1.25e-6)
+    assert crossing.tokens_per_month.value * 1.25e-6 == pytest.approx(1460)  # the fleet's cost there
+    assert crossing.verdict == "at"
+    assert crossing.payback_months is None
+
+
+def test_whole_machines_for_the_peak_of_a_profile(tmp_path: Path) -> None:
+    """Half the day three times the other half's rate: the peak is 1.5 x the mean; 80 % load makes it 1.875 x."""
+    traffic = {"tokens_per_month": 0.6 * CAPACITY, "profile": [1] * 12 + [3] * 12}
+    answer = ask(tmp_path, [{**BOX, "max_load": 0.8}, API], traffic)
+    assert answer.peak_to_mean == pytest.approx(1.5)
+    machines = row(answer, "box").machines
+    assert machines is not None
+    assert machines.value == math.ceil(0.6 * 1.5 / 0.8)
+
+
+def test_the_hybrid_of_a_question(tmp_path: Path) -> None:
+    """One slot in 24 asks for ten times as much: a machine for the base, the API for the peak, worked by hand."""
+    profile = [1.0] * 23 + [10.0]
+    tokens = 33 * 1000 * 3600 * HOURS / 24  # a base slot fills one machine exactly
+    api = {**API, "prices": [{**API["prices"][0], "input_usd_per_1m": 0.6, "output_usd_per_1m": 0.6}]}
+    answer = ask(tmp_path, [BOX, api], {"tokens_per_month": tokens, "profile": profile})
+    crossing = row(answer, "box").crossing
+    assert crossing is not None
+    split = crossing.hybrid
+    assert split is not None
+    assert (split.verdict, split.machines) == ("hybrid", 1)
+    assert split.self_hosted_share == pytest.approx(24 / 33)
+    by_hand = 2 * HOURS + tokens * 9 / 33 * 0.6e-6
+    assert split.usd == pytest.approx(by_hand)
+    assert crossing.hybrid_usd_month is not None
+    assert crossing.hybrid_usd_month.low == pytest.approx(by_hand)  # nothing here is uncertain
+
+
+def test_intervals_and_probabilities_are_those_of_another_monte_carlo(tmp_path: Path) -> None:
+    """Speed and volume uncertain; a million plain draws with NumPy's own distributions."""
+    box = {**BOX, "tokens_per_second": [500, 2000]}
+    answer = ask(tmp_path, [box, API], {"tokens_per_month": [1e9, 4e9], "input_share": 0.5})
+    draw = np.random.default_rng(5)
+    z90 = 1.2815515655446004
+    speed = np.exp(draw.normal(math.log(1000), math.log(4) / 2 / z90, 1_000_000))
+    tokens = np.exp(draw.normal(math.log(2e9), math.log(4) / 2 / z90, 1_000_000))
+    usd = np.ceil(tokens / (speed * 3600 * HOURS)) * 2 * HOURS
+    bill = tokens * 1e-6
+    box_row = row(answer, "box")
+    assert box_row.p_beats_api == pytest.approx(float(np.mean(usd < bill)), abs=0.01)
+    assert answer.p_self_cheaper == box_row.p_beats_api
+    assert box_row.usd_month.low == pytest.approx(np.quantile(usd, 0.1))
+    assert box_row.usd_month.high == pytest.approx(np.quantile(usd, 0.9))
+    low, high = np.quantile(usd / tokens * 1e6, [0.1, 0.9])
+    assert (box_row.usd_per_1m.low, box_row.usd_per_1m.high) == pytest.approx((low, high), rel=0.02)
+    crossing = box_row.crossing
+    assert crossing is not None
+    first = np.where(speed * 3600 * HOURS >= 1460 / 1e-6, 1460 / 1e-6, np.inf)
+    assert crossing.tokens_per_month.finite_share == pytest.approx(float(np.mean(np.isfinite(first))), abs=0.01)
+
+
+def test_shared_inputs_are_drawn_once(tmp_path: Path) -> None:
+    """Two machines of the same uncertain speed: the dearer one is never the cheaper one."""
+    scenarios = [
+        {**BOX, "name": "a", "usd_per_hour": 2.0, "tokens_per_second": "speed"},
+        {**BOX, "name": "b", "usd_per_hour": 2.1, "tokens_per_second": "speed"},
+    ]
+    answer = ask(tmp_path, scenarios, {"tokens_per_month": 5e9}, inputs={"speed": {"value": [300, 3000]}})
+    assert row(answer, "a").p_cheapest == 1.0
+    assert answer.verdict == "not compared"
+
+
+def test_an_owned_machine_pays_back_as_the_ledger_says(tmp_path: Path) -> None:
+    own = {
+        "name": "own",
+        "model": "m",
+        "tokens_per_second": 1000,
+        "own": {"capex_usd": 10_000, "life_years": 5, "other_usd_per_month": 250},
+    }
+    question = {"discount_rate": 0.1, "api_price_decline": 0.2}
+    answer = ask(tmp_path, [own, API], {"tokens_per_month": 1e9, "input_share": 0.25}, question=question)
+    crossing = row(answer, "own").crossing
+    assert crossing is not None
+    assert crossing.payback_months is not None
+    assert crossing.payback_months.value == pytest.approx(10_000 / (1250 - 250))
+    assert crossing.life_months == 60
+    owed, month = 10_000.0, 0
+    while owed > 0:
+        month += 1
+        owed -= (1250 * 0.8 ** ((month - 1) / 12) - 250) * 1.1 ** (-month / 12)
+    assert crossing.payback_discounted_months is not None
+    assert crossing.payback_discounted_months.value == pytest.approx(month, abs=1)
+    owned = row(answer, "own")
+    assert owned.usd_month.value == pytest.approx(10_000 / 5 / 8760 * HOURS + 250)
+
+
+def test_discounts_ratios_cached_tokens_and_batch(tmp_path: Path) -> None:
+    traffic = {"requests_per_day": 1000, "input_tokens": 2000, "output_tokens": 500, "cached_share": 0.5}
+    listed = api_price("openai/gpt-4o-mini", load_catalog(), moment("2026-11-20"))
+    batched = api_price("openai/gpt-4o-mini", load_catalog(), moment("2026-11-20"), batch=True)
+    assert listed.cached_input_usd_per_1m is not None
+    assert (batched.batch, listed.batch) == (True, False)
+    assert batched.input_usd_per_1m == pytest.approx(listed.input_usd_per_1m / 2)
+    scenarios = [
+        {"name": "list", "api": "openai/gpt-4o-mini"},
+        {"name": "deal", "api": "openai/gpt-4o-mini", "discount": 0.2, "tokenizer_ratio": 0.9},
+        {"name": "batch", "api": "openai/gpt-4o-mini", "batch": True},
+        {"name": "no batch", "api": "groq/llama3-8b-8192", "batch": True},
+    ]
+    answer = ask(tmp_path, scenarios, traffic, as_of="2026-11-20")
+    requests = 1000 * HOURS / 24
+    bill = listed.bill_usd(requests * 2000, requests * 500, requests * 1000)
+    assert row(answer, "list").usd_month.value == pytest.approx(bill)
+    assert row(answer, "deal").usd_month.value == pytest.approx(bill * 0.8 * 0.9)
+    assert row(answer, "batch").usd_month.value == pytest.approx(
+        batched.bill_usd(requests * 2000, requests * 500, requests * 1000)
+    )
+    assert any("no batch price" in note for note in row(answer, "no batch").notes)
+
+
+def test_another_model_does_not_decide(tmp_path: Path) -> None:
+    other = {"name": "other", "api": "openai/gpt-6-luna"}
+    box = {**BOX, "model": "llama-3-8b-instruct"}
+    same = {**API, "model": "llama-3-8b-instruct"}
+    answer = ask(tmp_path, [box, same, other], {"tokens_per_month": 1e9}, as_of="2026-11-20")
+    assert row(answer, "other").same_model is False
+    assert answer.rows[0].name == "other"  # it is listed, and cheapest
+    assert answer.compared == ("box", "api")
+    alone = ask(tmp_path, [box, other], {"tokens_per_month": 1e9}, as_of="2026-11-20")
+    assert alone.compared == ("box", "other")
+    assert any("another model" in note for note in alone.notes)
+
+
+def test_the_api_that_one_would_really_use(tmp_path: Path) -> None:
+    dear = {**API, "name": "dear", "prices": [{**API["prices"][0], "output_usd_per_1m": 4.5}]}
+    traffic = {"tokens_per_month": 1e9, "input_share": 0.5}
+    assert ask(tmp_path, [BOX, API, dear], traffic).compared == ("box", "api")
+    answer = ask(tmp_path, [BOX, API, dear], traffic, question={"against": "dear"})
+    assert (answer.compared, answer.verdict, answer.p_self_cheaper) == (("box", "dear"), "self-hosting", 1.0)
+    with pytest.raises(UserError, match="did you mean dear"):
+        ask(tmp_path, [BOX, API, dear], traffic, question={"against": "deer"})
+    with pytest.raises(UserError, match="no API of this question is called 'box'"):
+        ask(tmp_path, [BOX, API], traffic, question={"against": "box"})
+
+
+def test_rate_limits_are_held_against_the_peak(tmp_path: Path) -> None:
+    limited = {**API, "rate_limit": {"tokens_per_minute": 50_000}}
+    answer = ask(tmp_path, [limited], {"tokens_per_month": 1e9, "peak_to_mean": 3})
+    (note,) = answer.rows[0].notes
+    assert note.startswith("over the rate limit")
+    assert f"{1e9 / HOURS / 60 * 3:,.0f}" in note
+
+
+def test_always_and_never(tmp_path: Path) -> None:
+    free = ask(tmp_path, [{**BOX, "usd_per_hour": 0}, API], {"tokens_per_month": 1e6})
+    crossing = row(free, "box").crossing
+    assert crossing is not None
+    assert (crossing.verdict, free.verdict, free.p_self_cheaper) == ("always", "self-hosting", 1.0)
+    dear = row(ask(tmp_path, [{**BOX, "usd_per_hour": 20}, API], {"tokens_per_month": 1e6}), "box").crossing
+    assert dear is not None
+    assert (dear.verdict, dear.tokens_per_month.value) == ("never", None)
+
+
+def test_spot_prices_are_the_range_that_was_seen(tmp_path: Path) -> None:
+    spot = {"name": "spot", "model": "m", "offer": "aws/g4dn.12xlarge", "price_kind": "spot", "tokens_per_second": 1000}
+    month = row(ask(tmp_path, [spot, API], {"tokens_per_month": 1e9}), "spot").usd_month
+    low, high = load_catalog().offer("aws/g4dn.12xlarge").price.spot_usd_h or (0.0, 0.0)
+    assert month.value == pytest.approx((low + high) / 2 * HOURS)
+    assert month.low == pytest.approx((low + 0.1 * (high - low)) * HOURS, rel=1e-3)
+
+
+def test_output_rates_say_nothing_of_traffic_without_output(tmp_path: Path) -> None:
+    box = {"name": "box", "model": "m", "usd_per_hour": 2.0, "output_tokens_per_second": 1000}
+    with pytest.raises(UserError, match="without output"):
+        ask(tmp_path, [box, API], {"tokens_per_month": 1e9, "input_share": 1})
+    answer = ask(tmp_path, [box, API], {"tokens_per_month": 1e9, "input_share": 0.75})
+    used = row(answer, "box").utilisation
+    assert used is not None
+    assert used.value == pytest.approx(0.25e9 / CAPACITY)
+
+
+# --- prices at a date ---
+
+
+def test_offers_have_the_price_of_the_date() -> None:
+    offer = load_catalog().offer("aws/p5.48xlarge")
+    assert offer_at(offer, "on-demand", "2025-06").cost.fixed_usd_h == 98.32
+    now = offer_at(offer, "on-demand", "2026-11-23")
+    assert (now.cost.fixed_usd_h, now.note) == (55.04, None)
+    early = offer_at(offer, "on-demand", "2024-01-01")
+    assert early.cost.fixed_usd_h == 98.32
+    assert early.note is not None
+    assert "2025-03-02" in early.note
+
+
+def test_apis_have_the_price_of_the_date() -> None:
+    """The list dates this one: 0.05 and 0.05 until 2026-10-18, then 0.02 and 0.05."""
+    name = "novita/meta-llama/llama-3.1-8b-instruct"
+    after = api_at(name, load_catalog(), "2026-11-01")
+    assert after.listed is not None
+    assert (after.listed.input_usd_per_1m, after.listed.since, after.note) == (0.02, "2026-10-18", None)
+    before = api_at(name, load_catalog(), "2026-10-01")
+    assert before.listed is not None
+    assert before.listed.input_usd_per_1m == 0.05
+    assert before.note is not None  # the list does not say since when
+
+
+def test_a_studys_own_price_holds_until_the_lists_is_younger() -> None:
+    typed = [TypedPrice("2024-06", "then", 0), TypedPrice("2025-02", "later", 1)]
+    name = "novita/meta-llama/llama-3.1-8b-instruct"
+    assert api_at(name, load_catalog(), "2024-07", typed).typed == typed[0]
+    assert api_at(name, load_catalog(), "2025-02-28", typed).typed == typed[1]
+    assert api_at(name, load_catalog(), "2026-11-01", typed).listed is not None
+    alone = api_at(None, load_catalog(), "2020", typed)
+    assert alone.typed == typed[0]
+    assert alone.note is not None
+
+
+@pytest.mark.parametrize(
+    ("partial", "last"), [("2024", "2024-12-31"), ("2024-02", "2024-02-29"), ("2025-12", "2025-12-31")]
+)
+def test_a_partial_date_ends(partial: str, last: str) -> None:
+    assert day(partial) == last
