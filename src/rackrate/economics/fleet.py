@@ -215,22 +215,36 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float) -> Servi
     span = np.abs(before) + np.abs(after)
     late = np.where(span > 0, (rising + falling) / np.where(span > 0, span, 1.0), 0.0)
     late[(before <= 0) & (after <= 0)] = 0.0
-    return Service(in_hand[1:], late, _longest_wait(in_hand, capacity, edges, step_s, last))
+    return Service(in_hand[1:], late, _longest_wait(load, in_hand, capacity, edges, step_s, last))
 
 
-def _longest_wait(in_hand: Floats, capacity: Floats, edges: Floats, step_s: float, last: float) -> float:
-    waiting = np.flatnonzero(in_hand)
-    if not len(waiting):
-        return 0.0
-    target = capacity[waiting] + in_hand[waiting]
-    within = target <= capacity[-1]
-    done = np.searchsorted(capacity, target[within], side="left")
-    rate = (capacity[done] - capacity[done - 1]) / step_s
-    waits = edges[done - 1] + (target[within] - capacity[done - 1]) / rate - edges[waiting[within]]
-    longest = float(waits.max(initial=0.0))
-    if not within.all():
+def _longest_wait(load: Floats, in_hand: Floats, capacity: Floats, edges: Floats, step_s: float, last: float) -> float:
+    """Over what arrives at the end of each step and at its very beginning, and over what is next at each end.
+
+    Between those moments neither the rate of arrival nor that of service changes, so no wait has its peak there.
+    """
+    ends = np.flatnonzero(in_hand)
+    begins = np.flatnonzero(load)
+    longest = 0.0
+    for at, side in ((ends, "left"), (begins, "right")):
+        target = capacity[at] + in_hand[at]
+        within = target <= capacity[-1] if side == "left" else target < capacity[-1]
+        # on the right: of the moments at which the capacity is the target's, the last, after which it grows
+        done = np.searchsorted(capacity, target[within], side=side)
+        rate = (capacity[done] - capacity[done - 1]) / step_s
+        waits = edges[done - 1] + (target[within] - capacity[done - 1]) / rate - edges[at[within]]
+        longest = max(longest, float(waits.max(initial=0.0)))
+        if within.all():
+            continue
         if last == 0:
             return math.inf
-        after = edges[-1] + (target[~within] - capacity[-1]) / last - edges[waiting[~within]]
+        after = edges[-1] + (target[~within] - capacity[-1]) / last - edges[at[~within]]
         longest = max(longest, float(after.max()))
+    if len(ends):
+        arrived = np.concatenate(([0.0], np.cumsum(load * step_s)))
+        level = np.minimum(arrived[ends] - in_hand[ends], arrived[-1])
+        came = np.minimum(np.searchsorted(arrived, level, side="right"), ends)
+        rate = np.maximum((arrived[came] - arrived[came - 1]) / step_s, 1e-300)
+        since = np.clip(edges[came - 1] + (level - arrived[came - 1]) / rate, edges[came - 1], edges[came])
+        longest = max(longest, float((edges[ends] - since).max()))
     return longest

@@ -234,7 +234,7 @@ def _solve(
     matrix = coo_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(row, count * width)
     )
-    whole = np.zeros((count, width))
+    whole = np.zeros((count, width), dtype=np.int64)
     whole[:, 0] = 1
     if not alike:
         whole[:] = 1
@@ -248,6 +248,6 @@ def _solve(
     )
     if found.x is None:
         return None
-    answer = np.maximum(np.asarray(found.x).reshape(count, width), 0.0)
-    answer[np.abs(answer - np.round(answer)) < 1e-6] = np.round(answer[np.abs(answer - np.round(answer)) < 1e-6])
-    return np.round(answer[:, 0]), answer[:, 1 : 1 + size], answer[:, 1 + size :]
+    answer: Floats = np.maximum(np.asarray(found.x, dtype=np.float64).reshape(count, width), 0.0)
+    answer = np.where(np.abs(answer - np.rint(answer)) < 1e-6, np.rint(answer), answer)
+    return np.rint(answer[:, 0]), answer[:, 1 : 1 + size], answer[:, 1 + size :]
