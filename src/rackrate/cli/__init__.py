@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, measure, price, report, show
+from rackrate.cli import catalog, doctor, engines, fleet, measure, price, report, show, traffic
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "measure": measure.measure,
     "show": show.show,
     "price": price.price,
+    "traffic": traffic.traffic,
+    "fleet": fleet.fleet,
     "report": report.report,
     "catalog": catalog.catalog,
 }

@@ -36,13 +36,13 @@ class FleetOffer:
     most: int | None = None
     """Machines that can be had at most."""
     most_share: float | None = None
-    """Share of all machine-hours in use that may be on it: what one dares to put on spot machines."""
+    """Share of the fleet that may be on it at any moment: what one dares to put on spot machines."""
 
     def __post_init__(self) -> None:
         if self.replicas < 1 or (self.most is not None and self.most < 0):
             raise PriceError(f"{self.cost.name}: a machine holds at least one replica, and there are at least none")
         if self.most_share is not None and not 0 <= self.most_share <= 1:
-            raise PriceError(f"{self.cost.name}: a share of machine-hours is 0 to 1, got {self.most_share:g}")
+            raise PriceError(f"{self.cost.name}: a share of the fleet is 0 to 1, got {self.most_share:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Allocation:
 
     offer: FleetOffer
     paid: Floats
-    """In each step; a fraction is a machine for that part of the step."""
+    """In each step."""
     used: Floats
     """Those of them that work."""
     work: Floats
@@ -119,9 +119,9 @@ def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocatio
 
     A mixed-integer linear program, by HiGHS [1]_: steps in which the fleet has the same size are one class k, of n_k
     replicas. Committed offers have a whole number b of machines, paid in every step, of which u_k work; others have x_k
-    in class k. Every class is covered, u_k <= b, and shares and quotas hold. The work of a class is spread evenly over
-    the replicas that are used. Where a machine of every offer holds equally many replicas, x_k may be a fraction of
-    the class's time; else all are whole.
+    in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k, rounded
+    down. The work of a class is spread evenly over the replicas that are used. All are whole; where a machine of every
+    offer holds equally many replicas only b must be said to be, since the rest then is of itself.
 
     .. [1] Q. Huangfu, J. A. J. Hall, "Parallelizing the dual revised simplex method", Mathematical Programming
        Computation 10 (2018); as scipy.optimize.milp.
@@ -172,12 +172,12 @@ def _solve(
     from scipy.sparse import coo_array
 
     count, size = len(offers), len(levels)
+    alike = len({one.replicas for one in offers}) == 1
     inside = classes >= 0
     kind = classes[inside]
     step_h = demand.step_s / SECONDS_PER_HOUR
     # per used machine: its equal part of the class's work
     each = demand.work[inside] / unit / SECONDS_PER_HOUR / needed[inside]
-    hours_k = np.bincount(kind, minlength=size) * step_h
     cost = np.zeros((1 + 2 * size, count))
     for number, one in enumerate(offers):
         fixed, busy = (np.asarray(values)[demand.hours[inside]] for values in one.cost.by_hour_of_day())
@@ -191,8 +191,10 @@ def _solve(
     width = 1 + 2 * size
     upper = np.full((count, width), np.inf)
     for number, one in enumerate(offers):
-        most = np.inf if one.most is None else one.most
-        upper[number] = most
+        upper[number] = np.inf if one.most is None else one.most
+        if one.most_share is not None:
+            within = np.floor(one.most_share * levels / (1 if alike else one.replicas) + 1e-9)
+            upper[number] = np.minimum(upper[number], np.concatenate((within[-1:], within, within)))
         if one.committed:
             upper[number, 1 + size :] = 0
         else:
@@ -208,7 +210,6 @@ def _solve(
         values.append(value.ravel().astype(np.float64))
 
     k = np.arange(size)
-    alike = len({one.replicas for one in offers}) == 1
     low: list[Floats] = [levels.astype(np.float64)]
     high: list[Floats] = [np.full(size, np.inf)]
     for number, one in enumerate(offers):
@@ -223,14 +224,6 @@ def _solve(
             low.append(np.full(size, -np.inf))
             high.append(np.zeros(size))
             row += size
-        if one.most_share is not None and one.most_share < 1:
-            for other in range(count):
-                mine = hours_k if other == number else np.zeros(size)
-                entry(row, other * width + 1 + k, mine - one.most_share * hours_k)
-                entry(row, other * width + 1 + size + k, mine - one.most_share * hours_k)
-            low.append(np.full(1, -np.inf))
-            high.append(np.zeros(1))
-            row += 1
     matrix = coo_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(row, count * width)
     )

@@ -162,9 +162,16 @@ class Profile:
         return Profile(values / mean if mean > 0 else values, origin)
 
     def factors(self, traffic: Traffic) -> Floats:
-        """The factor of each step: that of the hour in which its middle is."""
-        middle = traffic.start_s + (np.arange(len(traffic)) + 0.5) * traffic.step_s
-        return self.by_hour[(np.floor(middle / SECONDS_PER_HOUR).astype(np.int64)) % 168]
+        """The factor of each step: the mean over a step of an hour or more; between the middles of the hours, where
+        steps are finer, a straight line (whose mean over the week is the same), so that nothing jumps on the hour.
+        """
+        begin = (traffic.start_s + np.arange(len(traffic) + 1) * traffic.step_s) / SECONDS_PER_HOUR
+        if traffic.step_s < SECONDS_PER_HOUR * (1 - 1e-9):
+            return np.interp((begin[:-1] + begin[1:]) / 2, np.arange(168) + 0.5, self.by_hour, period=168)
+        weeks, within = np.divmod(begin, 168)
+        area = np.concatenate(([0.0], np.cumsum(self.by_hour)))
+        until = weeks * area[-1] + np.interp(within, np.arange(169), area)
+        return np.diff(until) / np.diff(begin)
 
 
 def steady(rate: float, duration_s: float, step_s: float = SECONDS_PER_HOUR, origin: str = "stated") -> Traffic:
