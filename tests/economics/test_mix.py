@@ -38,7 +38,7 @@ HELD = st.lists(st.integers(0, 5), min_size=1, max_size=12).filter(any)
 
 
 def every_mix(
-    held: list[int], fixed: list[float], committed: list[bool], capacity: list[int], most: list[int]
+    held: list[int], fixed: list[float], committed: list[bool], capacity: list[int], most: list[int], share: float
 ) -> float:
     """The cheapest of all whole numbers of machines, step by step. Energy is left out."""
     best = math.inf
@@ -80,7 +80,8 @@ def test_no_mix_is_cheaper(
     share: float,
 ) -> None:
     offers = [
-        offer(p, committed=c, replicas=r, most=m) for p, c, r, m in zip(prices, committed, capacity, most, strict=True)
+        offer(p, committed=c, replicas=r, most=m, most_share=share if i == 0 and not c else None)
+        for i, (p, c, r, m) in enumerate(zip(prices, committed, capacity, most, strict=True))
     ]
     expected = every_mix(held, list(prices), list(committed), list(capacity), list(most), share)
     found = cheapest_mix(demand(held), offers)

@@ -119,9 +119,9 @@ def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocatio
 
     A mixed-integer linear program, by HiGHS [1]_: steps in which the fleet has the same size are one class k, of n_k
     replicas. Committed offers have a whole number b of machines, paid in every step, of which u_k work; others have x_k
-    in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k, rounded
-    down. The work of a class is spread evenly over the replicas that are used. All are whole; where a machine of every
-    offer holds equally many replicas only b must be said to be, since the rest then is of itself.
+    in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k,
+    rounded down. The work of a class is spread evenly over the replicas that are used. All are whole; where a machine
+    of every offer holds equally many replicas only b must be said to be, since the rest then is of itself.
 
     .. [1] Q. Huangfu, J. A. J. Hall, "Parallelizing the dual revised simplex method", Mathematical Programming
        Computation 10 (2018); as scipy.optimize.milp.
