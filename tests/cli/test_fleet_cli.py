@@ -82,8 +82,8 @@ def test_a_measured_run_is_a_fleet(rackrate: Command, t4_run: Path) -> None:
     """2.5 requests/s on one machine: 10/s take four of them at full load, five with headroom."""
     view = rackrate("fleet", t4_run, "-t", "10/s", "--lengths", "64:32", "--headroom", "1.25", "--json").json
     assert view["schema"] == "rackrate.fleet/1"
-    assert view["replica"]["input_tok_s"] == pytest.approx(INPUT_TOK_S / PREFILL_SHARE)
-    assert view["replica"]["output_tok_s"] == pytest.approx(OUTPUT_TOK_S / (1 - PREFILL_SHARE))
+    assert view["models"][0]["replica"]["input_tok_s"] == pytest.approx(INPUT_TOK_S / PREFILL_SHARE)
+    assert view["models"][0]["replica"]["output_tok_s"] == pytest.approx(OUTPUT_TOK_S / (1 - PREFILL_SHARE))
     assert view["mean_load_replicas"] == pytest.approx(4.0)
     shape = best(view)
     assert (shape["peak_replicas"], shape["late_share"]) == (5, 0)
@@ -138,6 +138,51 @@ def test_rigs_and_contracts_with_their_own_money(rackrate: Command, tmp_path: Pa
     assert "at the stated 1.25 USD" in euros
 
 
+MODELS = """
+- name: chat
+  capacity: 2/s
+  traffic: 7/s
+  slots: 4
+- name: code
+  capacity: input=8000,output=1500
+  traffic: 1/s
+  lengths: "4000:300"
+"""
+
+
+def test_models_share_machines(rackrate: Command, tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(MODELS, encoding="utf-8")
+    words = ("fleet", "--models", file, "--usd-per-hour", "10", "--headroom", "1", "--replicas-per-machine", "8")
+    view = rackrate(*words, "--json").json
+    # chat 4 replicas of 4 slots, code 1 of 1: 17 slots, 3 machines
+    assert best(view)["uses"][0]["mean_machines"] == 3
+    chat, code = best(view)["models"]
+    assert (chat["peak_replicas"], code["peak_replicas"]) == (4, 1)
+    assert float(chat["usd"]) + float(code["usd"]) == pytest.approx(float(best(view)["card"]["bill_usd"]), abs=1e-9)
+    assert "chat" in rackrate(*words).out
+    assert rackrate(*words, "-o", tmp_path / "p.html").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MODELS.replace("slots: 4", "slot: 4"), "models.yaml:5:3: unknown key 'slot'; did you mean slots"),
+        (MODELS.replace("  capacity: 2/s\n", ""), "a model needs either run or capacity"),
+        (MODELS.replace("code", "chat"), "the model 'chat' is there twice"),
+        (MODELS.replace("7/s", "7/week/s"), "no such file"),
+        (MODELS.replace("slots: 4", "slots: 3"), "sizes must divide one another"),
+        ("[]", "is an empty list"),
+    ],
+)
+def test_a_file_of_models_that_cannot_be_is_a_sentence(rackrate: Command, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(text, encoding="utf-8")
+    words = ("fleet", "--models", file, "--usd-per-hour", "10", "--replicas-per-machine", "8")
+    assert said in refused(rackrate(*words))
+    assert "exclude each other" in refused(rackrate(*words, "-t", "1/s"))
+
+
 def test_the_page_is_offline_and_the_same_twice(rackrate: Command, trace: Path, tmp_path: Path) -> None:
     words = ("--capacity", "1/s", "-t", trace, "--over", "2d", "--usd-per-hour", "1", "-o")
     pages: list[str] = []
@@ -164,6 +209,7 @@ def test_names_from_outside_are_escaped(rackrate: Command, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--capacity", "2/s"), "say what is asked for"),
         (("-t", "2/s"), "either a RUN directory, or --capacity"),
         (("--capacity", "2/s", "-t", "2/s"), "say on which machines"),
         (("--capacity", "2/s", "-t", "nothing.csv", "--usd-per-hour", "1"), "nothing.csv: no such file; traffic is"),
@@ -196,7 +242,7 @@ def test_other_hardware_is_refused_and_named_with_as_if(rackrate: Command, t4_ru
     words = ("-t", "1/s", "--lengths", "64:32", "--offer", "aws/g5.12xlarge")
     assert "aws/g4dn.12xlarge" in refused(rackrate("fleet", t4_run, *words))
     view = rackrate("fleet", t4_run, *words, "--as-if", "--json").json
-    assert "other-hardware" in view["replica"]["validity"]
+    assert "other-hardware" in view["models"][0]["replica"]["validity"]
     cpu = write_run(tmp_path / "cold", CPU, warmed_up=False)
     assert "cold" in refused(rackrate("fleet", cpu, "-t", "1/s"))
-    assert "cold" in rackrate("fleet", cpu, "-t", "1/s", "--force", "--json").json["replica"]["validity"]
+    assert "cold" in rackrate("fleet", cpu, "-t", "1/s", "--force", "--json").json["models"][0]["replica"]["validity"]

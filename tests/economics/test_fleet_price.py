@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from rackrate.economics.fleet import Policy
 from rackrate.economics.fleet_card import MICRO, apportion, billed
 from rackrate.economics.fleet_day import busiest_day, mean_day
-from rackrate.economics.fleet_price import FleetPlan, FleetPricing, FleetShape, price_fleet
+from rackrate.economics.fleet_price import FleetModel, FleetPlan, FleetPricing, FleetShape, price_fleet, price_models
 from rackrate.economics.hourly import HourlyCost, Rig, owned
 from rackrate.economics.mix import FleetOffer
 from rackrate.economics.ratecard import Serving
 from rackrate.economics.replica import Replica, busy_time, parse_capacity, replica_of
-from rackrate.errors import PriceError
+from rackrate.errors import PriceError, WorkloadError
 from rackrate.workload.traffic import Profile, Traffic, steady, tiled, with_lengths
 
 # --- apportioning ---
@@ -246,8 +246,58 @@ def test_capacity_and_traffic_must_speak_of_the_same() -> None:
         busy_time(tokens_only, parse_capacity("2/s"))
     with pytest.raises(PriceError, match="replicas"):
         price_fleet(steady(1e12, 3600), parse_capacity("1/s"), [offer(1.0)], FleetPlan())
-    with pytest.raises(PriceError, match="at least one offer"):
+    with pytest.raises(PriceError, match="at least one model and one offer"):
         price_fleet(requests_only, parse_capacity("1/s"), [], FleetPlan())
+
+
+# --- several models on one machine ---
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    requests=st.tuples(REQUESTS, REQUESTS),
+    slots=st.sampled_from([(1, 1), (1, 2), (4, 2), (8, 1)]),
+    usd=PRICES,
+    policy=POLICIES,
+)
+def test_models_that_share_machines_cost_no_more_than_apart_and_share_the_bill(
+    requests: tuple[list[float], list[float]], slots: tuple[int, int], usd: float, policy: Policy
+) -> None:
+    machine = replace(offer(usd), replicas=8)
+    plan = FleetPlan(policy)
+    models = [
+        FleetModel(name, traffic(asked), parse_capacity("3/s"), size)
+        for name, asked, size in zip("ab", requests, slots, strict=True)
+    ]
+    shared = by_name(price_models(models, [machine], plan))
+    alone = [by_name(price_models([one], [machine], plan)) for one in models]
+    for name, shape in shared.items():
+        assert shape.usd_month <= sum(one[name].usd_month for one in alone) + 1e-4  # each bill is rounded
+        assert sum((part.usd for part in shape.models), start=Decimal(0)) == shape.card.bill_usd
+        assert shape.card.input is None
+        # the replicas, and who waits for them, are those of each model alone
+        for part, one in zip(shape.models, alone, strict=True):
+            assert part.mean_replicas == one[name].models[0].mean_replicas
+            assert part.late_requests == pytest.approx(one[name].late_requests)
+
+
+def test_a_model_of_its_own_is_a_fleet_of_one() -> None:
+    asked = traffic([3000.0, 9000.0] * 24)
+    replica = parse_capacity("2/s")
+    one, other = (
+        price_fleet(asked, replica, [offer(1.0)], FleetPlan()),
+        price_models([FleetModel("m", asked, replica)], [offer(1.0)], FleetPlan()),
+    )
+    assert [shape.card for shape in one.shapes] == [shape.card for shape in other.shapes]
+
+
+def test_models_must_fit_machines_and_last_equally_long() -> None:
+    short, long = traffic([1.0] * STEPS), Traffic(1800.0, np.ones(STEPS + 1), None, None)
+    replica = parse_capacity("2/s")
+    with pytest.raises(PriceError, match="slots"):
+        price_models([FleetModel("a", short, replica, 3)], [replace(offer(1.0), replicas=8)], FleetPlan())
+    with pytest.raises(WorkloadError, match="equally long"):
+        price_models([FleetModel("a", short, replica), FleetModel("b", long, replica)], [offer(1.0)], FleetPlan())
 
 
 # --- the day ---

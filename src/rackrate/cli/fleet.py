@@ -25,11 +25,20 @@ def fleet(
         ),
     ] = None,
     traffic: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--traffic", "-t", metavar="SPEC", help="What is asked for, as for `rackrate traffic`.", show_default=False
         ),
-    ] = ...,  # pyright: ignore[reportArgumentType]
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            metavar="FILE",
+            help="Instead: several models that share machines, as YAML (name, capacity or run, traffic, slots).",
+            show_default=False,
+        ),
+    ] = None,
     offer: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,7 +55,7 @@ def fleet(
     ] = None,
     usd_per_hour: given.UsdPerHour = None,
     replicas_per_machine: Annotated[
-        int, typer.Option("--replicas-per-machine", help="Replicas that a machine holds.")
+        int, typer.Option("--replicas-per-machine", help="Replicas (or slots, with --models) of a machine.")
     ] = 1,
     shape: Annotated[
         list[str] | None,
@@ -112,10 +121,12 @@ def fleet(
     The capacity of one replica is measured (a run) or stated. Requests that a fleet could not serve in time are
     counted.
     """
+    from dataclasses import replace
+
     from rackrate.cli.fleet_options import FleetOptions, fleet_offers, plan_of, replica_and_machine
     from rackrate.cli.output import print_json, say, show, write_text
     from rackrate.economics.currency import parse_currency
-    from rackrate.economics.fleet_price import price_fleet
+    from rackrate.economics.fleet_price import FleetModel, price_models
     from rackrate.errors import UserError
     from rackrate.report.fleet_terminal import fleet_tables
     from rackrate.report.fleet_view import fleet_view
@@ -152,14 +163,24 @@ def fleet(
         as_if=as_if,
         force=force,
     )
-    replica, machine, notes = replica_and_machine(options)
-    offers, more, other_hardware = fleet_offers(options, machine)
-    if other_hardware:
-        from dataclasses import replace
+    if models is not None:
+        from rackrate.cli.fleet_models import read_models
 
-        replica = replace(replica, validity=(*replica.validity, "other-hardware"))
-    asked = about.traffic_of(
-        about.TrafficOptions(
+        alone = {"RUN": run, "--capacity": capacity, "--traffic": traffic, "--profile": profile, "--lengths": lengths}
+        stray = next((name for name, value in alone.items() if value is not None), None)
+        if stray is not None:
+            raise UserError(f"{stray} and --models exclude each other: each model of the file says its own")
+        asked = read_models(models, over=over, step=step, force=force)
+        offers, notes, _ = fleet_offers(options, None)
+    else:
+        if traffic is None:
+            raise UserError("say what is asked for: --traffic with a rate such as 2/s or a file, or --models FILE")
+        replica, machine, notes = replica_and_machine(options)
+        offers, more, other_hardware = fleet_offers(options, machine)
+        notes += more
+        if other_hardware:
+            replica = replace(replica, validity=(*replica.validity, "other-hardware"))
+        wanted = about.TrafficOptions(
             spec=traffic,
             profile=profile,
             weekdays=weekdays,
@@ -172,11 +193,11 @@ def fleet(
             utc_offset=utc_offset,
             step_at_most_s=60.0,
         )
-    )
-    if len(asked) > 100_000 and not as_json:
-        say(f"pricing {len(asked):,} steps ...")
-    pricing = price_fleet(asked, replica, offers, plan)
-    view = fleet_view(pricing, money, [*notes, *more])
+        asked = [FleetModel("", about.traffic_of(wanted), replica)]
+    if len(asked[0].traffic) > 100_000:
+        say(f"pricing {len(asked[0].traffic):,} steps ...")
+    pricing = price_models(asked, offers, plan)
+    view = fleet_view(pricing, money, notes)
     if out is not None:
         from rackrate.report.fleet_html import fleet_report
 

@@ -104,17 +104,20 @@ def traffic_tables(view: Json) -> RenderableType:
 def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
     """The shapes of a fleet, the best one's machines and rate card, and what stands against it."""
     money_in = view["currency"]
-    replica, traffic = view["replica"], view["traffic"]
+    traffic, several = view["traffic"], len(view["models"]) > 1
     head = Text.assemble(
-        (f"{view['mean_load_replicas']:.2f} replicas", "bold"),
+        (f"{view['mean_load_replicas']:.2f} {'slots' if several else 'replicas'}", "bold"),
         f" busy on average, {view['peak_load_replicas']:.2f} at the peak: "
         + (f"{rate(traffic['mean_request_s'])} requests/s" if traffic["mean_request_s"] is not None else "tokens")
         + f" on average over {span(traffic['duration_s'])}",
     )
     lines: list[RenderableType] = [head]
     lines.append(Text(f"traffic: {traffic['origin']}", style="dim"))
-    lines.append(Text(f"one replica: {_capacity(replica)} ({replica['origin']})", style="dim"))
-    lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in replica["validity"]]
+    for model in view["models"]:
+        replica = model["replica"]
+        whose = f" of {model['name']}, {model['slots']} slots" if several else ""
+        lines.append(Text(f"one replica{whose}: {_capacity(replica)} ({replica['origin']})", style="dim"))
+        lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in replica["validity"]]
 
     table = plain_table(
         "shape", "a month", "95 % interval", "per 1M tokens", "per 1k requests", "machines mean", "peak", "busy",
@@ -144,6 +147,8 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
     lines += [Text(""), table, Text("")]
     best = view["shapes"][0]
     lines += [_uses_table(best, money_in), Text(""), _card_table(best, view)]
+    if several:
+        lines += [Text(""), _models_table(best, view)]
     days = [point["load"] for point in view["mean_day"]]
     if len(days) > 1:
         every = max(1, len(days) // 48)
@@ -221,6 +226,21 @@ def _card_table(shape: Json, view: Json) -> RenderableType:
     for name, key in (("of it busy", "busy_usd"), ("idle: the utilisation tax", "idle_usd"), ("labour", "labour_usd")):
         if float(card[key]) or key != "labour_usd":
             table.add_row(Text(name, style="dim"), "", "", "", money(float(card[key]) / months, money_in))
+    return table
+
+
+def _models_table(shape: Json, view: Json) -> RenderableType:
+    money_in = view["currency"]
+    months = view["traffic"]["duration_s"] / 3600 / view["plan"]["hours_per_month"]
+    table = plain_table(
+        "model", "slots", "replicas mean", "peak", "a month", "per 1M tokens", "per 1k requests", "late", left=["model"]
+    )
+    for one in shape["models"]:
+        table.add_row(
+            one["name"], str(one["slots"]), f"{one['mean_replicas']:.2f}", str(one["peak_replicas"]),
+            money(float(one["usd"]) / months, money_in), money(one["usd_per_1m"], money_in),
+            money(one["usd_per_1k_requests"], money_in), percent(one["late_share"]),
+        )  # fmt: skip
     return table
 
 

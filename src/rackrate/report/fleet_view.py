@@ -31,7 +31,15 @@ def fleet_view(pricing: FleetPricing, currency: Currency, notes: list[str]) -> J
     del traffic["schema"]
     return {
         "schema": SCHEMA_FLEET,
-        "replica": {**asdict(pricing.replica), "validity": list(pricing.replica.validity)},
+        "models": [
+            {
+                "name": one.name,
+                "slots": one.slots,
+                "replica": {**asdict(one.replica), "validity": list(one.replica.validity)},
+                "traffic": one.traffic.origin,
+            }
+            for one in pricing.models
+        ],
         "traffic": traffic,
         "policy": asdict(plan.policy),
         "plan": {
@@ -63,6 +71,7 @@ def _shape_view(shape: FleetShape) -> Json:
         "utilisation": shape.utilisation,
         "mean_replicas": shape.mean_replicas,
         "peak_replicas": shape.peak_replicas,
+        "models": [{**asdict(one), "usd": str(one.usd)} for one in shape.models],
         "late_requests": shape.late_requests,
         "late_share": shape.late_share,
         "longest_wait_s": shape.longest_wait_s if math.isfinite(shape.longest_wait_s) else None,

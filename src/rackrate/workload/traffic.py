@@ -7,6 +7,7 @@ What a trace says of single requests (lengths, bursts within a step) stays in th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -325,6 +326,36 @@ def _smooth(values: Floats, parts: int) -> Floats:
     return np.where(sums > 0, fine * (values[:, None] / np.where(sums > 0, sums, 1)), values[:, None] / parts).reshape(
         -1
     )
+
+
+def together(parts: Sequence[Traffic]) -> Traffic:
+    """Several models' traffic as one: sums; None where one of them does not know.
+
+    Raises:
+        WorkloadError: they differ in steps, length or beginning, or have neither requests nor tokens in common.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    for other in parts[1:]:
+        if len(other) != len(first) or abs(other.step_s - first.step_s) > 1e-9:
+            raise WorkloadError(
+                f"traffic that shares machines must last equally long in equal steps, not {len(first):,} x "
+                f"{first.step_s:g} s and {len(other):,} x {other.step_s:g} s; say --over and --step"
+            )
+    names = list(first.series())
+    sums: dict[str, Floats | None] = {}
+    for name in names:
+        known = [values for one in parts if (values := one.series()[name]) is not None]
+        # a model without cached tokens has none, one without requests is not known
+        enough = known if name == "cached_tokens" or len(known) == len(parts) else []
+        sums[name] = sum(enough, start=np.zeros(len(first))) if enough else None
+    if sums["requests"] is None and sums["output_tokens"] is None:
+        raise WorkloadError("one model's traffic has requests only and another's tokens only; give --lengths")
+    notes = tuple(dict.fromkeys(note for one in parts for note in one.notes))
+    origin = "; ".join(one.origin for one in parts)
+    return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
+                   start_known=all(one.start_known for one in parts))  # fmt: skip
 
 
 def with_mean_rate(traffic: Traffic, rate: float) -> Traffic:
