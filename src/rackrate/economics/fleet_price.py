@@ -115,7 +115,7 @@ class FleetShape:
     """Share of the work that was still waiting at the end."""
     within_limit: bool
     headroom: float
-    """Replicas kept per replica of load."""
+    """Replicas kept per replica of load; of several models, the most that one has."""
     models: tuple[ModelPart, ...]
     fleet: Replicas
     """All models together, in slots."""
@@ -228,6 +228,7 @@ class _Held:
     by_model: list[Replicas]
     all: Replicas
     demand: Demand
+    headrooms: list[float]
 
 
 def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy]) -> _Held:
@@ -239,48 +240,57 @@ def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy])
     work = np.zeros(len(traffic))
     for one, ask in zip(each, asked, strict=True):
         work += work_while_held(ask.load, one.held, step_s) * ask.model.slots
-    return _Held(each, Replicas(held, ready), Demand(held, work, step_s, traffic.hours_of_day()))
+    demand = Demand(held, work, step_s, traffic.hours_of_day())
+    return _Held(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
 
 
 def _shapes(
     traffic: Traffic, asked: Sequence[_Asked], offers: Sequence[FleetOffer], plan: FleetPlan
 ) -> list[FleetShape]:
-    scalers = [replace(plan.policy, kind="autoscaled") for _ in asked]
+    least = [replace(plan.policy, kind="autoscaled") for _ in asked]
+    scalers = least
     if plan.raise_headroom:
         scalers = [
             replace(policy, headroom=enough_headroom(one.model.traffic, one.load, policy, plan.late_limit))
-            for one, policy in zip(asked, scalers, strict=True)
+            for one, policy in zip(asked, least, strict=True)
         ]
     follows = _held(traffic, asked, scalers)
     stands = _held(traffic, asked, [replace(plan.policy, kind="fixed") for _ in asked])
     result: list[FleetShape] = []
 
-    def add(kind: Kind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> None:
-        headroom = plan.policy.headroom if kind == "fixed" else max(one.headroom for one in scalers)
-        result.append(_shape(kind, name, traffic, asked, fleet, allocations, plan, headroom))
+    def shape(kind: Kind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
+        return _shape(kind, name, traffic, asked, fleet, allocations, plan)
 
-    best: tuple[float, Allocation] | None = None
     for offer in offers:
         alone = only(stands.demand, offer)
         if alone is not None and "fixed" in plan.kinds:
-            add("fixed", f"fixed {offer.cost.name}", stands, [alone])
-        following = only(follows.demand, offer)
-        if following is None:
-            continue
-        if not offer.committed and "autoscaled" in plan.kinds:
-            add("autoscaled", f"autoscaled {offer.cost.name}", follows, [following])
-        usd = float(following.usd.sum())
-        if best is None or usd < best[0]:
-            best = (usd, following)
+            result.append(shape("fixed", f"fixed {offer.cost.name}", stands, [alone]))
+        following = None if offer.committed else only(follows.demand, offer)
+        if following is not None and "autoscaled" in plan.kinds:
+            result.append(shape("autoscaled", f"autoscaled {offer.cost.name}", follows, [following]))
     if len(offers) > 1 and "mix" in plan.kinds and not all(one.committed for one in offers):
-        mixed = cheapest_mix(follows.demand, offers)
-        total = math.inf if mixed is None else sum(float(one.usd.sum()) for one in mixed)
-        if best is not None and best[0] < total:
-            # a solver's tolerance, or sizes that were rounded up: one offer alone is cheaper still
-            mixed = [best[1]]
-        if mixed is not None:
-            add("mix", "mix of " + ", ".join(one.cost.name for one in offers), _with_base(follows, mixed), mixed)
+        name = "mix of " + ", ".join(one.cost.name for one in offers)
+        # the committed base may make headroom needless that an autoscaled fleet takes to be in time
+        for fleet in (_held(traffic, asked, least), follows) if scalers != least else (follows,):
+            mixed = _mix(fleet.demand, offers)
+            if mixed is None:
+                continue
+            found = shape("mix", name, _with_base(fleet, mixed), mixed)
+            if found.within_limit or fleet is follows:
+                result.append(found)
+                break
     return result
+
+
+def _mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | None:
+    """The cheapest mix, one offer alone among them."""
+    alone = [one for one in (only(demand, offer) for offer in offers) if one is not None]
+    best = min(alone, key=lambda one: float(one.usd.sum()), default=None)
+    mixed = cheapest_mix(demand, offers)
+    if best is None or (mixed is not None and sum(float(one.usd.sum()) for one in mixed) <= float(best.usd.sum())):
+        return mixed
+    # a solver's tolerance, or sizes that were rounded up
+    return [best]
 
 
 def _with_base(fleet: _Held, allocations: Sequence[Allocation]) -> _Held:
@@ -288,9 +298,9 @@ def _with_base(fleet: _Held, allocations: Sequence[Allocation]) -> _Held:
     base = sum(int(one.paid[0]) * one.offer.replicas for one in allocations if one.offer.committed)
     if len(fleet.by_model) > 1:
         # whose replicas the base holds is not settled: nobody's are counted as ready before their time
-        return _Held(fleet.by_model, Replicas(np.maximum(fleet.all.held, base), fleet.all.ready), fleet.demand)
+        return replace(fleet, all=Replicas(np.maximum(fleet.all.held, base), fleet.all.ready))
     both = Replicas(np.maximum(fleet.all.held, base), np.maximum(fleet.all.ready, base))
-    return _Held([both], both, fleet.demand)
+    return replace(fleet, by_model=[both], all=both)
 
 
 def enough_headroom(traffic: Traffic, load: Floats, policy: Policy, late_limit: float) -> float:
@@ -327,7 +337,6 @@ def _shape(
     fleet: _Held,
     allocations: Sequence[Allocation],
     plan: FleetPlan,
-    headroom: float,
 ) -> FleetShape:
     step_s = traffic.step_s
     step_h = step_s / SECONDS_PER_HOUR
@@ -382,7 +391,7 @@ def _shape(
         longest_wait_s=max(one.longest_wait_s for one in services),
         unserved_share=waiting / work if work else 0.0,
         within_limit=all(one.late_share <= plan.late_limit for one in models),
-        headroom=headroom,
+        headroom=max(fleet.headrooms),
         models=models,
         fleet=fleet.all,
         allocations=tuple(allocations),
