@@ -26,7 +26,7 @@ def offer(
 
 def demand(held: list[int], share: float = 0.8, step_s: float = 3600.0) -> Demand:
     numbers = np.array(held)
-    return Demand(numbers, numbers * share * step_s, step_s, np.arange(len(held)) % 24)
+    return Demand(numbers, (numbers * share * step_s).astype(np.float64), step_s, np.arange(len(held)) % 24)
 
 
 def usd(allocations: list[Allocation] | None) -> float:
@@ -150,7 +150,7 @@ def test_nothing_to_hold_costs_nothing() -> None:
 
 def test_many_sizes_are_merged_and_still_cover_all() -> None:
     held = np.random.default_rng(1).integers(1, 3000, 20_000)
-    asked = Demand(held, held * 60.0, 60.0, np.zeros(len(held), dtype=np.int64))
+    asked = Demand(held, (held * 60.0).astype(np.float64), 60.0, np.zeros(len(held), dtype=np.int64))
     found = cheapest_mix(asked, [offer(3.0), offer(1.0, committed=True)])
     assert found is not None
     assert (found[0].used + found[1].used >= held - 1e-6).all()

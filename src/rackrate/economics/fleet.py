@@ -174,7 +174,7 @@ class Service:
     """The longest wait for a replica; infinite where the last of the backlog was never served."""
 
 
-def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float) -> Service:
+def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float, *, longest: bool = True) -> Service:
     """Who waits, first come first served, when the load is more than the replicas that serve.
 
     Work in hand is B(t) = S(t) - min over s <= t of min(0, S(s)), with S the cumulated load less the cumulated
@@ -186,6 +186,7 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float) -> Servi
         ready: replicas that serve in each step.
         step_s: length of a step.
         max_wait_s: longer waits are late.
+        longest: whether the longest wait is wanted, which takes as long as all else; without, it is not a number.
 
     Three replicas of work come in the second minute, for which one serves: the last of it waits two minutes, and
     what came in the first half of that minute less than one.
@@ -194,6 +195,9 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float) -> Servi
     >>> service.backlog.tolist(), service.late_share.tolist(), service.longest_wait_s
     ([0.0, 120.0, 60.0, 0.0], [0.0, 0.5, 1.0, 0.0], 120.0)
     """
+    if (load <= ready).all():
+        nobody = np.zeros(len(load))
+        return Service(nobody, nobody, 0.0)
     capacity = np.concatenate(([0.0], np.cumsum(ready * step_s)))
     surplus = np.concatenate(([0.0], np.cumsum((load - ready) * step_s)))
     in_hand = surplus - np.minimum.accumulate(np.minimum(surplus, 0.0))
@@ -215,7 +219,8 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float) -> Servi
     span = np.abs(before) + np.abs(after)
     late = np.where(span > 0, (rising + falling) / np.where(span > 0, span, 1.0), 0.0)
     late[(before <= 0) & (after <= 0)] = 0.0
-    return Service(in_hand[1:], late, _longest_wait(load, in_hand, capacity, edges, step_s, last))
+    wait_s = _longest_wait(load, in_hand, capacity, edges, step_s, last) if longest else math.nan
+    return Service(in_hand[1:], late, wait_s)
 
 
 def _longest_wait(load: Floats, in_hand: Floats, capacity: Floats, edges: Floats, step_s: float, last: float) -> float:
@@ -226,7 +231,8 @@ def _longest_wait(load: Floats, in_hand: Floats, capacity: Floats, edges: Floats
     ends = np.flatnonzero(in_hand)
     begins = np.flatnonzero(load)
     longest = 0.0
-    for at, side in ((ends, "left"), (begins, "right")):
+    sides: tuple[tuple[npt.NDArray[np.intp], Literal["left", "right"]], ...] = ((ends, "left"), (begins, "right"))
+    for at, side in sides:
         target = capacity[at] + in_hand[at]
         within = target <= capacity[-1] if side == "left" else target < capacity[-1]
         # on the right: of the moments at which the capacity is the target's, the last, after which it grows

@@ -314,7 +314,7 @@ def enough_headroom(traffic: Traffic, load: Floats, policy: Policy, late_limit: 
 
     def late(headroom: float) -> float:
         fleet = replicas(load, traffic.step_s, replace(policy, headroom=headroom))
-        return float(by @ served(load, fleet.ready, traffic.step_s, policy.max_wait_s).late_share)
+        return float(by @ served(load, fleet.ready, traffic.step_s, policy.max_wait_s, longest=False).late_share)
 
     low, high = 0, max(0, round((MOST_HEADROOM - policy.headroom) / HEADROOM_STEP))
 

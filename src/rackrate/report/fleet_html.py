@@ -18,8 +18,11 @@ Json = dict[str, Any]
 def fleet_report(view: Json) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
     jinja = environment()
-    jinja.filters.update(money=lambda value: money(value, view["currency"]), span=span, rate=rate, count=count,
-                         percent=percent)  # fmt: skip
+
+    def shown(value: float | None) -> str:
+        return money(value, view["currency"])
+
+    jinja.filters.update(money=shown, span=span, rate=rate, count=count, percent=percent)
     names = [use["name"] for use in view["shapes"][0]["uses"]]
     specs = {"mean-day": day_chart(view["mean_day"], names, view["traffic"]["step_s"])}
     if view["busiest_day"] and view["traffic"]["duration_s"] > 86_400:
