@@ -271,12 +271,17 @@ def _shapes(
     if len(offers) > 1 and "mix" in plan.kinds and not all(one.committed for one in offers):
         name = "mix of " + ", ".join(one.cost.name for one in offers)
         # the committed base may make headroom needless that an autoscaled fleet takes to be in time
-        for fleet in (_held(traffic, asked, least), follows) if scalers != least else (follows,):
+        for share in (0, 1 / 3, 2 / 3, 1) if scalers != least else (1,):
+            between = [
+                replace(one, headroom=one.headroom + share * (other.headroom - one.headroom))
+                for one, other in zip(least, scalers, strict=True)
+            ]
+            fleet = follows if share == 1 else _held(traffic, asked, between)
             mixed = _mix(fleet.demand, offers)
             if mixed is None:
                 continue
             found = shape("mix", name, _with_base(fleet, mixed), mixed)
-            if found.within_limit or fleet is follows:
+            if found.within_limit or share == 1:
                 result.append(found)
                 break
     return result

@@ -23,10 +23,10 @@ def fleet_report(view: Json) -> str:
         return money(value, view["currency"])
 
     jinja.filters.update(money=shown, span=span, rate=rate, count=count, percent=percent)
-    names = [use["name"] for use in view["shapes"][0]["uses"]]
-    specs = {"mean-day": day_chart(view["mean_day"], names, view["traffic"]["step_s"])}
+    uses = view["shapes"][0]["uses"]
+    specs = {"mean-day": day_chart(view["mean_day"], uses, view["traffic"]["step_s"])}
     if view["busiest_day"] and view["traffic"]["duration_s"] > 86_400:
-        specs["busiest-day"] = day_chart(view["busiest_day"], names, view["traffic"]["step_s"])
+        specs["busiest-day"] = day_chart(view["busiest_day"], uses, view["traffic"]["step_s"])
     if len(view["shapes"][0]["by_month_usd"]) > 2:
         specs["months"] = month_chart(view)
     return jinja.get_template("fleet.html").render(
@@ -41,13 +41,16 @@ def fleet_report(view: Json) -> str:
     )
 
 
-def day_chart(points: list[Json], offers: list[str], step_s: float) -> Json:
-    """Replicas that are paid for, by offer, stacked; those that serve; and the load, over a day."""
+def day_chart(points: list[Json], uses: list[Json], step_s: float) -> Json:
+    """Replicas that are paid for, by offer, stacked, the committed at the bottom; those that serve; and the load."""
+    order = sorted(range(len(uses)), key=lambda number: not uses[number]["committed"])
+    offers = [uses[number]["name"] for number in order]
     width = max(24 / 144, step_s / 3600)
     bases: list[Json] = []
     for point in points:
         below = 0.0
-        for name, value in zip(offers, point["by_offer"], strict=True):
+        for number in order:
+            name, value = uses[number]["name"], point["by_offer"][number]
             bases.append(
                 {"hour": point["hour"], "until": point["hour"] + width, "from": below, "to": below + value,
                  "replicas": value, "offer": name}

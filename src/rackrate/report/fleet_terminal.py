@@ -119,32 +119,7 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
         lines.append(Text(f"one replica{whose}: {_capacity(replica)} ({replica['origin']})", style="dim"))
         lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in replica["validity"]]
 
-    table = plain_table(
-        "shape", "a month", "95 % interval", "per 1M tokens", "per 1k requests", "machines mean", "peak", "busy",
-        "late", "longest wait", "", left=["shape", ""],
-    )  # fmt: skip
-    for position, shape in enumerate(view["shapes"]):
-        card = shape["card"]
-        interval = shape["usd_month_interval"]
-        mark = "<- cheapest in time" if position == 0 and shape["within_limit"] else ""
-        if not shape["within_limit"]:
-            mark = "too many late"
-        table.add_row(
-            Text(shape["name"], style="bold" if position == 0 else ""),
-            Text(money(shape["usd_month"], money_in), style="bold green" if position == 0 else ""),
-            f"{money(interval[0], money_in)} to {money(interval[1], money_in)}" if interval else NONE,
-            money(card["blended_usd_per_1m"], money_in),
-            money(card["usd_per_1k_requests"], money_in),
-            f"{sum(use['mean_machines'] for use in shape['uses']):.2f}",
-            f"{sum(use['peak_machines'] for use in shape['uses']):.0f}"
-            if len(shape["uses"]) == 1
-            else f"{shape['peak_replicas']} repl.",
-            percent(shape["utilisation"]),
-            percent(shape["late_share"]),
-            span(shape["longest_wait_s"]) if shape["longest_wait_s"] is not None else "never served",
-            Text(mark, style="green" if mark.startswith("<-") else "yellow"),
-        )
-    lines += [Text(""), table, Text("")]
+    lines += [Text(""), _shapes_table(view), Text("")]
     best = view["shapes"][0]
     lines += [_uses_table(best, money_in), Text(""), _card_table(best, view)]
     if several:
@@ -170,6 +145,38 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
                 )
         lines += [Text(""), table]
     return Group(*lines)
+
+
+def _shapes_table(view: Json) -> RenderableType:
+    money_in = view["currency"]
+    sure = any(shape["usd_month_interval"] for shape in view["shapes"])
+    tokens = view["shapes"][0]["card"]["blended_usd_per_1m"] is not None
+    price = "per 1M tokens" if tokens else "per 1k requests"
+    table = plain_table(
+        "shape", "a month", *(["95 % interval"] if sure else []), price, "busy", "machines mean", "peak", "headroom",
+        "late", "longest wait", "", left=["shape", ""],
+    )  # fmt: skip
+    for position, shape in enumerate(view["shapes"]):
+        card, interval, bold = shape["card"], shape["usd_month_interval"], "bold" if position == 0 else ""
+        mark = "<- cheapest in time" if position == 0 and shape["within_limit"] else ""
+        if not shape["within_limit"]:
+            mark = "too many late"
+        between = f"{money(interval[0], money_in)} to {money(interval[1], money_in)}" if interval else NONE
+        whole = shape["kind"] == "mix" and len(shape["uses"]) > 1
+        table.add_row(
+            Text("mix of all" if whole else shape["name"], style=bold),
+            Text(money(shape["usd_month"], money_in), style="bold green" if position == 0 else ""),
+            *([between] if sure else []),
+            money(card["blended_usd_per_1m"] if tokens else card["usd_per_1k_requests"], money_in),
+            percent(shape["utilisation"]),
+            f"{sum(use['mean_machines'] for use in shape['uses']):.2f}",
+            f"{shape['peak_machines']:.0f}",
+            f"{shape['headroom']:.3g}",
+            percent(shape["late_share"]),
+            span(shape["longest_wait_s"]) if shape["longest_wait_s"] is not None else "never served",
+            Text(mark, style="green" if mark.startswith("<-") else "yellow"),
+        )
+    return table
 
 
 def _capacity(replica: Json) -> str:
