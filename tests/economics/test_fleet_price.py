@@ -182,6 +182,28 @@ def test_a_fleet_by_hand() -> None:
     assert fixed.card.input is None
 
 
+def test_energy_follows_the_tariff_hour_by_hour() -> None:
+    # busy from 0 to 6 and idle after, at 0.1 USD/kWh until noon and 0.3 from then on
+    tariff = {"tariff_usd_per_kwh": [0.1] * 12 + [0.3] * 12}
+    rig = Rig.model_validate({"name": "r", "capex_usd": 0, "life_years": 1, "idle_w": 1000, "busy_w": 3000, **tariff})
+    asked = Traffic(1800.0, np.array([3600.0] * 12 + [0.0] * 36), None, None)
+    plan = FleetPlan(Policy(headroom=1.0))
+    (shape,) = price_fleet(asked, parse_capacity("2/s"), [FleetOffer(owned(rig, "x"), committed=True)], plan).shapes
+    assert shape.card.bill_usd == Decimal("0.1") * (6 * 3 + 6 * 1) + Decimal("0.3") * 12
+
+
+def test_no_traffic_costs_what_is_held() -> None:
+    nothing = Traffic(3600.0, np.zeros(48), None, None)
+    for floor, usd in ((0, 0), (2, 48 * 2 * 3)):
+        plan = FleetPlan(Policy(floor=floor))
+        for shape in price_fleet(nothing, parse_capacity("2/s"), [offer(3.0), offer(2.0, committed=True, name="r")],
+                                 plan).shapes:  # fmt: skip
+            cheapest = usd * 2 // 3
+            assert shape.card.bill_usd in {Decimal(usd), Decimal(cheapest)}
+            assert (shape.utilisation, shape.late_share, shape.unserved_share) == (0, 0, 0)
+            assert shape.card.busy_usd == 0
+
+
 def test_the_cheapest_in_time_comes_first_and_headroom_is_raised_for_it() -> None:
     rng = np.random.default_rng(3)
     asked = with_lengths(Traffic(60.0, rng.uniform(50, 500, 2880), None, None), 500, 100)

@@ -196,6 +196,12 @@ def fleet(
         asked = [FleetModel("", about.traffic_of(wanted), replica)]
     if len(asked[0].traffic) > 100_000:
         say(f"pricing {len(asked[0].traffic):,} steps ...")
+    step_s = asked[0].traffic.step_s
+    if step_s > 300 and set(plan.kinds) != {"fixed"}:
+        notes.append(
+            f"The traffic is in steps of {step_s / 60:g} min, and a fleet that follows it sees it a step late: "
+            "--step 1min shows what a real scaler does"
+        )
     pricing = price_models(asked, offers, plan)
     view = fleet_view(pricing, money, notes)
     if out is not None:

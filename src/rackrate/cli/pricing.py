@@ -320,4 +320,5 @@ def save_rig(directory: Path, path: Path) -> None:
         "# What owning this machine costs. Every figure is an assumption until you replace it.\n"
         "# docs/pricing.md says what each means.\n"
     )
-    write_text(path, head + yaml.safe_dump(rig.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
+    values = {key: value for key, value in rig.model_dump(exclude_none=True).items() if value != {}}
+    write_text(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

@@ -192,7 +192,7 @@ def _capacity(replica: Json) -> str:
 
 def _uses_table(shape: Json, money_in: Json) -> RenderableType:
     table = plain_table(
-        "machines of the best shape", "", "per hour", "mean", "peak", "machine-hours", "busy", "all in all",
+        "machines of the best shape", "", "per hour", "mean", "peak", "machine-hours", "busy", "over all",
         left=["machines of the best shape", ""],
     )  # fmt: skip
     for use in shape["uses"]:
