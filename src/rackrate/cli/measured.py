@@ -43,7 +43,10 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         if at_concurrency is not None and known:
             raise RunError(f"{directory} has no level of {at_concurrency} in flight; it has {known}")
         raise RunError(f"{directory}: no request was answered, so there is nothing to price")
-    load_text = f"{best.level.concurrency} in flight" if best.level.concurrency else f"{best.level.rate:g} requests/s"
+    if best.level.concurrency:
+        load_text = f"{best.level.concurrency} {'users' if best.level.conversations else 'in flight'}"
+    else:
+        load_text = f"{best.level.rate:.4g} {'conversations' if best.level.conversations else 'requests'}/s"
     if best.validity and not force:
         reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
         raise PriceError(

@@ -96,7 +96,7 @@ def _json_layout(path: Path, first: str) -> Layout:
         values = cast("dict[str, Any]", orjson.loads(first))
     except orjson.JSONDecodeError as error:
         raise WorkloadError(f"{path}:1:{error.colno}: not a JSON object on one line ({error.msg})") from None
-    fields = {field: name for name, field in MOONCAKE.items() if name in values}
+    fields: dict[Field, str] = {field: name for name, field in MOONCAKE.items() if name in values}
     for name, field in MOONCAKE.items():
         if field not in fields and field != "blocks":
             raise WorkloadError(f"{path}:1: the key {name} is missing; {_KNOWN_LAYOUTS}")
@@ -122,7 +122,7 @@ def _csv_layout(path: Path, lines: list[str]) -> Layout:
     if ("prefix" in fields) != ("prefix_tokens" in fields):
         raise WorkloadError(f"{path}:1: the columns prefix and prefix_tokens belong together; one is missing")
     kind = "azure" if fields["input"].lower() == "contexttokens" else "csv"
-    row = next(csv.reader(lines[1:2]), [])
+    row = next(csv.reader(lines[1:2]), list[str]())
     position = columns.index(fields["time"])
     return Layout(kind, columns, fields, moments=position < len(row) and _MOMENT.fullmatch(row[position]) is not None)
 
@@ -258,5 +258,5 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _text(path: Path) -> IO[str]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed by the wrapper
     return io.TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8-sig", newline="")

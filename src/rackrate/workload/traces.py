@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
-from rackrate.workload.trace_files import BLOCK_TOKENS, MOST_TOKENS, Field, Layout, detect_layout, first_fault
+from rackrate.workload.trace_files import MOST_TOKENS, Field, Layout, detect_layout, first_fault
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,11 +63,59 @@ class Trace:
         """From the first arrival to the last."""
         return float(self.arrival_s[-1])
 
+    @property
+    def records_sharing(self) -> bool:
+        """Whether it says which prompts begin alike."""
+        return self.block_ids is not None or self.session is not None or self.prefix is not None
+
+    @property
+    def mean_rate(self) -> float:
+        """(requests - 1) / duration. [1/s]
+
+        Raises:
+            WorkloadError: one request, or all at one moment.
+        """
+        if not self.duration_s > 0:
+            raise WorkloadError(f"{self.name}: all its requests come at one moment; they have no rate")
+        return (len(self) - 1) / self.duration_s
+
     def blocks(self, row: int) -> Blocks | None:
         """The hashes of a request's prompt, each for 512 tokens but the last; None where none were recorded."""
         if self.block_ids is None or self.block_start is None:
             return None
         return self.block_ids[self.block_start[row] : self.block_start[row + 1]]
+
+    def no_longer_than(self, tokens: int) -> Trace:
+        """The requests of at most so many tokens, in and out together; the others are as if they had not come.
+
+        Raises:
+            WorkloadError: there are none.
+        """
+        kept = self.input_tokens.astype(np.int64) + self.output_tokens <= tokens
+        if not kept.any():
+            raise WorkloadError(f"{self.name}: every request has more than {tokens} tokens, in and out")
+        ids, start = self.block_ids, self.block_start
+        if ids is not None and start is not None:
+            number = np.diff(start)
+            ids = ids[np.repeat(kept, number)]
+            start = np.concatenate([[0], np.cumsum(number[kept])])
+        times = self.arrival_s[kept]
+
+        def cut(values: Ints | None) -> Ints | None:
+            return None if values is None else values[kept]
+
+        return Trace(
+            self.name,
+            times - times[0],
+            self.input_tokens[kept],
+            self.output_tokens[kept],
+            cached_tokens=cut(self.cached_tokens),
+            session=cut(self.session),
+            prefix=cut(self.prefix),
+            prefix_tokens=cut(self.prefix_tokens),
+            block_ids=ids,
+            block_start=start,
+        )
 
     def first(self, count: int) -> Trace:
         """The first `count` requests.
@@ -77,16 +125,22 @@ class Trace:
         """
         if count < 1:
             raise WorkloadError(f"a trace needs at least one request, got {count}")
-        cut = {
-            name: None if (values := getattr(self, name)) is None else values[:count]
-            for name in ("arrival_s", "input_tokens", "output_tokens", "cached_tokens", "session", "prefix")
-        }
         start = None if self.block_start is None else self.block_start[: count + 1]
-        return replace(
-            self,
-            **cut,
-            prefix_tokens=None if self.prefix_tokens is None else self.prefix_tokens[:count],
-            block_ids=None if self.block_ids is None or start is None else self.block_ids[: start[-1]],
+        ids = None if self.block_ids is None or start is None else self.block_ids[: start[-1]]
+
+        def cut(values: Ints | None) -> Ints | None:
+            return None if values is None else values[:count]
+
+        return Trace(
+            self.name,
+            self.arrival_s[:count],
+            self.input_tokens[:count],
+            self.output_tokens[:count],
+            cached_tokens=cut(self.cached_tokens),
+            session=cut(self.session),
+            prefix=cut(self.prefix),
+            prefix_tokens=cut(self.prefix_tokens),
+            block_ids=ids,
             block_start=start,
         )
 
@@ -123,16 +177,15 @@ _TYPES: dict[Field, str] = {"session": "VARCHAR", "prefix": "VARCHAR", "blocks":
 
 def _load(database: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
     """The file as the table `rows`. Lengths come as doubles, so that 3.5 tokens are seen and not rounded."""
-    by_column = {column: field for field, column in layout.fields.items()}
-    types = {
-        column: "VARCHAR"
-        if column not in by_column
-        else "TIMESTAMP_NS"
-        if by_column[column] == "time" and layout.moments
-        else _TYPES.get(by_column[column], "DOUBLE")
-        for column in layout.columns
-    }
-    listed = ", ".join(f"{_quoted(column)}: '{kind}'" for column, kind in types.items())
+    by_column: dict[str, Field] = {column: field for field, column in layout.fields.items()}
+
+    def kind(column: str) -> str:
+        field = by_column.get(column)
+        if field is None:
+            return "VARCHAR"
+        return "TIMESTAMP_NS" if field == "time" and layout.moments else _TYPES.get(field, "DOUBLE")
+
+    listed = ", ".join(f"{_quoted(column)}: '{kind(column)}'" for column in layout.columns)
     select = ", ".join(f'{_name(column)} AS "{field}"' for field, column in layout.fields.items())
     if layout.kind == "mooncake":
         source = f"read_json($1, format = 'newline_delimited', columns = {{{listed}}})"
@@ -163,11 +216,13 @@ def _collect(database: duckdb.DuckDBPyConnection, path: Path, layout: Layout) ->
     for at, column in _slices(database, "epoch_ns(time)" if layout.moments else "time", count):
         # differences of nanoseconds are exact, where seconds since 1970 have lost them
         numbers = column if layout.moments else np.asarray(column, dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            raise _RefusedError("a time is no number")
         first = numbers[0] if first is None else first
         arrival_s[at : at + len(numbers)] = (numbers - first) * (1e-9 if layout.moments else 1.0)
     if layout.time_unit_s != 1.0:
         arrival_s /= round(1 / layout.time_unit_s)
-    if not np.isfinite(arrival_s).all() or (np.diff(arrival_s) < 0).any():
+    if (np.diff(arrival_s) < 0).any():
         raise _RefusedError("times are not sorted")
 
     def tokens(field: Field) -> Ints:
@@ -209,10 +264,15 @@ def _slices(database: duckdb.DuckDBPyConnection, value: str, count: int) -> Iter
     """An expression over all rows in order: where a slice begins, and its values. A missing one is refused."""
     for at in range(0, count, _SLICE):
         rows = f"rowid >= {at} AND rowid < {at + _SLICE}"
-        column: Any = database.execute(f"SELECT {value} AS value FROM rows WHERE {rows}").fetchnumpy()["value"]  # noqa: S608
-        if isinstance(column, np.ma.MaskedArray) and np.ma.getmaskarray(column).any():  # pyright: ignore[reportUnknownMemberType]
-            raise _RefusedError("a value is missing")
-        yield at, np.asarray(column)
+        yield at, _column(database, f"SELECT {value} AS value FROM rows WHERE {rows}")  # noqa: S608
+
+
+def _column(database: duckdb.DuckDBPyConnection, query: str) -> npt.NDArray[Any]:
+    """The column `value` of a query. A missing value is refused."""
+    fetched = cast("dict[str, Any]", cast("Any", database.execute(query)).fetchnumpy())["value"]
+    if isinstance(fetched, np.ma.MaskedArray) and bool(np.any(cast("Any", np.ma.getmaskarray(cast("Any", fetched))))):
+        raise _RefusedError("a value is missing")
+    return np.asarray(cast("Any", fetched))
 
 
 def _codes(database: duckdb.DuckDBPyConnection, field: Field, count: int) -> Ints:
@@ -244,11 +304,8 @@ def _blocks(database: duckdb.DuckDBPyConnection, count: int) -> tuple[Blocks, np
     done = 0
     step = max(1, int(_SLICE * count / max(total, count)))
     for at in range(0, count, step):
-        found: Any = database.execute(
-            f"SELECT unnest(blocks) AS id FROM rows WHERE rowid >= {at} AND rowid < {at + step}"  # noqa: S608
-        ).fetchnumpy()["id"]
-        if isinstance(found, np.ma.MaskedArray) and np.ma.getmaskarray(found).any():  # pyright: ignore[reportUnknownMemberType]
-            raise _RefusedError("a hash is missing")
+        rows = f"rowid >= {at} AND rowid < {at + step}"
+        found = _column(database, f"SELECT unnest(blocks) AS value FROM rows WHERE {rows}")  # noqa: S608
         ids[done : done + len(found)] = found
         done += len(found)
     return ids, start
@@ -263,7 +320,7 @@ def _room_for(count: int, kind: np.dtype[Any]) -> Blocks:
 
 
 def write_trace(trace: Trace, path: Path | str) -> None:
-    """Writes requests to a file that `read_trace` reads back alike: Mooncake's JSON lines if its name ends so, else CSV.
+    """Writes requests so that `read_trace` reads them back alike: JSON lines to a name that ends so, else CSV.
 
     Raises:
         WorkloadError: the file cannot be written, or its kind cannot hold what the trace has.
@@ -312,6 +369,3 @@ def _json_lines(trace: Trace, begin: int, end: int) -> Iterator[str]:
             f'{{"timestamp": {time}, "input_length": {trace.input_tokens[row]}, '
             f'"output_length": {trace.output_tokens[row]}{hashes}}}\n'
         )
-
-
-__all__ = ["BLOCK_TOKENS", "Trace", "read_trace", "write_trace"]
