@@ -71,6 +71,26 @@ def test_a_profile_makes_a_week(rackrate: Command) -> None:
     assert seen["by_hour_of_day"][20] == pytest.approx(3 * seen["by_hour_of_day"][3])
 
 
+def test_what_a_cache_would_have_is_known_of_traces_with_blocks(rackrate: Command, tmp_path: Path) -> None:
+    rows = [
+        {"timestamp": second * 1000, "input_length": 1024, "output_length": 10, "hash_ids": [1, 10 + second]}
+        for second in range(121)
+    ]
+    file = tmp_path / "t.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    seen = rackrate("traffic", file, "--cached-share", "trace", "--json").json
+    assert seen["cached_share"] == pytest.approx(120 * 512 / (121 * 1024))  # the first block, but the first time
+    words = ("fleet", "--capacity", "input=1000,output=100", "-t", file, "--usd-per-hour", "1")
+    half = best(rackrate(*words, "--cached-share", "0.5", "--json").json)["card"]
+    assert float(half["cached"]["usd"]) == 0
+    assert float(half["input"]["usd"]) / float(half["output"]["usd"]) == pytest.approx(0.512 / 0.1, rel=1e-4)
+    assert "share such as 0.4" in refused(rackrate(*words, "--cached-share", "some"))
+    assert "0 to 1" in refused(rackrate(*words, "--cached-share", "1.5"))
+    plain = tmp_path / "t.csv"
+    plain.write_text("time_s,input_tokens,output_tokens\n0,1,1\n90,1,1\n", encoding="utf-8")
+    assert "neither block hashes nor prefixes" in refused(rackrate("traffic", plain, "--cached-share", "trace"))
+
+
 # --- fleet ---
 
 
@@ -153,7 +173,8 @@ MODELS = """
 def test_models_share_machines(rackrate: Command, tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS, encoding="utf-8")
-    words = ("fleet", "--models", file, "--usd-per-hour", "10", "--headroom", "1", "--replicas-per-machine", "8")
+    words = ("fleet", "--models", file, "--usd-per-hour", "10", "--headroom", "1", "--replicas-per-machine", "8",
+             "--over", "1d")  # fmt: skip
     view = rackrate(*words, "--json").json
     # chat 4 replicas of 4 slots, code 1 of 1: 17 slots, 3 machines
     assert best(view)["uses"][0]["mean_machines"] == 3

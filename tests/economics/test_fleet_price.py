@@ -95,7 +95,7 @@ def by_name(pricing: FleetPricing) -> dict[str, FleetShape]:
     return {one.name: one for one in pricing.shapes}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(requests=REQUESTS, replica=REPLICAS, offers=OFFERS, policy=POLICIES, labour=st.floats(0, 1e5))
 def test_the_parts_of_the_rate_card_are_the_bill_exactly(
     requests: list[float], replica: Replica, offers: list[FleetOffer], policy: Policy, labour: float
@@ -120,7 +120,7 @@ def test_the_parts_of_the_rate_card_are_the_bill_exactly(
         assert sum(shape.by_month_usd) == pytest.approx(float(card.bill_usd), rel=1e-6, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(requests=REQUESTS, more=REQUESTS, replica=REPLICAS, offers=OFFERS, policy=POLICIES)
 def test_more_traffic_never_lowers_the_bill(
     requests: list[float], more: list[float], replica: Replica, offers: list[FleetOffer], policy: Policy
@@ -133,7 +133,7 @@ def test_more_traffic_never_lowers_the_bill(
         assert high[name].usd_month >= shape.usd_month * (1 - 1e-6) - 1e-6, name
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(requests=REQUESTS, replica=REPLICAS, offers=OFFERS, policy=POLICIES)
 def test_a_mix_costs_no_more_than_any_offer_that_holds_the_same(
     requests: list[float], replica: Replica, offers: list[FleetOffer], policy: Policy
@@ -146,7 +146,7 @@ def test_a_mix_costs_no_more_than_any_offer_that_holds_the_same(
             assert mix.late_share <= one.late_share + 1e-9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(requests=REQUESTS, replica=REPLICAS, labour=st.floats(0, 1e4), watts=st.floats(0, 5000))
 def test_a_machine_that_was_free_costs_energy_and_labour(
     requests: list[float], replica: Replica, labour: float, watts: float
@@ -275,7 +275,7 @@ def test_capacity_and_traffic_must_speak_of_the_same() -> None:
 # --- several models on one machine ---
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     requests=st.tuples(REQUESTS, REQUESTS),
     slots=st.sampled_from([(1, 1), (1, 2), (4, 2), (8, 1)]),

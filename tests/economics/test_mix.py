@@ -62,7 +62,7 @@ def every_mix(
     return best
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     held=HELD,
     prices=st.tuples(PRICES, PRICES, PRICES),
@@ -95,7 +95,7 @@ def test_no_mix_is_cheaper(
         assert one.paid.max() <= (one.offer.most or 0) + 1e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     held=HELD,
     prices=st.tuples(PRICES, PRICES, PRICES),

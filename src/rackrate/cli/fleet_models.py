@@ -29,6 +29,7 @@ class ModelEntry(Document):
     weekdays: str | None = None
     mean_rate: str | None = None
     lengths: str | None = None
+    cached_share: str | None = None
     growth: float = 0.0
     usage_model: str | None = None
     utc_offset: float = 0.0
@@ -73,6 +74,7 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
                 weekdays=one.weekdays,
                 mean_rate=one.mean_rate,
                 lengths=one.lengths,
+                cached_share=one.cached_share,
                 growth=one.growth,
                 over=over,
                 step=step,

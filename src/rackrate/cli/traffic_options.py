@@ -40,6 +40,15 @@ Lengths = Annotated[
         show_default=False,
     ),
 ]
+CachedShare = Annotated[
+    str | None,
+    typer.Option(
+        "--cached-share",
+        help="Share of the input that a prefix cache has, 0 to 1; trace: what an unlimited one would have of a trace "
+        "with block hashes or prefixes.",
+        show_default=False,
+    ),
+]
 Growth = Annotated[float, typer.Option("--growth", help="Growth per month: 0.05 is 5 %.")]
 Over = Annotated[
     str | None,
@@ -75,6 +84,7 @@ class TrafficOptions:
     weekdays: str | None = None
     mean_rate: str | None = None
     lengths: str | None = None
+    cached_share: str | None = None
     growth: float = 0.0
     over: str | None = None
     step: str | None = None
@@ -90,7 +100,7 @@ def traffic_of(options: TrafficOptions) -> Traffic:
     Raises:
         WorkloadError: one of them cannot be, or they contradict each other.
     """
-    from rackrate.workload.traffic import steady, tiled, with_lengths, with_mean_rate
+    from rackrate.workload.traffic import steady, tiled, with_cached_share, with_lengths, with_mean_rate
     from rackrate.workload.traffic_files import parse_duration, parse_rate, read_traffic, shifted
 
     step_s = parse_duration(options.step) if options.step else None
@@ -125,7 +135,24 @@ def traffic_of(options: TrafficOptions) -> Traffic:
         traffic = with_mean_rate(traffic, wanted)
     if options.lengths is not None:
         traffic = with_lengths(traffic, *_lengths(options.lengths))
+    if options.cached_share is not None:
+        traffic = with_cached_share(traffic, _cached_share(options.cached_share, options.spec))
     return traffic
+
+
+def _cached_share(text: str, spec: str) -> float:
+    if text.strip().lower() != "trace":
+        try:
+            return float(text)
+        except ValueError:
+            raise WorkloadError(f"--cached-share is a share such as 0.4, or trace, not {text!r}") from None
+    from rackrate.workload.trace_summary import shared_share
+    from rackrate.workload.traces import read_trace
+
+    share = shared_share(read_trace(Path(spec).expanduser()))
+    if share is None:
+        raise WorkloadError(f"{spec}: has neither block hashes nor prefixes: what is shared cannot be known")
+    return share
 
 
 def _on_steps(

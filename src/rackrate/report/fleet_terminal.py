@@ -115,7 +115,7 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
     lines.append(Text(f"traffic: {traffic['origin']}", style="dim"))
     for model in view["models"]:
         replica = model["replica"]
-        whose = f" of {model['name']}, {model['slots']} slots" if several else ""
+        whose = f" of {model['name']}, {model['slots']} slot{'s' if model['slots'] > 1 else ''}" if several else ""
         lines.append(Text(f"one replica{whose}: {_capacity(replica)} ({replica['origin']})", style="dim"))
         lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in replica["validity"]]
 

@@ -393,6 +393,19 @@ def with_lengths(traffic: Traffic, input_tokens: float, output_tokens: float, ca
     )
 
 
+def with_cached_share(traffic: Traffic, share: float) -> Traffic:
+    """Traffic of whose input a prefix cache has this share, in every step.
+
+    Raises:
+        WorkloadError: no input tokens are known, or a share outside 0 to 1.
+    """
+    if traffic.input_tokens is None:
+        raise WorkloadError("a share of cached input needs traffic with tokens: say how long requests are (--lengths)")
+    if not 0 <= share <= 1:
+        raise WorkloadError(f"the share of cached input is 0 to 1, got {share:g}")
+    return replace(traffic, cached_tokens=traffic.input_tokens * share)
+
+
 @dataclass(frozen=True)
 class TrafficSummary:
     """What traffic is like. Rates are per second; None where it is not known."""
