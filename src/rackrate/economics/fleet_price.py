@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.economics.fleet import Policy, Replicas, Service, machines, replicas, served
+from rackrate.economics.fleet import Policy, Replicas, machines, replicas, served
 from rackrate.economics.fleet_card import FleetCard, Tokens, apportion, billed, fleet_card
 from rackrate.economics.hourly import HourlyCost
+from rackrate.economics.lateness import SAMPLE_DAYS, Bursts, Lateness, bursts_of, lateness
 from rackrate.economics.mix import Allocation, Demand, FleetOffer, cheapest_mix, only, work_while_held
 from rackrate.economics.replica import BusyTime, Replica, busy_time
 from rackrate.errors import PriceError
@@ -121,6 +122,12 @@ class FleetShape:
     """All models together, in slots."""
     allocations: tuple[Allocation, ...]
 
+    @property
+    def peak_machines(self) -> float:
+        """The most that are paid for at any moment, of all offers."""
+        paid = [one.paid for one in self.allocations]
+        return float(np.sum(paid, axis=0).max()) if paid else 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class FleetPricing:
@@ -149,6 +156,7 @@ class _Asked:
     busy: BusyTime
     load: Floats
     """Replicas at full load in each step."""
+    bursts: Bursts | None
 
     def at_speed(self, speed: float) -> _Asked:
         """The same work on replicas that much faster."""
@@ -158,7 +166,7 @@ class _Asked:
 
         one = self.busy
         busy = BusyTime(one.step_s, one.total / speed, over(one.input), over(one.cached), over(one.output))
-        return _Asked(self.model, busy, self.load / speed)
+        return _Asked(self.model, busy, self.load / speed, self.bursts)
 
 
 def price_fleet(traffic: Traffic, replica: Replica, offers: Sequence[FleetOffer], plan: FleetPlan) -> FleetPricing:
@@ -183,19 +191,20 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
     asked: list[_Asked] = []
     for one in models:
         busy = busy_time(one.traffic, one.replica)
-        asked.append(_Asked(one, busy, busy.total / one.traffic.step_s))
+        asked.append(_Asked(one, busy, busy.total / one.traffic.step_s, bursts_of(one.traffic, one.replica)))
         if float(asked[-1].load.max()) * plan.policy.headroom > MOST_REPLICAS:
             raise PriceError(f"the peak takes {asked[-1].load.max():,.0f} replicas; is the capacity of one right?")
     for offer in offers:
         if len(models) > 1 or models[0].slots > 1:
             machines([(np.zeros(1, dtype=np.int64), one.slots) for one in models], offer.replicas)
-    shapes = _shapes(traffic, asked, offers, plan)
+    headrooms = _headrooms(asked, plan)
+    shapes = _shapes(traffic, asked, offers, plan, headrooms)
     if not shapes:
         raise PriceError("no shape is possible with these offers: quotas or shares leave too few machines for the peak")
     if any(one.replica.relative_half_width for one in models):
         # all at the same end at once: what one engine and one machine do for one model they do for another
         ends = [
-            _by_name(_shapes(traffic, [one.at_speed(1 + sign * _half(one)) for one in asked], offers, plan))
+            _by_name(_shapes(traffic, [one.at_speed(1 + sign * _half(one)) for one in asked], offers, plan, headrooms))
             for sign in (1, -1)
         ]
         shapes = [
@@ -209,6 +218,16 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
     )
     load = sum((one.load * one.model.slots for one in asked), start=np.zeros(len(traffic)))
     notes = tuple(note for one in asked for note in one.busy.notes)
+    if any(one.bursts is not None for one in asked):
+        sampled = any(one.bursts is not None and one.bursts.sampled for one in asked)
+        notes += (
+            "Late requests are counted with the recorded bursts within each step"
+            + (f", on {SAMPLE_DAYS} days spread over the time." if sampled else "."),
+        )
+    else:
+        notes += (
+            "Bursts within a step of the traffic are not known, so late requests that they make are not counted.",
+        )
     return FleetPricing(tuple(models), traffic, plan, load, tuple(shapes), notes)
 
 
@@ -244,18 +263,31 @@ def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy])
     return _Held(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
 
 
+def _headrooms(asked: Sequence[_Asked], plan: FleetPlan) -> dict[Literal["fixed", "autoscaled"], list[float]]:
+    """Each model's headroom: the policy's, or more where it would be late too often."""
+    result: dict[Literal["fixed", "autoscaled"], list[float]] = {}
+    for kind in ("fixed", "autoscaled"):
+        policy = replace(plan.policy, kind=kind)
+        result[kind] = [
+            enough_headroom(one.model.traffic, one.load, policy, plan.late_limit, one.bursts)
+            if plan.raise_headroom and not (kind == "autoscaled" and plan.kinds == ("fixed",))
+            else policy.headroom
+            for one in asked
+        ]
+    return result
+
+
 def _shapes(
-    traffic: Traffic, asked: Sequence[_Asked], offers: Sequence[FleetOffer], plan: FleetPlan
+    traffic: Traffic,
+    asked: Sequence[_Asked],
+    offers: Sequence[FleetOffer],
+    plan: FleetPlan,
+    headrooms: dict[Literal["fixed", "autoscaled"], list[float]],
 ) -> list[FleetShape]:
     least = [replace(plan.policy, kind="autoscaled") for _ in asked]
-    scalers = least
-    if plan.raise_headroom:
-        scalers = [
-            replace(policy, headroom=enough_headroom(one.model.traffic, one.load, policy, plan.late_limit))
-            for one, policy in zip(asked, least, strict=True)
-        ]
+    scalers = [replace(plan.policy, kind="autoscaled", headroom=one) for one in headrooms["autoscaled"]]
     follows = _held(traffic, asked, scalers)
-    stands = _held(traffic, asked, [replace(plan.policy, kind="fixed") for _ in asked])
+    stands = _held(traffic, asked, [replace(plan.policy, kind="fixed", headroom=one) for one in headrooms["fixed"]])
     result: list[FleetShape] = []
 
     def shape(kind: Kind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
@@ -308,19 +340,20 @@ def _with_base(fleet: _Held, allocations: Sequence[Allocation]) -> _Held:
     return replace(fleet, by_model=[both], all=both)
 
 
-def enough_headroom(traffic: Traffic, load: Floats, policy: Policy, late_limit: float) -> float:
+def enough_headroom(
+    traffic: Traffic, load: Floats, policy: Policy, late_limit: float, bursts: Bursts | None = None
+) -> float:
     """The least headroom, from the policy's own on in steps of 0.05, with which few enough requests are late.
 
     More headroom holds no fewer replicas at any moment, so no more requests are late, and halving finds it. Where even
     MOST_HEADROOM is not enough (a fleet scaled to zero is late whatever its headroom), the policy's own stays.
     """
-    by = traffic.demand
-    allowed = late_limit * float(by.sum())
 
     def late(headroom: float) -> float:
         fleet = replicas(load, traffic.step_s, replace(policy, headroom=headroom))
-        return float(by @ served(load, fleet.ready, traffic.step_s, policy.max_wait_s, longest=False).late_share)
+        return lateness(traffic, load, fleet.ready, policy.max_wait_s, bursts, longest=False).late_share
 
+    allowed = late_limit
     low, high = 0, max(0, round((MOST_HEADROOM - policy.headroom) / HEADROOM_STEP))
 
     def at(step: int) -> float:
@@ -371,11 +404,14 @@ def _shape(
     card = fleet_card(machine_usd, labour, utilisation, energy, seconds, _tokens(traffic))
 
     services = [
-        served(one.load, held.ready, step_s, plan.policy.max_wait_s)
+        lateness(one.model.traffic, one.load, held.ready, plan.policy.max_wait_s, one.bursts)
+        for one, held in zip(asked, fleet.by_model, strict=True)
+    ]
+    backlogs = [
+        float(served(one.load, held.ready, step_s, 0.0, longest=False).backlog[-1]) * one.model.slots
         for one, held in zip(asked, fleet.by_model, strict=True)
     ]
     work = float(sum(float(one.load.sum()) * one.model.slots for one in asked)) * step_s
-    waiting = sum(float(one.backlog[-1]) * ask.model.slots for one, ask in zip(services, asked, strict=True))
     models = _models(asked, fleet, services, card)
     known = traffic.total("requests")
     late = sum(one.late_requests for one in models if one.late_requests is not None) if known is not None else None
@@ -394,7 +430,7 @@ def _shape(
         late_requests=late,
         late_share=late_share,
         longest_wait_s=max(one.longest_wait_s for one in services),
-        unserved_share=waiting / work if work else 0.0,
+        unserved_share=sum(backlogs) / work if work else 0.0,
         within_limit=all(one.late_share <= plan.late_limit for one in models),
         headroom=max(fleet.headrooms),
         models=models,
@@ -404,7 +440,7 @@ def _shape(
 
 
 def _models(
-    asked: Sequence[_Asked], fleet: _Held, services: Sequence[Service], card: FleetCard
+    asked: Sequence[_Asked], fleet: _Held, services: Sequence[Lateness], card: FleetCard
 ) -> tuple[ModelPart, ...]:
     """Each model's part of the bill, by busy slot-time, and who of its requests waited."""
     weights = [float(one.load.sum()) * one.model.slots for one in asked]
@@ -412,8 +448,6 @@ def _models(
     result: list[ModelPart] = []
     for one, held, service, usd in zip(asked, fleet.by_model, services, parts, strict=True):
         tokens = _tokens(one.model.traffic)
-        by = one.model.traffic.demand
-        late, total = float(by @ service.late_share), float(by.sum())
         result.append(
             ModelPart(
                 name=one.model.name,
@@ -423,8 +457,8 @@ def _models(
                 usd=usd,
                 usd_per_1m=float(usd) / tokens.all * PER_MILLION if tokens.all else None,
                 usd_per_1k_requests=float(usd) / tokens.requests * 1000 if tokens.requests else None,
-                late_requests=late if tokens.requests is not None else None,
-                late_share=late / total if total else 0.0,
+                late_requests=service.late_share * tokens.requests if tokens.requests is not None else None,
+                late_share=service.late_share,
             )
         )
     return tuple(result)

@@ -71,7 +71,7 @@ def _shape_view(shape: FleetShape) -> Json:
         "utilisation": shape.utilisation,
         "mean_replicas": shape.mean_replicas,
         "peak_replicas": shape.peak_replicas,
-        "peak_machines": float(sum(one.paid for one in shape.allocations).max()) if shape.allocations else 0.0,
+        "peak_machines": shape.peak_machines,
         "models": [{**asdict(one), "usd": str(one.usd)} for one in shape.models],
         "late_requests": shape.late_requests,
         "late_share": shape.late_share,

@@ -72,6 +72,10 @@ class Traffic:
     output_lengths: LengthQuantiles | None = None
     origin: str = ""
     notes: tuple[str, ...] = ()
+    detail: Traffic | None = None
+    """The source in finer steps: how what falls into one of its steps is spread within it; None: not known."""
+    source: npt.NDArray[np.int64] | None = None
+    """With `detail`: which of the source's steps each step repeats."""
 
     def __post_init__(self) -> None:
         if not 0 < self.step_s < math.inf:
@@ -128,7 +132,9 @@ class Traffic:
 
     def taken(self, steps: npt.NDArray[np.int64]) -> Traffic:
         """The series at these steps, in this order."""
-        return replace(self, **{name: None if v is None else v[steps] for name, v in self.series().items()})
+        source = None if self.source is None else self.source[steps]
+        series = {name: None if v is None else v[steps] for name, v in self.series().items()}
+        return replace(self, **series, source=source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +210,18 @@ def _steps(duration_s: float, step_s: float) -> int:
     return steps
 
 
-def of_trace(trace: Trace, step_s: float, start_s: float | None = None) -> Traffic:
+MOST_DETAIL = 5_000_000
+"""A trace of more fine steps than that (58 days by the second) is kept in its steps only."""
+
+
+def of_trace(trace: Trace, step_s: float, start_s: float | None = None, detail_s: float | None = None) -> Traffic:
     """Recorded requests, counted by step. What arrived in a last, incomplete step is left out.
 
     Args:
         trace: the requests.
         step_s: of the series.
         start_s: when the first arrived, in seconds from Monday 00:00; None: not known.
+        detail_s: also keep the trace in steps of this length, a whole part of `step_s`, for bursts within a step.
 
     Raises:
         WorkloadError: the trace is shorter than a step.
@@ -230,6 +241,10 @@ def of_trace(trace: Trace, step_s: float, start_s: float | None = None) -> Traff
     cached = None
     if trace.cached_tokens is not None:
         cached = sums(np.maximum(trace.cached_tokens[:kept], 0))
+    parts = 1 if detail_s is None else round(step_s / detail_s)
+    detail = None
+    if detail_s is not None and parts > 1 and abs(parts * detail_s - step_s) < 1e-9 and steps * parts <= MOST_DETAIL:
+        detail = of_trace(trace, detail_s, start_s).taken(np.arange(steps * parts))
     left_out = len(trace) - kept
     notes = (f"{left_out} requests of a last, incomplete step are left out",) if left_out else ()
     return Traffic(
@@ -244,6 +259,8 @@ def of_trace(trace: Trace, step_s: float, start_s: float | None = None) -> Traff
         output_lengths=LengthQuantiles.of(trace.output_tokens),
         origin=f"recorded: {trace.name}, {len(trace):,} requests in {trace.duration_s / 3600:.3g} h",
         notes=notes,
+        detail=detail,
+        source=None if detail is None else np.arange(steps, dtype=np.int64),
     )
 
 
@@ -293,7 +310,7 @@ def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) ->
             raise WorkloadError(f"traffic of {traffic.duration_s:g} s is shorter than a step of {step_s:g} s")
         for name, values in traffic.series().items():
             series[name] = None if values is None else values[: whole * parts].reshape(whole, parts).sum(axis=1)
-        return replace(traffic, step_s=step_s, **series)
+        return replace(traffic, step_s=step_s, **series, detail=None, source=None)
     steps = _steps(traffic.duration_s, step_s)
     shape: Floats | None = None
     if profile is not None:
@@ -309,7 +326,7 @@ def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) ->
             series[name] = (values[:, None] * shape).reshape(-1)
         else:
             series[name] = _smooth(values, parts)
-    return replace(traffic, step_s=step_s, **series)
+    return replace(traffic, step_s=step_s, **series, detail=None, source=None)
 
 
 def _smooth(values: Floats, parts: int) -> Floats:
@@ -355,7 +372,7 @@ def together(parts: Sequence[Traffic]) -> Traffic:
     notes = tuple(dict.fromkeys(note for one in parts for note in one.notes))
     origin = "; ".join(one.origin for one in parts)
     return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
-                   start_known=all(one.start_known for one in parts))  # fmt: skip
+                   detail=None, source=None, start_known=all(one.start_known for one in parts))  # fmt: skip
 
 
 def with_mean_rate(traffic: Traffic, rate: float) -> Traffic:
@@ -390,6 +407,9 @@ def with_lengths(traffic: Traffic, input_tokens: float, output_tokens: float, ca
         input_tokens=traffic.requests * input_tokens,
         output_tokens=traffic.requests * output_tokens,
         cached_tokens=traffic.requests * cached_tokens,
+        detail=None
+        if traffic.detail is None
+        else with_lengths(traffic.detail, input_tokens, output_tokens, cached_tokens),
     )
 
 
@@ -403,7 +423,8 @@ def with_cached_share(traffic: Traffic, share: float) -> Traffic:
         raise WorkloadError("a share of cached input needs traffic with tokens: say how long requests are (--lengths)")
     if not 0 <= share <= 1:
         raise WorkloadError(f"the share of cached input is 0 to 1, got {share:g}")
-    return replace(traffic, cached_tokens=traffic.input_tokens * share)
+    detail = None if traffic.detail is None else with_cached_share(traffic.detail, share)
+    return replace(traffic, cached_tokens=traffic.input_tokens * share, detail=detail)
 
 
 @dataclass(frozen=True)

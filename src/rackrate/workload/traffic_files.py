@@ -67,6 +67,9 @@ _TIME_COLUMNS = ("t_s", "time_s")
 _HOUR_COLUMNS = ("hour_of_week", "hour_of_day", "hour")
 _PROFILE_COLUMNS = ("relative", "factor", "mean_rate", *_RATE_COLUMNS)
 
+DETAIL_S = 1.0
+"""Traces are also kept by the second, so that bursts within a step are seen."""
+
 Kind = Literal["rates", "hours", "usage", "usage-json", "trace"]
 
 
@@ -96,7 +99,7 @@ def read_traffic(path: Path, step_s: float, model: str | None = None) -> Traffic
         case "trace":
             from rackrate.workload.traces import read_trace
 
-            return of_trace(read_trace(path), step_s, _week_start_s(path))
+            return of_trace(read_trace(path), step_s, _week_start_s(path), DETAIL_S)
 
 
 def read_profile(text: str) -> Profile:
