@@ -263,7 +263,12 @@ def _policy_notes(view: Json) -> list[str]:
     if view["currency"]["code"] != "USD":
         notes.append(f"Shown in {view['currency']['code']} at the stated {view['currency']['usd_per_unit']:g} USD.")
     if not view["shapes"][0]["within_limit"]:
-        notes.append("No shape serves in time: raise --headroom (or --headroom auto), --floor or --late-limit.")
+        notes.append(
+            "No shape serves in time"
+            + (", with whatever headroom up to 4: allow more waiting (--max-wait, --late-limit)."
+               if view["plan"]["raise_headroom"]
+               else ": raise --headroom (or --headroom auto), or allow more waiting (--max-wait, --late-limit).")
+        )  # fmt: skip
     if shape["unserved_share"] > 0:
         notes.append(f"{percent(shape['unserved_share'])} of the work was still waiting at the end.")
     return notes
