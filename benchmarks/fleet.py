@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from rackrate.economics.fleet_price import FleetPlan, price_fleet
+from rackrate.economics.fleet_price import price_fleet
+from rackrate.economics.fleet_types import FleetPlan
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.mix import FleetOffer
 from rackrate.economics.replica import parse_capacity

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rackrate.economics.fleet import Policy
 from rackrate.economics.fleet_card import MICRO, apportion, billed
 from rackrate.economics.fleet_day import busiest_day, mean_day
-from rackrate.economics.fleet_price import FleetModel, FleetPlan, FleetPricing, FleetShape, price_fleet, price_models
+from rackrate.economics.fleet_price import price_fleet, price_models
+from rackrate.economics.fleet_types import FleetModel, FleetPlan, FleetPricing, FleetShape
 from rackrate.economics.hourly import HourlyCost, Rig, owned
 from rackrate.economics.mix import FleetOffer
 from rackrate.economics.ratecard import Serving

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.economics.fleet import served
-from rackrate.economics.fleet_price import FleetPlan, price_fleet
+from rackrate.economics.fleet_price import price_fleet
+from rackrate.economics.fleet_types import FleetPlan
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.lateness import SAMPLE_DAYS, bursts_of, lateness
 from rackrate.economics.mix import FleetOffer

@@ -127,7 +127,8 @@ def fleet(
     from rackrate.cli.fleet_options import FleetOptions, fleet_offers, plan_of, replica_and_machine
     from rackrate.cli.output import print_json, say, show, write_text
     from rackrate.economics.currency import parse_currency
-    from rackrate.economics.fleet_price import FleetModel, price_models
+    from rackrate.economics.fleet_price import price_models
+    from rackrate.economics.fleet_types import FleetModel
     from rackrate.errors import UserError
     from rackrate.report.fleet_terminal import fleet_tables
     from rackrate.report.fleet_view import fleet_view

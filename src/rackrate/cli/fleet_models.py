@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rackrate.catalog.documents import read_document
 from rackrate.catalog.types import Document
 from rackrate.cli.traffic_options import TrafficOptions, traffic_of
-from rackrate.economics.fleet_price import FleetModel
+from rackrate.economics.fleet_types import FleetModel
 from rackrate.economics.replica import parse_capacity, replica_of
 from rackrate.errors import UserError
 

@@ -12,7 +12,7 @@ from rackrate.cli.pricing import PRICE_KINDS
 from rackrate.errors import PriceError, did_you_mean
 
 if TYPE_CHECKING:
-    from rackrate.economics.fleet_price import FleetPlan, Kind
+    from rackrate.economics.fleet_types import FleetPlan, Kind
     from rackrate.economics.mix import FleetOffer
     from rackrate.economics.replica import Replica
     from rackrate.records import Machine
@@ -209,7 +209,7 @@ def plan_of(
         PriceError: one of them cannot be.
     """
     from rackrate.economics.fleet import Policy
-    from rackrate.economics.fleet_price import FleetPlan
+    from rackrate.economics.fleet_types import FleetPlan
 
     wrong = next((one for one in shapes if one not in KINDS), None)
     if wrong is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.economics.fleet_price import FleetPricing, FleetShape
+from rackrate.economics.fleet_types import FleetPricing, FleetShape
 from rackrate.workload.traffic import DAY_S
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any
 from rackrate.economics.currency import Currency
 from rackrate.economics.fleet_card import FleetCard, Part
 from rackrate.economics.fleet_day import DayPoint, busiest_day, mean_day
-from rackrate.economics.fleet_price import FleetPricing, FleetShape, OfferUse
+from rackrate.economics.fleet_types import FleetPricing, FleetShape, OfferUse
 from rackrate.workload.traffic import TrafficSummary, summarised
 
 SCHEMA_TRAFFIC = "rackrate.traffic/1"
