@@ -12,6 +12,7 @@ from rackrate.cli.pricing import PRICE_KINDS
 from rackrate.errors import PriceError, did_you_mean
 
 if TYPE_CHECKING:
+    from rackrate.catalog.types import Offer
     from rackrate.economics.fleet_types import FleetPlan, Kind
     from rackrate.economics.mix import FleetOffer
     from rackrate.economics.replica import Replica
@@ -105,7 +106,15 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
         offer = catalog.offer(name)
         same = matching(machine, catalog.offers.values(), kind) if machine is not None else []
         instead = "offers that match: " + ", ".join(one.id for one in same[:5]) if same else "no offer matches"
-        check(mismatch(machine, offer) if machine is not None else None, instead)
+        per_offer = int(extra.get("replicas", per_machine))
+        why = mismatch(machine, offer) if machine is not None else None
+        if why is not None and machine is not None and _holds(machine, offer, per_offer):
+            notes.append(
+                f"{offer.id} holds {per_offer} times the accelerators of the run: as many replicas share its CPUs and "
+                "memory, which was not measured."
+            )
+            why = None
+        check(why, instead)
         cost = rented(offer, kind)
         if kind == "spot":
             stated = options.interruptions_per_month
@@ -145,6 +154,17 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
     if twice is not None:
         raise PriceError(f"{twice} is given twice; names of machines must differ")
     return result, notes, others
+
+
+def _holds(machine: Machine, offer: Offer, replicas: int) -> bool:
+    """Whether an offer is so many times the accelerators that the run was on."""
+    if len(machine.gpus) != 1 or replicas < 2:
+        return False
+    (gpu,) = machine.gpus
+    return gpu.accelerator is not None and (offer.accelerator, offer.accelerator_count) == (
+        gpu.accelerator,
+        gpu.count * replicas,
+    )
 
 
 def _contract_mismatch(machine: Machine | None, contract: Any) -> str | None:
