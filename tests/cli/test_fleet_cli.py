@@ -21,6 +21,9 @@ from test_price_cli import (
     write_run,
 )
 
+from rackrate.catalog.apis import list_apis
+from rackrate.catalog.load import load_catalog
+
 __all__ = ["rackrate", "shipped_catalogue"]
 
 STATED = ("--capacity", "input=8000,output=1500", "-t", "2/s", "--lengths", "1000:200")
@@ -156,6 +159,25 @@ def test_rigs_and_contracts_with_their_own_money(rackrate: Command, tmp_path: Pa
     euros = rackrate("fleet", *STATED, "--own", rig, "--labour-usd-per-month", "100", "--currency", "EUR=1.25").out
     assert "664.00 EUR" in euros  # (730 + 100) / 1.25
     assert "at the stated 1.25 USD" in euros
+
+
+def test_an_apis_bill_is_of_the_same_tokens(rackrate: Command, t4_run: Path) -> None:
+    words = ("-t", "10/s", "--lengths", "1000:200:400", "--over", "1month")
+    view = rackrate("fleet", *STATED[:2], *words, "--usd-per-hour", "2", "--api", "openai/gpt-4o-mini", "--json").json
+    (bill,) = view["apis"]
+    api = next(one for one in list_apis(load_catalog()) if one.ref == "openai/gpt-4o-mini")
+    assert api.cached_input_usd_per_1m is not None
+    requests = 10 * 730 * 3600
+    per_request = 600 * api.input_usd_per_1m + 400 * api.cached_input_usd_per_1m + 200 * api.output_usd_per_1m
+    assert bill["usd_month"] == pytest.approx(requests * per_request / 1e6)
+    assert bill["over_best"] == pytest.approx(bill["usd_month"] / best(view)["usd_month"])
+    assert not bill["same_model"]
+    measured = rackrate("fleet", t4_run, *words, "--json").json["apis"]
+    assert measured
+    assert all(one["same_model"] for one in measured)
+    assert [one["usd_month"] for one in measured] == sorted(one["usd_month"] for one in measured)
+    said = refused(rackrate("fleet", "--capacity", "2/s", "-t", "1/s", "--usd-per-hour", "1", "--api", "openai/gpt-4o"))
+    assert "--api needs traffic with tokens" in said
 
 
 MODELS = """

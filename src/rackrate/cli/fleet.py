@@ -103,6 +103,14 @@ def fleet(
             "--spot-interruptions", help="Interruptions of a spot machine a month.", show_default="0.2, assumed"
         ),
     ] = None,
+    api: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--api",
+            help="Show this API's bill for the same tokens, such as openai/gpt-4o-mini; may be repeated.",
+            show_default="of a run: the three cheapest that sell its model",
+        ),
+    ] = None,
     currency: Annotated[
         str, typer.Option("--currency", help="Show money in this currency at a rate you state: EUR=1.08 (USD a unit).")
     ] = "USD",
@@ -124,7 +132,7 @@ def fleet(
     """
     from dataclasses import replace
 
-    from rackrate.cli.fleet_options import FleetOptions, fleet_offers, plan_of, replica_and_machine
+    from rackrate.cli.fleet_options import FleetOptions, api_bills, fleet_offers, plan_of, replica_and_header
     from rackrate.cli.output import print_json, say, show, write_text
     from rackrate.economics.currency import parse_currency
     from rackrate.economics.fleet_price import price_models
@@ -165,6 +173,7 @@ def fleet(
         as_if=as_if,
         force=force,
     )
+    header = None
     if models is not None:
         from rackrate.cli.fleet_models import read_models
 
@@ -177,8 +186,8 @@ def fleet(
     else:
         if traffic is None:
             raise UserError("say what is asked for: --traffic with a rate such as 2/s or a file, or --models FILE")
-        replica, machine, notes = replica_and_machine(options)
-        offers, more, other_hardware = fleet_offers(options, machine)
+        replica, header, notes = replica_and_header(options)
+        offers, more, other_hardware = fleet_offers(options, header.machine if header is not None else None)
         notes += more
         if other_hardware:
             replica = replace(replica, validity=(*replica.validity, "other-hardware"))
@@ -206,7 +215,8 @@ def fleet(
             "--step 1min shows what a real scaler does"
         )
     pricing = price_models(asked, offers, plan)
-    view = fleet_view(pricing, money, notes)
+    bills, about_apis = api_bills(api or (), header, pricing.traffic)
+    view = fleet_view(pricing, money, [*notes, *about_apis], bills)
     if out is not None:
         from rackrate.report.fleet_html import fleet_report
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from rackrate.economics.fleet_types import FleetPlan, Kind
     from rackrate.economics.mix import FleetOffer
     from rackrate.economics.replica import Replica
-    from rackrate.records import Machine
+    from rackrate.records import Machine, RunHeader
+    from rackrate.report.fleet_view import ApiBill
+    from rackrate.workload.traffic import Traffic
 
 KINDS = ("fixed", "autoscaled", "mix")
 
@@ -39,8 +41,8 @@ class FleetOptions:
     force: bool
 
 
-def replica_and_machine(options: FleetOptions) -> tuple[Replica, Machine | None, list[str]]:
-    """What one replica does, the machine it was measured on (None where stated), and notes.
+def replica_and_header(options: FleetOptions) -> tuple[Replica, RunHeader | None, list[str]]:
+    """What one replica does, what is known of the run it was measured in (None where stated), and notes.
 
     Raises:
         PriceError: neither a run nor a capacity, or both; a run that is not capacity.
@@ -64,7 +66,7 @@ def replica_and_machine(options: FleetOptions) -> tuple[Replica, Machine | None,
         )
     if not found.serving.prefill_share:
         notes.append("Prefill alone was not measured, so input and output tokens cannot be priced apart.")
-    return replica_of(found.serving), found.run.header.machine, notes
+    return replica_of(found.serving), found.run.header, notes
 
 
 def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[FleetOffer], list[str], bool]:
@@ -154,6 +156,46 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
     if twice is not None:
         raise PriceError(f"{twice} is given twice; names of machines must differ")
     return result, notes, others
+
+
+def api_bills(names: Sequence[str], header: RunHeader | None, traffic: Traffic) -> tuple[list[ApiBill], list[str]]:
+    """What APIs charge for the same tokens: the three cheapest that sell the run's model, and those that are named.
+
+    Raises:
+        CatalogError: nobody sells what is named.
+        PriceError: an API is named, and the traffic's tokens are not known.
+    """
+    from rackrate.catalog.apis import api_price, apis_of_model
+    from rackrate.catalog.load import load_catalog
+    from rackrate.report.fleet_view import ApiBill
+
+    given, out = traffic.total("input_tokens"), traffic.total("output_tokens")
+    if given is None or out is None:
+        if names:
+            raise PriceError("--api needs traffic with tokens: say how long requests are with --lengths IN:OUT")
+        return [], []
+    cached = traffic.total("cached_tokens") or 0.0
+    catalog = load_catalog()
+    model = catalog.models.get(header.model.catalogue_id or "") if header is not None else None
+    requests = traffic.total("requests")
+    each = int(given / requests) if requests else 0
+
+    same = [ApiBill(one, True, one.bill_usd(given, out, cached)) for one in apis_of_model(model, catalog)]
+    same.sort(key=lambda one: one.usd)
+    found = same[:3]
+    refs = {one.api.ref for one in found}
+    for name in names:
+        api = api_price(name, catalog, input_tokens=each)
+        if api.ref not in refs:
+            refs.add(api.ref)
+            known = any(one.api.ref == api.ref for one in same)
+            found.append(ApiBill(api, known, api.bill_usd(given, out, cached)))
+    if not found:
+        return [], []
+    return found, [
+        f"API prices: {found[-1].api.source}, {found[-1].api.date}. Another model's tokenizer counts the same text "
+        "differently."
+    ]
 
 
 def _holds(machine: Machine, offer: Offer, replicas: int) -> bool:

@@ -124,6 +124,8 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
     lines += [_uses_table(best, money_in), Text(""), _card_table(best, view)]
     if several:
         lines += [Text(""), _models_table(best, view)]
+    if view["apis"]:
+        lines += [Text(""), _apis_table(view)]
     days = [point["load"] for point in view["mean_day"]]
     if len(days) > 1:
         every = max(1, len(days) // 48)
@@ -233,6 +235,22 @@ def _card_table(shape: Json, view: Json) -> RenderableType:
     for name, key in (("of it busy", "busy_usd"), ("idle: the utilisation tax", "idle_usd"), ("labour", "labour_usd")):
         if float(card[key]) or key != "labour_usd":
             table.add_row(Text(name, style="dim"), "", "", "", money(float(card[key]) / months, money_in))
+    return table
+
+
+def _apis_table(view: Json) -> RenderableType:
+    money_in = view["currency"]
+    table = plain_table(
+        "API, same tokens", "model", "a month", "per 1M tokens", "x the best shape", left=["API, same tokens", "model"]
+    )
+    for one in view["apis"]:
+        table.add_row(
+            one["api"],
+            Text("the same", style="green") if one["same_model"] else Text("another", style="yellow"),
+            money(one["usd_month"], money_in),
+            money(one["usd_per_1m"], money_in),
+            f"{one['over_best']:.3g}" if one["over_best"] is not None else NONE,
+        )
     return table
 
 

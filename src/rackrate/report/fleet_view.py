@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from rackrate.catalog.apis import ApiPrice
 from rackrate.economics.currency import Currency
 from rackrate.economics.fleet_card import FleetCard, Part
 from rackrate.economics.fleet_day import DayPoint, busiest_day, mean_day
 from rackrate.economics.fleet_types import FleetPricing, FleetShape, OfferUse
+from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.traffic import TrafficSummary, summarised
 
 SCHEMA_TRAFFIC = "rackrate.traffic/1"
@@ -18,13 +21,24 @@ SCHEMA_FLEET = "rackrate.fleet/1"
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ApiBill:
+    """What an API charges for the traffic's tokens."""
+
+    api: ApiPrice
+    same_model: bool
+    """Whether it sells the very model that was measured."""
+    usd: float
+    """Over the whole time."""
+
+
 def traffic_view(summary: TrafficSummary) -> Json:
     """What traffic is like."""
     return {"schema": SCHEMA_TRAFFIC, **asdict(summary), "requests_per_month": summary.requests_per_month}
 
 
-def fleet_view(pricing: FleetPricing, currency: Currency, notes: list[str]) -> Json:
-    """All shapes, best first, and the days of the best. Money is USD; `currency` is for printing."""
+def fleet_view(pricing: FleetPricing, currency: Currency, notes: Sequence[str], bills: Sequence[ApiBill] = ()) -> Json:
+    """All shapes, best first, the days of the best, and APIs' bills. Money is USD; `currency` is for printing."""
     plan = pricing.plan
     best = pricing.best
     traffic = traffic_view(summarised(pricing.traffic))
@@ -52,9 +66,27 @@ def fleet_view(pricing: FleetPricing, currency: Currency, notes: list[str]) -> J
         "mean_load_replicas": float(pricing.load.mean()),
         "peak_load_replicas": float(pricing.load.max()),
         "shapes": [_shape_view(one) for one in pricing.shapes],
+        "apis": [_bill_view(one, pricing) for one in bills],
         "mean_day": [_point_view(one) for one in mean_day(pricing, best)],
         "busiest_day": None if (day := busiest_day(pricing, best)) is None else [_point_view(one) for one in day],
         "notes": [*notes, *pricing.traffic.notes, *pricing.notes],
+    }
+
+
+def _bill_view(bill: ApiBill, pricing: FleetPricing) -> Json:
+    months = pricing.traffic.duration_s / SECONDS_PER_HOUR / pricing.plan.hours_per_month
+    best = pricing.best
+    tokens = best.card.tokens.all
+    return {
+        "api": bill.api.ref,
+        "name": bill.api.name,
+        "same_model": bill.same_model,
+        "usd_month": bill.usd / months,
+        "usd_per_1m": bill.usd / tokens * PER_MILLION if tokens else None,
+        "over_best": bill.usd / months / best.usd_month if best.usd_month else None,
+        "source": bill.api.source,
+        "date": bill.api.date,
+        "note": bill.api.note,
     }
 
 
