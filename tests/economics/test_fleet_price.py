@@ -240,6 +240,11 @@ def test_a_measured_run_says_what_each_token_takes() -> None:
     own = with_lengths(Traffic(3600.0, np.array([2.5 * 3600]), None, None), 80, 32, 16)
     assert busy_time(own, replica).total.tolist() == pytest.approx([3600])
     assert busy_time(own, replica).notes == ()
+    # requests of five times the output are an extrapolation, and said to be
+    far = with_lengths(Traffic(3600.0, np.array([1.0]), None, None), 80, 160, 16)
+    assert any(
+        "160 output tokens a request, the capacity was measured with 32" in n for n in busy_time(far, replica).notes
+    )
     # and requests of twice the output take 1 + 3/4 as long
     longer = with_lengths(Traffic(3600.0, np.array([2.5 * 3600]), None, None), 80, 64, 16)
     assert busy_time(longer, replica).total.tolist() == pytest.approx([3600 * 1.75])

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MIX_TOLERANCE = 0.2
 """A traffic whose tokens a request differ more than this from those measured is named, where only requests count."""
 
+FAR = 2.0
+"""Where tokens are counted apart, lengths that differ by more than this factor are named."""
+
 
 @dataclass(frozen=True)
 class Replica:
@@ -155,7 +158,7 @@ def busy_time(traffic: Traffic, replica: Replica) -> BusyTime:
         if traffic.cached_tokens is not None and replica.cached_tok_s is not None:
             hits = traffic.cached_tokens / replica.cached_tok_s
         total = prefill + decode if hits is None else prefill + hits + decode
-        return BusyTime(traffic.step_s, total, prefill, hits, decode)
+        return BusyTime(traffic.step_s, total, prefill, hits, decode, _other_mix(traffic, replica, apart=True))
     if replica.request_s is None:
         raise PriceError(
             "a capacity in tokens a second needs traffic with tokens: say how long requests are with --lengths IN:OUT"
@@ -165,11 +168,13 @@ def busy_time(traffic: Traffic, replica: Replica) -> BusyTime:
             "this traffic has tokens but no requests, and the capacity is in requests a second: state it in tokens, "
             "such as --capacity input=8000,output=1500, or measure with prefill"
         )
-    return BusyTime(traffic.step_s, requests / replica.request_s, None, None, None, _other_mix(traffic, replica))
+    return BusyTime(
+        traffic.step_s, requests / replica.request_s, None, None, None, _other_mix(traffic, replica, apart=False)
+    )
 
 
-def _other_mix(traffic: Traffic, replica: Replica) -> tuple[str, ...]:
-    """Where capacity counts requests, they must be alike."""
+def _other_mix(traffic: Traffic, replica: Replica, *, apart: bool) -> tuple[str, ...]:
+    """Says where requests differ too much from those that were measured."""
     notes: list[str] = []
     requests = traffic.total("requests")
     for name, measured in (("input", replica.mean_input_tokens), ("output", replica.mean_output_tokens)):
@@ -178,9 +183,18 @@ def _other_mix(traffic: Traffic, replica: Replica) -> tuple[str, ...]:
             continue
         cached = traffic.total("cached_tokens") or 0.0
         mean = (total - (cached if name == "input" else 0.0)) / requests
-        if abs(mean / measured - 1) > MIX_TOLERANCE:
+        said = (
+            f"The traffic has {mean:.0f} new {name} tokens a request, the capacity was measured with {measured:.0f}: "
+        )
+        if name == "output":
+            said = said.replace(" new ", " ")
+        if not apart and abs(mean / measured - 1) > MIX_TOLERANCE:
             notes.append(
-                f"The traffic has {mean:.0f} {name} tokens a request, the capacity was measured with {measured:.0f}: "
-                "in requests a second it does not carry over (measure with such lengths, or with prefill)."
+                said + "in requests a second it does not carry over (measure with such lengths, or with prefill)."
+            )
+        elif apart and not 1 / FAR <= mean / measured <= FAR:
+            notes.append(
+                said
+                + "tokens a second change with the length of contexts, so this is rough (measure with such lengths)."
             )
     return tuple(notes)
