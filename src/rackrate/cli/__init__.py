@@ -8,7 +8,21 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, report, show, study, trace
+from rackrate.cli import (
+    catalog,
+    compare,
+    doctor,
+    engines,
+    fit,
+    fleet,
+    measure,
+    price,
+    report,
+    show,
+    study,
+    trace,
+    traffic,
+)
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -29,6 +43,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "price": price.price,
     "compare": compare.compare,
     "study": study.study,
+    "traffic": traffic.traffic,
+    "fleet": fleet.fleet,
     "report": report.report,
     "fit": fit.fit,
     "catalog": catalog.catalog,
