@@ -309,10 +309,11 @@ def page(results: dict[str, dict[str, Result]], further: str) -> str:
             "",
             f"Measured {dates[0][:16]} to {dates[-1][:16]} UTC on {_cpu_name()}, {os.cpu_count()} cores, "
             f"{memory:.0f} GB, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, "
-            "by `make bench`. Every tool had one core, the server (`benchmarks/scripted.py`) the other: chat completions, "
-            f"streaming, usage on, {TTFT_S * 1000:.0f} ms to the first token and {ITL_S * 1000:.0f} ms between tokens, {TOKENS} "
-            "output tokens. The truth is the server's own log; an error is what the tool reports less what the server "
-            "did. `-` where the tool does not say.",
+            "by `make bench`. Every tool had one core, the server (`benchmarks/scripted.py`) the other: chat "
+            f"completions, streaming, usage on, {TTFT_S * 1000:.0f} ms to the first token and {ITL_S * 1000:.0f} ms "
+            f"between tokens, {TOKENS} output tokens (inference-perf: completions, since its synthetic prompts are no "
+            "chats). The truth is the server's own log; an error is what the tool reports less what the server did. "
+            "`-` where the tool does not say.",
             "",
             table(results),
             "",

@@ -156,7 +156,7 @@ def measure(
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
     )
-    directory = out or _fresh_directory(model or "model")
+    directory = out or fresh_directory(model or "model")
     if (directory / HEADER).exists():
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = load_catalog().offer(on) if on else None
@@ -201,7 +201,8 @@ def _rates(text: str | None) -> tuple[float, ...]:
         raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
 
 
-def _fresh_directory(model: str) -> Path:
+def fresh_directory(model: str) -> Path:
+    """Where a run goes that was not told where."""
     import re
     from datetime import UTC, datetime
 

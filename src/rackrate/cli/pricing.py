@@ -88,10 +88,11 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
     catalog = load_catalog()
     model_id = run.header.model.catalogue_id
     known = catalog.models.get(model_id) if model_id else None
-    origin = (
-        f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
-        f"{load_text}, {best.level.requests} requests"
-    )
+    imported = run.header.imported
+    how = f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}"
+    if imported is not None:
+        how = f"measured {run.header.created[:10]} by {imported.tool} {imported.version or ''}".rstrip() + ", imported"
+    origin = f"{how}: {directory}, {load_text}, {best.level.requests} requests"
     serving = serving_of(best, origin)
     apis, notes = _apis(catalog, options, known, best.level.mean_input_tokens)
     if not serving.prefill_share:
@@ -104,6 +105,10 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
             "The machine was not saturated at the highest load measured: it can do more, so its price per token "
             "is an upper bound."
         )
+    if imported is not None:
+        if best.level.unknown:
+            notes.append(f"Not known, since the imported file does not tell: {', '.join(best.level.unknown)}.")
+        notes += imported.notes
     machines = _machines(run.header.machine, catalog, serving, load, apis, options)
     return PricedRun(
         run, levels, best, Pricing(serving, run.header.model.requested, load, tuple(machines), tuple(notes))

@@ -97,6 +97,23 @@ def percent(share: float | None) -> str:
     return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.2g} %"
 
 
+def lengths(workload: dict[str, Any]) -> str:
+    """How long requests were, as asked for.
+
+    >>> lengths({"input_tokens": 64, "output_tokens": 128, "endpoint": "chat"})
+    '64 tokens in, 128 out, chat'
+    >>> lengths({"input_tokens": None, "output_tokens": 128, "endpoint": None})
+    'input length not stated, 128 tokens out'
+    """
+    into, out = workload["input_tokens"], workload["output_tokens"]
+    words = [f"{into} tokens in" if into is not None else "input length not stated"]
+    if out is None:
+        words.append("output length not stated")
+    else:
+        words.append(f"{out} out" if into is not None else f"{out} tokens out")
+    return ", ".join([*words, *([workload["endpoint"]] if workload["endpoint"] else [])])
+
+
 def load_label(level: dict[str, Any]) -> str:
     """A level's load: requests in flight, or arrivals a second.
 

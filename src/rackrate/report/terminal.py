@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, lengths, load_label, ms, percent, rate, usd
 
 Json = dict[str, Any]
 
@@ -46,10 +46,11 @@ def run_tables(view: Json) -> RenderableType:
         if work["length_forced"]
         else "length not forced: answers may end early"
     )
+    if facts["imported"]:
+        forced = f"by {facts['imported']['tool']} {facts['imported']['version'] or ''}".rstrip()
     lines.append(
         Text(
-            f"{facts['machine']['description']} | {work['input_tokens']} tokens in, {work['output_tokens']} out, "
-            f"{work['endpoint']}, {forced} | {facts['origin']} {facts['created']}",
+            f"{facts['machine']['description']} | {lengths(work)}, {forced} | {facts['origin']} {facts['created']}",
             style="dim",
         )
     )
@@ -121,6 +122,11 @@ def _run_notes(view: Json) -> list[str]:
         )
     names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["validity"]}
     notes += [f"[yellow]{name}[/]: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    unknown = [name for name in VALIDITY if any(name in level["unknown"] for level in view["levels"])]
+    if unknown:
+        notes.append(f"Not known, since the imported file does not tell: {', '.join(unknown)}.")
+    if view["provenance"]["imported"]:
+        notes += [escape(note) for note in view["provenance"]["imported"]["notes"]]
     for name, number in view["requests"]["failed"].items():
         notes.append(f"[red]{number} x {name}[/]: {view['faults'].get(name, '')}.")
     if view["state"] != "complete":
