@@ -374,7 +374,7 @@ def main() -> None:
             sys.stderr.write(f" {one.fault or 'done'}\n")
             asked.state.parent.mkdir(parents=True, exist_ok=True)
             asked.state.write_text(json.dumps({t: {c: asdict(r) for c, r in o.items()} for t, o in results.items()}))
-    further = ROOT / "benchmarks" / "capacity.md"
+    further = environments() / "capacity.md"
     asked.page.write_text(page(results, further.read_text() if further.exists() else ""), encoding="utf-8")
     sys.stdout.write(table(results) + "\n")
 
