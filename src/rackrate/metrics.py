@@ -425,8 +425,9 @@ def _token_arrivals(requests: Sequence[RequestRecord], per_chunk: float) -> tupl
     for request in requests:
         pieces = len(request.chunk_s)
         if not pieces and request.first_token_s is not None and request.output_tokens:
-            times.extend(np.linspace(request.first_token_s, request.done_s, request.output_tokens).tolist())
-            weights.extend([1.0] * request.output_tokens)
+            points = min(request.output_tokens, 1000)
+            times.extend(np.linspace(request.first_token_s, request.done_s, points).tolist())
+            weights.extend([request.output_tokens / points] * points)
         if pieces:
             weight = request.output_tokens / pieces if request.output_tokens is not None else per_chunk
             times.extend(request.chunk_s)

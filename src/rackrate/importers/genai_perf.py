@@ -5,7 +5,7 @@ Timestamps are nanoseconds. The pieces hold the raw events, so they are decoded 
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from rackrate.importers.results import (
     Foreign,
@@ -15,8 +15,10 @@ from rackrate.importers.results import (
     Object,
     most_at_once,
     number,
+    numbers,
     objects,
     text,
+    utc,
     whole,
     within,
 )
@@ -115,9 +117,9 @@ def read_genai_perf_summary(values: Object) -> Foreign:
 
 def _request(values: Object) -> ForeignRequest:
     start = number(values, "timestamp")
-    times = cast("list[Any]", values.get("response_timestamps") or [])
+    times = numbers(values.get("response_timestamps"))
     outputs = objects(values.get("response_outputs"))
-    if start is None or len(times) != len(outputs) or not all(isinstance(one, int | float) for one in times):
+    if start is None or len(times) != len(outputs) or times != sorted(times):
         raise LayoutError("a request has no timestamp, or not one for each of its responses")
     sent_s = start / 1e9
     # whole nanoseconds do not fit a float: what counts is the distance to the start
@@ -181,8 +183,6 @@ def _foreign(
     started_s: float | None,
     export: Object,
 ) -> Foreign:
-    from datetime import UTC, datetime
-
     given = within(summary, "input_config")
     names = given.get("model_names")
     if model is None and isinstance(names, list) and names:
@@ -198,7 +198,7 @@ def _foreign(
         tool="genai-perf",
         layout=layout,
         levels=levels,
-        created=datetime.fromtimestamp(started_s, UTC).isoformat(timespec="seconds") if dated and started_s else None,
+        created=utc(started_s) if dated else None,
         model=model,
         url=text(within(given, "endpoint"), "url"),
         endpoint=endpoint,

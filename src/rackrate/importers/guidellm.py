@@ -5,7 +5,6 @@ Times are seconds since 1970. Between the first token and the end no token has a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from rackrate.importers.results import (
@@ -18,6 +17,7 @@ from rackrate.importers.results import (
     number,
     objects,
     text,
+    utc,
     whole,
     within,
 )
@@ -66,7 +66,7 @@ def read_guidellm(values: Object) -> Foreign:
         version=text(within(values, "metadata"), "guidellm_version"),
         layout="report of 0.2 or 0.3" if old else "report",
         levels=levels,
-        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds") if started else None,
+        created=utc(started),
         model=text(backend, "model") or text(backend, "backend_model"),
         url=text(backend, "target") or text(backend, "backend_target"),
         endpoint=_endpoint(backend, first),
@@ -138,6 +138,8 @@ def _request(values: Object, where: str, *, is_open: bool) -> ForeignRequest:
         due = number(within(values, "scheduler_info"), "targeted_start_time")
     if sent is None or done is None:
         raise LayoutError(f"{where} has a request without its times")
+    if first is not None and first < sent <= done:
+        first = None  # some versions write 0 where there was none
     return ForeignRequest(
         due_s=min(due, sent) if is_open and due is not None else sent,
         sent_s=sent,

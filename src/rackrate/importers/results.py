@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 from rackrate.records import OK, RequestRecord, StatedFigures
@@ -27,6 +29,13 @@ class ForeignRequest:
     cached_tokens: int | None = None
     output_tokens: int | None = None
     finish_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        moments = (self.due_s, self.sent_s, *self.chunk_s[:1], *self.chunk_s[-1:], self.done_s)
+        if any(later < earlier for earlier, later in pairwise(moments)):
+            raise LayoutError("a request ends before it begins")
+        if self.first_token_s is not None and not self.sent_s <= self.first_token_s <= self.done_s:
+            raise LayoutError("a request's first token is not between its start and its end")
 
     def record(self, index: int, level: int, shift_s: float, asked: tuple[int | None, int | None]) -> RequestRecord:
         """As a record of a run, with every time moved by shift_s."""
@@ -66,6 +75,12 @@ class ForeignLevel:
     tokens_by: Literal["usage", "tool", "unstated"] = "unstated"
     unknown: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise LayoutError(f"{self.concurrency} requests in flight are no load")
+        if self.rate is not None and not self.rate > 0:
+            raise LayoutError(f"{self.rate:g} requests a second are no load")
+
 
 @dataclass(frozen=True)
 class Foreign:
@@ -104,13 +119,13 @@ def number(values: Object, key: str) -> float | None:
 
 
 def whole(values: Object, key: str) -> int | None:
-    """A whole number that is not negative, else None.
+    """A whole number that is not negative and below 2**31, else None.
 
     >>> whole({"n": 3.0}, "n"), whole({"n": -1}, "n"), whole({"n": 2.5}, "n")
     (3, None, None)
     """
     found = number(values, key)
-    return int(found) if found is not None and found >= 0 and found == int(found) else None
+    return int(found) if found is not None and 0 <= found < 2**31 and found == int(found) else None
 
 
 def text(values: Object, key: str) -> str | None:
@@ -128,6 +143,18 @@ def within(values: Any, *keys: str) -> Object:
     for key in keys:
         values = cast("Object", values).get(key) if isinstance(values, dict) else None
     return cast("Object", values) if isinstance(values, dict) else {}
+
+
+def utc(seconds: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601; None where that is no time.
+
+    >>> utc(1795416678.75), utc(1e30), utc(None)
+    ('2026-11-23T06:51:18+00:00', None, None)
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def objects(values: Any) -> list[Object]:

@@ -128,7 +128,8 @@ class _Latencies:
         self.gaps = [numbers(one) for one in _listed(values, "itls")]
         self.output = [_count(one) for one in _listed(values, "output_lens")]
         self.input = [_count(one) for one in _listed(values, "input_lens")]
-        self.errors = [str(one or "") for one in cast("list[Any]", values.get("errors") or [""] * len(self.ttft))]
+        told = _listed(values, "errors") if "errors" in values else [""] * len(self.ttft)
+        self.errors = [str(one or "") for one in told]
         # older files have no latencies; the last chunk ended the answer
         self.whole = (
             numbers(values["latencies"])
