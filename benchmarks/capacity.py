@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +43,12 @@ class Found:
     capacity: float | None
     """Requests per second; None where its levels do not enclose the objective."""
     fault: str | None = None
+    points: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Of each load its rate and its 95th percentile of TTFT. [request/s, s]"""
+
+
+Answer = tuple[int, float | None, list[tuple[float, float]]]
+"""Loads tried, the capacity, and the points it is from."""
 
 
 def true_capacity(arrivals: int = 1_000_000) -> float:
@@ -83,14 +89,14 @@ def rackrate(url: str, out: Path, _: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def read_rackrate(out: Path) -> tuple[int, float | None]:
+def read_rackrate(out: Path) -> Answer:
     """As `rackrate show` says it: the highest rate that was sustained below the lowest that was not."""
     levels = _load(out / "summary.json")["levels"]
     opened = [level for level in levels if level["kind"] == "open"]
     failed = [level["rate"] for level in opened if not level["slo_met"] or "overloaded" in level["validity"]]
     held = [level["rate"] for level in opened if level["rate"] not in failed]
     held = [rate for rate in held if not failed or rate < min(failed)]
-    return len(levels), max(held, default=None)
+    return len(levels), max(held, default=None), [(one["rate"], one["ttft"]["p95"]) for one in opened if one["ttft"]]
 
 
 def guidellm(url: str, out: Path, _: list[str]) -> list[str]:
@@ -104,7 +110,7 @@ def guidellm(url: str, out: Path, _: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def read_guidellm(out: Path) -> tuple[int, float | None]:
+def read_guidellm(out: Path) -> Answer:
     """The 95th percentile of TTFT by rate."""
     benchmarks = _load(out / "result.json")["benchmarks"]
     points: list[tuple[float, float]] = []
@@ -113,7 +119,7 @@ def read_guidellm(out: Path) -> tuple[int, float | None]:
         if rate:
             ttft = one["metrics"]["time_to_first_token_ms"]["successful"]["percentiles"]["p95"]
             points.append((float(rate), ttft / 1000))
-    return len(benchmarks), crossing(points)
+    return len(benchmarks), crossing(points), points
 
 
 def vllm(url: str, out: Path, server: list[str]) -> list[str]:
@@ -129,7 +135,7 @@ def vllm(url: str, out: Path, server: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def read_vllm(out: Path) -> tuple[int, float | None]:
+def read_vllm(out: Path) -> Answer:
     """The 95th percentile of TTFT by rate."""
     found = [
         _load(path)
@@ -137,7 +143,7 @@ def read_vllm(out: Path) -> tuple[int, float | None]:
         if "summary" not in path.name and "p95" in path.read_text()
     ]
     points = [(float(one["request_rate"]), one["p95_ttft_ms"] / 1000) for one in found if one["request_rate"] != "inf"]
-    return len(found), crossing(points)
+    return len(found), crossing(points), points
 
 
 SEARCHES = {
@@ -180,8 +186,8 @@ def measure(tool: Tool) -> Found:
         if code != 0:
             tail = (out / "said.txt").read_text(errors="replace").strip().splitlines()[-2:]
             return Found(tool.name, how, seconds, 0, None, f"exit {code}: {' / '.join(tail)}"[-200:])
-        levels, capacity = read(out)
-    return Found(tool.name, how, seconds, levels, capacity)
+        levels, capacity, points = read(out)
+    return Found(tool.name, how, seconds, levels, capacity, points=sorted(points))
 
 
 def part(found: Sequence[Found], truth: float) -> str:

@@ -61,7 +61,7 @@ def read_vllm(values: Object) -> Foreign:
     asked = whole(values, "num_prompts")
     notes = [_FIRST_CHUNK] if "chat" in backend or not backend else []
     if rate is None and concurrency is None:
-        concurrency = asked or finished
+        concurrency = asked or finished or 1
         notes.append(f"All {concurrency} requests were sent at once.")
     shape = number(values, "burstiness")
     arrivals = "poisson" if shape in {None, 1.0} else f"gamma:{cast('float', shape) ** -0.5:.3g}"
