@@ -232,7 +232,7 @@ def _read_aiperf(out: Path) -> Said:
 
 def _inference_perf(case: Case, url: str, out: Path) -> list[str]:
     stage: Json = {"concurrency_level": case.streams, "num_requests": case.requests}
-    load: Json = {"type": "concurrent", "stages": [stage], "num_workers": 1}
+    load: Json = {"type": "concurrent", "stages": [stage]}
     if case.rate:
         load |= {"type": "poisson", "stages": [{"rate": case.rate, "duration": int(case.requests / case.rate)}]}
     prefix = {
