@@ -37,10 +37,12 @@ docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 validate: .venv/.dev ## slower checks against the real engine
 	$(BIN)/python tools/validate.py
 
-bench: .venv/.dev ## timings; nothing here gates a test
+bench: .venv/.dev ## timings, other load generators (12 GB) beside ours; BENCH_TOOLS=rackrate for ours alone
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/fleet.py
+	$(BIN)/python benchmarks/capacity.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
+	$(BIN)/python benchmarks/peers.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \

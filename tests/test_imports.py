@@ -17,7 +17,7 @@ PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
-    "engines", "deploy", "meter", "planner", "study", "report", "web",
+    "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "perf": {"catalog"},
     "simulate": {"workload", "records"},
     "measure": {"workload", "records", "metrics", "catalog"},
+    "importers": {"records", "metrics", "measure"},
     "economics": {"catalog", "metrics", "records"},
     "engines": {"catalog"},
     "deploy": {"engines"},

@@ -589,8 +589,8 @@ def test_the_last_prefill_level_counts() -> None:
 def test_workers_in_step_do_not_make_the_rate_depend_on_where_the_window_begins() -> None:
     # 128 workers in step: 50 ms, then a token of each every 10 ms, 64 times; 680 ms in all
     cycle = 0.05 + np.arange(64) * 0.01
-    times = np.concatenate([number * 0.68 + cycle for number in range(8)])
-    weights = np.full_like(times, 128.0)
+    times: Array = np.concatenate([number * 0.68 + cycle for number in range(8)]).astype(np.float64)
+    weights: Array = np.full(len(times), 128.0)
     starts = np.linspace(0.0, 0.68, 40)
     rates = [batch_means(times, weights, start, start + 2.3, typical_s=0.68)[0] for start in starts]
     plain = [weights[(times >= start) & (times < start + 2.3)].sum() / 2.3 for start in starts]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts
+from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
 from rackrate.workload.slo import Objective, Slo, parse_slo
 
 Array = npt.NDArray[np.float64]
@@ -43,6 +43,8 @@ VALIDITY = {
     "cold": "no warm-up request came before the measurement",
     "miscounted": "client and server differ by more than 1 % in how many output tokens there were",
     "contended": "other processes took more than 10 % of the CPUs",
+    "totals-only": "imported without its requests: warm-up and tail are averaged in, drift and interval unknown",
+    "retokenised": "tokens were counted by the load tool's tokenizer, not by the server",
     "other-hardware": "priced by a machine other than the one it ran on",
 }
 """Reasons for which a figure must not be priced as if it were the machine's capacity. Named in every output."""
@@ -65,14 +67,17 @@ _STUDENT_T_975 = {
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of a sample of durations, in seconds; percentiles by linear interpolation."""
+    """Of a sample of durations, in seconds; percentiles by linear interpolation.
 
-    count: int
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
+    None only where another tool's summary was imported that does not say.
+    """
+
+    count: int | None
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
 
     @staticmethod
     def of(values: Sequence[float] | Array) -> Quantiles | None:
@@ -155,6 +160,8 @@ class LevelSummary:
     """How many were begun; None where requests are single. Concurrency is then users, and rate theirs."""
     length_error: LengthError | None = None
     """None where the server does not count."""
+    unknown: tuple[str, ...] = ()
+    """Names of VALIDITY that cannot be judged from what was imported."""
 
     @property
     def window_s(self) -> float | None:
@@ -233,6 +240,8 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
 
 def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | None = None) -> LevelSummary:
     """The metrics of one level; with an SLO, how far it was met."""
+    if level.stated is not None:
+        return _stated_summary(level, level.stated)
     finished = [request for request in requests if request.ok]
     failed = Counter(request.status for request in requests if not request.ok)
     with_usage = [request for request in finished if request.output_tokens is not None]
@@ -323,18 +332,64 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
         else None,
         e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
         validity=validity,
+        unknown=level.unknown,
+    )
+
+
+def _stated_summary(level: Level, stated: StatedFigures) -> LevelSummary:
+    """A level of which there are only the figures of the tool that measured it."""
+
+    def quantiles(of: StatedQuantiles | None) -> Quantiles | None:
+        return Quantiles(of.count, of.mean, of.p50, of.p90, of.p95, of.p99) if of is not None else None
+
+    tried = stated.finished + (stated.failed or 0)
+    in_flight = level.concurrency or stated.mean_in_flight
+    checks: dict[str, bool] = {
+        "batch-1": level.concurrency == 1,
+        "finite-burst": in_flight is not None and stated.finished < BURST_FACTOR * in_flight,
+        "errors": tried > 0 and (stated.failed or 0) / tried > ERROR_LIMIT,
+        "cold": level.warmed_up is False,
+        "totals-only": True,
+        "retokenised": level.tokens_by == "tool",
+    }
+    return LevelSummary(
+        index=level.index,
+        kind=level.kind,
+        concurrency=level.concurrency,
+        rate=level.rate,
+        arrivals=level.arrivals,
+        requests=stated.finished,
+        failed={"unnamed": stated.failed} if stated.failed else {},
+        window_start_s=None,
+        window_end_s=None,
+        output_tok_s=stated.output_tok_s if stated.finished else None,
+        output_tok_s_half_width=None,
+        input_tok_s=stated.input_tok_s,
+        cached_tok_s=None,
+        request_s=stated.request_s,
+        mean_input_tokens=stated.mean_input_tokens,
+        mean_cached_tokens=None,
+        mean_output_tokens=stated.mean_output_tokens,
+        tokens_per_chunk=None,
+        ttft=quantiles(stated.ttft),
+        tpot=quantiles(stated.tpot),
+        itl=quantiles(stated.itl),
+        e2e=quantiles(stated.e2e),
+        validity=tuple(name for name, applies in checks.items() if applies),
+        mean_in_flight=stated.mean_in_flight,
+        unknown=level.unknown,
     )
 
 
 def length_error(requests: Sequence[RequestRecord]) -> LengthError | None:
     """What the server counted against what was asked for, over all requests that were answered whole."""
-    counted = [r for r in requests if r.ok and r.input_tokens is not None and r.asked_input_tokens > 0]
+    counted = [r for r in requests if r.ok and r.input_tokens is not None and r.asked_input_tokens]
     if not counted:
         return None
-    asked = sum(r.asked_input_tokens for r in counted)
-    off = [abs((r.input_tokens or 0) - r.asked_input_tokens) for r in counted]
+    asked = sum(r.asked_input_tokens or 0 for r in counted)
+    off = [abs((r.input_tokens or 0) - (r.asked_input_tokens or 0)) for r in counted]
     answered = [r for r in counted if r.output_tokens is not None]
-    wanted = sum(r.asked_output_tokens for r in answered)
+    wanted = sum(r.asked_output_tokens or 0 for r in answered)
     return LengthError(
         input_share=sum(r.input_tokens or 0 for r in counted) / asked - 1,
         input_p95=float(np.percentile(off, 95)),
@@ -391,8 +446,9 @@ def _validity(
         "errors": tried > 0 and (tried - len(finished)) / tried > ERROR_LIMIT,
         "no-usage": len(with_usage) < len(finished),
         "miscounted": abs(signs.miscount or 0.0) > MISCOUNT_LIMIT,
-        "cold": not level.warmed_up,
+        "cold": level.warmed_up is False,
         "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
+        "retokenised": level.tokens_by == "tool",
     }
     return tuple(name for name, applies in checks.items() if applies)
 
@@ -410,12 +466,17 @@ def _token_arrivals(requests: Sequence[RequestRecord], per_chunk: float) -> tupl
     """When output tokens arrived, and how many at each of those moments, in order of time.
 
     An answer's tokens (usage) are spread evenly over its pieces. A request that was cut off has no usage: its pieces
-    count for as many tokens as those of whole answers do.
+    count for as many tokens as those of whole answers do. Of an imported request with no time but those of its first
+    token and its end, the tokens are spread evenly between the two.
     """
     times: list[float] = []
     weights: list[float] = []
     for request in requests:
         pieces = len(request.chunk_s)
+        if not pieces and request.first_token_s is not None and request.output_tokens:
+            points = min(request.output_tokens, 1000)
+            times.extend(np.linspace(request.first_token_s, request.done_s, points).tolist())
+            weights.extend([request.output_tokens / points] * points)
         if pieces:
             weight = request.output_tokens / pieces if request.output_tokens is not None else per_chunk
             times.extend(request.chunk_s)

@@ -32,6 +32,7 @@ FAULTS = {
     "error-event": "the stream carried an error",
     "oversize": "the answer is larger than any answer should be",
     "empty": "the answer had no token",
+    "unnamed": "failed; the imported file does not say how",
     "stopped": "cut off, since the level or the measurement was ended while it ran",
 }
 """Every way in which a request can fail, each counted by itself."""
@@ -84,19 +85,20 @@ class Engine(_Header):
 
     name: str
     version: str | None = None
-    url: str
+    url: str | None
+    """None where an imported file does not say."""
     settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict[str, "str|int|float|bool|None"])
     started_by_us: bool = False
     peak_memory_bytes: int | None = None
 
 
 class WorkloadFacts(_Header):
-    """What was asked of the server."""
+    """What was asked of the server. None is what an imported file does not say."""
 
-    input_tokens: int
-    output_tokens: int
-    endpoint: Literal["chat", "completions"]
-    seed: int
+    input_tokens: int | None
+    output_tokens: int | None
+    endpoint: Literal["chat", "completions"] | None
+    seed: int | None
     slo: str | None = None
     """The objectives asked for, such as "p95 ttft < 1000ms"."""
     length_forced: str | None = None
@@ -129,6 +131,48 @@ class ServerFacts(_Header):
     kv_use_max: float | None = None
 
 
+class StatedQuantiles(_Header):
+    """Durations as another tool summed them up, in seconds; None where it did not say."""
+
+    count: int | None = None
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class StatedFigures(_Header):
+    """A level as another tool summed it up, where it kept no request by its times. Rates per second."""
+
+    finished: int = Field(ge=0)
+    failed: int | None = None
+    duration_s: float | None = None
+    output_tok_s: float | None = None
+    input_tok_s: float | None = None
+    request_s: float | None = None
+    mean_input_tokens: float | None = None
+    mean_output_tokens: float | None = None
+    mean_in_flight: float | None = None
+    ttft: StatedQuantiles | None = None
+    tpot: StatedQuantiles | None = None
+    itl: StatedQuantiles | None = None
+    e2e: StatedQuantiles | None = None
+
+
+class Imported(_Header):
+    """Where an imported run came from."""
+
+    tool: str
+    version: str | None = None
+    files: tuple[str, ...] = ()
+    """Names, without their directories."""
+    layout: str
+    """Which of the tool's files it was."""
+    notes: tuple[str, ...] = ()
+    """What the tool measures otherwise than rackrate, and what is not in the file; a sentence each."""
+
+
 class Level(_Header):
     """One load held for a while. Times in seconds since the run's start."""
 
@@ -142,7 +186,8 @@ class Level(_Header):
     """Of an open loop: mean arrivals per second; of conversations, where there are any."""
     arrivals: str | None = None
     """Of an open loop: poisson, constant, gamma:CV, steps:..., ramp:..., trace:FILE."""
-    warmed_up: bool
+    warmed_up: bool | None
+    """None where an imported file does not say."""
     started_s: float
     stopped_s: float | None = None
     """When the last new request was sent; None while it runs."""
@@ -163,13 +208,20 @@ class Level(_Header):
     """None where the server has no /metrics that is understood."""
     other_cpu_share: float | None = None
     """CPU taken by neither client nor engine, over all cores; None where the engine is elsewhere."""
+    tokens_by: Literal["usage", "tool", "unstated"] = "usage"
+    """Who counted output tokens: the server (usage), the tokenizer of the tool that was imported, or one of the two."""
+    stated: StatedFigures | None = None
+    """The figures of an imported level of which there are no requests."""
+    unknown: tuple[str, ...] = ()
+    """Names of metrics.VALIDITY that cannot be judged from what was imported."""
 
 
 class RunHeader(_Header):
     """run.json: all that is known of a run but its requests."""
 
     format: Annotated[int, Field(ge=1)] = FORMAT_VERSION
-    mode: Literal["measured", "simulated"] = "measured"
+    mode: Literal["measured", "simulated", "imported"] = "measured"
+    """imported: measured by another tool, whose results were read."""
     created: str
     """UTC, ISO 8601."""
     command: str
@@ -185,6 +237,7 @@ class RunHeader(_Header):
     engine: Engine
     machine: Machine
     workload: WorkloadFacts
+    imported: Imported | None = None
     levels: list[Level] = Field(default_factory=list[Level])
 
 
@@ -202,8 +255,8 @@ class RequestRecord:
     status: str
     http_status: int | None
     detail: str | None
-    asked_input_tokens: int
-    asked_output_tokens: int
+    asked_input_tokens: int | None
+    asked_output_tokens: int | None
     input_tokens: int | None
     """As the server counted them (`usage`), cached ones included; None where it did not."""
     cached_tokens: int | None
@@ -212,7 +265,8 @@ class RequestRecord:
     stagger: bool
     """A worker's first request, of a shorter output so that workers do not move in lockstep. No latency counts."""
     chunk_s: tuple[float, ...]
-    """When each piece of the answer that carried text arrived."""
+    """When each piece of the answer that carried text arrived; empty also where an imported file has only the first
+    token and the end."""
     session: int | None = None
     """The conversation that it is a turn of, by number within its level; None of a single request."""
     turn: int | None = None

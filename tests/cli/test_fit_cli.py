@@ -35,7 +35,8 @@ def rackrate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         with pytest.raises(SystemExit) as ended:
             main()
         code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, *capsys.readouterr())
+        printed = capsys.readouterr()
+        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
 
     return run
 

@@ -132,7 +132,7 @@ def test_users_and_think_times_give_the_throughput_of_the_interactive_response_t
     level = summarise(run)[0]
     assert level.e2e is not None
     assert level.request_s is not None
-    assert level.request_s == pytest.approx(users / (level.e2e.mean + think_s), rel=0.1)
+    assert level.request_s == pytest.approx(users / ((level.e2e.mean or 0) + think_s), rel=0.1)
     busy = sum(one.done_s - one.sent_s for one in run.requests) / (run.requests[-1].done_s - run.requests[0].sent_s)
     assert busy < users * answer_s * 3 / (think_s + answer_s)  # most users think most of the time
     begins = sorted((one.sent_s, 1) for one in run.requests) + sorted((one.done_s, -1) for one in run.requests)

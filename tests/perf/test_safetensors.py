@@ -23,14 +23,14 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 SHAPES: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (320, 64), "model.norm.weight": (64,)}
 for _layer in range(2):
-    SHAPES |= {
+    SHAPES.update({
         f"model.layers.{_layer}.{name}.weight": shape
         for name, shape in {
             "self_attn.q_proj": (64, 64), "self_attn.k_proj": (32, 64), "self_attn.v_proj": (32, 64),
             "self_attn.o_proj": (64, 64), "mlp.gate_proj": (128, 64), "mlp.up_proj": (128, 64),
             "mlp.down_proj": (64, 128), "input_layernorm": (64,), "post_attention_layernorm": (64,),
         }.items()
-    }  # fmt: skip
+    })  # fmt: skip
 PARAMETERS = 320 * 64 + 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 128 + 2 * 64)
 
 

@@ -201,7 +201,7 @@ def measure(
     )
     if processes < 1:
         raise WorkloadError(f"--processes must be at least 1, got {processes}")
-    directory = out or _fresh_directory(model or "model")
+    directory = out or fresh_directory(model or "model")
     if (directory / HEADER).exists() and _continued.get() is None:
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = None
@@ -285,7 +285,8 @@ def _rates(text: str | None) -> tuple[float, ...]:
         raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
 
 
-def _fresh_directory(model: str) -> Path:
+def fresh_directory(model: str) -> Path:
+    """Where a run goes that was not told where."""
     import re
     from datetime import UTC, datetime
 

@@ -53,8 +53,9 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
             f"the best level of {directory} ({load_text}) is not the machine's capacity: "
             f"{reasons}; measure again, or price it all the same with --force"
         )
-    origin = (
-        f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
-        f"{load_text}, {best.level.requests} requests"
-    )
+    imported = run.header.imported
+    how = f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}"
+    if imported is not None:
+        how = f"measured {run.header.created[:10]} by {imported.tool} {imported.version or ''}".rstrip() + ", imported"
+    origin = f"{how}: {directory}, {load_text}, {best.level.requests} requests"
     return Measured(run, levels, best, serving_of(best, origin))

@@ -82,6 +82,11 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
             "The machine was not saturated at the highest load measured: it can do more, so its price per token "
             "is an upper bound."
         )
+    imported = run.header.imported
+    if imported is not None:
+        if best.level.unknown:
+            notes.append(f"Not known, since the imported file does not tell: {', '.join(best.level.unknown)}.")
+        notes += imported.notes
     machines = _machines(run.header.machine, catalog, serving, load, apis, options)
     return PricedRun(
         run, levels, best, Pricing(serving, run.header.model.requested, load, tuple(machines), tuple(notes))

@@ -77,6 +77,7 @@ def latency_chart(run: Json, metric: str) -> Json:
         for level in _closed(run)
         if level[metric]
         for point in ("p50", "p95")
+        if level[metric][point] is not None  # an imported summary may lack it
     ]
     chart = (
         alt.Chart(alt.Data(values=rows))

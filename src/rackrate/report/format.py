@@ -165,6 +165,8 @@ def workload_text(work: dict[str, Any]) -> str:
 
     >>> workload_text({"input_tokens": 512, "output_tokens": 128})
     '512 tokens in, 128 out'
+    >>> workload_text({"input_tokens": None, "output_tokens": 128})
+    'input length not stated, 128 tokens out'
     >>> workload_text({"input_tokens": 512, "output_tokens": 128, "inputs": "lognormal:mean=512,cv=1", "turns": "4",
     ...     "think_s": "5", "shared_prefix": "256:0.8"})
     '512 tokens in (lognormal:mean=512,cv=1), 128 out, 256 shared by 80 %, conversations of 4 turns, 5 s apart'
@@ -174,7 +176,10 @@ def workload_text(work: dict[str, Any]) -> str:
         drawn = work.get(name)
         return f" ({drawn})" if drawn and not drawn.isdigit() else ""
 
-    text = f"{work['input_tokens']} tokens in{tokens('inputs')}, {work['output_tokens']} out{tokens('outputs')}"
+    into, out = work["input_tokens"], work["output_tokens"]
+    text = f"{into} tokens in" if into is not None else "input length not stated"
+    text += f"{tokens('inputs')}, {out if out is not None else 'output length not stated'}"
+    text += f"{' out' if into is not None else ' tokens out'}{tokens('outputs')}" if out is not None else ""
     if work.get("trace"):
         text += f" on average, from {work['trace']}"
     if work.get("shared_prefix"):

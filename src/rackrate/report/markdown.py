@@ -111,7 +111,7 @@ def markdown_report(run: Json, pricing: Json) -> str:
         ("command", f"`{facts['command']}`"),
         ("created", facts["created"]),
         ("rackrate", facts["rackrate"]),
-        ("engine", f"{engine['name']} {engine['version'] or ''} at {engine['url']}"),
+        ("engine", f"{engine['name']} {engine['version'] or ''} at {engine['url'] or 'a URL not stated'}"),
         (
             "model",
             f"{model['requested']} {model['weight_format'] or ''}"

@@ -46,10 +46,12 @@ def run_tables(view: Json) -> RenderableType:
         if work["length_forced"]
         else "length not forced: answers may end early"
     )
+    if facts["imported"]:
+        forced = f"by {facts['imported']['tool']} {facts['imported']['version'] or ''}".rstrip()
     lines.append(
         Text(
             f"{facts['machine']['description']} | {workload_text(work)}, "
-            f"{work['endpoint']}, {forced} | {facts['origin']} {facts['created']}",
+            f"{work['endpoint'] + ', ' if work['endpoint'] else ''}{forced} | {facts['origin']} {facts['created']}",
             style="dim",
         )
     )
@@ -122,6 +124,11 @@ def _run_notes(view: Json) -> list[str]:
         )
     names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["validity"]}
     notes += [f"[yellow]{name}[/]: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    unknown = [name for name in VALIDITY if any(name in level["unknown"] for level in view["levels"])]
+    if unknown:
+        notes.append(f"Not known, since the imported file does not tell: {', '.join(unknown)}.")
+    if view["provenance"]["imported"]:
+        notes += [escape(note) for note in view["provenance"]["imported"]["notes"]]
     for name, number in view["requests"]["failed"].items():
         notes.append(f"[red]{number} x {name}[/]: {view['faults'].get(name, '')}.")
     if view["state"] != "complete":

@@ -34,6 +34,7 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
             "engine": header.engine.model_dump(),
             "machine": {**header.machine.model_dump(), "description": describe(header.machine)},
             "workload": header.workload.model_dump(),
+            "imported": header.imported.model_dump() if header.imported is not None else None,
         },
         "requests": {
             "finished": sum(level.requests for level in levels),
@@ -51,7 +52,10 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
             "prefill_share": best.prefill_share,
             "validity": list(best.validity),
         },
-        "definitions": {**DEFINITIONS, **{name: VALIDITY[name] for level in levels for name in level.validity}},
+        "definitions": {
+            **DEFINITIONS,
+            **{name: VALIDITY[name] for level in levels for name in (*level.validity, *level.unknown)},
+        },
         "faults": {name: FAULTS.get(name, "") for level in levels for name in level.failed},
     }
 
@@ -59,7 +63,7 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
 def level_view(level: LevelSummary) -> Json:
     """The metrics of one level."""
     values = asdict(level)
-    values["validity"] = list(level.validity)
+    values["validity"], values["unknown"] = list(level.validity), list(level.unknown)
     values["server"] = level.server.model_dump() if level.server is not None else None
     values["window_s"] = level.window_s
     return values

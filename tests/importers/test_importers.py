@@ -1,0 +1,378 @@
+"""Real results of other load generators against what the server that they loaded wrote down, and every damage to them.
+
+data/ has what each tool wrote about a scripted server (50 ms to the first token, 10 ms between tokens, 8 tokens), cut
+down by tools/trim_imports.py, and beside it that server's own log.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rackrate.errors import RunError
+from rackrate.importers.build import Stated, build
+from rackrate.importers.detect import read_results
+from rackrate.importers.results import Foreign, ForeignRequest
+from rackrate.metrics import LevelSummary, saturation, summarise
+from rackrate.records import Machine, Run
+
+DATA = Path(__file__).parent / "data"
+TOKENS, TTFT_S, ITL_S = 8, 0.05, 0.01
+STATED = Stated(Machine(origin="unknown"), None, None, None, "rackrate import", "0", "3", "2026-11-23T07:00:00+00:00")
+
+REQUESTS = {
+    "vllm-detailed": ("vllm-detailed.json", "vllm bench serve", 2, None),
+    "guidellm": ("guidellm.json", "guidellm", 2, None),
+    "guidellm-0.3": ("guidellm-0.3.json", "guidellm", 2, None),
+    "guidellm-poisson": ("guidellm-poisson.json", "guidellm", None, 20.0),
+    "aiperf": ("aiperf/profile_export.jsonl", "aiperf", 2, None),
+    "aiperf-poisson": ("aiperf-poisson/profile_export.jsonl", "aiperf", None, 20.0),
+    "genai": ("genai/profile_export.json", "genai-perf", 2, None),
+    "genai-usage": ("genai-usage/profile_export.json", "genai-perf", 2, None),
+}
+"""Files with requests: the file, its tool, and the load that was asked for."""
+ALL = sorted({file for file, *_ in REQUESTS.values()} | {"vllm-summary.json", "vllm-one.json"})
+
+
+def load(name: str) -> Any:
+    text = (DATA / name).read_text()
+    return [json.loads(line) for line in text.splitlines()] if name.endswith("jsonl") else json.loads(text)
+
+
+def truth_of(name: str, count: int) -> list[dict[str, Any]]:
+    """What the server wrote down of the requests that counted: a tool's probes and warm-ups came before."""
+    lines = (DATA / f"{name}.truth.jsonl").read_text().splitlines()[1:]
+    rows = [cast("dict[str, Any]", json.loads(line)) for line in lines]
+    rows = sorted((row for row in rows if row["streamed"]), key=lambda row: row["read_s"])
+    return rows[-count:]
+
+
+def imported(path: Path) -> tuple[Foreign, Run, list[LevelSummary]]:
+    results = read_results(path)
+    run = build(results, STATED)
+    return results[0], run, summarise(run)
+
+
+@pytest.mark.parametrize("name", sorted(REQUESTS))
+def test_requests_agree_with_what_the_server_wrote_down(name: str) -> None:
+    file, tool, concurrency, rate = REQUESTS[name]
+    foreign, run, [level] = imported(DATA / file)
+    assert foreign.tool == tool
+    assert (level.concurrency, level.rate) == (concurrency, rate)
+    assert run.header.mode == "imported"
+    sent = sorted(run.requests, key=lambda one: one.sent_s)
+    truth = truth_of(name, len(sent))
+    assert len(sent) in {24, 40}
+    assert all(row["tokens"] == TOKENS for row in truth)
+    # how far apart the tool sent requests is how far apart the server read them, but for the tool's own delays
+    apart = np.array([one.sent_s for one in sent]) - np.array([row["read_s"] for row in truth])
+    assert np.ptp(apart) < 0.1
+    ttft = np.array([cast("float", one.first_token_s) - one.sent_s for one in sent])
+    served = np.array([row["writes_s"][0] - row["read_s"] for row in truth])
+    assert (ttft > served - 1e-6).all(), "no tool can have a token before it was written"
+    assert np.median(ttft - served) < 0.02
+    done = np.array([one.done_s - cast("float", one.first_token_s) for one in sent])
+    assert np.median(done) == pytest.approx((TOKENS - 1) * ITL_S, abs=0.01)
+    if name != "genai":  # which asked for no usage
+        assert [one.output_tokens for one in sent] == [TOKENS] * len(sent)
+    if sent[0].chunk_s:
+        assert all(len(one.chunk_s) == TOKENS for one in sent)
+        assert all(one.first_token_s == one.chunk_s[0] <= one.chunk_s[-1] <= one.done_s for one in sent)
+
+
+@pytest.mark.parametrize("name", ["vllm-detailed", "guidellm", "aiperf", "genai-usage"])
+def test_throughput_is_the_servers(name: str) -> None:
+    _, _, [level] = imported(DATA / REQUESTS[name][0])
+    rows = truth_of(name, 24)
+    writes = np.sort(np.concatenate([row["writes_s"] for row in rows]))
+    start = rows[0]["read_s"] + cast("float", level.window_start_s)
+    stop = rows[0]["read_s"] + cast("float", level.window_end_s)
+    true = ((writes >= start) & (writes < stop)).sum() / (stop - start)
+    assert level.output_tok_s == pytest.approx(true, rel=0.05)
+
+
+def test_times_begin_at_zero_and_levels_follow_each_other() -> None:
+    results = [*read_results(DATA / "vllm-detailed.json"), *read_results(DATA / "vllm-one.json")]
+    run = build(results, STATED)
+    assert [level.concurrency for level in run.header.levels] == [2, 1]
+    assert min(one.due_s for one in run.requests) == 0.0
+    assert run.header.levels[1].started_s == run.header.levels[0].ended_s
+    assert run.header.imported is not None
+    assert run.header.imported.files == ("vllm-detailed.json", "vllm-one.json")
+
+
+def test_totals_are_kept_as_they_are_and_what_is_missing_stays_unknown() -> None:
+    said = load("vllm-summary.json")
+    _, run, [level] = imported(DATA / "vllm-summary.json")
+    assert run.requests == []
+    assert level.output_tok_s == said["output_throughput"]
+    assert level.request_s == said["request_throughput"]
+    assert level.ttft is not None
+    assert level.ttft.p95 == pytest.approx(said["p95_ttft_ms"] / 1000)
+    assert level.e2e is not None
+    assert level.e2e.p99 == pytest.approx(said["p99_e2el_ms"] / 1000)
+    assert level.mean_in_flight == pytest.approx(said["request_throughput"] * said["mean_e2el_ms"] / 1000)
+    assert (level.window_s, level.output_tok_s_half_width, level.cached_tok_s) == (None, None, None)
+    assert "totals-only" in level.validity
+    assert {"client-bound", "contended", "cold", "overloaded"} <= set(level.unknown)
+
+
+def test_a_percentile_that_was_not_asked_for_is_none() -> None:
+    _, _, [level] = imported(DATA / "vllm-one.json")
+    assert level.ttft is not None
+    assert level.ttft.p99 is not None
+    assert level.ttft.p95 is None
+    assert level.e2e is None
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"), [("aiperf", "aiperf/profile_export.jsonl"), ("genai", "genai/profile_export.json")]
+)
+def test_sums_are_left_for_the_requests_beside_them(name: str, detail: str, tmp_path: Path) -> None:
+    sums = f"{name}/profile_export_{'aiperf' if name == 'aiperf' else 'genai_perf'}.json"
+    whole, _, [by_requests] = imported(DATA / sums)
+    assert whole.layout == "requests"
+    assert by_requests == imported(DATA / detail)[2][0]
+    alone = tmp_path / Path(sums).name
+    alone.write_bytes((DATA / sums).read_bytes())
+    foreign, run, [by_sums] = imported(alone)
+    assert (foreign.layout, run.requests) == ("totals", [])
+    assert by_sums.ttft is not None
+    assert by_requests.ttft is not None
+    assert by_sums.concurrency == by_requests.concurrency == 2
+    # the tool's figure is of all requests, ours of those of the steady window
+    assert by_sums.ttft.p50 == pytest.approx(cast("float", by_requests.ttft.p50), abs=0.005)
+    assert by_sums.output_tok_s == pytest.approx(cast("float", by_requests.output_tok_s), rel=0.15)
+
+
+def test_aiperfs_own_sums_follow_from_its_requests() -> None:
+    said = load("aiperf/profile_export_aiperf.json")
+    requests = read_results(DATA / "aiperf/profile_export.jsonl")[0].levels[0].requests
+    ttft = np.mean([cast("float", one.first_token_s) - one.sent_s for one in requests]) * 1000
+    assert ttft == pytest.approx(said["time_to_first_token"]["avg"], rel=1e-4)
+    latency = np.mean([one.done_s - one.sent_s for one in requests]) * 1000
+    assert latency == pytest.approx(said["request_latency"]["avg"], rel=5e-3)
+
+
+def test_vllms_own_sums_follow_from_its_requests() -> None:
+    said = load("vllm-detailed.json")
+    requests = read_results(DATA / "vllm-detailed.json")[0].levels[0].requests
+    tpot = np.mean([(one.chunk_s[-1] - one.chunk_s[0]) / (TOKENS - 1) for one in requests]) * 1000
+    # its own counts the role and the end, two gaps of next to nothing around the same eight tokens
+    assert tpot == pytest.approx(said["mean_tpot_ms"], rel=0.03)
+    first = np.mean([cast("float", one.first_token_s) - one.sent_s for one in requests]) * 1000
+    assert said["mean_ttft_ms"] < first < said["mean_ttft_ms"] + 1
+
+
+# what must not be priced
+def changed(tmp_path: Path, name: str, **values: Any) -> Path:
+    path = tmp_path / Path(name).name
+    path.write_text(json.dumps(load(name) | values))
+    return path
+
+
+def validity(path: Path) -> set[str]:
+    return set(imported(path)[2][0].validity)
+
+
+def test_one_at_a_time_is_batch_1() -> None:
+    assert "batch-1" in validity(DATA / "vllm-one.json")
+
+
+def test_all_at_once_is_a_finite_burst(tmp_path: Path) -> None:
+    for name in ("vllm-detailed.json", "vllm-one.json"):
+        assert "finite-burst" in validity(changed(tmp_path, name, max_concurrency=None, request_rate="inf"))
+    assert "finite-burst" not in validity(DATA / "vllm-detailed.json")
+
+
+def test_failures_count(tmp_path: Path) -> None:
+    assert "errors" not in validity(DATA / "vllm-one.json")
+    assert "errors" in validity(changed(tmp_path, "vllm-one.json", failed=1))
+    detailed = load("vllm-detailed.json")
+    errors = ["Traceback\nServerDisconnectedError", *detailed["errors"][1:]]
+    path = changed(tmp_path, "vllm-detailed.json", errors=errors, completed=23)
+    assert "errors" in validity(path)
+    assert imported(path)[2][0].failed == {"unnamed": 1}
+    assert {one.detail for one in imported(path)[1].requests} == {None, "ServerDisconnectedError"}
+
+
+def test_no_usage_is_said() -> None:
+    assert "no-usage" in validity(DATA / "genai/profile_export.json")
+    assert "no-usage" not in validity(DATA / "genai-usage/profile_export.json")
+
+
+def test_tokens_of_the_tools_own_tokenizer_are_named(tmp_path: Path) -> None:
+    lines = load("aiperf/profile_export.jsonl")
+    assert "retokenised" not in validity(DATA / "aiperf/profile_export.jsonl")
+    for line in lines:
+        line["metrics"] = {key: value for key, value in line["metrics"].items() if not key.startswith("usage")}
+    path = tmp_path / "other.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    assert "retokenised" in validity(path)
+
+
+def test_a_sample_of_guidellms_requests_is_no_basis(tmp_path: Path) -> None:
+    report = load("guidellm.json")
+    report["benchmarks"][0]["requests"]["successful"] = report["benchmarks"][0]["requests"]["successful"][:5]
+    path = tmp_path / "sampled.json"
+    path.write_text(json.dumps(report))
+    _, run, [level] = imported(path)
+    assert "totals-only" in level.validity
+    assert run.requests == []
+    assert level.output_tok_s == report["benchmarks"][0]["metrics"]["output_tokens_per_second"]["successful"]["mean"]
+
+
+def test_an_open_loops_waiting_in_the_tool_counts() -> None:
+    lines = load("aiperf-poisson/profile_export.jsonl")
+    about = lines[0]["metadata"]
+    waited_s = (about["request_start_ns"] - about["credit_issued_ns"]) / 1e9
+    requests = read_results(DATA / "aiperf-poisson/profile_export.jsonl")[0].levels[0].requests
+    assert waited_s > 0
+    assert requests[0].sent_s - requests[0].due_s == pytest.approx(waited_s, abs=1e-6)
+
+
+def test_old_detailed_results_of_vllm_have_no_place_in_time(tmp_path: Path) -> None:
+    values = load("vllm-detailed.json")
+    for name in ("start_times", "latencies", "queue_times"):
+        values.pop(name, None)
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(values))
+    _, run, [level] = imported(path)
+    assert run.requests == []
+    assert "totals-only" in level.validity
+    assert level.ttft is not None
+    assert level.ttft.count == 24
+    now = imported(DATA / "vllm-detailed.json")[1]
+    spread = [cast("float", one.first_token_s) - one.sent_s for one in now.requests]
+    assert level.ttft.p90 == pytest.approx(np.percentile(spread, 90))
+
+
+def test_results_that_were_appended_are_levels(tmp_path: Path) -> None:
+    path = tmp_path / "appended.json"
+    path.write_text((DATA / "vllm-one.json").read_text().strip() + "\n" + (DATA / "vllm-detailed.json").read_text())
+    assert [level.concurrency for level in imported(path)[2]] == [1, 2]
+
+
+# files that cannot be read
+def refusal(path: Path) -> str:
+    with pytest.raises(RunError) as caught:
+        imported(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_file_that_was_cut_off_is_one_sentence(name: str, tmp_path: Path) -> None:
+    whole = (DATA / name).read_bytes().rstrip()
+    path = tmp_path / "cut"
+    for share in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        refusal(path)
+    path.write_bytes(whole[:-1])
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"\x89PNG\r\n\x1a\n\x00", "not JSON"),
+        (b"[]", "not a result of"),
+        (b"[1, 2]", "not a result of"),
+        (b"null", "not a result of"),
+        (b"{}", "not a result of"),
+        (b'{"benchmarks": []}', "not a result of"),
+        (b'{"a": 1}\n{"b": 2}\n', "not a result of"),
+        (b"ttft,tpot\n1,2\n", "not JSON"),
+        (b'{"benchmarks": [{"metrics": {}, "config": {}}]}', "has no strategy"),
+        (b'{"benchmarks": [{"metrics": {}, "config": {"strategy": {"type_": "concurrent"}}}]}', "no request"),
+        (b'{"request_throughput": 1, "total_output_tokens": 1, "mean_ttft_ms": 1}', "completed is missing"),
+        (b'{"request_throughput": 1, "total_output_tokens": 1, "mean_ttft_ms": 1, "completed": 0}', "no request"),
+    ],
+)
+def test_what_is_no_result_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.json"
+    path.write_bytes(content)
+    assert says in refusal(path)
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "nothing.json")
+    assert "is a directory" in refusal(tmp_path)
+
+
+def test_two_tools_or_models_do_not_make_a_run(tmp_path: Path) -> None:
+    mixed = [*read_results(DATA / "vllm-one.json"), *read_results(DATA / "guidellm.json")]
+    with pytest.raises(RunError, match="is of guidellm"):
+        build(mixed, STATED)
+    other = read_results(changed(tmp_path, "vllm-one.json", model_id="another"))
+    with pytest.raises(RunError, match="is of the model another"):
+        build([*read_results(DATA / "vllm-one.json"), *other], STATED)
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 10**30), st.floats(allow_nan=False), st.text(max_size=3),
+    st.just([]), st.just({}), st.just([None]), st.just({"mean": "x"}),
+)  # fmt: skip
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = [at] if at else []
+    if isinstance(value, dict):
+        for key, one in cast("dict[str, Any]", value).items():
+            found += places(one, (*at, key))
+    elif isinstance(value, list):
+        for position, one in list(enumerate(cast("list[Any]", value)))[:2]:
+            found += places(one, (*at, position))
+    return found
+
+
+WHOLE = {name: load(name) for name in ALL}
+PLACES = {name: places(value) for name, value in WHOLE.items()}
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_any_value_may_be_anything(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    name = data.draw(st.sampled_from(ALL))
+    where = data.draw(st.sampled_from(PLACES[name]))
+    values = copy.deepcopy(WHOLE[name])
+    inner = values
+    for key in where[:-1]:
+        inner = inner[key]
+    if data.draw(st.booleans()):
+        inner[where[-1]] = data.draw(LEAVES)
+    else:
+        del inner[where[-1]]
+    path = tmp_path_factory.mktemp("changed") / "changed.json"
+    lines = cast("list[Any]", values) if isinstance(values, list) else [values]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    try:
+        _, run, levels = imported(path)
+    except RunError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    saturation(levels)
+    assert all(one.due_s <= one.sent_s <= one.done_s for one in run.requests)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=20),
+)
+def test_requests_keep_their_distances(times: list[tuple[float, float, float]]) -> None:
+    requests = [ForeignRequest(at, at, at + one + two, at + one, (at + one,)) for at, one, two in times]
+    shift = -min(one.due_s for one in requests)
+    for one in requests:
+        record = one.record(0, 0, shift, (None, None))
+        assert record.done_s - record.sent_s == pytest.approx(one.done_s - one.sent_s, abs=1e-6)
+        assert record.due_s >= 0
