@@ -101,7 +101,7 @@ class Answer:
 
 
 class Server:
-    """Serves a script until it is interrupted."""
+    """Serves a script until it is told to stop."""
 
     def __init__(self, script: Script, log: BinaryIO | None) -> None:
         self.script = script
@@ -119,6 +119,8 @@ class Server:
         self._connections = 0
         self.tokens = 0
         self.requests = 0
+        self.stopping = False
+        """Set by a signal: between two writes, so that what was written is in the log."""
         self.late_s = 0.0
         """The sum over writes of how long after they were due they were done."""
         self.writes = 0
@@ -132,11 +134,11 @@ class Server:
             self._record({name: getattr(script, name) for name in script.__dataclass_fields__})
 
     def serve(self) -> None:
-        """Serves; ends by KeyboardInterrupt."""
+        """Serves until it is told to stop."""
         poll, due, ready, spin_s = self._poll, self._due, self._ready, self.script.spin_s
         hurries = self.script.ttft_s <= 0  # then it does not sleep between two requests either
         awake_s = 0.0
-        while True:
+        while not self.stopping:
             if ready:
                 for _ in range(min(_BURST, len(ready))):
                     self._write_turn(ready.popleft())
@@ -248,7 +250,9 @@ class Server:
             self._send(connection, _page(b'{"error":{"message":"no such page"}}', "404 Not Found"))
 
     def _asked(self, connection: Connection, path: str, body: dict[str, Any], read_s: float) -> Answer:
-        tokens = body.get("max_completion_tokens") or body.get("max_tokens") or self.script.output_tokens
+        tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+        if tokens is None:
+            tokens = self.script.output_tokens
         if not isinstance(tokens, int) or tokens < 1:
             raise ValueError("max_tokens must be a positive whole number")
         options = cast("dict[str, Any]", body.get("stream_options") or {})
@@ -582,7 +586,6 @@ def main() -> None:
     )
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     gc.disable()  # answers hold no cycles once they end, and a collection is a late write
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(asked.log.open("wb")) if asked.log else None
@@ -590,10 +593,15 @@ def main() -> None:
             server = Server(script, log)
         except OSError as error:
             raise SystemExit(f"port {script.port}: {error.strerror}") from None
-        sys.stderr.write(f"serving {script.model} on http://{_HOST}:{script.port}\n")
         began_s = _clock()
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve()
+
+        def stop(*_: object) -> None:
+            server.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        sys.stderr.write(f"serving {script.model} on http://{_HOST}:{script.port}\n")
+        server.serve()
         server.write_log()
         writes = max(1, server.writes)
         sys.stderr.write(
