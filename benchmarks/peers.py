@@ -268,7 +268,12 @@ def table(results: dict[str, dict[str, Result]]) -> str:
         cells: list[str] = []
         for name in names:
             found = [results[name].get(case) for case in cases]
-            cells.append(" / ".join(_figure(getattr(one, value, None), scale, digits, sign=sign) for one in found))
+            cells.append(
+                " / ".join(
+                    _figure(getattr(one, value), scale, digits, sign=sign) if one is not None else "not run"
+                    for one in found
+                )
+            )
         return f"| {label} | {' | '.join(cells)} |"
 
     levels = ["1", "16", "64", "128", "256"]
