@@ -45,6 +45,8 @@ PORT = 8197
 _TASKSET = shutil.which("taskset") or ""
 _NO_DELAY = ("--ttft-ms", "0", "--itl-ms", "0")
 _LONGEST_S = 150.0
+_OTHERS = 0.15
+"""Of a core: what the machine itself takes; more disturbs a measurement."""
 _CLOSE_S = 0.0002
 """Arrivals closer than this count as a clump: 1 - exp(-200/s * 0.2 ms) = 3.9 % of a Poisson process's gaps."""
 
@@ -83,17 +85,21 @@ class Result:
     """What the tool says, less the truth."""
     ttft_error_p99_s: float | None = None
     itl_error_p99_s: float | None = None
+    other_cores: float | None = None
+    """Cores that everything but the tool and the server took meanwhile."""
     rate: float | None = None
     gap_cv: float | None = None
     close_gaps: float | None = None
 
 
 class Watch(threading.Thread):
-    """CPU and memory of a process and all its descendants, read ten times a second."""
+    """CPU and memory of a process and all its descendants, read ten times a second, and the CPU of all others."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, server_pid: int) -> None:
         super().__init__(daemon=True)
         self._root = psutil.Process(pid)
+        self._server = psutil.Process(server_pid)
+        self._others: list[tuple[float, float]] = []
         self._ended = threading.Event()
         self._of: dict[int, float] = {}
         self.cpu: list[tuple[float, float]] = []
@@ -116,7 +122,11 @@ class Watch(threading.Thread):
                         used += process.memory_full_info().pss
                 except psutil.Error:
                     continue
-            self.cpu.append((time.perf_counter(), sum(self._of.values())))
+            now, ours = time.perf_counter(), sum(self._of.values())
+            self.cpu.append((now, ours))
+            every, server = psutil.cpu_times(), self._server.cpu_times()
+            busy = every.user + every.nice + every.system + every.irq + every.softirq
+            self._others.append((now, busy - ours - server.user - server.system))
             self.peak_bytes = max(self.peak_bytes, used)
             turn += 1
 
@@ -126,11 +136,19 @@ class Watch(threading.Thread):
         self.join()
 
     def cpu_between(self, start_s: float, end_s: float) -> float | None:
-        """CPU seconds between two moments."""
-        if len(self.cpu) < 2:
-            return None
-        times, used = zip(*self.cpu, strict=True)
-        return float(np.interp(end_s, times, used) - np.interp(start_s, times, used))
+        """CPU seconds of the tool between two moments."""
+        return _between(self.cpu, start_s, end_s)
+
+    def others_between(self, start_s: float, end_s: float) -> float | None:
+        """CPU seconds of everything but the tool and the server, between two moments."""
+        return _between(self._others, start_s, end_s)
+
+
+def _between(readings: list[tuple[float, float]], start_s: float, end_s: float) -> float | None:
+    if len(readings) < 2:
+        return None
+    times, used = zip(*readings, strict=True)
+    return float(np.interp(end_s, times, used) - np.interp(start_s, times, used))
 
 
 def run(tool: Tool, case: Case, core: int, server_core: int) -> Result:
@@ -158,7 +176,7 @@ def run(tool: Tool, case: Case, core: int, server_core: int) -> Result:
                     cwd=out,
                     start_new_session=True,
                 )
-                watch = Watch(process.pid)
+                watch = Watch(process.pid, server.pid)
                 watch.start()
                 try:
                     code: int | str = process.wait(_LONGEST_S)
@@ -200,6 +218,9 @@ def _read_truth(result: Result, tool: Tool, case: Case, out: Path, log: Path, wa
     used = watch.cpu_between(first_s, last_s)
     # in a shorter run, the ten readings a second say too little
     result.cpu_s_per_1000 = used / tokens * 1000 if used is not None and last_s - first_s > 1.0 else None
+    others = watch.others_between(first_s, last_s)
+    if others is not None and last_s - first_s > 1.0:
+        result.other_cores = others / (last_s - first_s)
     done = np.sort([row["done_s"] for row in rows])
     low, high = int(len(done) * 0.1), int(len(done) * 0.9)
     if case.streams and case.streams > 1:
@@ -247,7 +268,12 @@ def table(results: dict[str, dict[str, Result]]) -> str:
         cells: list[str] = []
         for name in names:
             found = [results[name].get(case) for case in cases]
-            cells.append(" / ".join(_figure(getattr(one, value, None), scale, digits, sign=sign) for one in found))
+            cells.append(
+                " / ".join(
+                    _figure(getattr(one, value), scale, digits, sign=sign) if one is not None else "not run"
+                    for one in found
+                )
+            )
         return f"| {label} | {' | '.join(cells)} |"
 
     levels = ["1", "16", "64", "128", "256"]
@@ -300,6 +326,12 @@ def page(results: dict[str, dict[str, Result]], further: str) -> str:
     faults = [
         f"- {one.tool}, {one.case}: {one.fault}" for cases in results.values() for one in cases.values() if one.fault
     ]
+    disturbed = [
+        f"{one.tool} {one.case} ({one.other_cores:.2f} cores)"
+        for cases in results.values()
+        for one in cases.values()
+        if one.other_cores is not None and one.other_cores > _OTHERS
+    ]
     memory = psutil.virtual_memory().total / 1e9
     return "\n".join(
         [
@@ -324,6 +356,11 @@ def page(results: dict[str, dict[str, Result]], further: str) -> str:
             "server to about 170,000 tokens a second: whoever reaches that was not the limit. The tokens/s leave out "
             "the first and last tenth of the answers, when not all streams are busy.",
             "",
+            *(
+                [f"Other processes took more than {_OTHERS:g} of a core during: {', '.join(disturbed)}.", ""]
+                if disturbed
+                else []
+            ),
             *(["Not measured:", "", *faults, ""] if faults else []),
             *([further, ""] if further else []),
         ]
@@ -362,7 +399,8 @@ def main() -> None:
         for case in CASES:
             mine = results.setdefault(tool.name, {})
             before = mine.get(case.name)
-            if case.name not in asked.cases.split(",") or (before is not None and not before.fault and not asked.again):
+            undisturbed = before is not None and not before.fault and (before.other_cores or 0.0) <= _OTHERS
+            if case.name not in asked.cases.split(",") or (undisturbed and not asked.again):
                 continue
             sys.stderr.write(f"{tool.name}, {case.name} ...")
             sys.stderr.flush()

@@ -24,11 +24,11 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
+from scripted_stream import Answer, Connection, Script, count_words, page, stream, whole
 
 _clock = time.perf_counter
 _HOST = "127.0.0.1"
@@ -37,71 +37,10 @@ _BURST = 16
 _IDLE_S = 0.05
 _FLUSH_BYTES = 1 << 18
 _PR_SET_TIMERSLACK = 29
-_WORDS = (
-    "time year work life hand part eyes week case fact area home book word room idea head side kind line city name"
-    " team hour game door face laws body back ages road news form view mind land foot tree star song wind rain snow"
-    " fire gold iron salt milk corn rice fish bird wolf bear lion frog seed leaf root hill lake moon wave"
-)
-"""Sixty-four words of four letters: events of one answer are equally long, so that an answer is one join."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """What the server does."""
-
-    port: int = 8100
-    ttft_s: float = 0.05
-    itl_s: float = 0.01
-    tokens_per_chunk: int = 1
-    chunks_per_write: int = 1
-    role: str = "with-first"
-    """When the chunk that has only the role is written: with the first token, as soon as the request is read
-    (early), or never (none)."""
-    slots: int | None = None
-    """So many answers are written at once; others wait their turn."""
-    model: str = "scripted"
-    output_tokens: int = 64
-    """Of a request that states no limit."""
-    template_tokens: int = 7
-    """Counted besides the words of a prompt."""
-    turn_writes: int = 64
-    """Without delays, so many writes to one answer come in a row before the next answer has its turn."""
-    spin_s: float = 200e-6
-    """So long before a write is due, sleeping ends and spinning begins."""
-
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    """A client's socket, what was read of it and what could not yet be written."""
-
-    number: int
-    raw: socket.socket
-    accepted_s: float
-    received: bytearray = field(default_factory=bytearray)
-    unsent: bytearray = field(default_factory=bytearray)
-    answer: Answer | None = None
-    keep: bool = True
-
-
-@dataclass(eq=False, slots=True)
-class Answer:
-    """One completion under way."""
-
-    connection: Connection
-    path: str
-    read_s: float
-    asked: int
-    input_tokens: int
-    streamed: bool
-    usage: bool
-    slot_s: float | None = None
-    packets: list[memoryview] = field(default_factory=list[memoryview])
-    writes_s: list[float] = field(default_factory=list[float])
-    status: int = 200
 
 
 class Server:
-    """Serves a script until it is interrupted."""
+    """Serves a script until it is told to stop."""
 
     def __init__(self, script: Script, log: BinaryIO | None) -> None:
         self.script = script
@@ -119,24 +58,26 @@ class Server:
         self._connections = 0
         self.tokens = 0
         self.requests = 0
+        self.stopping = False
+        """Set by a signal: between two writes, so that what was written is in the log."""
         self.late_s = 0.0
         """The sum over writes of how long after they were due they were done."""
         self.writes = 0
         self._listener = socket.create_server((_HOST, script.port), backlog=4096)
         self._listener.setblocking(False)
         self._poll.register(self._listener.fileno(), select.EPOLLIN)
-        self._models = _page(
+        self._models = page(
             orjson.dumps({"object": "list", "data": [{"id": script.model, "object": "model", "owned_by": "scripted"}]})
         )
         if log is not None:
             self._record({name: getattr(script, name) for name in script.__dataclass_fields__})
 
     def serve(self) -> None:
-        """Serves; ends by KeyboardInterrupt."""
+        """Serves until it is told to stop."""
         poll, due, ready, spin_s = self._poll, self._due, self._ready, self.script.spin_s
         hurries = self.script.ttft_s <= 0  # then it does not sleep between two requests either
         awake_s = 0.0
-        while True:
+        while not self.stopping:
             if ready:
                 for _ in range(min(_BURST, len(ready))):
                     self._write_turn(ready.popleft())
@@ -220,7 +161,7 @@ class Server:
             if b"\r\ntransfer-encoding:" in fields:
                 connection.keep = False
                 self._send(
-                    connection, _page(b'{"error":{"message":"state the length of the body"}}', "411 Length Required")
+                    connection, page(b'{"error":{"message":"state the length of the body"}}', "411 Length Required")
                 )
                 return
             if len(received) < head_end + 4 + length:
@@ -239,16 +180,18 @@ class Server:
             try:
                 self._start(self._asked(connection, path, cast("dict[str, Any]", orjson.loads(body)), read_s))
             except (ValueError, TypeError, AttributeError) as error:
-                self._send(connection, _page(orjson.dumps({"error": {"message": str(error)}}), "400 Bad Request"))
+                self._send(connection, page(orjson.dumps({"error": {"message": str(error)}}), "400 Bad Request"))
         elif path == "/v1/models":
             self._send(connection, self._models)
         elif path in {"/health", "/ping"}:
-            self._send(connection, _page(b"{}"))
+            self._send(connection, page(b"{}"))
         else:
-            self._send(connection, _page(b'{"error":{"message":"no such page"}}', "404 Not Found"))
+            self._send(connection, page(b'{"error":{"message":"no such page"}}', "404 Not Found"))
 
     def _asked(self, connection: Connection, path: str, body: dict[str, Any], read_s: float) -> Answer:
-        tokens = body.get("max_completion_tokens") or body.get("max_tokens") or self.script.output_tokens
+        tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+        if tokens is None:
+            tokens = self.script.output_tokens
         if not isinstance(tokens, int) or tokens < 1:
             raise ValueError("max_tokens must be a positive whole number")
         options = cast("dict[str, Any]", body.get("stream_options") or {})
@@ -257,7 +200,7 @@ class Server:
             path=path,
             read_s=read_s,
             asked=tokens,
-            input_tokens=_words(body) + self.script.template_tokens,
+            input_tokens=count_words(body) + self.script.template_tokens,
             streamed=bool(body.get("stream")),
             usage=bool(options.get("include_usage")),
         )
@@ -275,14 +218,14 @@ class Server:
         self._active += 1
         answer.slot_s = slot_s
         if answer.streamed:
-            head, answer.packets = _stream(answer, script, self.requests)
+            head, answer.packets = stream(answer, script, self.requests)
             wait_s = script.ttft_s
             if wait_s > 0:
                 self._send(answer.connection, head)
             else:
                 answer.packets[0] = memoryview(head + answer.packets[0])
         else:
-            answer.packets = [memoryview(_whole(answer, script))]
+            answer.packets = [memoryview(whole(answer, script))]
             per_write = script.tokens_per_chunk * script.chunks_per_write
             wait_s = script.ttft_s + script.itl_s * ((answer.asked - 1) // per_write)
         if wait_s <= 0 and script.itl_s <= 0:
@@ -448,115 +391,6 @@ class Server:
             self._log_bytes = 0
 
 
-def _words(body: dict[str, Any]) -> int:
-    """The words of a prompt: what this server calls its tokens."""
-    prompt = body.get("prompt")
-    if isinstance(prompt, str):
-        return len(prompt.split())
-    if isinstance(prompt, list):
-        return len(cast("list[Any]", prompt))  # token ids
-    count = 0
-    for message in cast("list[dict[str, Any]]", body.get("messages") or []):
-        content = message.get("content")
-        if isinstance(content, str):
-            count += len(content.split())
-        else:
-            for part in cast("list[dict[str, Any]]", content or []):
-                count += len(str(part.get("text", "")).split())
-    return count
-
-
-def _page(body: bytes, status: str = "200 OK") -> bytes:
-    return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-        status.encode(), len(body), body,
-    )  # fmt: skip
-
-
-def _framed(data: bytes) -> bytes:
-    event = b"data: %b\n\n" % data
-    return b"%x\r\n%b\r\n" % (len(event), event)
-
-
-def _stream(answer: Answer, script: Script, number: int) -> tuple[bytes, list[memoryview]]:
-    """What opens a streamed answer at once, and each of its writes."""
-    chat = answer.path == "/v1/chat/completions"
-    known = b'{"id":"%b-%08x","object":"%b","created":%d,"model":"%b","choices":[' % (
-        b"chatcmpl" if chat else b"cmpl", number, b"chat.completion.chunk" if chat else b"text_completion",
-        int(time.time()), script.model.encode(),
-    )  # fmt: skip
-    ending = b"}]}"
-    opened = b'{"index":0,"delta":{"content":"' if chat else b'{"index":0,"text":"'
-    closed = b'"},"logprobs":null,"finish_reason":null' if chat else b'","logprobs":null,"finish_reason":null'
-    per_chunk, per_write = script.tokens_per_chunk, script.tokens_per_chunk * script.chunks_per_write
-    text_length = 5 * per_chunk
-    length = len(b"data: ") + len(known) + len(opened) + text_length + len(closed) + len(ending) + 2
-    before = b"%x\r\ndata: %b%b" % (length, known, opened)
-    after = b"%b%b\n\n\r\n" % (closed, ending)
-    whole, rest = divmod(answer.asked, per_chunk)
-    texts = _texts(per_chunk, whole)
-    body = before + (after + before).join(texts) + after if whole else b""
-    size = len(before) + text_length + len(after)
-    if rest:
-        body += _framed(known + opened + _texts(rest, 1)[0] + closed + ending)
-    step = size * script.chunks_per_write
-    view = memoryview(body)
-    writes = -(-answer.asked // per_write)
-    packets = [view[at * step : (at + 1) * step] for at in range(writes)]
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
-    role = known + b'{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null' + ending
-    if chat and script.role == "early":
-        head += _framed(role)
-    elif chat and script.role == "with-first":
-        packets[0] = memoryview(_framed(role) + packets[0])
-    last = known + (
-        b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"' if chat
-        else b'{"index":0,"text":"","logprobs":null,"finish_reason":"length"'
-    ) + ending  # fmt: skip
-    tail = _framed(last)
-    if answer.usage:
-        tail += _framed(known + b'],"usage":%b}' % orjson.dumps(_usage(answer)))
-    packets[-1] = memoryview(bytes(packets[-1]) + tail + _framed(b"[DONE]") + b"0\r\n\r\n")
-    return head, packets
-
-
-_text_cache: dict[tuple[int, int], list[bytes]] = {}
-
-
-def _texts(per_chunk: int, chunks: int) -> list[bytes]:
-    found = _text_cache.get((per_chunk, chunks))
-    if found is None:
-        known = _WORDS.split()
-        words = [b" " + known[at % len(known)].encode() for at in range(per_chunk * chunks)]
-        found = [b"".join(words[at : at + per_chunk]) for at in range(0, len(words), per_chunk)]
-        _text_cache[per_chunk, chunks] = found
-    return found
-
-
-def _usage(answer: Answer) -> dict[str, int]:
-    return {
-        "prompt_tokens": answer.input_tokens,
-        "total_tokens": answer.input_tokens + answer.asked,
-        "completion_tokens": answer.asked,
-    }
-
-
-def _whole(answer: Answer, script: Script) -> bytes:
-    """The answer to a request that does not stream."""
-    text = b"".join(_texts(1, answer.asked)).decode()
-    chat = answer.path == "/v1/chat/completions"
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
-    choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-    kind = "chat.completion" if chat else "text_completion"
-    return _page(
-        orjson.dumps(
-            {
-                "id": "cmpl-0", "object": kind, "created": int(time.time()), "model": script.model,
-                "choices": [choice], "usage": _usage(answer),
-            }
-        )
-    )  # fmt: skip
-
-
 def main() -> None:
     """Serves until Ctrl-C or SIGTERM, then says on standard error what it did."""
     parser = argparse.ArgumentParser(description="A fast OpenAI-compatible server of known timing, on 127.0.0.1.")
@@ -582,7 +416,6 @@ def main() -> None:
     )
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     gc.disable()  # answers hold no cycles once they end, and a collection is a late write
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(asked.log.open("wb")) if asked.log else None
@@ -590,10 +423,15 @@ def main() -> None:
             server = Server(script, log)
         except OSError as error:
             raise SystemExit(f"port {script.port}: {error.strerror}") from None
-        sys.stderr.write(f"serving {script.model} on http://{_HOST}:{script.port}\n")
         began_s = _clock()
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve()
+
+        def stop(*_: object) -> None:
+            server.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        sys.stderr.write(f"serving {script.model} on http://{_HOST}:{script.port}\n")
+        server.serve()
         server.write_log()
         writes = max(1, server.writes)
         sys.stderr.write(

@@ -42,12 +42,14 @@ def import_(
     import platform
     import shlex
     import sys
+    from contextlib import nullcontext
     from datetime import UTC, datetime
 
     from rackrate import __version__
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.measure import fresh_directory
     from rackrate.cli.output import print_json, say, show
+    from rackrate.cli.progress import waiting
     from rackrate.importers.build import Stated, build
     from rackrate.importers.detect import read_results
     from rackrate.measure.host import stated_machine
@@ -59,7 +61,10 @@ def import_(
 
     catalog = load_catalog()
     machine = stated_machine(catalog.offer(on)) if on else Machine(origin="unknown")
-    results = [result for path in files for result in read_results(path)]
+    megabytes = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+    # some 20 MB take two seconds
+    with waiting(f"reading {megabytes:.0f} MB") if megabytes > 20 else nullcontext():
+        results = [result for path in files for result in read_results(path)]
     name = model or results[0].model
     known = catalog.known_model(name) if name else None
     run = build(
@@ -79,6 +84,7 @@ def import_(
     with RunWriter(directory, run.header) as writer:
         for record in run.requests:
             writer.add(record)
+        run.header.state = "complete"
         writer.finish()
     kept = read_run(directory)
     levels = summarise(kept)

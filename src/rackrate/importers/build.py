@@ -63,7 +63,7 @@ def build(results: Sequence[Foreign], stated: Stated) -> Run:
         command=stated.command,
         rackrate_version=stated.rackrate_version,
         python_version=stated.python_version,
-        state="complete",
+        state="running",  # until every request is in the file
         model=ServedModel(requested=model, catalogue_id=stated.catalogue_id),
         engine=Engine(name=stated.engine or "unknown engine", url=first.url),
         machine=stated.machine,

@@ -42,8 +42,10 @@ _CLIENT = ("client-bound", "contended", "cold")
 
 
 def is_vllm(values: Object) -> bool:
-    """Whether it looks like a result of `vllm bench serve`."""
-    return {"request_throughput", "total_output_tokens", "mean_ttft_ms"} <= set(values)
+    """Whether it looks like a result of `vllm bench serve`; SGLang's, much alike, counts tokens otherwise."""
+    return {"request_throughput", "total_output_tokens", "mean_ttft_ms"} <= set(
+        values
+    ) and "total_output_tokens_retokenized" not in values
 
 
 def read_vllm(values: Object) -> Foreign:
