@@ -117,15 +117,15 @@ def test_a_shape_that_cannot_be_is_one_sentence(rackrate: Commands, arguments: l
 
 def test_a_trace_is_sent_as_it_was_recorded_and_faster(rackrate: Commands) -> None:
     with ScriptedServer(ttft_s=0.01, itl_s=0.0) as server:
-        run = rackrate.measured(server, "--trace", "own.csv", "--longest", "1000", "--trace-speedup", "0.5", *QUICK[:3])
+        run = rackrate.measured(server, "--trace", "own.csv", "--longest", "1000", "--trace-speedup", "2", *QUICK[:3])
         (level,) = run.header.levels
         sent = sorted(run.requests, key=lambda one: one.due_s)
         due = np.array([one.due_s for one in sent]) - level.started_s
-        assert due == pytest.approx([0.0, 0.1, 0.7, 0.9], abs=1e-6)
+        assert due == pytest.approx([0.0, 0.025, 0.175, 0.225], abs=1e-6)
         assert [one.input_tokens for one in sent] == [40, 60, 80, 20]
         assert [one.output_tokens for one in sent] == [4, 6, 8, 2]
         assert (level.kind, level.arrivals, level.ended_because) == ("open", "trace:own.csv", "requests")
-        assert level.rate == pytest.approx(3 / 0.9)
+        assert level.rate == pytest.approx(3 / 0.225)
         assert (run.header.workload.trace, run.header.workload.input_tokens) == ("own.csv", 50)
         closed = rackrate.measured(server, "--trace", "own.csv", "-c", "2", "--requests", "30", *QUICK[:3])
         pairs = {(one.asked_input_tokens, one.asked_output_tokens) for one in closed.requests}
@@ -161,14 +161,14 @@ def test_lengths_that_vary_are_sent_as_the_server_counts_them_tiny_and_large_one
 def test_steps_take_as_long_as_they_say(rackrate: Commands) -> None:
     with ScriptedServer(ttft_s=0.0, itl_s=0.0) as server:
         run = rackrate.measured(
-            server, "--arrivals", "steps:20@1,200@0.5", "--input-tokens", "16", "--output-tokens", "2", *QUICK[:3]
+            server, "--arrivals", "steps:40@0.5,400@0.25", "--input-tokens", "16", "--output-tokens", "2", *QUICK[:3]
         )
     (level,) = run.header.levels
     due = np.array([one.due_s for one in run.requests]) - level.started_s
-    assert level.rate == pytest.approx(80)
-    assert (due < 1).sum() < 45
-    assert (due >= 1).sum() > 60
-    assert due.max() < 1.5
+    assert level.rate == pytest.approx(160)
+    assert (due < 0.5).sum() < 45
+    assert (due >= 0.5).sum() > 60
+    assert due.max() < 0.75
 
 
 def test_conversations_are_told_by_users_and_printed_so(rackrate: Commands) -> None:

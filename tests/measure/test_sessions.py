@@ -108,7 +108,7 @@ def test_completions_begin_with_all_that_was_said(tmp_path: Path) -> None:
 def test_a_turn_is_due_a_think_time_after_the_answer_before_it(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(3,), requests=30, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.02, itl_s=0.001) as server:
-        run = measure(server, tmp_path / "run", talking(5, 0.1), plan)
+        run = measure(server, tmp_path / "run", talking(5, 0.05), plan)
     waits: list[float] = []
     late: list[float] = []
     for turns in by_session(run).values():
@@ -116,7 +116,7 @@ def test_a_turn_is_due_a_think_time_after_the_answer_before_it(tmp_path: Path) -
             waits.append(after.due_s - before.done_s)
             late.append(after.sent_s - after.due_s)
     assert len(waits) == 24
-    assert waits == pytest.approx([0.1] * 24, abs=1e-9)
+    assert waits == pytest.approx([0.05] * 24, abs=1e-9)
     assert min(late) >= 0
     assert float(np.median(late)) < 0.005
 
@@ -124,7 +124,7 @@ def test_a_turn_is_due_a_think_time_after_the_answer_before_it(tmp_path: Path) -
 def test_users_and_think_times_give_the_throughput_of_the_interactive_response_time_law(tmp_path: Path) -> None:
     # N = X (R + Z): Denning and Buzen, The Operational Analysis of Queueing Network Models, ACM Surveys 1978
     users, think_s, answer_s = 6, 0.15, 0.05
-    plan = SweepPlan(levels=(users,), least_s=3.0, most_s=20.0, warmup_requests=0, prefill=False)
+    plan = SweepPlan(levels=(users,), least_s=2.0, most_s=20.0, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=answer_s, itl_s=0.0) as server:
         run = measure(server, tmp_path / "run", talking(4, think_s), plan)
     level = summarise(run)[0]
@@ -139,16 +139,16 @@ def test_users_and_think_times_give_the_throughput_of_the_interactive_response_t
 
 def test_conversations_arrive_when_they_are_due_whatever_became_of_others(tmp_path: Path) -> None:
     work = talking(3, 0.05)
-    plan = SweepPlan(rates=(20.0,), requests=60, warmup_requests=0, prefill=False)
-    with ScriptedServer(ttft_s=0.2, itl_s=0.0) as server:  # four times longer than the gap
+    plan = SweepPlan(rates=(40.0,), requests=60, warmup_requests=0, prefill=False)
+    with ScriptedServer(ttft_s=0.1, itl_s=0.0) as server:  # four times longer than the gap
         run = measure(server, tmp_path / "run", work, plan)
     sessions = by_session(run)
     assert len(sessions) == 20
     assert len(run.requests) == 60
     level = run.header.levels[0]
     due = np.array([sessions[number][0].due_s for number in range(20)]) - level.started_s
-    assert due == pytest.approx(draw("poisson", 20.0, 60, work, level=0).due_s, abs=1e-6)
-    assert (level.kind, level.rate, level.arrivals, level.ended_because) == ("open", 20.0, "poisson", "requests")
+    assert due == pytest.approx(draw("poisson", 40.0, 60, work, level=0).due_s, abs=1e-6)
+    assert (level.kind, level.rate, level.arrivals, level.ended_because) == ("open", 40.0, "poisson", "requests")
     assert (
         "overloaded" not in summarise(run)[0].validity
     )  # more turns in flight at the end than at the start is no sign

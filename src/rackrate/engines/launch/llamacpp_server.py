@@ -25,6 +25,9 @@ def main() -> None:
     params.cpuparams_batch.n_threads = settings["threads"]
     params.n_batch = settings["batch_tokens"]
     params.n_ubatch = settings["micro_batch_tokens"]
+    # one for each connection at least, idle ones too: with the default (slots + 2) an open loop's spare connections
+    # leave none for its first request, which then waits until they time out, five seconds
+    params.n_threads_http = settings["slots"] + 16
     params.cont_batching = True
     params.endpoint_metrics = True
     params.cache_ram_mib = 0  # no prompt cache besides the slots' own: what is cached must show in the usage

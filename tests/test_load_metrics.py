@@ -1,0 +1,90 @@
+"""Metrics of loads that vary: overload against a queue that is computed, lengths against what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from rackrate.metrics import LengthError, length_error, summarise_level
+from rackrate.records import OK, Level, RequestRecord
+from rackrate.run_store import TABLE, read_run
+from rackrate.workload.schedule import draw
+from rackrate.workload.synthetic import SyntheticWorkload
+from test_run_store import make_header, write
+
+WORK = SyntheticWorkload(64, 4, seed=2)
+
+
+def queued(due_s: Sequence[float], service_s: float, servers: int, **more: Any) -> list[RequestRecord]:
+    """What servers of a fixed service time make of arrivals: each takes the next request when it is free."""
+    free = [0.0] * servers
+    records: list[RequestRecord] = []
+    for index, due in enumerate(due_s):
+        chosen = int(np.argmin(free))
+        begin = max(due, free[chosen])
+        free[chosen] = begin + service_s
+        chunks = tuple(begin + service_s * share for share in (0.4, 0.6, 0.8, 1.0))
+        values: dict[str, Any] = {
+            "index": index, "level": 0, "due_s": due, "sent_s": due, "first_byte_s": chunks[0],
+            "first_token_s": chunks[0], "done_s": chunks[-1], "status": OK, "http_status": 200, "detail": None,
+            "asked_input_tokens": 64, "asked_output_tokens": 4, "input_tokens": 64, "cached_tokens": None,
+            "output_tokens": 4, "finish_reason": "length", "stagger": False, "chunk_s": chunks,
+        }  # fmt: skip
+        records.append(RequestRecord(**{**values, **more}))
+    return records
+
+
+def validity(pattern: str, service_s: float, servers: int, rate: float = 20.0, **more: Any) -> tuple[str, ...]:
+    due_s = draw(pattern, rate, 1500, WORK).due_s.tolist()
+    level = Level(index=0, kind="open", rate=rate, arrivals=pattern, warmed_up=True, started_s=0.0, stopped_s=due_s[-1])
+    return summarise_level(level, queued(due_s, service_s, servers, **more)).validity
+
+
+@pytest.mark.parametrize("pattern", ["steps:5@20,40@20", "ramp:1-40@40", "poisson", "gamma:2"])
+def test_a_server_with_room_is_not_overloaded_however_the_load_grows(pattern: str) -> None:
+    assert "overloaded" not in validity(pattern, service_s=0.1, servers=100)
+
+
+@pytest.mark.parametrize("pattern", ["steps:5@20,40@20", "ramp:1-40@40", "poisson"])
+def test_a_server_that_falls_behind_is_overloaded(pattern: str) -> None:
+    # two servers of 0.15 s serve 13 requests a second
+    assert "overloaded" in validity(pattern, service_s=0.15, servers=2)
+
+
+def test_further_turns_of_conversations_are_not_taken_for_overload() -> None:
+    # begun at a constant rate, each with a turn a second from then on: ever more are in flight, and none has to wait
+    begun = np.arange(0, 20, 0.2)
+    due_s = sorted(float(one) for one in np.add.outer(begun, np.arange(20)).ravel() if one < 20)
+    level = Level(index=0, kind="open", rate=5, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=20.0)
+    assert "overloaded" in summarise_level(level, queued(due_s, 0.5, 200)).validity
+    assert "overloaded" not in summarise_level(level, queued(due_s, 0.5, 200, session=1, turn=0)).validity
+
+
+def test_lengths_are_compared_with_what_was_asked_for() -> None:
+    fine, longer, short, failed, uncounted = (queued([0.0], 1.0, 1, **more)[0] for more in (
+        {}, {"input_tokens": 80}, {"output_tokens": 2}, {"status": "reset", "input_tokens": 900},
+        {"input_tokens": None},
+    ))  # fmt: skip
+    assert length_error([fine, fine]) == LengthError(0.0, 0.0, 0.0)
+    found = length_error([fine] * 8 + [longer] * 2 + [failed, uncounted])
+    assert found is not None
+    assert found.input_share == pytest.approx(2 * 16 / (10 * 64))
+    assert found.input_p95 == 16
+    assert length_error([fine, short]) == LengthError(0.0, 0.0, -0.25)
+    assert length_error([failed, uncounted]) is None
+
+
+def test_a_run_of_an_older_version_is_read_without_the_columns_that_came_later(tmp_path: Path) -> None:
+    records = queued([0.0, 1.0], 0.5, 1)
+    write(tmp_path / "run", records)
+    table = tmp_path / "run" / TABLE
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE old AS SELECT * EXCLUDE (session, turn) FROM read_parquet('{table}')")  # noqa: S608
+        database.execute(f"COPY old TO '{table}' (FORMAT parquet)")
+    assert read_run(tmp_path / "run").requests == records
+    assert make_header().workload.turns is None
