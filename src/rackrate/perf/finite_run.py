@@ -1,0 +1,208 @@
+"""A finite run of one replica, step by step where prompts come in and in jumps where it only decodes.
+
+Published load tests are short: two hundred requests at three times the capacity never see a steady state. This replays
+such a run in some ten microseconds when compiled (extra `fast`), as plain Python otherwise. It follows one request type
+of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget leaves
+(vLLM 0.8 and later, TensorRT-LLM, SGLang). Routers, prefix caches and objectives are the simulator's (simulate/).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rackrate.perf import step_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+try:
+    from numba import njit
+
+    _compile: Callable[..., Any] = njit(cache=True, fastmath=False)
+except ImportError:  # the extra `fast` is not installed: the same lines, slower
+
+    def _compile(function: Any) -> Any:
+        return function
+
+
+_step: Any = _compile(step_time.step_seconds)
+
+PROMPTS_FIRST, MIXED = 0, 1
+
+
+@_compile
+def _run(  # noqa: PLR0917
+    k: Any, due: Any, prompt: Any, output: Any, streams: int, slots: int, budget: int, mixed: int, room: float, keep: float
+) -> Any:
+    count = len(due)
+    first = np.full(count, np.nan)
+    done = np.full(count, np.nan)
+    started = due.copy()
+    running = np.empty(count, np.int64)  # indices that decode
+    left = np.zeros(count, np.int64)  # tokens still to decode
+    length = np.zeros(count, np.float64)  # context held
+    todo = np.zeros(count, np.int64)  # prompt tokens still to compute (recomputed ones too)
+    queue = np.empty(4 * count + 16, np.int64)
+    head = 0
+    tail = 0
+    n = 0
+    context = 0.0  # tokens in the cache of what decodes
+    reserved = 0.0  # output tokens kept free for it
+    held = 0.0  # cache reserved by prompts under way
+    arrived = 0
+    t = 0.0
+    finished = 0
+    part = -1  # the request whose prompt is under way
+    part_done = 0
+    released = min(streams, count) if streams > 0 else count
+    guard = 0
+    while finished < count:
+        guard += 1
+        if guard > 2000000:
+            break
+        while arrived < released and started[arrived] <= t:
+            if tail >= len(queue):
+                break
+            todo[arrived] = prompt[arrived]
+            left[arrived] = output[arrived]
+            queue[tail] = arrived
+            tail += 1
+            arrived += 1
+        # prompts of this step
+        tokens = 0
+        pairs = 0.0
+        ended = 0
+        first_ended = n
+        limit = budget - n if mixed == 1 else budget
+        while limit > 0 and n + ended < slots:
+            if part < 0:
+                if head >= tail:
+                    break
+                one = queue[head]
+                need = todo[one] + keep * left[one]
+                if context + reserved + held + need > room and n + ended > 0:
+                    break
+                if mixed == 0 and tokens > 0 and tokens + todo[one] > budget:
+                    break
+                head += 1
+                part = one
+                part_done = 0
+                held += need
+            size = todo[part] - part_done
+            if mixed == 1 and size > limit:
+                size = limit
+            tokens += size
+            limit -= size
+            pairs += size * (part_done + 0.5 * size)
+            part_done += size
+            if part_done >= todo[part]:
+                running[n + ended] = part
+                ended += 1
+                held -= todo[part] + keep * left[part]
+                length[part] = todo[part]
+                part = -1
+        if tokens > 0:
+            decoding = n if mixed == 1 else 0
+            t += _step(k, float(decoding), context if mixed == 1 else 0.0, float(tokens), pairs, float(ended))
+            for i in range(first_ended, first_ended + ended):
+                one = running[i]
+                if np.isnan(first[one]):
+                    first[one] = t
+                left[one] -= 1
+                length[one] += 1
+                context += length[one]
+                reserved += keep * left[one]
+            if decoding > 0:
+                for i in range(decoding):
+                    left[running[i]] -= 1
+                    length[running[i]] += 1
+                context += decoding
+                reserved -= keep * decoding
+            n += ended
+        elif n > 0:
+            jump = left[running[0]]
+            for i in range(1, n):
+                jump = min(jump, left[running[i]])
+            if keep == 0.0:
+                jump = min(jump, max(int((room - context) / n), 1))
+            if arrived < released and n < slots:
+                now = _step(k, float(n), context, 0.0, 0.0, 0.0)
+                jump = min(jump, int((started[arrived] - t) / now) + 1)
+            jump = max(jump, 1)
+            t += jump * _step(k, float(n), context + 0.5 * n * (jump - 1), 0.0, 0.0, 0.0)
+            for i in range(n):
+                left[running[i]] -= jump
+                length[running[i]] += jump
+            context += n * jump
+            reserved -= keep * n * jump
+        else:
+            if arrived < released:
+                t = max(t, started[arrived])
+                continue
+            if head < tail:  # a prompt that exceeds the room alone: let it in
+                room = 1e18
+                continue
+            break
+        # completions
+        kept = 0
+        for i in range(n):
+            one = running[i]
+            if left[one] <= 0:
+                done[one] = t
+                finished += 1
+                context -= length[one]
+                reserved -= keep * left[one]
+                if released < count:
+                    started[released] = t
+                    released += 1
+            else:
+                running[kept] = one
+                kept += 1
+        n = kept
+        # recompute the youngest where the cache is full
+        while keep == 0.0 and n > 1 and context > room:
+            n -= 1
+            one = running[n]
+            context -= length[one]
+            todo[one] = int(length[one])
+            if head > 0:
+                head -= 1
+                queue[head] = one
+            else:
+                queue[tail] = one
+                tail += 1
+    return started, first, done
+
+
+def finite_run(
+    step: tuple[float, ...],
+    due: Floats,
+    prompt: Ints,
+    output: Ints,
+    *,
+    streams: int = 0,
+    slots: int = 256,
+    budget: int = 2048,
+    mixed: bool = True,
+    room: float = 1e18,
+    keep: float = 0.0,
+) -> tuple[Floats, Floats, Floats]:
+    """When each request was due, had its first token and was done. [s]
+
+    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the cache in
+    tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict and
+    recompute). One request of 4 tokens at 1 s a step:
+    >>> import numpy as np
+    >>> step = (1.0, *[0.0] * 18)
+    >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))
+    >>> float(first[0]), float(done[0])
+    (1.0, 4.0)
+    """
+    return _run(step, due, prompt, output, streams, slots, budget, 1 if mixed else 0, room, keep)
