@@ -84,13 +84,31 @@ def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = 
     return None
 
 
-def scheduler_of(era: Era, accelerator: Accelerator) -> Scheduler:
-    """The engine's own defaults on this accelerator.
+# Generations without FlashAttention 2, on which vLLM before 0.8 neither chunks prompts nor shares key-value heads.
+_OLD_KERNELS = frozenset({"pascal", "volta", "turing"})
+
+
+def shares_kv_heads(era: Era, accelerator: Accelerator) -> bool:
+    """Whether decode attention reads a key-value head once for all query heads of its group.
+
+    The first PagedAttention kernel (Kwon et al. 2023; vllm/csrc/attention) has one thread block per query head; it served
+    ROCm and cards without FlashAttention 2 until vLLM 0.8.
+    """
+    if era.id not in {"vllm-0.4", "tgi"}:
+        return True
+    return accelerator.vendor == "nvidia" and accelerator.architecture not in _OLD_KERNELS
+
+
+def scheduler_of(era: Era, accelerator: Accelerator, prompt_tokens: float = 0) -> Scheduler:
+    """The engine's own defaults on this accelerator, for prompts of this length.
 
     vLLM takes larger budgets and more sequences from 70 GiB on, except on A100 (vllm/engine/arg_utils.py, 0.8 to 0.11);
     TensorRT-LLM lets a request in only when its whole output fits (GUARANTEED_NO_EVICT), 8,192 tokens a step.
     """
     large = (accelerator.memory_gib or 0) >= 70 and not accelerator.id.startswith(("a100", "a800"))
+    if era.id == "vllm-0.4" and prompt_tokens > 16_000 and accelerator.architecture not in _OLD_KERNELS:
+        # with contexts beyond 32 K it chunks prompts by itself (vllm/engine/arg_utils.py, 0.5.4 to 0.7)
+        return Scheduler(256, 2048, mixed=True, keep=0.0, memory_share=0.9)
     if era.id == "vllm-0.4":
         return Scheduler(256, 4096, mixed=False, keep=0.0, memory_share=0.9)
     if era.engine == "vllm":

@@ -200,7 +200,7 @@ def finite_run(
     tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict and
     recompute). One request of 4 tokens at 1 s a step:
     >>> import numpy as np
-    >>> step = (1.0, *[0.0] * 18)
+    >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 8)
     >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))
     >>> float(first[0]), float(done[0])
     (1.0, 4.0)

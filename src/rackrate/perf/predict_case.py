@@ -16,8 +16,10 @@ from rackrate.units import GIB
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rackrate.catalog.types import Accelerator
     from rackrate.perf.engine_eras import Scheduler
     from rackrate.perf.published import Case
+    from rackrate.perf.step_work import Parallel
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,29 @@ def _due(count: int, rate: float, seed: int) -> NDArray[np.float64]:
     return times
 
 
-def cache_tokens(case: Case, weight_bytes: float, context_bytes: float) -> float:
-    """Tokens of KV cache that one replica holds: memory x usable share, less weights and 2 GiB of engine, activations
-    and context for each rank. At least one request fits: the row says that it ran. [token]"""
-    memory = (case.accelerator.memory_gib or 0) * GIB * case.scheduler.memory_share
-    ranks = case.parallel.ranks
-    free = memory * ranks - weight_bytes * ranks / max(ranks, case.parallel.expert) - 2 * GIB * ranks
-    longest = case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens)
-    return max(free / max(context_bytes, 1.0), longest + 1)
+def room_tokens(
+    accelerator: Accelerator,
+    parallel: Parallel,
+    scheduler: Scheduler,
+    weight_bytes: float,
+    context_bytes: float,
+    engine_gib: float,
+) -> float:
+    """KV cache of one replica: memory x usable share, less weights and what the engine takes of each rank. [token]
+
+    Below 0 where the weights do not fit.
+    """
+    memory = (accelerator.memory_gib or 0) * GIB * scheduler.memory_share
+    ranks = parallel.ranks
+    # experts that are spread over more ranks than one replica has
+    held = weight_bytes * ranks / max(ranks, parallel.expert)
+    return (memory * ranks - held - engine_gib * GIB * ranks) / max(context_bytes, 1.0)
+
+
+def cache_tokens(case: Case, weight_bytes: float, context_bytes: float, engine_gib: float) -> float:
+    """The cache of a published row. At least one request fits: the row says that it ran. [token]"""
+    room = room_tokens(case.accelerator, case.parallel, case.scheduler, weight_bytes, context_bytes, engine_gib)
+    return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
 
 
 def replay(load: Load, step: EngineStep, scheduler: Scheduler, room: float, request_s: float, data: int = 1) -> Predicted:

@@ -7,6 +7,7 @@ concurrency_or_rate, output_tok_s, total_tok_s, ttft_ms, itl_ms, notes. A row th
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError, UserError
 from rackrate.perf.engine_eras import Era, Scheduler, era_of, scheduler_of
-from rackrate.perf.step_work import Parallel
+from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_work
+from rackrate.units import GIB
 
 COLUMNS = (
     "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl", "osl",
@@ -173,8 +175,6 @@ def find_model(name: str, params: str) -> tuple[Model, bool]:
 
 def _assumed(name: str, params: str) -> Model:
     """A model of the nearest known shape, scaled to the stated parameters."""
-    import math
-
     sizes = [float(one) * (1000 if unit == "T" else 1) for one, unit in re.findall(r"([\d.]+)\s*([BT])", params.upper())]
     if not sizes:
         raise CannotPredictError(f"no facts about the model {name}, and no parameter count")
@@ -230,13 +230,13 @@ def weight_format(text: str) -> str | None:
     return next((name for pattern, name in _FORMATS if re.search(pattern, lowered)), None)
 
 
-# Mean prompt tokens of data sets that rows name but do not count. MLPerf: inference rules and task-force posts of
-# MLCommons (2024-03 to 2025-09), rounded; AccelMark: sibling rows on the same prompts.
+# Mean prompt tokens of data sets that rows name but do not count. AccelMark: sibling rows on the same prompts. MLPerf:
+# from MLCommons' posts on 405B (9,428) and 8B (778); the others are guesses, so that none of these rows is fitted.
 _PROMPTS: tuple[tuple[str, str, float], ...] = (
     ("notes", "sharegpt_standard", 257),
     ("notes", "sharegpt_edge", 104),
     ("notes", "sharegpt_longctx", 28640),
-    ("variant", "llama2-70b", 300),
+    ("variant", "llama2-70b", 160),
     ("variant", "llama3.1-405b", 9430),
     ("variant", "llama3.1-8b", 780),
     ("variant", "mixtral-8x7b", 300),
@@ -254,7 +254,9 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     flags: set[str] = set()
     if prompt is None:
         where = notes.lower()
-        prompt = next((mean for kind, word, mean in _PROMPTS if word in where or (kind == "x")), None)
+        prompt, assumed = next(((mean, kind == "variant") for kind, word, mean in _PROMPTS if word in where), (None, False))
+        if assumed:
+            flags.add("assumed-prompt")
     if output is None:
         output = next((mean for word, mean in _OUTPUTS if word in notes), None)
     if prompt is None or output is None:
@@ -344,7 +346,7 @@ def _author(row: Mapping[str, str]) -> str:
 
 
 def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str) -> Parallel:
-    count = int(_number(row["n_gpus"]) or 1)
+    count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
     dp = re.search(r"\bdp=(\d+)", notes)
     data = int(dp[1]) if dp else 1
@@ -373,8 +375,6 @@ def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weig
 
 
 def _smallest_tensor(count: int, model: Model, accelerator: Accelerator, weights: str) -> int:
-    from rackrate.perf.step_work import WEIGHT_BITS
-
     size = model.parameters * WEIGHT_BITS[weights] / 8
     memory = (accelerator.memory_gib or 0) * 2**30
     tensor = 1
@@ -399,6 +399,13 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if weights == "fp4" and model.weight_format == "int4":
         weights = "fp4"
     parallel = _layout(row, model, accelerator, weights)
+    formats = formats_on(accelerator, weights)
+    work = linear_work(model, formats)
+    ranks = max(parallel.ranks, parallel.expert)
+    if work.weight_bytes + work.expert_bytes > ranks * (accelerator.memory_gib or math.inf) * GIB:
+        raise CannotPredictError("the weights do not fit the accelerators that the row states")
+    if parallel.data > 1 and parallel.expert > 1:
+        flags.add("data-expert")
     load, more = _load(row, parallel.data)
     notes = row["notes"]
     for mark in ("SUSPECT", "LOW TRUST", "do not use"):
@@ -420,10 +427,13 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
         ttft_s = None
     if "aiconfigurator" in row["source"]:
         flags.add("queued-ttft")
+    if "prefix caching on" in notes.lower() or "multi-turn" in notes.lower():
+        flags.add("prefix-cache")
+        ttft_s = None  # the share of prompts that was cached is not stated
     observed = Observed(output, tpot_s, ttft_s)
     if observed == Observed():
         raise CannotPredictError("no throughput, TTFT or time per token published")
-    scheduler = scheduler_of(era, accelerator)
+    scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
     kv = "fp8" if ("kv fp8" in notes and weights in {"fp8", "fp4"}) or (era.id == "trtllm" and weights in {"fp8", "fp4"}) else None
     return Case(
         file, line, _author(row), accelerator.id, model, accelerator, era, scheduler, weights, kv, parallel, load,

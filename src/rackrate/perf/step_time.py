@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
+from rackrate.perf.engine_eras import Era, shares_kv_heads
 from rackrate.perf.step_work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 
@@ -43,8 +44,8 @@ class EngineStep:
     """ln(1 - active/routed): a step of T tokens touches the share 1 - exp(T x this) of the experts; 0 for dense."""
     token_memory: float
     """[s/token] to write and read activations."""
-    overlap: float
-    """Share of the shorter of compute and memory that is not hidden behind the longer."""
+    sharpness: float
+    """Exponent s of the roofline (compute^s + memory^s)^(1/s): the larger it is, the better one hides the other."""
     context: float
     """[s/token] to read one token of context, in the layers that see all of it."""
     window_context: float
@@ -59,10 +60,8 @@ class EngineStep:
     """[s/token] of all all-reduces."""
     gaps: float
     """[s] between the kernels of a step that replays a captured graph."""
-    launches: float
-    """[s] to launch the kernels of a step that is not captured; no such step is shorter."""
-    captured: float
-    """1 where decode steps replay a captured graph, 0 where every kernel is launched."""
+    floor: float
+    """[s] to launch the kernels one by one, where steps are not captured: no step is shorter."""
 
     def as_tuple(self) -> tuple[float, ...]:
         """The numbers in the order of the fields, for compiled code."""
@@ -74,29 +73,49 @@ class EngineStep:
         """Time of one step. [s]"""
         return step_seconds(self.as_tuple(), sequences, context, prefill_tokens, prefill_pairs, ended)
 
+    def simulator_terms(self, mean_context: float = 0.0) -> dict[str, float]:
+        """The same step in the words of the simulator's `StepCoefficients` (seconds; its names).
+
+        Its context term is linear, so that layers with a window count for the share of `mean_context` [token] that they
+        see; a step's floor is its floor.
+        """
+        seen = min(1.0, self.window_tokens / mean_context) if mean_context > 0 else 1.0
+        return {
+            "weights_s": self.weights,
+            "token_compute_s": self.token_compute,
+            "context_s": self.context + self.window_context * seen,
+            "step_s": self.host_step + self.comm_step + self.gaps,
+            "sequence_s": self.host_sequence + self.sequence_compute,
+            "token_memory_s": self.token_memory,
+            "token_s": self.comm_token,
+            "experts_s": self.experts,
+            "expert_miss": math.exp(self.expert_log_miss) if self.experts else 0.0,
+            "sharpness": self.sharpness,
+            "prefill_step_s": self.host_prefill,
+            "pair_s": self.prefill_attention,
+            "floor_s": self.floor,
+        }
+
 
 def step_seconds(
     k: tuple[float, ...], sequences: float, context: float, prefill_tokens: float, prefill_pairs: float, ended: float
 ) -> float:
     """Time of one engine step, from the tuple of an `EngineStep`. Compiled by perf/finite_run.py as it stands. [s]
 
-    Two pieces of 1 s compute and 2 s memory with nothing hidden, and 0.5 s of host:
-    >>> step_seconds((0.5, 0, 0, 1.0, 0, 2.0, 0, 0, 0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0, 1), 1, 100, 0, 0, 0)
+    A piece of 1 s compute and 2 s memory with nothing hidden (s = 1), and 0.5 s of host:
+    >>> step_seconds((0.5, 0, 0, 1.0, 0, 2.0, 0, 0, 0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0), 1, 100, 0, 0, 0)
     3.5
     """
     tokens = sequences + prefill_tokens
-    compute = tokens * k[3] + (sequences + ended) * k[4]
+    compute = tokens * k[3]
     memory = k[5] + k[6] * (1.0 - math.exp(tokens * k[7])) + tokens * k[8]
-    dense = max(compute, memory) + k[9] * min(compute, memory)
+    longer, shorter = max(compute, memory), min(compute, memory)
+    dense = longer * (1.0 + (shorter / longer) ** k[9]) ** (1.0 / k[9]) if longer > 0 else 0.0
     attention = context * k[10] + min(context, sequences * k[12]) * k[11] + prefill_pairs * k[13]
-    device = dense + attention + k[14] + tokens * k[15]
-    device += k[16]
-    if prefill_tokens > 0 or k[18] == 0.0:
-        device = max(device, k[17])
-    host = k[0] + k[1] * (sequences + ended)
+    seconds = dense + attention + k[14] + tokens * k[15] + k[16] + k[0] + (k[1] + k[4]) * (sequences + ended)
     if prefill_tokens > 0:
-        host += k[2]
-    return device + host
+        seconds += k[2]
+    return max(seconds, k[17])
 
 
 @dataclass(frozen=True)
@@ -119,16 +138,23 @@ class Coefficients:
     """Share of the bandwidth with which the KV cache is read."""
     attention_compute: float
     """Share of the 16-bit peak in attention among prompt tokens."""
-    overlap: float
-    """Share of the shorter of compute and memory time that is not hidden."""
+    sharpness: float
+    """Exponent of the roofline; 1 hides nothing, infinity everything."""
     experts_memory: float
     """Factor on `memory` for routed experts."""
     experts_compute: float
     """Factor on compute for routed experts."""
     gap_s: float
     """[s] per layer between the kernels of a captured step."""
+    experts_gap_s: float
+    """[s] per layer more for routing tokens to experts and back."""
+    unshared_heads: float
+    """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as much;
+    1 if nothing is found in the cache, 0 if everything."""
+    engine_gib: float
+    """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""
     launch_s: float
-    """[s] per layer to launch the kernels of a step that is not captured."""
+    """[s] per layer to launch its kernels one by one, in engines that capture no graph."""
     link_latency_s: float
     """[s] per all-reduce over a fast link (NVLink, Infinity Fabric)."""
     link_share: float
@@ -175,7 +201,7 @@ def all_reduce_bytes(tensor_parallel: int, hidden: int, value_bytes: float) -> f
 
 
 def engine_step(  # the one place where facts and fitted numbers meet
-    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, captured: bool
+    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era
 ) -> EngineStep:
     """The step of one replica. Raises UserError where the accelerator's bandwidth or rates are unknown.
 
@@ -195,15 +221,18 @@ def engine_step(  # the one place where facts and fitted numbers meet
     token_compute = work.token_flop / rate
     if work.expert_token_flop:
         token_compute += work.expert_token_flop / (peak * share * known.experts_compute * tp * pp)
-    reduces = 2 * model.layers if tp > 1 else 0
+    spread = tp > 1 or parallel.expert > 1
+    reduces = 2 * model.layers if spread else 0
     fast = has_fast_link(accelerator, tp)
     latency = known.link_latency_s if fast else known.pcie_latency_s
     link_rate = link_b_s(accelerator, fast) * (known.link_share if fast else known.pcie_share)
-    comm_token = reduces * all_reduce_bytes(tp, model.hidden_size, 2) / link_rate / pp if tp > 1 else 0.0
-    ranks = math.log2(tp * pp)
+    comm_token = reduces * all_reduce_bytes(max(tp, parallel.expert), model.hidden_size, 2) / link_rate / pp
+    ranks = math.log2(max(tp, parallel.expert) * pp)
     kv_rate = known.attention_memory * bandwidth * tp * pp
     # replicated KV heads: more ranks than heads hold the same cache twice
     kv_rate *= min(1.0, work.kv_split / tp)
+    if not shares_kv_heads(era, accelerator):
+        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
     return EngineStep(
         host_step=known.host_step_s + known.rank_s * ranks,
@@ -213,18 +242,18 @@ def engine_step(  # the one place where facts and fitted numbers meet
         sequence_compute=work.head_flop / (peak16 * known.compute16 * tp),
         weights=work.weight_bytes / (read * tp),
         experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
-        expert_log_miss=math.log1p(-work.expert_share) if work.expert_share < 1 else -50.0,
+        # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
+        expert_log_miss=parallel.data * math.log1p(-work.expert_share) if parallel.expert > tp else math.log1p(-work.expert_share),
         token_memory=work.activation_bytes / (known.memory * bandwidth * tp * pp),
-        overlap=known.overlap,
+        sharpness=max(known.sharpness, 1.0),
         context=context,
         window_context=work.window_bytes / kv_rate,
         window_tokens=float(model.sliding_window_tokens or 0),
         prefill_attention=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
         comm_step=reduces * latency * (1 + ranks) / 2 + (pp - 1) * latency,
         comm_token=comm_token,
-        gaps=known.gap_s * model.layers,
-        launches=known.launch_s * model.layers,
-        captured=1.0 if captured else 0.0,
+        gaps=(known.gap_s + (known.experts_gap_s if work.expert_bytes else 0.0)) * model.layers,
+        floor=0.0 if era.captured else known.launch_s * model.layers,
     )
 
 
