@@ -69,7 +69,9 @@ class Calibrated:
                 continue
             errors = [error for _, figure, error in self.residuals if figure == name]
             # unseen loads are predicted worse than seen ones: never below what repeats differ by
-            scatter = math.sqrt(FIGURE_SPREAD[name] ** 2 + (sum(e * e for e in errors) / len(errors) if errors else 0.0))
+            scatter = math.sqrt(
+                FIGURE_SPREAD[name] ** 2 + (sum(e * e for e in errors) / len(errors) if errors else 0.0)
+            )
             wide = 1.2816 * 1.5 * scatter
             found[name] = Estimate(value, value * math.exp(-wide), value * math.exp(wide), "calibrated", "calibrated")
         return found
@@ -136,7 +138,7 @@ def calibrate_box(
         shifted = with_logs(deployment, dict(zip(names, at.tolist(), strict=True)))
         runs = {index: shifted.replay(points[index][0]) for index in {one for one, _, _ in seen}}
         logs: list[float] = []
-        for (index, figure, value) in seen:
+        for index, figure, value in seen:
             got = getattr(runs[index], figure)
             logs.append(math.log(got) if got else value)
         return np.array(logs)

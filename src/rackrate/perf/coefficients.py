@@ -86,7 +86,11 @@ class CoefficientFile(_Document):
     def interval(self, kind: str, distance: str) -> Spread | None:
         """Quantiles of the error for a class of figure at a distance; of the next nearer one where there are none."""
         by_distance = self.intervals.get(kind, {})
-        order = {"new": ("new", "family", "seen"), "family": ("family", "seen", "new"), "seen": ("seen", "family", "new")}
+        order = {
+            "new": ("new", "family", "seen"),
+            "family": ("family", "seen", "new"),
+            "seen": ("seen", "family", "new"),
+        }
         return next((by_distance[one] for one in order[distance] if one in by_distance), None)
 
 

@@ -1,10 +1,10 @@
 """A deployment's step time and what it serves: the interface for planner, `serve` and simulator.
 
-    deployment = deploy(model, accelerator, engine="vllm", parallel=Parallel(tensor=4), weights="bf16")
-    deployment.step                                  # an EngineStep; .simulator_terms(context) for StepCoefficients
-    deployment.scheduler, deployment.request_s       # slots, token budget, ...; seconds of HTTP and tokenising
-    deployment.predict(Load("closed", 32, 256, 512, 256))   # throughput, TPOT, TTFT with 80 % intervals
-    anchored(deployment, [(load, Observed(...))])    # the same box, corrected by what was measured on it
+deployment = deploy(model, accelerator, engine="vllm", parallel=Parallel(tensor=4), weights="bf16")
+deployment.step                                  # an EngineStep; .simulator_terms(context) for StepCoefficients
+deployment.scheduler, deployment.request_s       # slots, token budget, ...; seconds of HTTP and tokenising
+deployment.predict(Load("closed", 32, 256, 512, 256))   # throughput, TPOT, TTFT with 80 % intervals
+anchored(deployment, [(load, Observed(...))])    # the same box, corrected by what was measured on it
 """
 
 from __future__ import annotations
@@ -92,7 +92,12 @@ def figure_classes(load: Load, level: str | None) -> dict[str, str]:
         return {"throughput": "throughput", "tpot": "tpot-over", "ttft": "ttft-over"}
     if load.kind == "closed":
         few = load.value <= 16
-        return {"throughput": "throughput", "tpot": "tpot-low" if few else "tpot-closed", "ttft": "ttft-low", "e2e": "e2e"}
+        return {
+            "throughput": "throughput",
+            "tpot": "tpot-low" if few else "tpot-closed",
+            "ttft": "ttft-low",
+            "e2e": "e2e",
+        }
     if level == "low":
         return {"throughput": "throughput-below", "tpot": "tpot-low", "ttft": "ttft-low", "e2e": "e2e"}
     if level == "near":
@@ -143,7 +148,9 @@ def deploy(
         work = linear_work(model, formats)
         size = work.weight_bytes + work.expert_bytes
         room = room_tokens(accelerator, parallel, schedule, size, work.context_bytes, known.engine_gib)
-    source = f"{len(known_file.accelerators)} accelerators, {known_file.rows_fitted} published rows, {known_file.written}"
+    source = (
+        f"{len(known_file.accelerators)} accelerators, {known_file.rows_fitted} published rows, {known_file.written}"
+    )
     return Deployment(
         model, accelerator, era, parallel, chosen, step, schedule, known.request_s, room,
         known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, box,

@@ -38,8 +38,17 @@ PROMPTS_FIRST, MIXED = 0, 1
 
 
 @_compile
-def _run(  # noqa: PLR0917
-    k: Any, due: Any, prompt: Any, output: Any, streams: int, slots: int, budget: int, mixed: int, room: float, keep: float
+def _run(
+    k: Any,
+    due: Any,
+    prompt: Any,
+    output: Any,
+    streams: int,
+    slots: int,
+    budget: int,
+    mixed: int,
+    room: float,
+    keep: float,
 ) -> Any:
     count = len(due)
     first = np.full(count, np.nan)

@@ -58,7 +58,9 @@ def fit_folder(
     return Fitted(tuple(published), cases, tuple(used), fit(chosen, iterations=iterations, start=start, say=say))
 
 
-def to_file(fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, command: str, version: str) -> CoefficientFile:
+def to_file(
+    fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, command: str, version: str
+) -> CoefficientFile:
     """The document, with intervals from the errors on what was left out."""
     result = fitted.fit
     deviations = dict(zip(result.names, np.sqrt(np.diag(result.covariance)).tolist(), strict=True))
@@ -73,7 +75,9 @@ def to_file(fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, comman
         iterations=result.iterations,
         inputs=tuple(
             InputFile(
-                name=one.path.name, sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(), rows=one.rows,
+                name=one.path.name,
+                sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
+                rows=one.rows,
                 cases=len(one.cases),
             )  # fmt: skip
             for one in fitted.published

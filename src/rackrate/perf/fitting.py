@@ -76,7 +76,14 @@ def observations(cases: Sequence[Case], everything: bool = False) -> list[Observ
     found: list[Observation] = []
     for index, case in enumerate(cases):
         seen = case.observed
-        if not everything and case.flags & {"throttled", "burst", "prefix-cache", "assumed-format", "assumed-prompt", "data-expert"}:
+        if not everything and case.flags & {
+            "throttled",
+            "burst",
+            "prefix-cache",
+            "assumed-format",
+            "assumed-prompt",
+            "data-expert",
+        }:
             continue
         pairs = [("throughput", seen.output_tok_s), ("tpot", seen.tpot_s), ("ttft", seen.ttft_s)]
         for kind, value in pairs:
@@ -129,7 +136,11 @@ def cell_weights(cases: Sequence[Case], seen: Sequence[Observation]) -> Floats:
 
 
 def fit(
-    cases: Sequence[Case], *, iterations: int = 8, start: Parameters | None = None, say: Callable[[str], None] = lambda _: None
+    cases: Sequence[Case],
+    *,
+    iterations: int = 8,
+    start: Parameters | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Fit:
     """Coefficients that these rows make most probable."""
     seen = observations(cases)
@@ -145,9 +156,7 @@ def fit(
     by_case: dict[int, list[int]] = defaultdict(list)
     for row, one in enumerate(seen):
         by_case[one.case].append(row)
-    cases_of = [
-        [index for index in by_case if touches(name, cases[index].era.id, groups[index])] for name in names
-    ]
+    cases_of = [[index for index in by_case if touches(name, cases[index].era.id, groups[index])] for name in names]
 
     def logs(at: Floats, only: Sequence[int], into: Floats) -> Floats:
         table = dict(zip(names, at.tolist(), strict=True))
@@ -155,7 +164,9 @@ def fit(
             got = figures(predict(cases[index], table))
             for row in by_case[index]:
                 value = got[seen[row].kind]
-                into[row] = math.log(value) if value is not None and value > 0 and math.isfinite(value) else observed[row]
+                into[row] = (
+                    math.log(value) if value is not None and value > 0 and math.isfinite(value) else observed[row]
+                )
         return into
 
     everyone = list(by_case)
@@ -204,7 +215,14 @@ def fit(
     weight = share / scale**2 * (FREEDOM + 1) / (FREEDOM + unit * unit)
     hessian = jacobian.T @ (weight[:, None] * jacobian) + np.diag(1 / spread**2)
     return Fit(
-        dict(zip(names, values.tolist(), strict=True)), names, np.linalg.inv(hessian), residual, done, jacobian, weight, priors
+        dict(zip(names, values.tolist(), strict=True)),
+        names,
+        np.linalg.inv(hessian),
+        residual,
+        done,
+        jacobian,
+        weight,
+        priors,
     )
 
 

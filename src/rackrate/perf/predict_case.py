@@ -116,7 +116,9 @@ def cache_tokens(case: Case, weight_bytes: float, context_bytes: float, engine_g
     return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
 
 
-def replay(load: Load, step: EngineStep, scheduler: Scheduler, room: float, request_s: float, data: int = 1) -> Predicted:
+def replay(
+    load: Load, step: EngineStep, scheduler: Scheduler, room: float, request_s: float, data: int = 1
+) -> Predicted:
     """The finite run of a load on one of `data` equal replicas."""
     count = load.requests
     closed = load.kind == "closed"

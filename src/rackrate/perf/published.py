@@ -175,7 +175,9 @@ def find_model(name: str, params: str) -> tuple[Model, bool]:
 
 def _assumed(name: str, params: str) -> Model:
     """A model of the nearest known shape, scaled to the stated parameters."""
-    sizes = [float(one) * (1000 if unit == "T" else 1) for one, unit in re.findall(r"([\d.]+)\s*([BT])", params.upper())]
+    sizes = [
+        float(one) * (1000 if unit == "T" else 1) for one, unit in re.findall(r"([\d.]+)\s*([BT])", params.upper())
+    ]
     if not sizes:
         raise CannotPredictError(f"no facts about the model {name}, and no parameter count")
     total = sizes[0] * 1e9
@@ -254,7 +256,9 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     flags: set[str] = set()
     if prompt is None:
         where = notes.lower()
-        prompt, assumed = next(((mean, kind == "variant") for kind, word, mean in _PROMPTS if word in where), (None, False))
+        prompt, assumed = next(
+            ((mean, kind == "variant") for kind, word, mean in _PROMPTS if word in where), (None, False)
+        )
         if assumed:
             flags.add("assumed-prompt")
     if output is None:
@@ -434,7 +438,11 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if observed == Observed():
         raise CannotPredictError("no throughput, TTFT or time per token published")
     scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
-    kv = "fp8" if ("kv fp8" in notes and weights in {"fp8", "fp4"}) or (era.id == "trtllm" and weights in {"fp8", "fp4"}) else None
+    kv = (
+        "fp8"
+        if ("kv fp8" in notes and weights in {"fp8", "fp4"}) or (era.id == "trtllm" and weights in {"fp8", "fp4"})
+        else None
+    )
     return Case(
         file, line, _author(row), accelerator.id, model, accelerator, era, scheduler, weights, kv, parallel, load,
         observed, frozenset(flags | more),

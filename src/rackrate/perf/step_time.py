@@ -243,7 +243,9 @@ def engine_step(  # the one place where facts and fitted numbers meet
         weights=work.weight_bytes / (read * tp),
         experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
         # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
-        expert_log_miss=parallel.data * math.log1p(-work.expert_share) if parallel.expert > tp else math.log1p(-work.expert_share),
+        expert_log_miss=parallel.data * math.log1p(-work.expert_share)
+        if parallel.expert > tp
+        else math.log1p(-work.expert_share),
         token_memory=work.activation_bytes / (known.memory * bandwidth * tp * pp),
         sharpness=max(known.sharpness, 1.0),
         context=context,
@@ -262,7 +264,9 @@ def bandwidth_b_s(accelerator: Accelerator) -> float:
     from rackrate.errors import UserError
 
     if accelerator.bandwidth_gb_s is None:
-        raise UserError(f"{accelerator.id}: the catalogue has no bandwidth_gb_s; add it in an overlay (docs/catalogue.md)")
+        raise UserError(
+            f"{accelerator.id}: the catalogue has no bandwidth_gb_s; add it in an overlay (docs/catalogue.md)"
+        )
     return accelerator.bandwidth_gb_s * GB
 
 
