@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, measure, price, report, show
+from rackrate.cli import calibrate, catalog, doctor, engines, measure, price, report, show, validate, verify
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show.show,
     "price": price.price,
     "report": report.report,
+    "calibrate": calibrate.calibrate,
+    "verify": verify.verify,
+    "validate": validate.validate,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from rackrate.perf.step_work import formats_on
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 SWEEP_SPREADS: dict[str, float] = {
     "memory": 0.5, "compute16": 0.5, "compute8": 0.5, "compute4": 0.5, "attention_memory": 0.5, "attention_compute": 0.5,
@@ -97,7 +97,7 @@ def known_coefficients(deployment: Deployment) -> Coefficients:
 def with_logs(deployment: Deployment, logs: dict[str, float]) -> Deployment:
     """The deployment with some coefficients replaced (natural logarithms by name of `Coefficients`)."""
     known = replace(known_coefficients(deployment), **{name: math.exp(value) for name, value in logs.items()})
-    formats = formats_on(deployment.accelerator, deployment.weights)
+    formats = formats_on(deployment.accelerator, deployment.weights, deployment.kv)
     step = engine_step(deployment.model, deployment.accelerator, deployment.parallel, formats, known, deployment.era)
     return replace(deployment, step=step, request_s=known.request_s)
 

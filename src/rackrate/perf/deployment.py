@@ -58,6 +58,8 @@ class Deployment:
     coefficients: CoefficientFile
     values: Mapping[str, float]
     box: str | None = None
+    kv: str | None = None
+    """Format of the KV cache; None for 16 bits."""
 
     def replay(self, load: Load) -> Predicted:
         """The run of a load, without intervals."""
@@ -154,4 +156,5 @@ def deploy(
     return Deployment(
         model, accelerator, era, parallel, chosen, step, schedule, known.request_s, room,
         known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, box,
+        kv,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rackrate.perf.published import Case
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
 
 CLASSES = ("throughput", "tpot", "ttft")
 SCALE = {"throughput": 0.12, "tpot": 0.12, "ttft": 0.30}

@@ -20,7 +20,7 @@ from rackrate.units import GB
 
 @dataclass(frozen=True)
 class EngineStep:
-    """Time of one engine step of one replica, in seconds, as a function of its batch; see `step_seconds`.
+    """Time of one engine step of one replica, in seconds, as a function of its batch; see finite_run.step_seconds.
 
     Linear in the summed context for a given batch, so that k decode steps have a closed form: k times the step at the
     mean context.
@@ -71,6 +71,8 @@ class EngineStep:
         self, sequences: float, context: float, prefill_tokens: float = 0, prefill_pairs: float = 0, ended: float = 0
     ) -> float:
         """Time of one step. [s]"""
+        from rackrate.perf.finite_run import step_seconds  # late: it may load a compiler
+
         return step_seconds(self.as_tuple(), sequences, context, prefill_tokens, prefill_pairs, ended)
 
     def simulator_terms(self, mean_context: float = 0.0) -> dict[str, float]:
@@ -95,27 +97,6 @@ class EngineStep:
             "pair_s": self.prefill_attention,
             "floor_s": self.floor,
         }
-
-
-def step_seconds(
-    k: tuple[float, ...], sequences: float, context: float, prefill_tokens: float, prefill_pairs: float, ended: float
-) -> float:
-    """Time of one engine step, from the tuple of an `EngineStep`. Compiled by perf/finite_run.py as it stands. [s]
-
-    A piece of 1 s compute and 2 s memory with nothing hidden (s = 1), and 0.5 s of host:
-    >>> step_seconds((0.5, 0, 0, 1.0, 0, 2.0, 0, 0, 0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0), 1, 100, 0, 0, 0)
-    3.5
-    """
-    tokens = sequences + prefill_tokens
-    compute = tokens * k[3]
-    memory = k[5] + k[6] * (1.0 - math.exp(tokens * k[7])) + tokens * k[8]
-    longer, shorter = max(compute, memory), min(compute, memory)
-    dense = longer * (1.0 + (shorter / longer) ** k[9]) ** (1.0 / k[9]) if longer > 0 else 0.0
-    attention = context * k[10] + min(context, sequences * k[12]) * k[11] + prefill_pairs * k[13]
-    seconds = dense + attention + k[14] + tokens * k[15] + k[16] + k[0] + (k[1] + k[4]) * (sequences + ended)
-    if prefill_tokens > 0:
-        seconds += k[2]
-    return max(seconds, k[17])
 
 
 @dataclass(frozen=True)
