@@ -23,12 +23,29 @@ if TYPE_CHECKING:
 
 
 def _compiler() -> Callable[[Any], Any]:
-    """numba's compiler where the extra `fast` is installed; otherwise the same lines run as they are, slower."""
+    """numba's compiler where the extra `fast` is installed; otherwise the same lines run as they are, slower.
+
+    Compiled code is kept in the user's cache directory, one folder per state of this file.
+    """
     try:
-        from numba import njit
+        import numba
     except ImportError:
         return lambda function: function
-    return cast("Callable[[Any], Any]", njit(cache=True))
+    import hashlib
+    import os
+    from pathlib import Path
+
+    import platformdirs
+
+    state = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    place = platformdirs.user_cache_path("rackrate") / "compiled" / state
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return cast("Any", numba).njit(nogil=True)
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        cast("Any", numba).config.CACHE_DIR = str(place)
+    return cast("Any", numba).njit(cache=True, nogil=True)
 
 
 _compile = _compiler()
