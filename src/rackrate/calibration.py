@@ -129,7 +129,7 @@ def _load(level: LevelSummary, prompt: float) -> Load | None:
     output = level.mean_output_tokens or 1.0
     if level.kind in {"closed", "prefill"} and level.concurrency is not None:
         streams = level.concurrency
-        return Load("closed", streams, max(8 * streams, 24), prompt, output, whole=False)
+        return Load("closed", streams, max(8 * streams, 24), prompt, output, whole=False, staggered=True)
     if level.kind == "open" and level.rate is not None and level.window_start_s is not None:
         length = (level.window_end_s or 0.0) - level.window_start_s
         count = max(round(level.rate * length), 20)

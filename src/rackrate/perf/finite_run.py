@@ -154,7 +154,6 @@ def _run(
             if part_done >= todo[part]:
                 running[n + ended] = part
                 ended += 1
-                held -= todo[part] + keep * left[part]
                 length[part] = todo[part]
                 part = -1
         if tokens > 0:
@@ -164,6 +163,7 @@ def _run(
                 one = running[i]
                 if np.isnan(first[one]):
                     first[one] = t
+                held -= todo[one] + keep * left[one]
                 left[one] -= 1
                 length[one] += 1
                 context += length[one]
@@ -183,7 +183,14 @@ def _run(
                 jump = min(jump, max(int((room - context) / n), 1))
             if arrived < released and n < slots:
                 now = _step(k, float(n), context, 0.0, 0.0, 0.0)
-                jump = min(jump, int((started[arrived] - t) / now) + 1)
+                wait = started[arrived] - t
+                jump = min(jump, int(wait / now) + 1)
+                # steps grow with the context: the last one is that in which the next request arrives
+                while jump > 1:
+                    fewer = jump - 1
+                    if fewer * _step(k, float(n), context + 0.5 * n * (fewer - 1), 0.0, 0.0, 0.0) < wait:
+                        break
+                    jump = fewer
             jump = max(jump, 1)
             t += jump * _step(k, float(n), context + 0.5 * n * (jump - 1), 0.0, 0.0, 0.0)
             for i in range(n):

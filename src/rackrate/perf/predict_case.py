@@ -122,11 +122,15 @@ def replay(
     """The finite run of a load on one of `data` equal replicas."""
     count = load.requests
     closed = load.kind == "closed"
+    streams = int(load.value) if closed else 0
     seed = 7
     prompt = _prompts(count, load.prompt_tokens, load.prompt_cv, seed)
     output = _lengths(count, load.output_tokens, load.output_cap, seed)
+    if load.staggered and streams > 1:
+        output = output.copy()
+        first = output[:streams]
+        output[:streams] = np.maximum(first * np.arange(1, len(first) + 1) // streams, 1)
     due = _due(count, load.value, seed) if load.kind == "poisson" else np.zeros(count)
-    streams = int(load.value) if closed else 0
     slots = max(scheduler.slots, streams, count if load.kind == "static" else 0)
     started, first, done = finite_run(
         step.as_tuple(), due, prompt, output, streams=streams, slots=slots, mixed=scheduler.mixed, room=room,

@@ -65,6 +65,8 @@ class Load:
     """Coefficient of variation of prompt lengths."""
     whole: bool = True
     """Whether throughput is that of the whole finite run (its tail included) or of the steady middle."""
+    staggered: bool = False
+    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in lockstep."""
 
 
 @dataclass(frozen=True)
