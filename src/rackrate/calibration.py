@@ -208,7 +208,7 @@ def _accelerator(header: RunHeader) -> tuple[Accelerator, bool, str, int]:
     return nominal, False, name, 1
 
 
-_FORMATS = {"q4": "w4a16", "q5": "w4a16", "q8": "w8a16", "f16": "bf16", "fp16": "bf16", "bf16": "bf16", "fp8": "fp8"}
+_FORMATS = {"q4_0": "q4_0", "q4": "q4_k", "q5": "q5_k", "q6": "q6_k", "q8": "q8_0", "f16": "bf16", "fp16": "bf16", "bf16": "bf16", "fp8": "fp8"}
 
 
 def _weights(header: RunHeader, model: Model) -> str | None:

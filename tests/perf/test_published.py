@@ -116,7 +116,7 @@ def test_rows_that_are_left_out_with_their_reason(change: dict[str, str], reason
 
 def test_formats_and_eras() -> None:
     assert [weight_format(one) for one in ("AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "w8a16")] == [
-        "w4a16", "w4a16", "w8a8", "bf16", "fp4", "w8a16",
+        "w4a16", "q4_k", "w8a8", "bf16", "fp4", "w8a16",
     ]  # fmt: skip
     assert [getattr(era_of(name, version), "id", None) for name, version in (
         ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""), ("nim (trt-llm)", "1.0"), ("x", ""),

@@ -52,7 +52,7 @@ class Observation:
 def groups_of(case: Case, with_box: bool = True) -> Groups:
     """The groups of a published row; its box is the file and the accelerator, for machines have no column."""
     box = f"{case.source}/{case.gpu}".replace(":", " ")
-    return Groups(case.accelerator.architecture, case.gpu, case.era.engine, box if with_box else None)
+    return Groups(case.accelerator.architecture, case.gpu, case.era.engine, case.era.id, box if with_box else None)
 
 
 def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:

@@ -90,16 +90,16 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "transformers": Prior(5e-3, 0.5),
     },
     "request_s": {
-        "vllm-0.4": Prior(8e-3, 0.4),
-        "vllm-0.8": Prior(8e-3, 0.4),
-        "vllm-0.20": Prior(6e-3, 0.4),
-        "sglang": Prior(8e-3, 0.4),
-        "trtllm": Prior(5e-3, 0.4),
-        "tgi": Prior(8e-3, 0.4),
-        "deepspeed-mii": Prior(8e-3, 0.4),
-        "llamacpp-gpu": Prior(5e-3, 0.4),
-        "llamacpp-cpu": Prior(5e-3, 0.4),
-        "transformers": Prior(5e-3, 0.4),
+        "vllm-0.4": Prior(8e-3, 0.25),
+        "vllm-0.8": Prior(8e-3, 0.25),
+        "vllm-0.20": Prior(6e-3, 0.25),
+        "sglang": Prior(8e-3, 0.25),
+        "trtllm": Prior(5e-3, 0.25),
+        "tgi": Prior(8e-3, 0.25),
+        "deepspeed-mii": Prior(8e-3, 0.25),
+        "llamacpp-gpu": Prior(5e-3, 0.25),
+        "llamacpp-cpu": Prior(5e-3, 0.25),
+        "transformers": Prior(5e-3, 0.25),
     },
 }
 
@@ -108,6 +108,7 @@ GROUPS: dict[str, dict[str, float]] = {
     "family": {"memory": 0.12, "compute": 0.20, "attention": 0.2, "link": 0.3, "latency": 0.3},
     "accelerator": {"memory": 0.08, "compute": 0.10, "attention": 0.1, "link": 0.2, "latency": 0.2},
     "engine": {"memory": 0.06, "compute": 0.10, "attention": 0.15},
+    "pair": {"compute": 0.5, "memory": 0.1},
     "box": {"host": 0.40, "compute": 0.06, "memory": 0.05},
 }
 _TERMS: dict[str, tuple[str, ...]] = {
@@ -132,6 +133,7 @@ class Groups:
     family: str
     accelerator: str
     engine: str
+    era: str
     box: str | None = None
 
     def items(self) -> Iterable[tuple[str, str]]:
@@ -139,6 +141,8 @@ class Groups:
         yield "family", self.family
         yield "accelerator", self.accelerator
         yield "engine", self.engine
+        # an accelerator that an engine of its time had no tuned kernels for
+        yield "pair", f"{self.accelerator} {self.era}"
         if self.box is not None:
             yield "box", self.box
 

@@ -213,12 +213,19 @@ def _number(text: str) -> float | None:
 
 # Weight formats as authors spell them.
 _FORMATS: tuple[tuple[str, str], ...] = (
+    (r"q2_k|iq2", "q2_k"),
+    (r"q3_k|iq3", "q3_k"),
+    (r"q4_k|iq4|q4_1", "q4_k"),
+    (r"q4_0", "q4_0"),
+    (r"q5", "q5_k"),
+    (r"q6", "q6_k"),
+    (r"q8", "q8_0"),
     (r"nvfp4|mxfp4|fp4|w4a4", "fp4"),
-    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|q5|marlin|exllama|compressed-tensors int4", "w4a16"),
+    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|marlin|exl2|[34]\.\d*bpw|exllama|compressed-tensors int4", "w4a16"),
     (r"w8a16", "w8a16"),
     (r"w8a8|int8|smooth", "w8a8"),
     (r"fp8|w8fp8|e4m3", "fp8"),
-    (r"q8|8-?bit", "w8a16"),
+    (r"8-?bit", "w8a16"),
     (r"fp32|float32", "fp32"),
     (r"fp16|bf16|bfloat16|float16|half", "bf16"),
 )
@@ -436,6 +443,8 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if "prefix caching on" in notes.lower() or "multi-turn" in notes.lower():
         flags.add("prefix-cache")
         ttft_s = None  # the share of prompts that was cached is not stated
+    if "assumed-prompt" in more:
+        ttft_s = None  # no prompt length, no time to read it
     observed = Observed(output, tpot_s, ttft_s)
     if observed == Observed():
         raise CannotPredictError("no throughput, TTFT or time per token published")
