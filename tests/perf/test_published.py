@@ -119,7 +119,8 @@ def test_formats_and_eras() -> None:
         "w4a16", "q4_k", "w8a8", "bf16", "fp4", "w8a16",
     ]  # fmt: skip
     assert [getattr(era_of(name, version), "id", None) for name, version in (
-        ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""), ("nim (trt-llm)", "1.0"), ("x", ""),
+        ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""),
+        ("nim (trt-llm)", "1.0"), ("x", ""),
     )] == ["vllm-0.4", "vllm-0.8", "sglang", "trtllm", "trtllm", None]  # fmt: skip
 
 

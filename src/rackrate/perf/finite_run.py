@@ -2,7 +2,8 @@
 
 Published load tests are short: two hundred requests at three times the capacity never see a steady state. This replays
 such a run in some ten microseconds when compiled (extra `fast`), as plain Python otherwise. It follows one request type
-of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget leaves
+of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget
+leaves
 (vLLM 0.8 and later, TensorRT-LLM, SGLang). Routers, prefix caches and objectives are the simulator's (simulate/).
 """
 
@@ -252,9 +253,9 @@ def finite_run(
 ) -> tuple[Floats, Floats, Floats]:
     """When each request was due, had its first token and was done. [s]
 
-    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the cache in
-    tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict and
-    recompute). One request of 4 tokens at 1 s a step:
+    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the
+    cache in tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict
+    and recompute). One request of 4 tokens at 1 s a step:
     >>> import numpy as np
     >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 8)
     >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))

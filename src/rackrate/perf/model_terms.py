@@ -1,8 +1,8 @@
 """The fitted model: which coefficients there are, how groups depart from them, and how both make `Coefficients`.
 
-Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine, a
-box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its family
-and one with none on all.
+Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine,
+a box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its
+family and one with none on all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Prior:
     spread: float
 
 
-# Medians: shares that vendors' own kernels are known to reach (CUTLASS and FlashAttention papers; nvbandwidth), times from
-# profiles of the engines. They are weak: rows decide.
+# Medians: shares that vendors' own kernels are known to reach (CUTLASS and FlashAttention papers; nvbandwidth), times
+# from profiles of the engines. They are weak: rows decide.
 SHARED: dict[str, Prior] = {
     "compute16": Prior(0.65, 0.25),
     "compute8": Prior(0.50, 0.3),
@@ -163,7 +163,8 @@ def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str,
 
 
 def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Coefficients:
-    """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's median."""
+    """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's
+    median."""
     logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
     for name, by_era in BY_ERA.items():
         logs[name] = values.get(f"{name}@{era.id}", math.log(by_era[era.id].median))

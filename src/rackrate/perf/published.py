@@ -27,8 +27,8 @@ from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_wo
 from rackrate.units import GIB
 
 COLUMNS = (
-    "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl", "osl",
-    "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
+    "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl",
+    "osl", "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
 )  # fmt: skip
 
 LoadKind = Literal["static", "burst", "closed", "poisson"]
@@ -66,7 +66,8 @@ class Load:
     whole: bool = True
     """Whether throughput is that of the whole finite run (its tail included) or of the steady middle."""
     staggered: bool = False
-    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in lockstep."""
+    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in
+    lockstep."""
 
 
 @dataclass(frozen=True)
@@ -358,7 +359,10 @@ def _author(row: Mapping[str, str]) -> str:
     return " ".join(re.split(r"\s+(?:results|summary|systems|docs|Plots|v\d)", text)[0].split())[:60]
 
 
-def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str) -> Parallel:
+def _layout(
+    row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str, layers_split: bool
+) -> Parallel:
+    """How the row's accelerators share the work. `layers_split`: the engine gives each its layers, one after the other."""
     count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
     dp = re.search(r"\bdp=(\d+)", notes)
@@ -369,6 +373,8 @@ def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weig
     replicas = re.search(r"(\d+) replicas", row["tp"])
     stated = re.match(r"\s*(\d+)", row["tp"])
     expert = max(int(ep[1]), 1) if ep else 1
+    if layers_split and count > 1 and not replicas:
+        return Parallel(1, count)
     if stated is None:
         tensor = _smallest_tensor(count, model, accelerator, weights)
     else:
@@ -411,7 +417,7 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
         flags.add("assumed-format")
     if weights == "fp4" and model.weight_format == "int4":
         weights = "fp4"
-    parallel = _layout(row, model, accelerator, weights)
+    parallel = _layout(row, model, accelerator, weights, era.engine in {"llama.cpp", "transformers"})
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
     ranks = max(parallel.ranks, parallel.expert)

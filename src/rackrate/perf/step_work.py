@@ -14,8 +14,8 @@ WEIGHT_BITS: dict[str, float] = {
     "fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "w8a8": 8, "w8a16": 8, "w4a16": 4.25, "int4": 4.25,
     "fp4": 4.5, "q2_k": 3.35, "q3_k": 3.91, "q4_0": 4.55, "q4_k": 4.85, "q5_k": 5.69, "q6_k": 6.56, "q8_0": 8.5,
 }  # fmt: skip
-"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ), groups
-of 16 with 8-bit scales (NVFP4), and the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)."""
+"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ),
+groups of 16 with 8-bit scales (NVFP4), and the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)."""
 
 
 @dataclass(frozen=True)
