@@ -362,7 +362,7 @@ def _author(row: Mapping[str, str]) -> str:
 def _layout(
     row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str, layers_split: bool
 ) -> Parallel:
-    """How the row's accelerators share the work. `layers_split`: the engine gives each its layers, one after the other."""
+    """How the row's accelerators share the work. `layers_split`: each has its layers, one after the other."""
     count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
     dp = re.search(r"\bdp=(\d+)", notes)
