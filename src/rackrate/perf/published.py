@@ -10,7 +10,7 @@ import csv
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -325,7 +325,9 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     if "conc" in text or "users" in text or "streams" in text or "closed" in text or "parallel" in text:
         streams = max(numbers[0] / replicas, 1)
         requests = int(min(max(4 * streams, 24), max(2.0 * streams, 1500)))
-        return load("closed", streams, requests, whole=False), frozenset(flags)
+        # clients that draw lengths at random do not move in lockstep; those that repeat one length do
+        drawn = "llmperf" in notes.lower()
+        return replace(load("closed", streams, requests, whole=False), staggered=drawn), frozenset(flags)
     raise CannotPredictError("load not understood")
 
 
