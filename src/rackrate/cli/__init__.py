@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import calibrate, catalog, doctor, engines, measure, price, report, show, validate, verify
+from rackrate.cli import calibrate, catalog, doctor, engines, fit, measure, price, report, show, validate, verify
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate.calibrate,
     "verify": verify.verify,
     "validate": validate.validate,
+    "fit": fit.fit,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():
