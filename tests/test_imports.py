@@ -18,6 +18,8 @@ PACKAGE = Path(rackrate.__file__).parent
 ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
     "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
+    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "calibration", "simulate", "measure",
+    "economics", "engines", "deploy", "meter", "planner", "study", "report", "web",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -27,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"workload"},
     "metrics": {"records"},
     "perf": {"catalog"},
+    "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},
     "measure": {"workload", "records", "metrics", "catalog"},
     "importers": {"records", "metrics", "measure"},

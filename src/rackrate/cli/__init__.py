@@ -9,6 +9,7 @@ import typer
 
 from rackrate import __version__
 from rackrate.cli import (
+    calibrate,
     catalog,
     compare,
     doctor,
@@ -23,6 +24,8 @@ from rackrate.cli import (
     study,
     trace,
     traffic,
+    validate,
+    verify,
 )
 from rackrate.errors import UserError
 
@@ -48,6 +51,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "traffic": traffic.traffic,
     "fleet": fleet.fleet,
     "report": report.report,
+    "calibrate": calibrate.calibrate,
+    "verify": verify.verify,
+    "validate": validate.validate,
     "fit": fit.fit,
     "catalog": catalog.catalog,
 }
