@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 SOURCES = ("compiled.py", "state.py", "step.py", "kernel.py", "scheduling.py", "prefix.py", "routing.py", "tally.py")
 """The files whose functions are compiled together."""
@@ -37,29 +38,33 @@ def _cache_directory() -> str | None:
     return str(directory) if os.access(directory, os.W_OK) else None
 
 
-def _decorator() -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
+def _decorators() -> tuple[_Decorator, _Decorator] | None:
     if os.environ.get("RACKRATE_PLAIN_PYTHON"):
         return None
     try:
-        import numba  # pyright: ignore[reportMissingTypeStubs]
+        import numba
     except ImportError:
         return None
     directory = os.environ.get("NUMBA_CACHE_DIR") or _cache_directory()
     if directory is not None:
-        numba.config.CACHE_DIR = directory  # pyright: ignore
+        numba.config.CACHE_DIR = directory  # pyright: ignore[reportAttributeAccessIssue]
     # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
-    return cast(
-        "Callable[[Callable[..., Any]], Callable[..., Any]]",
-        numba.njit(cache=directory is not None, nogil=True, error_model="numpy"),  # pyright: ignore
-    )
+    njit = cast("Any", numba).njit
+    settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}
+    return njit(**settings), njit(**settings, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-_DECORATE = _decorator()
+_DECORATORS = _decorators()
 
-IS_COMPILED = _DECORATE is not None
+IS_COMPILED = _DECORATORS is not None
 """Whether numba is here. Without it the same functions run as plain Python, some hundred times slower."""
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """Compiles a function at its first call; leaves it as it is without numba, or with RACKRATE_PLAIN_PYTHON set."""
-    return function if _DECORATE is None else cast("Callable[P, T]", _DECORATE(function))
+    return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[0](function))
+
+
+def inner(function: Callable[P, T]) -> Callable[P, T]:
+    """The same for a function that only compiled ones call: what Python would need to call it is not compiled."""
+    return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[1](function))

@@ -11,8 +11,8 @@ of models or hardware. A step has n decoding sequences, which produce a token ea
              + [p > 0] * prefill_step_s + pair_s * (pairs of prompt token and earlier token)
     time   = max(step, floor_s + floor_sequence_s * (n + q))
 
-roof(a, b) is max(a, b), or (a**s + b**s) ** (1/s) where `sharpness` s is given. All of it is constant while a batch only
-decodes, except the context term, which grows by n tokens a step: k steps have a sum in closed form.
+roof(a, b) is max(a, b), or (a**s + b**s) ** (1/s) where `sharpness` s is given. While a batch only decodes, all
+of it is constant except the context term, which grows by n tokens a step: k steps have a sum in closed form.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
 PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE = range(10, 14)
 """Places in the array that the compiled functions read."""
+DECODE_BASE = 14
+"""In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def steps_until(first_s: float, growth_s: float, begin_s: float, moment_s: float
         guess = 1
     else:
         linear = first_s - 0.5 * growth_s
-        guess = int(math.ceil(2.0 * span / (linear + math.sqrt(linear * linear + 2.0 * growth_s * span))))
+        guess = math.ceil(2.0 * span / (linear + math.sqrt(linear * linear + 2.0 * growth_s * span)))
         guess = max(guess, 1)
     while guess > 1 and begin_s + steps_s(first_s, growth_s, guess - 1) >= moment_s:
         guess -= 1
