@@ -35,7 +35,8 @@ VALIDITY = {
     "batch-1": "one request at a time: a latency, not what the machine can do",
     "client-bound": "the load generator was late or busy (loop or sends > 5 ms late at p99, or > 80 % of a core)",
     "unsteady": "throughput rose or fell by more than 20 % over the steady window",
-    "overloaded": "requests came faster than they were answered: the number in flight grew all the time",
+    "overloaded": "requests came faster than they were answered: the number in flight (where arrivals vary: the wait "
+    "for the first token) grew all the time",
     "finite-burst": "fewer requests than 10 x in flight",
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
@@ -53,7 +54,7 @@ ERROR_LIMIT = 0.01
 MISCOUNT_LIMIT = 0.01
 TREND_LIMIT = 0.20
 OVERLOAD_LIMIT = 0.50
-"""Significant growth of the number in flight over the window, as a share of its mean, that means overload."""
+"""Significant growth of the number in flight (or the wait) over the window, as a share of its mean: overload."""
 BURST_FACTOR = 10
 
 _STUDENT_T_975 = {
@@ -86,6 +87,18 @@ class Quantiles:
         sample = np.asarray(values, dtype=np.float64)
         p50, p90, p95, p99 = (float(value) for value in np.percentile(sample, [50, 90, 95, 99]))
         return Quantiles(len(sample), float(sample.mean()), p50, p90, p95, p99)
+
+
+@dataclass(frozen=True)
+class LengthError:
+    """How far the lengths that the server counted are from those asked for."""
+
+    input_share: float
+    """Input tokens counted over those asked for, less 1."""
+    input_p95: float
+    """95 % of the prompts are at most so many tokens off."""
+    output_share: float | None
+    """Output tokens counted over those asked for, less 1: below 0 where answers end early."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,10 @@ class LevelSummary:
     """What the server said of itself."""
     send_lateness_p99_s: float | None = None
     """Of an open loop: how late requests were written after they were due."""
+    conversations: int | None = None
+    """How many were begun; None where requests are single. Concurrency is then users, and rate theirs."""
+    length_error: LengthError | None = None
+    """None where the server does not count."""
 
     @property
     def window_s(self) -> float | None:
@@ -240,6 +257,8 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
     in_flight = growth = lateness = None
     if window is not None:
         in_flight, growth = in_flight_trend(requests, *window)
+        if not _stationary(level, requests):
+            growth = wait_trend(requests, *window)
     if level.kind == "open" and requests:
         lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
     judged = [r for r in inside if not r.stagger]
@@ -266,6 +285,8 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
         attainment=attained,
         goodput=attained * len(judged) / length if attained is not None and length else None,
         slo_met=slo_met,
+        conversations=len({r.session for r in requests if r.session is not None}) or None,
+        length_error=length_error(requests),
         miscount=miscount,
         server=level.server,
         requests=len(finished),
@@ -294,6 +315,22 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
         else None,
         e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
         validity=validity,
+    )
+
+
+def length_error(requests: Sequence[RequestRecord]) -> LengthError | None:
+    """What the server counted against what was asked for, over all requests that were answered whole."""
+    counted = [r for r in requests if r.ok and r.input_tokens is not None and r.asked_input_tokens > 0]
+    if not counted:
+        return None
+    asked = sum(r.asked_input_tokens for r in counted)
+    off = [abs((r.input_tokens or 0) - r.asked_input_tokens) for r in counted]
+    answered = [r for r in counted if r.output_tokens is not None]
+    wanted = sum(r.asked_output_tokens for r in answered)
+    return LengthError(
+        input_share=sum(r.input_tokens or 0 for r in counted) / asked - 1,
+        input_p95=float(np.percentile(off, 95)),
+        output_share=sum(r.output_tokens or 0 for r in answered) / wanted - 1 if wanted else None,
     )
 
 
@@ -423,6 +460,30 @@ def _significant_change(values: Array) -> float:
     residual = values - values.mean() - slope * centred
     error = float(np.sqrt((residual**2).sum() / (number - 2) / (centred**2).sum()))
     return slope if abs(slope) > _STUDENT_T_975[number - 2] * error else 0.0
+
+
+def _stationary(level: Level, requests: Sequence[RequestRecord]) -> bool:
+    """Whether as many requests come at any time; more of them in flight then means that the server falls behind."""
+    steady = (level.arrivals or "poisson").partition(":")[0] in {"poisson", "constant", "gamma"}
+    return steady and not any(r.session is not None for r in requests)  # further turns come later
+
+
+def wait_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> float | None:
+    """How much the wait for the first token grew over a window, as a share of its mean.
+
+    For loads that vary by themselves: there a server that falls behind shows by ever longer waits, not by the number
+    in flight. Means of up to 20 groups of as many requests each, in the order of being due; None below 25 requests.
+    One that never had a token waited until it was given up.
+    """
+    waits = [
+        (r.first_token_s if r.first_token_s is not None else r.done_s) - r.due_s
+        for r in sorted(requests, key=lambda r: r.due_s)
+        if start_s <= r.due_s < end_s
+    ]
+    if len(waits) < 25:
+        return None
+    means = np.array([group.mean() for group in np.array_split(np.array(waits), min(20, len(waits) // 5))])
+    return _significant_change(means) / float(means.mean())
 
 
 def in_flight_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> tuple[float, float | None]:

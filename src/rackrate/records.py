@@ -100,6 +100,17 @@ class WorkloadFacts(_Header):
     """How the output length was forced (ignore_eos, min_tokens); None where the server knows neither."""
     prompt_fixed_tokens: float | None = None
     prompt_tokens_per_word: float | None = None
+    inputs: str | None = None
+    """How input lengths vary, such as "lognormal:mean=512,cv=0.8"; None where all are alike, or a trace's."""
+    outputs: str | None = None
+    trace: str | None = None
+    """The file of recorded requests that lengths (and arrivals, see levels) are from."""
+    shared_prefix: str | None = None
+    """Tokens of a text with which prompts begin, and the share of them, such as "256:0.8"."""
+    turns: str | None = None
+    """Requests of a conversation; input tokens are then what each turn adds."""
+    think_s: str | None = None
+    """From the end of an answer to the next turn of its conversation. [s]"""
 
 
 class ServerFacts(_Header):
@@ -123,11 +134,11 @@ class Level(_Header):
     """closed: so many requests in flight at all times; prefill: the same, each asking for one token; open: requests are
     sent when they are due, whatever happened to those before."""
     concurrency: int | None = Field(default=None, ge=1)
-    """Of a closed loop."""
+    """Of a closed loop: requests in flight, or users in conversations."""
     rate: float | None = None
-    """Of an open loop: mean arrivals per second."""
+    """Of an open loop: mean arrivals per second; of conversations, where there are any."""
     arrivals: str | None = None
-    """Of an open loop: poisson, constant, gamma:CV."""
+    """Of an open loop: poisson, constant, gamma:CV, steps:..., ramp:..., trace:FILE."""
     warmed_up: bool
     started_s: float
     stopped_s: float | None = None
@@ -190,6 +201,10 @@ class RequestRecord:
     """A worker's first request, of a shorter output so that workers do not move in lockstep. No latency counts."""
     chunk_s: tuple[float, ...]
     """When each piece of the answer that carried text arrived."""
+    session: int | None = None
+    """The conversation that it is a turn of, by number within its level; None of a single request."""
+    turn: int | None = None
+    """Counted from 0."""
 
     @property
     def ok(self) -> bool:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -44,6 +44,8 @@ _COLUMNS = {
     "finish_reason": "VARCHAR",
     "stagger": "BOOLEAN",
     "chunk_s": "DOUBLE[]",
+    "session": "INTEGER",
+    "turn": "INTEGER",
 }
 
 
@@ -179,15 +181,25 @@ def _read_header(directory: Path) -> RunHeader:
 def _read_table(path: Path) -> list[RequestRecord]:
     import duckdb
 
-    names = [field.name for field in fields(RequestRecord)]
-    listed = ", ".join(f'"{name}"' for name in names)
     try:
         with duckdb.connect() as database:
-            rows = database.execute(f"SELECT {listed} FROM read_parquet(?)", [_literally(path)]).fetchall()  # noqa: S608
+            table = database.execute("SELECT * FROM read_parquet(?)", [_literally(path)])
+            there = [column[0] for column in table.description or ()]
+            rows = table.fetchall()
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
-    return [RequestRecord(*row[:-1], chunk_s=tuple(row[-1] or ())) for row in rows]
+    # columns that a later version added have a default, and are not in older files
+    missing = [one.name for one in fields(RequestRecord) if one.name not in there and one.default is MISSING]
+    if missing:
+        raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
+    known = [(there.index(one.name), one.name) for one in fields(RequestRecord) if one.name in there]
+    return [_record({name: row[at] for at, name in known}) for row in rows]
+
+
+def _record(values: dict[str, Any]) -> RequestRecord:
+    values["chunk_s"] = tuple(values["chunk_s"] or ())
+    return RequestRecord(**values)
 
 
 def _read_journal(path: Path) -> tuple[list[RequestRecord], int]:

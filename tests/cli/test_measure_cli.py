@@ -104,8 +104,11 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--url", "http://h", "--concurrency", "1,,2"], "--concurrency takes whole numbers"),
         (["--url", "http://h", "--concurrency", "0"], "--concurrency must be at least 1, got 0"),
         (["--url", "http://h", "--max-concurrency", "0"], "--max-concurrency must be at least 1"),
-        (["--url", "http://h", "--input-tokens", "0"], "input tokens must be at least 1, got 0"),
-        (["--url", "http://h", "--output-tokens", "-3"], "output tokens must be at least 1, got -3"),
+        (["--url", "http://h", "--input-tokens", "0"], "--input-tokens must be a whole number of at least 1, got 0"),
+        (
+            ["--url", "http://h", "--output-tokens", "-3"],
+            "--output-tokens must be a whole number of at least 1, got -3",
+        ),
         (["--url", "http://h", "--requests", "0"], "--requests must be at least 1, got 0"),
         (["--url", "http://h", "--seconds", "0"], "--seconds must be above 0"),
         (["--url", "http://h", "--warmup", "-1"], "--warmup must not be negative"),

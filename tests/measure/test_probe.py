@@ -13,7 +13,8 @@ import uvloop
 from rackrate.errors import EndpointError, WorkloadError
 from rackrate.measure.http import Client, Timeouts, parse_url
 from rackrate.measure.probe import PATHS, Probe, probe
-from rackrate.workload.synthetic import Endpoint, SyntheticWorkload, prompt
+from rackrate.workload.prompts import prompt
+from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 from scripted_answers import Oddity
 from scripted_server import ScriptedServer
 

@@ -36,7 +36,8 @@ from rackrate.records import (
     WorkloadFacts,
 )
 from rackrate.run_store import JOURNAL, TABLE, RunWriter, read_run
-from rackrate.workload.synthetic import PromptLength, SyntheticWorkload
+from rackrate.workload.prompts import PromptLength
+from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_answers import Oddity, Served
 from scripted_server import ScriptedServer
 

@@ -85,8 +85,8 @@ def test_a_seed_reproduces_a_schedule_and_levels_differ() -> None:
 @pytest.mark.parametrize(
     ("pattern", "rate", "count", "said"),
     [
-        ("uniform", 1.0, 1, "constant, poisson or gamma:CV"),
-        ("poisson:2", 1.0, 1, "constant, poisson or gamma:CV"),
+        ("uniform", 1.0, 1, "--arrivals is poisson, constant, gamma:CV"),
+        ("poisson:2", 1.0, 1, "--arrivals is poisson, constant, gamma:CV"),
         ("gamma:much", 1.0, 1, "such as gamma:2"),
         ("gamma", 1.0, 1, "such as gamma:2"),
         ("gamma:0", 1.0, 1, "above 0"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, measure, price, report, show
+from rackrate.cli import catalog, doctor, engines, measure, price, report, show, trace
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "engines": engines.engines,
     "measure": measure.measure,
+    "trace": trace.trace,
     "show": show.show,
     "price": price.price,
     "report": report.report,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from rackrate.cli import load_shape as shape
+
 if TYPE_CHECKING:
     import psutil
 
@@ -41,10 +43,8 @@ def measure(
             show_default="the only one served",
         ),
     ] = None,
-    input_tokens: Annotated[
-        int, typer.Option("--input-tokens", help="Input tokens per request, as the server counts them.")
-    ] = 128,
-    output_tokens: Annotated[int, typer.Option("--output-tokens", help="Output tokens per request.")] = 128,
+    input_tokens: shape.InputTokens = None,
+    output_tokens: shape.OutputTokens = None,
     endpoint: Annotated[str, typer.Option("--endpoint", help="chat or completions.")] = "chat",
     concurrency: Annotated[
         str | None,
@@ -64,14 +64,18 @@ def measure(
             show_default=False,
         ),
     ] = None,
-    arrivals: Annotated[
-        str, typer.Option("--arrivals", help="With --rate: poisson, constant, or gamma:CV for bursts.")
-    ] = "poisson",
+    arrivals: shape.Arrivals = None,
+    trace: shape.TraceFile = None,
+    trace_speedup: shape.Speedup = None,
+    longest: shape.Longest = None,
+    shared_prefix: shape.Prefix = None,
+    turns: shape.Turns = None,
+    think_time: shape.ThinkTime = None,
     slo: Annotated[
         str | None,
         typer.Option(
             "--slo",
-            help='Find the largest Poisson rate within it: "p95 ttft < 1s, p95 tpot < 50ms".',
+            help='Find the largest rate within it: "p95 ttft < 1s, p95 tpot < 50ms".',
             show_default=False,
         ),
     ] = None,
@@ -81,7 +85,10 @@ def measure(
             "--requests", help="Send exactly so many per level.", show_default="10 x in flight, and --seconds"
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="Least duration of a level.")] = 15.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", help="Least duration of a level.", show_default="15, or the whole trace"),
+    ] = None,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = _DEFAULT_MOST_S,
     warmup: Annotated[int, typer.Option("--warmup", help="Requests before the measurement, not counted.")] = 4,
     prefill: Annotated[
@@ -92,7 +99,7 @@ def measure(
             show_default="on, but with --requests",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the prompts.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of prompts, lengths and arrivals: all that is drawn.")] = 0,
     on: Annotated[
         str | None,
         typer.Option(
@@ -127,7 +134,8 @@ def measure(
 
     A closed-loop sweep: 1, 2, 4, ... requests in flight until two doublings in a row gain less than 5 %. Ctrl-C keeps
     what was measured. With --rate the loop is open: requests are sent when they are due, whatever became of those
-    before, and TTFT counts from the moment a request was due. With --slo the rate is searched for.
+    before, and TTFT counts from the moment a request was due. With --slo the rate is searched for. With --trace
+    recorded requests are sent. docs/load.md has every shape of load.
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import EndpointError, RunError, WorkloadError
@@ -135,7 +143,6 @@ def measure(
     from rackrate.measure.sweep import SweepPlan
     from rackrate.run_store import HEADER
     from rackrate.workload.slo import parse_slo
-    from rackrate.workload.synthetic import SyntheticWorkload
 
     if (url is None) == (engine is None):
         raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
@@ -143,16 +150,35 @@ def measure(
         raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
     if not timeout > 0:
         raise WorkloadError(f"--timeout must be above 0 seconds, got {timeout:g}")
-    workload = SyntheticWorkload(input_tokens, output_tokens, cast("Endpoint", endpoint), seed)
-    plan = SweepPlan(
-        levels=_levels(concurrency),
-        max_concurrency=max_concurrency,
-        rates=_rates(rate),
+    levels = _levels(concurrency)
+    flags = shape.LoadFlags(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        endpoint=cast("Endpoint", endpoint),
+        seed=seed,
         arrivals=arrivals,
-        slo=parse_slo(slo) if slo is not None else None,
+        trace=trace,
+        speedup=trace_speedup,
+        longest=longest,
+        prefix=shared_prefix,
+        turns=turns,
+        think_time=think_time,
+        rates=_rates(rate),
+        closed=bool(levels),
+        searches=slo is not None and rate is None and not levels,
         requests=requests,
-        least_s=seconds,
-        most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, seconds),
+        seconds=seconds,
+    )
+    load = shape.load_shape(flags)
+    plan = SweepPlan(
+        levels=levels,
+        max_concurrency=max_concurrency,
+        rates=load.rates,
+        arrivals=load.arrivals,
+        slo=parse_slo(slo) if slo is not None else None,
+        requests=load.requests,
+        least_s=load.seconds,
+        most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, load.seconds),
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
     )
@@ -161,7 +187,7 @@ def measure(
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = load_catalog().offer(on) if on else None
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
-    job = _Job(workload, plan, timeouts, _key(key_env), directory, model, stated)
+    job = _Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated)
     run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
     _report(run, directory, json_out)
 
@@ -229,6 +255,7 @@ class _Job:
         from rackrate.engines.known import known_engine
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.weights import EMBEDDED, find_weights
+        from rackrate.errors import WorkloadError
         from rackrate.measure.host import detect_machine
         from rackrate.measure.http import parse_url
         from rackrate.records import Engine, ServedModel
@@ -237,11 +264,12 @@ class _Job:
         requested = self.model or EMBEDDED[0].model
         weights = find_weights(requested, lambda _: None, install=False)
         alias = weights.model or weights.path.stem
+        longest = self.workload.longest_context
         command = llamacpp.command(
             weights,
             alias,
             slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
-            context_tokens=self.workload.input_tokens + self.workload.output_tokens + 64,
+            context_tokens=longest + 64,
             threads=threads,
             port=port,
         )
@@ -259,7 +287,14 @@ class _Job:
             settings=dict(command.settings),
             started_by_us=True,
         )
-        machine = detect_machine(load_catalog())
+        catalog = load_catalog()
+        known = catalog.known_model(weights.model) if weights.model is not None else None
+        if known is not None and known.context_tokens < longest:
+            raise WorkloadError(
+                f"{alias} takes {known.context_tokens} tokens, prompt and answer; the longest request asked for has "
+                f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with --longest"
+            )
+        machine = detect_machine(catalog)
         with RunningEngine(command, self.directory / "engine.log") as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
@@ -329,7 +364,7 @@ class _Job:
         account = CpuAccount(psutil.Process(process.pid) if process is not None else None)
         async with Client(target, self.key, self.timeouts) as client:
             found = await probe(client, self.workload, self.model, say)
-            found.length.words_for(self.workload.input_tokens)
+            shape.check_lengths(self.workload, found.length, say)
             if ours is None:
                 engine.name, engine.version = await identify(client, found.served)
             self._complete_model(served, found, load_catalog())
@@ -377,6 +412,7 @@ class _Job:
         from rackrate import __version__
         from rackrate.records import RunHeader, WorkloadFacts
 
+        work, talk = self.workload, self.workload.conversations
         return RunHeader(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=shlex.join(["rackrate", *sys.argv[1:]]),
@@ -395,6 +431,12 @@ class _Job:
                 length_forced=found.length_forced,
                 prompt_fixed_tokens=found.length.fixed,
                 prompt_tokens_per_word=found.length.per_word,
+                inputs=str(work.inputs) if work.inputs is not None else None,
+                outputs=str(work.outputs) if work.outputs is not None else None,
+                trace=work.trace.name if work.trace is not None else None,
+                shared_prefix=str(work.prefix) if work.prefix is not None else None,
+                turns=str(talk.turns) if talk is not None else None,
+                think_s=str(talk.think_s) if talk is not None else None,
             ),
         )
 

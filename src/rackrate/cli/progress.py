@@ -76,7 +76,7 @@ class SweepDisplay:
         """A new bar for a new level."""
         what = "prefill alone" if level.kind == "prefill" else "in flight"
         self._level_text = (
-            f"{level.rate:g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
+            f"{level.rate:.4g}/s {level.arrivals}" if level.rate is not None else f"{level.concurrency:>4} {what}"
         )
         if self._bar is not None:
             if self._task is not None:

@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rackrate.measure.host import CpuAccount
@@ -16,17 +16,22 @@ from rackrate.measure.http import Client, Exchange
 from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import PATHS, Probe
+from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import Answer, chunks_so_far, decode
 from rackrate.metrics import meets
 from rackrate.records import OK, Level, RequestRecord
+from rackrate.workload.prompts import Ask, prompt_text
+from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule
 from rackrate.workload.slo import Slo
-from rackrate.workload.synthetic import SyntheticWorkload, prompt
+from rackrate.workload.synthetic import SyntheticWorkload
 
 _LAG_SAMPLE_S = 0.01
 _BACK_OFF_S = 0.2
 _SPARES = 8
 """Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
+_WARM_UP_LEVEL = 2**32 - 1
+"""Its lengths are drawn as those of a level that no run reaches."""
 _HEAD_START_S = 0.05
 """From the start of an open level to the first moment of its schedule."""
 
@@ -84,7 +89,6 @@ class LoadGenerator:
         self._add = add
         self._cpu = cpu
         self._indices = itertools.count()
-        self._words = probe.length.words_for(workload.input_tokens)
         self._stop: asyncio.Event = asyncio.Event()
         self._stop_reason: str | None = None
         self._slo = slo
@@ -112,7 +116,8 @@ class LoadGenerator:
 
     async def warm_up(self, requests: int) -> None:
         """A few requests, one after the other and then all at once, that are not recorded."""
-        texts = [self._request(-1 - index, self._words, self._workload.output_tokens) for index in range(requests)]
+        rows = Rows(self._workload, _WARM_UP_LEVEL)
+        texts = [self._request(-1 - index, rows.ask(index)) for index in range(requests)]
         for batch in (texts[:1], texts[1:]):
             tasks = [asyncio.create_task(self._client.exchange(text)) for text in batch]
             stopping = asyncio.create_task(self._stop.wait())
@@ -148,11 +153,14 @@ class LoadGenerator:
         lags: list[float] = []
         lag_task = asyncio.create_task(_sample_lag(lags))
         level.started_s = self.now()
-        if schedule is not None:
+        if self._workload.conversations is not None:
+            workers = [asyncio.create_task(self._converse(level, live, budget, schedule))]
+        elif schedule is not None:
             workers = [asyncio.create_task(self._follow(level, live, schedule))]
         else:
             ranks = range(level.concurrency or 1)
-            workers = [asyncio.create_task(self._worker(level, live, budget, rank)) for rank in ranks]
+            rows = Rows(self._workload, level.index)
+            workers = [asyncio.create_task(self._worker(level, live, budget, rows, rank)) for rank in ranks]
         try:
             await self._until_over(level, live, workers, progress)
             if level.stopped_s is None:
@@ -203,21 +211,22 @@ class LoadGenerator:
                 if worker.done() and worker.exception():
                     worker.result()
 
-    async def _worker(self, level: Level, live: LiveLevel, budget: Iterator[int], rank: int) -> None:
-        asked = 1 if level.kind == "prefill" else self._workload.output_tokens
+    async def _worker(self, level: Level, live: LiveLevel, budget: Iterator[int], rows: Rows, rank: int) -> None:
         # not where the user asked for so many requests: those are all of the length asked for
         stagger = level.kind == "closed" and (level.concurrency or 1) > 1 and not live.limits.exact
         failures = 0
-        for _ in budget:
+        for position in budget:
             if self._stop.is_set():
                 return
-            index = next(self._indices)
-            output_tokens = asked
+            index, ask = next(self._indices), rows.ask(position)
+            if level.kind == "prefill":
+                ask = replace(ask, output_tokens=1)
             if stagger:
                 # as long as what a request under way has left, so that workers never march in step
-                output_tokens = random.Random(f"{self._workload.seed}/{level.index}/{rank}").randint(1, asked)
-            exchange = await self._client.exchange(self._request(index, self._words, output_tokens))
-            record = self._record(level, index, self._workload.input_tokens, output_tokens, exchange, stagger=stagger)
+                left = random.Random(f"{self._workload.seed}/{level.index}/{rank}").randint(1, ask.output_tokens)
+                ask = replace(ask, output_tokens=left)
+            exchange = await self._client.exchange(self._request(index, ask))
+            record = self._record(level, index, ask, exchange, stagger=stagger)
             if live.limits.exact:
                 level.stopped_s = max(level.stopped_s or 0.0, record.sent_s)
             stagger = False
@@ -247,27 +256,26 @@ class LoadGenerator:
 
         all_sent = asyncio.Event()
         position = 0
-        words = {int(length): self._probe.length.words_for(int(length)) for length in set(schedule.input_tokens)}
 
-        def prepare() -> tuple[int, bytes]:
-            index = next(self._indices)
-            into, out = int(schedule.input_tokens[position]), int(schedule.output_tokens[position])
-            return index, self._request(index, words[into], out)
+        def prepare() -> tuple[int, Ask, bytes]:
+            index, ask = next(self._indices), schedule.ask(position)
+            return index, ask, self._request(index, ask)
 
-        index, request = prepare()
+        index, ask, request = prepare()
 
         def send_what_is_due() -> None:
-            nonlocal position, index, request
+            nonlocal position, index, ask, request
             while not self._stop.is_set() and begin_s + schedule.due_s[position] <= time.perf_counter():
                 exchange = self._client.start(request)
-                task = asyncio.create_task(self._answer(level, live, schedule, position, index, begin_s, exchange))
+                due_s = begin_s + float(schedule.due_s[position]) - self.origin_s
+                task = asyncio.create_task(self._answer(level, live, index, ask, due_s, exchange))
                 answers.add(task)
                 task.add_done_callback(over)
                 position += 1
                 if position == len(schedule):
                     all_sent.set()
                     return
-                index, request = prepare()
+                index, ask, request = prepare()
             if self._stop.is_set():
                 all_sent.set()
             else:
@@ -290,22 +298,43 @@ class LoadGenerator:
         self,
         level: Level,
         live: LiveLevel,
-        schedule: Schedule,
-        position: int,
         index: int,
-        begin_s: float,
+        ask: Ask,
+        due_s: float,
         exchange: Coroutine[Any, Any, Exchange],
     ) -> None:
         """Waits for one answer of an open loop and records it."""
-        record = self._record(
-            level,
-            index,
-            int(schedule.input_tokens[position]),
-            int(schedule.output_tokens[position]),
-            await exchange,
-            due_s=begin_s + float(schedule.due_s[position]) - self.origin_s,
+        self._count(live, self._record(level, index, ask, await exchange, due_s=due_s))
+
+    async def _converse(self, level: Level, live: LiveLevel, budget: Iterator[int], schedule: Schedule | None) -> None:
+        """Holds conversations: so many users' at all times, or each from when it is due."""
+        only_prefill = level.kind == "prefill"
+
+        async def take_turn(turn: Turn) -> tuple[RequestRecord, str] | None:
+            if next(budget, None) is None:
+                return None
+            ask = replace(turn.ask, output_tokens=1) if only_prefill else turn.ask
+            body = self._probe.dialect.body(self._workload.endpoint, self._probe.model, turn.history, ask.output_tokens)
+            request = self._client.request("POST", PATHS[self._workload.endpoint], body)
+            exchange = await self._client.start(request)
+            answer = _judge(exchange)
+            due_s = turn.due_s - self.origin_s
+            record = self._record(level, turn.index, ask, exchange, answer=answer, due_s=due_s, turn=turn)
+            if live.limits.exact:
+                level.stopped_s = max(level.stopped_s or 0.0, record.sent_s)
+            self._count(live, record)
+            return record, answer.text
+
+        talk = Talk(
+            Rows(self._workload, level.index), self._workload, self._probe.length, self._indices, take_turn, self._stop
         )
-        self._count(live, record)
+        if schedule is None:
+            await talk.users(level.concurrency or 1)
+            return
+        await self._client.open_spares(_SPARES)
+        begin_s = time.perf_counter() + _HEAD_START_S
+        level.started_s = begin_s - self.origin_s
+        await talk.arrivals(begin_s, schedule)
 
     def _count(self, live: LiveLevel, record: RequestRecord) -> None:
         self._add(record)
@@ -326,24 +355,25 @@ class LoadGenerator:
             self._stop_reason = "errors"
             self._stop.set()
 
-    def _request(self, index: int, words: int, output_tokens: int) -> bytes:
-        text = prompt(words, self._workload.seed, index)
-        body = self._probe.dialect.body(self._workload.endpoint, self._probe.model, text, output_tokens)
+    def _request(self, index: int, ask: Ask) -> bytes:
+        text = prompt_text(ask, self._workload.seed, index, self._probe.length)
+        body = self._probe.dialect.body(self._workload.endpoint, self._probe.model, text, ask.output_tokens)
         return self._client.request("POST", PATHS[self._workload.endpoint], body)
 
     def _record(
         self,
         level: Level,
         index: int,
-        input_tokens: int,
-        output_tokens: int,
+        ask: Ask,
         exchange: Exchange,
         *,
+        answer: Answer | None = None,
         stagger: bool = False,
         due_s: float | None = None,
+        turn: Turn | None = None,
     ) -> RequestRecord:
         origin = self.origin_s
-        answer = _judge(exchange)
+        answer = answer or _judge(exchange)
         chunk_s = tuple(time_s - origin for time_s in answer.chunk_s)
         sent_s = (exchange.sent_s if exchange.sent_s is not None else exchange.started_s) - origin
         return RequestRecord(
@@ -357,14 +387,16 @@ class LoadGenerator:
             status=answer.status,
             http_status=exchange.http_status,
             detail=answer.detail,
-            asked_input_tokens=input_tokens,
-            asked_output_tokens=output_tokens,
+            asked_input_tokens=ask.input_tokens,
+            asked_output_tokens=ask.output_tokens,
             input_tokens=answer.input_tokens,
             cached_tokens=answer.cached_tokens,
             output_tokens=answer.output_tokens,
             finish_reason=answer.finish_reason,
             stagger=stagger,
             chunk_s=chunk_s,
+            session=turn.session if turn is not None else None,
+            turn=turn.number if turn is not None else None,
         )
 
 

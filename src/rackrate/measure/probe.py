@@ -5,8 +5,8 @@ Every way in which that can go wrong is one sentence (EndpointError).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,7 +16,8 @@ from rackrate.measure.http import Client, Exchange
 from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
 from rackrate.measure.sse import Answer, decode
 from rackrate.records import OK
-from rackrate.workload.synthetic import Endpoint, PromptLength, SyntheticWorkload, fit_prompt_length, prompt
+from rackrate.workload.prompts import PromptLength, fit_prompt_length, prompt
+from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 
 PATHS: dict[Endpoint, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 
@@ -33,13 +34,16 @@ class Dialect:
     """Keys that make an answer as long as asked."""
     usage_option: bool = True
 
-    def body(self, endpoint: Endpoint, model: str, text: str, output_tokens: int) -> bytes:
-        """The JSON of a request."""
+    def body(self, endpoint: Endpoint, model: str, text: str | Sequence[str], output_tokens: int) -> bytes:
+        """The JSON of a request. Several texts are a conversation: user, assistant, user, ..."""
         values: dict[str, Any] = {"model": model}
+        texts = [text] if isinstance(text, str) else text
         if endpoint == "chat":
-            values["messages"] = [{"role": "user", "content": text}]
+            values["messages"] = [
+                {"role": ("user", "assistant")[number % 2], "content": one} for number, one in enumerate(texts)
+            ]
         else:
-            values["prompt"] = text
+            values["prompt"] = "\n".join(texts)
         values["stream"] = True
         values[self.limit_key] = output_tokens
         if "ignore_eos" in self.forcing:
@@ -138,18 +142,20 @@ async def probe(
     answer = _require_stream(few, client, path, model, refused)
     # as long as the prompts to come, so that one that just fits the context is not refused here
     template = max(0, (answer.input_tokens or _FEW_WORDS) - _FEW_WORDS)
-    many_words = max(workload.input_tokens - template, 2 * _FEW_WORDS)
+    many_words = max(workload.longest_input - template, 2 * _FEW_WORDS)
     second = await _ask(client, path, dialect.body(workload.endpoint, model, _text(many_words, 1), 1))
     if second.status == OK and second.http_status in {400, 413, 422}:
         raise EndpointError(
             f"{client.target.url}{path} refuses a prompt of {many_words} words: {_reason(second)}; "
-            "ask for fewer --input-tokens"
+            f"ask for fewer --input-tokens{' (or --longest, for a trace)' if workload.trace is not None else ''}"
         )
     _require_ok(second, client, path)
     longer = decode(second.pieces)
     length = PromptLength(0.0, 1.0)
     if answer.input_tokens is not None and longer.input_tokens is not None:
         length = fit_prompt_length([(_FEW_WORDS, answer.input_tokens), (many_words, longer.input_tokens)])
+        if workload.conversations is not None:
+            length = await _with_turns(client, path, dialect, workload.endpoint, model, length)
     forced = "+".join(dialect.forcing) or None
     if answer.output_tokens is not None and answer.output_tokens != _PROBE_TOKENS:
         forced = None
@@ -162,6 +168,19 @@ async def probe(
         server=None,
         served=served,
     )
+
+
+async def _with_turns(
+    client: Client, path: str, dialect: Dialect, endpoint: Endpoint, model: str, length: PromptLength
+) -> PromptLength:
+    """The length of prompts, and what a further turn adds to them besides its text."""
+    texts = [_text(_FEW_WORDS, index) for index in (2, 3, 4)]
+    third = await _ask(client, path, dialect.body(endpoint, model, texts, 1))
+    _require_ok(third, client, path)
+    counted = decode(third.pieces).input_tokens
+    if counted is None:
+        return length
+    return replace(length, per_turn=counted - length.fixed - 3 * _FEW_WORDS * length.per_word)
 
 
 def _text(words: int, index: int) -> str:

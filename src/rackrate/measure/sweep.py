@@ -18,7 +18,7 @@ from rackrate.measure.server_side import ServerSide
 from rackrate.metrics import BURST_FACTOR, GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.records import Level, RequestRecord
 from rackrate.run_store import RunWriter
-from rackrate.workload.schedule import draw
+from rackrate.workload.schedule import draw, named, parse_pattern
 from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -66,7 +66,7 @@ class SweepPlan:
                 raise WorkloadError(f"{name} must be at least 1, got {value}")
         if self.rates and self.levels:
             raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
-        draw(self.arrivals, 1.0, 1, SyntheticWorkload(1, 1))  # says what is wrong with the pattern
+        parse_pattern(self.arrivals)  # says what is wrong with it
         for rate in self.rates:
             if not 0 < rate < float("inf"):
                 raise WorkloadError(f"--rate must be above 0, got {rate:g}")
@@ -175,7 +175,7 @@ async def sweep(
                 kind=step.kind,
                 concurrency=step.concurrency,
                 rate=step.rate,
-                arrivals=plan.arrivals if step.rate is not None else None,
+                arrivals=named(plan.arrivals, workload) if step.rate is not None else None,
                 warmed_up=plan.warmup_requests > 0 or len(writer.header.levels) > 0,
                 started_s=generator.now(),
             )
@@ -189,6 +189,8 @@ async def sweep(
             schedule = None
             if step.rate is not None:
                 schedule = draw(plan.arrivals, step.rate, limits.requests, workload, level.index)
+                span_s = schedule.last_due_s + schedule.longest_thought_s
+                limits = LevelLimits(len(schedule), span_s, span_s + plan.most_s, exact=True)
             if server_side is not None:
                 await server_side.begin()
             await generator.run(level, limits, watcher.level_progress, schedule)

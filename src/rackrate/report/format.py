@@ -98,16 +98,46 @@ def percent(share: float | None) -> str:
 
 
 def load_label(level: dict[str, Any]) -> str:
-    """A level's load: requests in flight, or arrivals a second.
+    """A level's load: requests in flight, or arrivals a second; users or conversations, where requests are turns.
 
     >>> load_label({"kind": "closed", "concurrency": 8, "rate": None, "arrivals": None})
     '8'
     >>> load_label({"kind": "open", "concurrency": None, "rate": 2.5, "arrivals": "poisson"})
     '2.5/s poisson'
+    >>> load_label({"kind": "closed", "concurrency": 8, "rate": None, "arrivals": None, "conversations": 20})
+    '8 users'
     """
+    talk = level.get("conversations")
     if level["kind"] == "open":
-        return f"{level['rate']:g}/s {level['arrivals']}"
-    return f"{level['concurrency']}" + (" (prefill alone)" if level["kind"] == "prefill" else "")
+        return f"{level['rate']:.4g}{' conversations' if talk else ''}/s {level['arrivals']}"
+    return f"{level['concurrency']}{' users' if talk else ''}" + (
+        " (prefill alone)" if level["kind"] == "prefill" else ""
+    )
+
+
+def workload_text(work: dict[str, Any]) -> str:
+    """What each request asks for.
+
+    >>> workload_text({"input_tokens": 512, "output_tokens": 128})
+    '512 tokens in, 128 out'
+    >>> workload_text({"input_tokens": 512, "output_tokens": 128, "inputs": "lognormal:mean=512,cv=1", "turns": "4",
+    ...     "think_s": "5", "shared_prefix": "256:0.8"})
+    '512 tokens in (lognormal:mean=512,cv=1), 128 out, 256 shared by 80 %, conversations of 4 turns, 5 s apart'
+    """
+
+    def tokens(name: str) -> str:
+        drawn = work.get(name)
+        return f" ({drawn})" if drawn and not drawn.isdigit() else ""
+
+    text = f"{work['input_tokens']} tokens in{tokens('inputs')}, {work['output_tokens']} out{tokens('outputs')}"
+    if work.get("trace"):
+        text += f" on average, from {work['trace']}"
+    if work.get("shared_prefix"):
+        length, _, share = work["shared_prefix"].partition(":")
+        text += f", {length} shared" + (f" by {percent(float(share))}" if share else "")
+    if work.get("turns"):
+        text += f", conversations of {work['turns']} turns, {work['think_s']} s apart"
+    return text
 
 
 def clock(seconds: float) -> str:

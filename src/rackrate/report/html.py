@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rackrate.metrics import VALIDITY
 from rackrate.records import FAULTS
 from rackrate.report import charts
-from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 
 Json = dict[str, Any]
 
@@ -26,7 +26,9 @@ def html_report(run: Json, pricing: Json) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent, load_label=load_label)
+    environment.filters.update(
+        usd=usd, ms=ms, rate=rate, count=count, percent=percent, load_label=load_label, workload_text=workload_text
+    )
     specs = {
         "cost": charts.cost_chart(pricing),
         "throughput": charts.throughput_chart(run),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rackrate.metrics import VALIDITY
-from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
+from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ def run_tables(view: Json) -> RenderableType:
     )
     lines.append(
         Text(
-            f"{facts['machine']['description']} | {work['input_tokens']} tokens in, {work['output_tokens']} out, "
+            f"{facts['machine']['description']} | {workload_text(work)}, "
             f"{work['endpoint']}, {forced} | {facts['origin']} {facts['created']}",
             style="dim",
         )
@@ -115,6 +115,7 @@ def _run_notes(view: Json) -> list[str]:
     notes += [
         _server_note(level) for level in view["levels"] if best and level["index"] == best["level"] and level["server"]
     ]
+    notes += [_length_note(level) for level in view["levels"] if best and level["index"] == best["level"]]
     if best and best["lower_bound"]:
         notes.append(
             "[yellow]The machine was not saturated at the highest load measured: the figure is a lower bound.[/]"
@@ -129,6 +130,19 @@ def _run_notes(view: Json) -> list[str]:
     if view["requests"]["torn_journal_lines"]:
         notes.append(f"[yellow]{view['requests']['torn_journal_lines']} journal lines were cut short and left out.[/]")
     return notes
+
+
+def _length_note(level: Json) -> str:
+    """How far lengths are from those asked for, at the level that is priced."""
+    error = level["length_error"]
+    if error is None:
+        return "[yellow]The server does not count tokens: prompts may be longer or shorter than asked for.[/]"
+    text = (
+        f"Prompts: {error['input_share']:+.1%} off by the server's count, 95 % within {error['input_p95']:.0f} tokens"
+    )
+    if error["output_share"] is not None and abs(error["output_share"]) >= 5e-4:
+        text += f"; answers {error['output_share']:+.1%}"
+    return f"[yellow]{text}.[/]" if abs(error["input_share"]) > 0.01 else f"{text}."
 
 
 def _capacity_note(view: Json, slo: str) -> str:

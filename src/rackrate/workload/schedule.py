@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,31 +12,147 @@ import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
 from rackrate.workload import arrivals
+from rackrate.workload.prompts import Ask
+from rackrate.workload.rows import Rows
 from rackrate.workload.synthetic import SyntheticWorkload
+from rackrate.workload.traces import Trace
+
+_STEP = re.compile(r"(?P<rate>[^@,]+)@(?P<duration>[^@,]+)")
+_KINDS = (
+    "--arrivals is poisson, constant, gamma:CV (such as gamma:2), steps:RATE@SECONDS,... (such as steps:5@30,20@30), "
+    "ramp:FROM-TO@SECONDS (such as ramp:1-20@60) or trace (with --trace)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Requests in the order in which they are due, as arrays. Can be sent to other processes."""
+
+    due_s: npt.NDArray[np.float64]
+    """Seconds from the level's start. Of each request, or, where they are turns, of each conversation's first."""
+    input_tokens: npt.NDArray[np.int32]
+    """Of each request. Of turns: what each adds to its conversation."""
+    output_tokens: npt.NDArray[np.int32]
+    name: str
+    """How the arrivals were drawn: poisson, constant, gamma:2, ..."""
+    rows: Rows
+    """What else the requests need, by number."""
+    turns: npt.NDArray[np.int32] | None = None
+    """Requests of each conversation; None where requests are single."""
+
+    def __len__(self) -> int:
+        """The number of requests, all turns counted."""
+        return len(self.input_tokens)
+
+    @property
+    def last_due_s(self) -> float:
+        """When the last request is due, or at the latest conversation's first."""
+        return float(self.due_s[-1])
+
+    @property
+    def longest_thought_s(self) -> float:
+        """The most time that any conversation takes to think; 0 where requests are single."""
+        if self.turns is None:
+            return 0.0
+        thought = np.array([self.rows.think_s(position) for position in range(len(self))])
+        begins = np.cumsum(self.turns) - self.turns
+        return float((np.add.reduceat(thought, begins) - thought[begins]).max())
+
+    def ask(self, position: int) -> Ask:
+        """What a request asks for: enough to make its text in any process."""
+        return self.rows.ask(position)
+
+    def digest(self) -> str:
+        """SHA-256 over all that is sent and when: equal for equal schedules."""
+        found = hashlib.sha256()
+        for array in (self.due_s, self.input_tokens, self.output_tokens, self.turns):
+            found.update(b"-" if array is None else array.tobytes())
+        for position in range(0, len(self), max(1, len(self) // 1024)):  # texts are a function of their names
+            found.update(repr((self.ask(position).parts, self.rows.think_s(position))).encode())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Requests in the order in which they are due. Arrays of one length."""
+class Pattern:
+    """Arrivals as they are written on the command line."""
 
-    due_s: npt.NDArray[np.float64]
-    """Seconds from the level's start."""
-    input_tokens: npt.NDArray[np.int64]
-    output_tokens: npt.NDArray[np.int64]
-    name: str
-    """How the arrivals were drawn: poisson, constant, gamma:2, ..."""
+    kind: str
+    cv: float | None = None
+    steps: tuple[tuple[float, float], ...] = ()
+    """(rate [1/s], duration [s]), in order; of a ramp: its two ends, each with the whole duration."""
 
-    def __len__(self) -> int:
-        return len(self.due_s)
+    @property
+    def duration_s(self) -> float | None:
+        """How long it lasts; None where the rate and the number of requests decide."""
+        if self.kind == "steps":
+            return sum(duration for _, duration in self.steps)
+        return self.steps[0][1] if self.kind == "ramp" else None
+
+    @property
+    def mean_rate(self) -> float | None:
+        """Arrivals over the duration; None where they have no rate of their own. [1/s]"""
+        if self.kind == "steps":
+            return sum(rate * duration for rate, duration in self.steps) / (self.duration_s or 1.0)
+        return sum(rate for rate, _ in self.steps) / 2 if self.kind == "ramp" else None
+
+
+def parse_pattern(text: str) -> Pattern:
+    """A pattern of arrivals from text.
+
+    >>> parse_pattern("steps:5@30,20@10").mean_rate, parse_pattern("ramp:1-20@60").mean_rate
+    (8.75, 10.5)
+
+    Raises:
+        WorkloadError: no such pattern, or figures that are none.
+    """
+    kind, _, parameter = text.strip().lower().partition(":")
+    match kind:
+        case "constant" | "poisson" | "trace" if not parameter:
+            return Pattern(kind)
+        case "gamma":
+            cv = _figure(parameter, "gamma:CV takes a coefficient of variation, such as gamma:2")
+            arrivals.gamma(1.0, cv, 1, np.random.default_rng(0))  # says what is wrong with it
+            return Pattern(kind, cv=cv)
+        case "steps":
+            wanted = "steps takes a rate per second and seconds for each step, such as steps:5@30,20@30"
+            steps: list[tuple[float, float]] = []
+            for part in parameter.split(","):
+                match = _STEP.fullmatch(part.strip())
+                if match is None:
+                    raise WorkloadError(f"--arrivals {wanted}, not {part!r}")
+                steps.append((_figure(match["rate"], wanted), _figure(match["duration"], wanted)))
+        case "ramp":
+            wanted = "ramp takes two rates per second and seconds, such as ramp:1-20@60"
+            ends, _, seconds = parameter.partition("@")
+            first, dash, last = ends.partition("-")
+            if not dash:
+                raise WorkloadError(f"--arrivals {wanted}, not {parameter!r}")
+            duration = _figure(seconds, wanted)
+            steps = [(_figure(first, wanted), duration), (_figure(last, wanted), duration)]
+        case _:
+            raise WorkloadError(f"{_KINDS}, not {text!r}")
+    if any(rate < 0 or not duration > 0 for rate, duration in steps) or not any(rate > 0 for rate, _ in steps):
+        raise WorkloadError(f"--arrivals {wanted}; rates of at least 0, one of them above, and seconds above 0")
+    return Pattern(kind, steps=tuple(steps))
+
+
+def _figure(text: str, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise WorkloadError(f"--arrivals {wanted}, not {text!r}")
+    return value
 
 
 def draw(pattern: str, rate: float, count: int, workload: SyntheticWorkload, level: int = 0) -> Schedule:
-    """Requests of fixed lengths that arrive in a pattern.
+    """Requests that arrive in a pattern.
 
     Args:
-        pattern: constant, poisson, or gamma:CV (bursts of that coefficient of variation).
-        rate: mean arrivals. [1/s]
-        count: how many.
+        pattern: constant, poisson, gamma:CV (bursts of that coefficient of variation), steps:..., ramp:... or trace.
+        rate: mean arrivals (of conversations, where the workload has them); steps and ramps have their own. [1/s]
+        count: how many requests at most, all turns counted. Steps and ramps may have fewer.
         workload: lengths and seed.
         level: makes the schedules of a run's levels differ.
 
@@ -45,29 +164,55 @@ def draw(pattern: str, rate: float, count: int, workload: SyntheticWorkload, lev
     """
     if count < 1:
         raise WorkloadError(f"a schedule needs at least one request, got {count}")
+    parsed = parse_pattern(pattern)
     generator = np.random.default_rng([workload.seed & 0xFFFFFFFF, level])
-    kind, _, parameter = pattern.lower().partition(":")
-    match kind:
-        case "constant" if not parameter:
-            due_s = arrivals.constant(rate, count)
-        case "poisson" if not parameter:
-            due_s = arrivals.poisson(rate, count, generator)
+    rows = Rows(workload, level, in_order=parsed.kind == "trace")
+    turns = None
+    starts = count
+    if workload.conversations is not None:
+        turns = rows.turns(count)
+        starts = len(turns)
+    match parsed.kind:
+        case "constant":
+            due_s = arrivals.constant(rate, starts)
+        case "poisson":
+            due_s = arrivals.poisson(rate, starts, generator)
         case "gamma":
-            due_s = arrivals.gamma(rate, _cv(parameter), count, generator)
+            due_s = arrivals.gamma(rate, parsed.cv or 1.0, starts, generator)
+        case "steps":
+            due_s = arrivals.stepped(parsed.steps, generator)[:starts]
+        case "ramp":
+            (first, duration), (last, _) = parsed.steps
+            due_s = arrivals.ramped(first, last, duration, generator)[:starts]
         case _:
-            raise WorkloadError(f"--arrivals is constant, poisson or gamma:CV (such as gamma:2), not {pattern!r}")
-    return Schedule(
-        due_s=due_s,
-        input_tokens=np.full(count, workload.input_tokens, dtype=np.int64),
-        output_tokens=np.full(count, workload.output_tokens, dtype=np.int64),
-        name=pattern.lower(),
-    )
+            if workload.trace is None:
+                raise WorkloadError("--arrivals trace needs a file of recorded requests: --trace FILE")
+            due_s = recorded(workload.trace, rate, starts)
+    if not len(due_s):
+        raise WorkloadError(f"--arrivals {pattern} brings no request at all; make it longer, or its rates higher")
+    if turns is not None:
+        turns = turns[: len(due_s)]
+        count = int(turns.sum())
+    else:
+        count = len(due_s)
+    return Schedule(due_s, *rows.lengths(count), named(pattern, workload), rows, turns)
 
 
-def _cv(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise WorkloadError(
-            f"--arrivals gamma:CV takes a coefficient of variation, such as gamma:2, not {text!r}"
-        ) from None
+def named(pattern: str, workload: SyntheticWorkload) -> str:
+    """The pattern as it is recorded: of a trace, with its file."""
+    plain = pattern.strip().lower()
+    return f"trace:{workload.trace.name}" if plain == "trace" and workload.trace is not None else plain
+
+
+def recorded(trace: Trace, rate: float, count: int) -> npt.NDArray[np.float64]:
+    """Recorded arrivals, stretched or squeezed so that the whole trace has the mean rate; the pattern stays. [s]
+
+    Where more are wanted than were recorded, the trace begins anew, a mean gap after its end.
+
+    >>> trace = Trace("t", np.array([0.0, 3.0, 4.0]), np.ones(3, np.int32), np.ones(3, np.int32))
+    >>> recorded(trace, rate=1.0, count=5).tolist()
+    [0.0, 1.5, 2.0, 3.0, 4.5]
+    """
+    times = arrivals.scaled(trace.arrival_s, rate)
+    passes, rows = np.divmod(np.arange(count), len(times))
+    return times[rows] + passes * (times[-1] + 1 / rate)

@@ -1,109 +1,99 @@
-"""Synthetic requests of a stated input and output length, and prompts that really have that length."""
+"""What each request asks for: its lengths, what it shares with others, and whether it is a turn of a conversation."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.errors import WorkloadError
+from rackrate.workload.distributions import Distribution
+from rackrate.workload.traces import Trace
 
 Endpoint = Literal["chat", "completions"]
 
-WORDS = tuple(
-    """
-    the of and to in is that for it as was with be by on not he his but at are this have from or had an they
-    which one you were her all she there would their we him been has when who will more no if out so said what
-    up its about into than them can only other new some could time these two may then do first any my now such
-    like our over man me even most made after also did many before must through back years where much your way
-    well down should because each just those people how too little state good very make world still own see men
-    work long get here between both life being under never day same another know while last might us great old
-    year off come since against go came right used take three states himself few house use during without again
-    place American around however home small found thought went say part once general high upon school every
-    does got united left number course war until always away something fact water less public put think almost
-    hand enough far took head yet government system better set told nothing night end why called find going look
-    asked later knew point next program city business give group toward young days let room word side social
-    given present several order national second possible face per among form important often things looked early
-    white case large big need four within felt along children saw best church ever least power development light
-    thing seemed family interest want members mind country area others done turned although open God service
-    certain kind problem began different door thus help sense means whole matter perhaps
-    """.split()  # noqa: SIM905 - a list of 300 strings is no easier to read
-)
-"""Frequent English words: each is one token, with the space before it, in the usual vocabularies."""
+
+@dataclass(frozen=True)
+class SharedPrefix:
+    """A text with which prompts begin: a system prompt."""
+
+    tokens: int
+    share: float = 1.0
+    """Of the requests, those that have it, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or not 0 < self.share <= 1:
+            raise WorkloadError(
+                "--shared-prefix takes a number of tokens, and the share of requests from 0 to 1, such as 256:0.8, "
+                f"got {self}"
+            )
+
+    def __str__(self) -> str:
+        return str(self.tokens) if self.share == 1 else f"{self.tokens}:{self.share:g}"
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Requests as turns of conversations, whose history grows with the server's own answers."""
+
+    turns: Distribution
+    """Requests of a conversation."""
+    think_s: Distribution
+    """From the end of an answer to the next request. [s]"""
 
 
 @dataclass(frozen=True)
 class SyntheticWorkload:
-    """Requests that all ask for the same number of tokens in and out."""
+    """What requests ask for. Without more, all ask for the same number of tokens in and out."""
 
     input_tokens: int
+    """Of every request; their mean where they vary. Of conversations: what each turn adds."""
     output_tokens: int
     endpoint: Endpoint = "chat"
     seed: int = 0
+    inputs: Distribution | None = None
+    """Where input lengths vary by themselves."""
+    outputs: Distribution | None = None
+    trace: Trace | None = None
+    """Where a length is not given by a distribution, it is a recorded row's."""
+    prefix: SharedPrefix | None = None
+    conversations: Conversations | None = None
 
     def __post_init__(self) -> None:
         if self.input_tokens < 1:
             raise WorkloadError(f"input tokens must be at least 1, got {self.input_tokens}")
         if self.output_tokens < 1:
             raise WorkloadError(f"output tokens must be at least 1, got {self.output_tokens}")
-
-
-@dataclass(frozen=True)
-class PromptLength:
-    """How many tokens a server counts for a prompt of n words: fixed + per_word * n.
-
-    Two probes give the line; the fixed part is the chat template. See `fit_prompt_length`.
-    """
-
-    fixed: float
-    per_word: float
-
-    def words_for(self, tokens: int) -> int:
-        """The number of words whose prompt comes nearest to `tokens`.
-
-        >>> PromptLength(fixed=31, per_word=1.0).words_for(128)
-        97
-
-        Raises:
-            WorkloadError: the template alone is longer than that.
-        """
-        words = round((tokens - self.fixed) / self.per_word)
-        if words < 1:
-            least = int(self.fixed + self.per_word) + 1
+        if self.prefix is not None and self.prefix.tokens >= self.longest_input:
             raise WorkloadError(
-                f"{tokens} input tokens cannot be sent: the server counts {self.fixed:.0f} for an empty prompt; "
-                f"ask for --input-tokens {least} or more, or use --endpoint completions"
+                f"--shared-prefix {self.prefix.tokens} leaves nothing of prompts of at most {self.longest_input} "
+                "tokens; ask for fewer, or for more --input-tokens"
             )
-        return words
 
+    @property
+    def varies(self) -> bool:
+        """Whether requests differ in their lengths."""
+        return self.trace is not None or any(one is not None and one.varies for one in (self.inputs, self.outputs))
 
-def fit_prompt_length(probes: list[tuple[int, int]]) -> PromptLength:
-    """The line through what a server counted for prompts of known numbers of words.
+    @property
+    def longest_input(self) -> int:
+        """Tokens of the longest prompt that may be sent, the history of a conversation left out."""
+        if self.inputs is not None:
+            return int(self.inputs.most)
+        return int(self.trace.input_tokens.max()) if self.trace is not None else self.input_tokens
 
-    Args:
-        probes: (words sent, tokens counted), two of different lengths.
+    @property
+    def longest_output(self) -> int:
+        """Tokens of the longest answer that may be asked for."""
+        if self.outputs is not None:
+            return int(self.outputs.most)
+        return max(1, int(self.trace.output_tokens.max())) if self.trace is not None else self.output_tokens
 
-    >>> fit_prompt_length([(16, 47), (128, 159)])
-    PromptLength(fixed=31.0, per_word=1.0)
-    """
-    (few, few_tokens), (many, many_tokens) = min(probes), max(probes)
-    if many <= few or many_tokens <= few_tokens:
-        # a server that counts the same for any prompt cannot be corrected for: take a word as a token
-        return PromptLength(fixed=0.0, per_word=1.0)
-    per_word = (many_tokens - few_tokens) / (many - few)
-    return PromptLength(fixed=few_tokens - per_word * few, per_word=per_word)
-
-
-def prompt(words: int, seed: int, index: int) -> str:
-    """The prompt of request `index`: `words` words drawn by a generator of its own.
-
-    The same seed and index give the same prompt; two requests differ from the first word on, so that a prefix cache
-    finds nothing but the chat template.
-
-    >>> prompt(4, seed=0, index=7) == prompt(4, seed=0, index=7)
-    True
-    >>> len(prompt(40, seed=0, index=8).split())
-    40
-    """
-    generator = random.Random(f"{seed}/{index}")
-    return " ".join(generator.choices(WORDS, k=words))
+    @property
+    def longest_context(self) -> int:
+        """Tokens that a server must be able to hold for one request, prompt and answer."""
+        if self.trace is not None and self.inputs is None and self.outputs is None:
+            together = self.trace.input_tokens.astype("int64") + self.trace.output_tokens
+            longest = int(together.max())
+        else:
+            longest = self.longest_input + self.longest_output
+        return longest if self.conversations is None else longest * int(self.conversations.turns.most)

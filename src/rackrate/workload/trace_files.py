@@ -1,0 +1,262 @@
+"""Files of recorded requests: which layout one has, and, where one cannot be read, exactly what is wrong with it.
+
+Three layouts are told apart by the first line: Azure's CSV, Mooncake's JSON lines, and a CSV of one's own. docs/load.md
+describes them.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from rackrate.errors import WorkloadError
+
+Field = Literal["time", "input", "output", "cached", "session", "prefix", "prefix_tokens", "blocks"]
+
+BLOCK_TOKENS = 512
+"""Tokens that one of Mooncake's hash ids stands for (Mooncake's trace description, kvcache-ai/Mooncake, 2024)."""
+MOST_TOKENS = 2**31 - 1
+"""Lengths are kept as 32-bit integers."""
+
+COLUMNS: dict[str, Field] = {
+    # a CSV of one's own
+    "time_s": "time", "time": "time", "input_tokens": "input", "input": "input", "output_tokens": "output",
+    "output": "output", "cached_tokens": "cached", "cached": "cached", "session": "session", "prefix": "prefix",
+    "prefix_tokens": "prefix_tokens",
+    # Azure/AzurePublicDataset, LLM inference traces of 2023 and 2024
+    "timestamp": "time", "contexttokens": "input", "generatedtokens": "output",
+    # HPMLL/BurstGPT
+    "request tokens": "input", "response tokens": "output", "session id": "session",
+}  # fmt: skip
+"""Names of CSV columns, in lower case, and what they hold; other columns are left out."""
+MOONCAKE: dict[str, Field] = {
+    "timestamp": "time",
+    "input_length": "input",
+    "output_length": "output",
+    "hash_ids": "blocks",
+}
+_TOKENS: tuple[Field, ...] = ("input", "output", "cached", "prefix_tokens")
+_KNOWN_LAYOUTS = (
+    "known are CSV with the columns time_s, input_tokens, output_tokens (or Azure's TIMESTAMP, ContextTokens, "
+    "GeneratedTokens) and JSON lines with timestamp, input_length, output_length (Mooncake)"
+)
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a file has what."""
+
+    kind: Literal["azure", "csv", "mooncake"]
+    columns: tuple[str, ...]
+    """All columns of the file, in order."""
+    fields: dict[Field, str]
+    """What is read, and the column that holds it."""
+    moments: bool
+    """Whether times are dates and times of day; else they are numbers."""
+
+    @property
+    def time_unit_s(self) -> float:
+        """Seconds in a number of the time column. Mooncake counts milliseconds."""
+        return 1e-3 if self.kind == "mooncake" else 1.0
+
+
+def detect_layout(path: Path) -> Layout:
+    """The layout of a file, from its first lines.
+
+    Raises:
+        WorkloadError: no such file, nothing in it, or none of the layouts; the sentence says which column is missing.
+    """
+    try:
+        with _text(path) as file:
+            lines = [line for line in (file.readline(1 << 20) for _ in range(3)) if line.strip()]
+    except FileNotFoundError:
+        raise WorkloadError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise WorkloadError(f"{path}: is a directory; a trace is a file") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise WorkloadError(f"{path}: cannot be read as text ({error})") from None
+    if not lines:
+        raise WorkloadError(f"{path}: is empty; {_KNOWN_LAYOUTS}")
+    return _json_layout(path, lines[0]) if lines[0].lstrip().startswith("{") else _csv_layout(path, lines)
+
+
+def _json_layout(path: Path, first: str) -> Layout:
+    import orjson
+
+    try:
+        values = cast("dict[str, Any]", orjson.loads(first))
+    except orjson.JSONDecodeError as error:
+        raise WorkloadError(f"{path}:1:{error.colno}: not a JSON object on one line ({error.msg})") from None
+    fields: dict[Field, str] = {field: name for name, field in MOONCAKE.items() if name in values}
+    for name, field in MOONCAKE.items():
+        if field not in fields and field != "blocks":
+            raise WorkloadError(f"{path}:1: the key {name} is missing; {_KNOWN_LAYOUTS}")
+    return Layout("mooncake", tuple(fields.values()), fields, moments=False)
+
+
+def _csv_layout(path: Path, lines: list[str]) -> Layout:
+    columns = tuple(name.strip() for name in next(csv.reader(lines[:1])))
+    fields: dict[Field, str] = {}
+    for name in columns:
+        field = COLUMNS.get(name.lower())
+        if field is None:
+            continue
+        if field in fields:
+            raise WorkloadError(f"{path}:1: the columns {fields[field]} and {name} hold the same thing; keep one")
+        fields[field] = name
+    if len({name.lower() for name in columns}) < len(columns):
+        raise WorkloadError(f"{path}:1: two columns have one name")
+    for field, name in (("time", "time_s"), ("input", "input_tokens"), ("output", "output_tokens")):
+        if field not in fields:
+            found = ", ".join(columns)[:100]
+            raise WorkloadError(f"{path}:1: no column {name} (there are: {found}); {_KNOWN_LAYOUTS}")
+    if ("prefix" in fields) != ("prefix_tokens" in fields):
+        raise WorkloadError(f"{path}:1: the columns prefix and prefix_tokens belong together; one is missing")
+    kind = "azure" if fields["input"].lower() == "contexttokens" else "csv"
+    row = next(csv.reader(lines[1:2]), list[str]())
+    position = columns.index(fields["time"])
+    return Layout(kind, columns, fields, moments=position < len(row) and _MOMENT.fullmatch(row[position]) is not None)
+
+
+def first_fault(path: Path, layout: Layout) -> str | None:
+    """What is wrong with a file, at the first place where something is: file, line, column and value.
+
+    Reads line by line, exactly and slowly (some microseconds a row): it is asked only once a file has been refused.
+    """
+    before: float | None = None
+    rows = _json_rows(path) if layout.kind == "mooncake" else _csv_rows(path, layout)
+    seen = False
+    try:
+        for line, values in rows:
+            if isinstance(values, str):
+                return f"{path}:{line}: {values}"
+            seen = True
+            fault = _row_fault(values, layout)
+            if fault is not None:
+                return f"{path}:{line}: {fault}"
+            time = _seconds(values[layout.fields["time"]], layout)
+            if before is not None and time < before:
+                column = layout.fields["time"]
+                return (
+                    f"{path}:{line}: column {column}: {values[column]} is earlier than the row before; "
+                    "requests must be in the order of time (sort the file)"
+                )
+            before = time
+    except (OSError, EOFError, csv.Error) as error:
+        return f"{path}: cannot be read ({error})"
+    return None if seen else f"{path}: has no rows; a trace needs at least one request"
+
+
+def _row_fault(values: dict[str, Any], layout: Layout) -> str | None:
+    for field, name in layout.fields.items():
+        value = values.get(name)
+        if field == "time":
+            if _seconds(value, layout) is None or value == "":
+                wanted = "a date and time such as 2023-11-16 18:17:03.97" if layout.moments else "a number"
+                return f"column {name}: {_shown(value)} is not {wanted}"
+        elif field in _TOKENS:
+            fault = _tokens_fault(value, optional=field in {"cached", "prefix_tokens"})
+            if fault is not None:
+                return f"column {name}: {fault}"
+        elif field == "blocks":
+            listed = cast("list[Any]", value) if isinstance(value, list) else [value]
+            for one in listed:
+                if not isinstance(one, int) or isinstance(one, bool) or not -(2**63) <= one < 2**63:
+                    return f"column {name}: {_shown(one)} is not a list of whole numbers"
+    if "cached" in layout.fields:
+        cached = values[layout.fields["cached"]]
+        if cached not in {"", None} and float(cached) > float(values[layout.fields["input"]]):
+            return f"column {layout.fields['cached']}: {cached} cached tokens are more than the input's"
+    if "prefix" in layout.fields:
+        shared = values[layout.fields["prefix_tokens"]]
+        if values[layout.fields["prefix"]] and shared in {"", None}:
+            return f"column {layout.fields['prefix_tokens']}: a prefix needs its length"
+        if shared and float(shared) > float(values[layout.fields["input"]]):
+            return f"column {layout.fields['prefix_tokens']}: {shared} shared tokens are more than the input's"
+    return None
+
+
+def _tokens_fault(value: Any, *, optional: bool) -> str | None:
+    if optional and value in {"", None}:
+        return None
+    number = _number(value)
+    if number is None or not math.isfinite(number):
+        return f"{_shown(value)} is not a number"
+    if number < 0:
+        return f"{_shown(value)} is negative; tokens are counted from 0"
+    if number != math.floor(number):
+        return f"{_shown(value)} is not a whole number of tokens"
+    return f"{_shown(value)} is more than {MOST_TOKENS}" if number > MOST_TOKENS else None
+
+
+def _seconds(value: Any, layout: Layout) -> float | Any:
+    """A time of the file as a number to compare; None where it is none."""
+    if not layout.moments:
+        number = _number(value)
+        return number if number is not None and math.isfinite(number) else None
+    match = _MOMENT.fullmatch(str(value).strip())
+    if match is None:
+        return None
+    whole, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(whole + (zone or ""))
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (int(moment.timestamp()), int((fraction or "0").ljust(9, "0")))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value in {"", None} else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    with _text(path) as file:
+        reader = csv.reader(file, strict=True)
+        next(reader)
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(layout.columns):
+                yield reader.line_num, f"{len(row)} columns, where the header has {len(layout.columns)}"
+                return
+            yield reader.line_num, dict(zip(layout.columns, row, strict=True))
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    import orjson
+
+    with _text(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                values: Any = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                yield number, f"column {error.colno}: not a JSON object on one line ({error.msg})"
+                return
+            yield number, cast("dict[str, Any]", values) if isinstance(values, dict) else "not a JSON object"
+
+
+def _text(path: Path) -> IO[str]:
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed by the wrapper
+    return io.TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8-sig", newline="")
