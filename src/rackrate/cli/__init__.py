@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, measure, price, report, show, trace
+from rackrate.cli import catalog, doctor, engines, fit, measure, price, report, show, trace
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show.show,
     "price": price.price,
     "report": report.report,
+    "fit": fit.fit,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():
