@@ -16,7 +16,7 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
+    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "calibration", "simulate", "measure", "economics",
     "engines", "deploy", "meter", "planner", "study", "report", "web",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"workload"},
     "metrics": {"records"},
     "perf": {"catalog"},
+    "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},
     "measure": {"workload", "records", "metrics", "catalog"},
     "economics": {"catalog", "metrics", "records"},

@@ -38,6 +38,10 @@ class PriceError(UserError):
     """A price, rig or rate cannot be used (negative, missing, not the run's hardware, ...)."""
 
 
+class CalibrationError(UserError):
+    """A run cannot be calibrated with, or a calibration is of something else."""
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The `count` names most like `word`, best first; always that many where there are that many.
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, fit, measure, price, report, show, trace
+from rackrate.cli import (
+    calibrate, catalog, doctor, engines, fit, measure, price, report, show, simulate, trace, validate, verify,
+)  # fmt: skip
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -29,6 +31,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "price": price.price,
     "report": report.report,
     "fit": fit.fit,
+    "calibrate": calibrate.calibrate,
+    "verify": verify.verify,
+    "validate": validate.validate,
+    "simulate": simulate.simulate,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -53,6 +53,8 @@ class EngineLimits:
     block_tokens: int = 16
     watermark: float = 0.0
     """Share of the pages that admission leaves free (vLLM before its V1 engine: 0.01)."""
+    request_s: float = 0.0
+    """What a request takes outside the scheduler (HTTP, tokenising): part of TTFT and E2E. [s]"""
 
     def __post_init__(self) -> None:
         if self.max_num_seqs < 1 or self.block_tokens < 1:
@@ -61,6 +63,8 @@ class EngineLimits:
             raise WorkloadError(f"max_num_batched_tokens must be at least 1, got {self.max_num_batched_tokens}")
         if self.kv_tokens < self.block_tokens:
             raise WorkloadError(f"the KV cache holds {self.kv_tokens} tokens, less than one block")
+        if not self.request_s >= 0:
+            raise WorkloadError(f"request_s must not be negative, got {self.request_s:g}")
         if not 0 <= self.watermark < 1:
             raise WorkloadError(f"watermark must be at least 0 and below 1, got {self.watermark:g}")
 

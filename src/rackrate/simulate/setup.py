@@ -126,6 +126,7 @@ def new_state(
     n[at.PENDING] = min(users, total)
     x = np.zeros(at.CLOCKS)
     x[at.LOW_SINCE] = -1.0
+    x[at.REQUEST_S] = limits.request_s
     rep = np.zeros((replicas, at.R_PHASES + limits.block_tokens), dtype=np.int64)
     rep[:, at.R_POWER] = at.ON
     rep[:, [at.R_FREE, at.R_EMPTY]] = limits.blocks

@@ -23,10 +23,10 @@ ARRIVED, FINISHED, OLDEST, STEPS, DECODED, PREFILLED, PREEMPTED, TURN, PENDING, 
 JUDGED, MET_ALL, HOPELESS, CACHED, INPUT, OUTPUT, EVENTS, RECOMPUTED = range(23, 31)
 NUMBERS = 31
 
-# columns of `x`: settings of the autoscaler, then clocks
-INTERVAL_S, TARGET_IN_FLIGHT, COLD_START_S, DOWN_DELAY_S = range(4)
-NOW, NEXT_TICK, LOW_SINCE, BUSY, PREFILL_BUSY, ON_SECONDS, LAST_DUE, FIRST_DUE = range(4, 12)
-CLOCKS = 12
+# columns of `x`: settings of the autoscaler, seconds of a request outside the engine, then clocks
+INTERVAL_S, TARGET_IN_FLIGHT, COLD_START_S, DOWN_DELAY_S, REQUEST_S = range(5)
+NOW, NEXT_TICK, LOW_SINCE, BUSY, PREFILL_BUSY, ON_SECONDS, LAST_DUE, FIRST_DUE = range(5, 13)
+CLOCKS = 13
 
 # columns of `q`, the ring. Q_FINISH: the decode step at whose end a request is done, while it decodes. Q_GENERATED: its
 # output tokens so far, up to date only while it does not decode. Q_COMPUTED: tokens of the present prefill that are

@@ -12,7 +12,7 @@ from rackrate.simulate.state import (
     E2E,
     HOPELESS,
     JUDGED,
-    MET_ALL,
+    MET_ALL, REQUEST_S,
     TPOT,
     TTFT,
     WARMUP,
@@ -57,6 +57,8 @@ def judge(core: Core, out: Out, request: int, ttft: float, tpot: float, e2e: flo
     if request < core.n[WARMUP]:
         return
     core.n[JUDGED] += 1
+    ttft += core.x[REQUEST_S]
+    e2e += core.x[REQUEST_S]
     out.histogram[TTFT, bin_of(ttft)] += 1
     out.histogram[E2E, bin_of(e2e)] += 1
     if tpot >= 0.0:

@@ -1,0 +1,60 @@
+"""rackrate verify: a calibration's predictions beside another measured run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rackrate.cli import options as given
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A measured run of other loads.")],
+    calibrated: Annotated[
+        Path, typer.Option("--calibration", help="The calibration, or the run that has one.", show_default=False)
+    ],
+    as_json: given.AsJson = False,
+) -> None:
+    """Show what a calibration predicts beside what a run measured, load by load.
+
+    The run is of the same model, engine and machine, at lengths and loads that the calibration did not see.
+    """
+    from rackrate import calibration
+    from rackrate.cli.calibrate import FIGURES, figure
+    from rackrate.cli.output import print_json, say, show
+    from rackrate.errors import CalibrationError
+    from rackrate.metrics import summarise
+    from rackrate.report.terminal import plain_table
+    from rackrate.run_store import read_run
+
+    known = calibration.read_calibration(calibrated)
+    found = read_run(run)
+    checks = calibration.verify(known, found, summarise(found))
+    if not checks:
+        raise CalibrationError(f"{run}: no level of the run was served, so that there is nothing to compare")
+    summary = calibration.verification_view(known, run.resolve().name, checks)
+    if as_json:
+        print_json(summary)
+        return
+    table = plain_table(
+        "load", "figure", "predicted", "80 % interval", "measured", "difference", "", left=["load", "figure", ""]
+    )
+    for one in checks:
+        table.add_row(
+            one.load,
+            FIGURES[one.figure],
+            figure(one.figure, one.predicted),
+            f"{figure(one.figure, one.low)} to {figure(one.figure, one.high)}",
+            figure(one.figure, one.measured),
+            f"{(one.predicted / one.measured - 1) * 100:+.1f} %",
+            " ".join(("" if one.covered else "outside", *one.validity)).strip(),
+        )
+    show(table)
+    say(f"predicted with the calibration of {known.run} ({known.run_created}); measured {found.header.created}")
+    for name, errors in summary["errors"].items():
+        say(
+            f"{FIGURES[name]}: off by {errors['median'] * 100:.1f} % in the median, {errors['largest'] * 100:.1f} % at most; "
+            f"{errors['covered']} of {errors['count']} within the 80 % interval"
+        )

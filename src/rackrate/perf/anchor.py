@@ -1,0 +1,65 @@
+"""One measured row of a box as anchor: how much better the others are predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rackrate.perf.box import anchored
+from rackrate.perf.coefficients import CoefficientFile
+from rackrate.perf.deployment import Deployment
+from rackrate.perf.fitting import groups_of
+from rackrate.perf.model_terms import coefficients_of
+from rackrate.perf.predict_case import cache_tokens
+from rackrate.perf.published import Case, Observed
+from rackrate.perf.step_time import engine_step
+from rackrate.perf.step_work import formats_on, linear_work
+from rackrate.perf.validation import Comparison, classes_of
+
+
+def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
+    """The deployment of a published row, without what its own box taught."""
+    terms = coefficients_of(known.values, case.era, groups_of(case, with_box=False))
+    formats = formats_on(case.accelerator, case.weights, case.kv)
+    step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.era)
+    work = linear_work(case.model, formats)
+    room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, terms.engine_gib)
+    return Deployment(
+        case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler, terms.request_s, room,
+        known.distance(case.gpu, case.accelerator.architecture), known.written, known, known.values,
+        kv=case.kv,
+    )  # fmt: skip
+
+
+def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: int = 3) -> list[Comparison]:
+    """Throughput of every row but the anchor, of each box that has at least `fewest` rows of one deployment.
+
+    The anchor is the middle row by load of the deployment (box, model, formats, parallelism).
+    """
+    groups: dict[object, list[Case]] = {}
+    for case in cases:
+        if case.observed.output_tok_s is None or case.load.kind == "poisson":
+            continue
+        key = (case.file, case.source, case.gpu, case.era.id, case.model.id, case.weights, case.parallel)
+        groups.setdefault(key, []).append(case)
+    found: list[Comparison] = []
+    for group in groups.values():
+        if len(group) < fewest:
+            continue
+        ordered = sorted(group, key=lambda case: (case.load.value, case.load.prompt_tokens, case.line))
+        anchor = ordered[len(ordered) // 2]
+        base = deployment_of(anchor, known)
+        seen = Observed(output_tok_s=anchor.observed.output_tok_s)
+        moved = anchored(base, [(anchor.load, seen)])
+        left = {figure: error for _, figure, error in moved.residuals}.get("output_tok_s", 0.0)
+        for case in ordered:
+            if case is anchor or case.observed.output_tok_s is None:
+                continue
+            other = replace(
+                moved.deployment, room_tokens=deployment_of(case, known).room_tokens, scheduler=case.scheduler
+            )
+            # what the box's terms do not explain of the anchor is taken to hold for the others
+            predicted = other.replay(case.load).output_tok_s * 2.718281828459045 ** (-left)
+            kind = classes_of(case, None)["throughput"]
+            found.append(Comparison(case, kind, case.observed.output_tok_s, predicted))
+    return found

@@ -1,0 +1,118 @@
+"""How the model does on accelerators, authors and families that it never saw, and the intervals that follow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rackrate.perf.coefficients import CoefficientFile, Spread
+from rackrate.perf.fitting import Fit, observations, without
+from rackrate.perf.validation import CLASS_NAMES, Comparison, compare_all
+
+if TYPE_CHECKING:
+    from rackrate.perf.published import Case
+
+WAYS: dict[str, Callable[[Case], str]] = {
+    "accelerator": lambda case: case.gpu,
+    "source": lambda case: case.source,
+    "family": lambda case: case.accelerator.architecture,
+}
+"""What is left out together: all rows of an accelerator, of an author, of an accelerator family."""
+
+ENOUGH = 25
+"""Fewest residuals that make a quantile of their own."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A comparison in which the row's whole group was unknown to the coefficients."""
+
+    way: str
+    group: str
+    distance: str
+    """How near what remained is: `seen` (the same accelerator by another author), `family`, `new`."""
+    comparison: Comparison
+
+
+def leave_out(
+    cases: Sequence[Case], fitted: Fit, used: Sequence[int], ways: Iterable[str] = tuple(WAYS),
+    tick: Callable[[str], None] = lambda _: None,
+) -> list[LeftOut]:  # fmt: skip
+    """Every row predicted without its group, one group at a time. `used` are the indices of `cases` that were fitted."""
+    seen = observations([cases[index] for index in used])
+    case_of_row = np.array([used[one.case] for one in seen])
+    found: list[LeftOut] = []
+    for way in ways:
+        key = WAYS[way]
+        names = np.array([key(case) for case in cases])
+        for group in sorted(set(names.tolist())):
+            tick(f"without the {way} {group}")
+            values = without(fitted, names[case_of_row] == group)
+            inside = [case for case, name in zip(cases, names, strict=True) if name == group]
+            outside = [case for case, name in zip(cases, names, strict=True) if name != group]
+            accelerators = {case.gpu for case in outside}
+            families = {case.accelerator.architecture for case in outside}
+            compared, _ = compare_all(inside, values, with_box=False)
+            for one in compared:
+                here = one.case
+                near = "family" if here.accelerator.architecture in families else "new"
+                found.append(LeftOut(way, group, "seen" if here.gpu in accelerators else near, one))
+    return found
+
+
+def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
+    """Quantiles of the errors by class and distance.
+
+    A row counts 1/sqrt(rows of its cell): between every row and every cell counting the same.
+    """
+    table: dict[str, dict[str, Spread]] = {}
+    for kind in CLASS_NAMES:
+        of_kind = [one for one in left_out if one.comparison.kind == kind]
+        by_distance: dict[str, Spread] = {}
+        for distance in ("seen", "family", "new"):
+            chosen = [one.comparison for one in of_kind if one.distance == distance]
+            if len(chosen) < ENOUGH:
+                continue
+            by_distance[distance] = spread_of(chosen)
+        if not by_distance and len(of_kind) >= 5:
+            by_distance["seen"] = spread_of([one.comparison for one in of_kind])
+        if by_distance:
+            table[kind] = by_distance
+    return table
+
+
+def spread_of(comparisons: Sequence[Comparison]) -> Spread:
+    """Weighted 10 % and 90 % quantiles of ln(predicted/observed), zero within them."""
+    counts: dict[object, int] = defaultdict(int)
+    for one in comparisons:
+        counts[one.case.cell] += 1
+    errors = np.array([one.log_ratio for one in comparisons])
+    weights = np.array([counts[one.case.cell] ** -0.5 for one in comparisons])
+    low, high = weighted_quantiles(errors, weights, (0.1, 0.9))
+    return Spread(low=round(min(low, -0.01), 4), high=round(max(high, 0.01), 4), count=len(comparisons))
+
+
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Quantiles of a weighted sample, linear between the middles of the weights.
+
+    >>> import numpy as np
+    >>> weighted_quantiles(np.array([3.0, 1.0, 2.0]), np.ones(3), [0.5])
+    [2.0]
+    """
+    order = np.argsort(values)
+    places = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return [float(one) for one in np.interp(shares, places / weights.sum(), values[order])]
+
+
+def with_interval(one: Comparison, known: CoefficientFile, distance: str | None = None) -> Comparison:
+    """The comparison with the 80 % interval of its class; `distance` by the coefficients' own data where not given."""
+    near = distance or known.distance(one.case.gpu, one.case.accelerator.architecture)
+    spread = known.interval(one.kind, near)
+    if spread is None:
+        return one
+    low, high = one.predicted * float(np.exp(-spread.high)), one.predicted * float(np.exp(-spread.low))
+    return replace(one, low=low, high=high)

@@ -1,0 +1,160 @@
+"""A deployment's step time and what it serves: the interface for planner, `serve` and simulator.
+
+deployment = deploy(model, accelerator, engine="vllm", parallel=Parallel(tensor=4), weights="bf16")
+deployment.step                                  # an EngineStep; .simulator_terms(context) for StepCoefficients
+deployment.scheduler, deployment.request_s       # slots, token budget, ...; seconds of HTTP and tokenising
+deployment.predict(Load("closed", 32, 256, 512, 256))   # throughput, TPOT, TTFT with 80 % intervals
+anchored(deployment, [(load, Observed(...))])    # the same box, corrected by what was measured on it
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rackrate.catalog.types import Accelerator, Model
+from rackrate.errors import UserError
+from rackrate.perf.coefficients import CoefficientFile, shipped
+from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
+from rackrate.perf.model_terms import Groups, coefficients_of
+from rackrate.perf.predict_case import Predicted, replay, room_tokens
+from rackrate.perf.published import Load
+from rackrate.perf.step_time import EngineStep, engine_step
+from rackrate.perf.step_work import Parallel, formats_on, linear_work
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A predicted figure with the 80 % interval that errors on unseen machines give it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    kind: str
+    """Class of figure (perf/validation.py CLASS_NAMES)."""
+    distance: str
+    """`seen`, `family`, `new`, or `anchored`: how near the measurements are."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One way to serve a model, with everything that predicts its speed."""
+
+    model: Model
+    accelerator: Accelerator
+    era: Era
+    parallel: Parallel
+    weights: str
+    step: EngineStep
+    scheduler: Scheduler
+    request_s: float
+    """[s] per request between client and scheduler."""
+    room_tokens: float
+    """KV cache of a replica. [token]"""
+    distance: str
+    source: str
+    """Where the coefficients are from, for provenance."""
+    coefficients: CoefficientFile
+    values: Mapping[str, float]
+    box: str | None = None
+    kv: str | None = None
+    """Format of the KV cache; None for 16 bits."""
+
+    def replay(self, load: Load) -> Predicted:
+        """The run of a load, without intervals."""
+        return replay(load, self.step, self.scheduler, self.room_tokens, self.request_s, self.parallel.data)
+
+    def predict(self, load: Load) -> dict[str, Estimate]:
+        """`output_tok_s` [token/s], `tpot_s`, `ttft_s` of a load, with 80 % intervals."""
+        got = self.replay(load)
+        level = None
+        if load.kind == "poisson":
+            flood = replace(load, kind="burst", value=0.0, requests=max(load.requests, 200))
+            sustained = self.replay(flood).output_tok_s
+            share = load.value * load.output_tokens * self.parallel.data / sustained
+            level = "low" if share < 0.7 else "over" if share > 1.3 else "near"
+        kinds = figure_classes(load, level)
+        found = {"output_tok_s": self._estimate(got.output_tok_s, kinds["throughput"])}
+        if got.tpot_s is not None:
+            found["tpot_s"] = self._estimate(got.tpot_s, kinds["tpot"])
+        found["ttft_s"] = self._estimate(got.ttft_s, kinds["ttft"])
+        return found
+
+    def _estimate(self, value: float, kind: str) -> Estimate:
+        spread = self.coefficients.interval(kind, self.distance)
+        if spread is None:
+            return Estimate(value, None, None, kind, self.distance)
+        return Estimate(value, value * math.exp(-spread.high), value * math.exp(-spread.low), kind, self.distance)
+
+
+def figure_classes(load: Load, level: str | None) -> dict[str, str]:
+    """The class of each figure of a load at a level (low, near, over capacity) of a Poisson run."""
+    if load.kind in {"static", "burst"}:
+        return {"throughput": "throughput", "tpot": "tpot-over", "ttft": "ttft-over"}
+    if load.kind == "closed":
+        few = load.value <= 16
+        return {
+            "throughput": "throughput",
+            "tpot": "tpot-low" if few else "tpot-closed",
+            "ttft": "ttft-low",
+            "e2e": "e2e",
+        }
+    if level == "low":
+        return {"throughput": "throughput-below", "tpot": "tpot-low", "ttft": "ttft-low", "e2e": "e2e"}
+    if level == "near":
+        return {"throughput": "throughput-below", "tpot": "tpot-near", "ttft": "ttft-near"}
+    return {"throughput": "throughput", "tpot": "tpot-over", "ttft": "ttft-over"}
+
+
+def find_era(engine: str, version: str = "", cpu: bool = False) -> Era:
+    """The era of an engine. Raises UserError naming those there are."""
+    era = ERAS.get(engine) or era_of(engine, version, cpu=cpu)
+    if era is None:
+        names = ", ".join(sorted({one.engine for one in ERAS.values()}))
+        raise UserError(f"no step times for the engine {engine!r}; there are {names}")
+    return era
+
+
+def deploy(
+    model: Model,
+    accelerator: Accelerator,
+    *,
+    engine: str = "vllm",
+    version: str = "",
+    parallel: Parallel | None = None,
+    weights: str | None = None,
+    kv: str | None = None,
+    coefficients: CoefficientFile | None = None,
+    values: Mapping[str, float] | None = None,
+    box: str | None = None,
+    room: float | None = None,
+    scheduler: Scheduler | None = None,
+) -> Deployment:
+    """A deployment with its predicted step time. Raises UserError where facts are missing.
+
+    `version` as the engine states it; without one the newest era of vLLM that has rows counts. `room` [token] of KV cache
+    overrides our own estimate (perf/memory.py knows better). `values` are the logarithms of a calibration.
+    """
+    known_file = coefficients or shipped()
+    parallel = parallel or Parallel()
+    era = find_era(engine, version, accelerator.kind == "cpu")
+    chosen = weights or {"fp32": "fp32", "fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}.get(model.weight_format, "bf16")
+    groups = Groups(accelerator.architecture, accelerator.id, era.engine, box)
+    logs = values if values is not None else known_file.values
+    known = coefficients_of(logs, era, groups)
+    formats = formats_on(accelerator, chosen, kv)
+    step = engine_step(model, accelerator, parallel, formats, known, era)
+    schedule = scheduler or scheduler_of(era, accelerator)
+    if room is None:
+        work = linear_work(model, formats)
+        size = work.weight_bytes + work.expert_bytes
+        room = room_tokens(accelerator, parallel, schedule, size, work.context_bytes, known.engine_gib)
+    source = (
+        f"{len(known_file.accelerators)} accelerators, {known_file.rows_fitted} published rows, {known_file.written}"
+    )
+    return Deployment(
+        model, accelerator, era, parallel, chosen, step, schedule, known.request_s, room,
+        known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, box,
+        kv,
+    )  # fmt: skip

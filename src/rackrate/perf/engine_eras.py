@@ -1,0 +1,126 @@
+"""How engines schedule, by name and version: what a step may hold, and which era's coefficients apply."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rackrate.catalog.types import Accelerator
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """The part of an engine that decides what a step holds; defaults of the engine where nothing else is stated."""
+
+    slots: int
+    """Most sequences at once."""
+    budget: int
+    """Most tokens of a step."""
+    mixed: bool
+    """Whether prompts and decoding share a step; otherwise prompts go first."""
+    keep: float
+    """Share of the stated output for which cache is kept free when a request is let in."""
+    memory_share: float
+    """Share of the accelerator's memory that weights, activations and cache may take."""
+
+
+@dataclass(frozen=True)
+class Era:
+    """An engine within the versions that behave alike."""
+
+    id: str
+    engine: str
+    captured: bool
+    """Whether decode steps replay a captured graph."""
+
+
+ERAS: dict[str, Era] = {
+    era.id: era
+    for era in (
+        Era("vllm-0.4", "vllm", captured=True),
+        Era("vllm-0.8", "vllm", captured=True),
+        Era("vllm-0.20", "vllm", captured=True),
+        Era("sglang", "sglang", captured=True),
+        Era("trtllm", "tensorrt-llm", captured=True),
+        Era("tgi", "tgi", captured=True),
+        Era("deepspeed-mii", "deepspeed-mii", captured=False),
+        Era("llamacpp-gpu", "llama.cpp", captured=True),
+        Era("llamacpp-cpu", "llama.cpp", captured=True),
+        Era("transformers", "transformers", captured=False),
+    )
+}
+
+
+def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = False) -> Era | None:
+    """The era of an engine by its published name, version, and where that is missing the year. None where unknown.
+
+    >>> era_of("vLLM", "0.7.3").id, era_of("vllm (V1)").id, era_of("trtllm", "1.0.0rc3").id
+    ('vllm-0.4', 'vllm-0.8', 'trtllm')
+    >>> era_of("vllm", "", 2024).id, era_of("vllm", "0.20.1").id
+    ('vllm-0.4', 'vllm-0.20')
+    """
+    name = engine.lower().strip()
+    number = re.search(r"(\d+)\.(\d+)", version)
+    parts = (int(number[1]), int(number[2])) if number else None
+    if "nim" in name and "vllm" not in name:
+        return ERAS["trtllm"]
+    if "vllm" in name:
+        if "v1" in name and parts is None:
+            return ERAS["vllm-0.8"]
+        if parts is None:
+            return ERAS["vllm-0.4"] if year is not None and year < 2025 else ERAS["vllm-0.8"]
+        if name != "vllm" and parts[0] >= 1:  # forks count their own versions
+            return ERAS["vllm-0.8"]
+        return ERAS["vllm-0.4"] if parts < (0, 8) else ERAS["vllm-0.8"] if parts < (0, 20) else ERAS["vllm-0.20"]
+    for word, era in (
+        ("sglang", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm"), ("tgi", "tgi"), ("text-generation", "tgi"),
+        ("mii", "deepspeed-mii"), ("deepspeed", "deepspeed-mii"), ("lmdeploy", "trtllm"), ("transformers", "transformers"),
+        ("optimum", "transformers"), ("hugging", "transformers"),
+    ):  # fmt: skip
+        if word in name:
+            return ERAS[era]
+    if any(word in name for word in ("llama.cpp", "llamacpp", "llama-cpp", "ollama", "lm studio", "mlx")):
+        return ERAS["llamacpp-cpu" if cpu else "llamacpp-gpu"]
+    return None
+
+
+# Generations without FlashAttention 2, on which vLLM before 0.8 neither chunks prompts nor shares key-value heads.
+_OLD_KERNELS = frozenset({"pascal", "volta", "turing"})
+
+
+def shares_kv_heads(era: Era, accelerator: Accelerator) -> bool:
+    """Whether decode attention reads a key-value head once for all query heads of its group.
+
+    The first PagedAttention kernel (Kwon et al. 2023; vllm/csrc/attention) has one thread block per query head; it served
+    ROCm and cards without FlashAttention 2 until vLLM 0.8.
+    """
+    if era.id not in {"vllm-0.4", "tgi"}:
+        return True
+    return accelerator.vendor == "nvidia" and accelerator.architecture not in _OLD_KERNELS
+
+
+def scheduler_of(era: Era, accelerator: Accelerator, prompt_tokens: float = 0) -> Scheduler:
+    """The engine's own defaults on this accelerator, for prompts of this length.
+
+    vLLM takes larger budgets and more sequences from 70 GiB on, except on A100 (vllm/engine/arg_utils.py, 0.8 to 0.11);
+    TensorRT-LLM lets a request in only when its whole output fits (GUARANTEED_NO_EVICT), 8,192 tokens a step.
+    """
+    large = (accelerator.memory_gib or 0) >= 70 and not accelerator.id.startswith(("a100", "a800"))
+    if era.id == "vllm-0.4" and prompt_tokens > 16_000 and accelerator.architecture not in _OLD_KERNELS:
+        # with contexts beyond 32 K it chunks prompts by itself (vllm/engine/arg_utils.py, 0.5.4 to 0.7)
+        return Scheduler(256, 2048, mixed=True, keep=0.0, memory_share=0.9)
+    if era.id == "vllm-0.4":
+        return Scheduler(256, 4096, mixed=False, keep=0.0, memory_share=0.9)
+    if era.engine == "vllm":
+        return Scheduler(1024 if large else 256, 8192 if large else 2048, mixed=True, keep=0.0, memory_share=0.9)
+    if era.id == "sglang":
+        return Scheduler(2048, 8192 if large else 4096, mixed=False, keep=0.4, memory_share=0.87)
+    if era.id == "trtllm":
+        return Scheduler(2048, 8192, mixed=True, keep=1.0, memory_share=0.92)
+    if era.id == "tgi":
+        return Scheduler(256, 4096, mixed=False, keep=1.0, memory_share=0.9)
+    if era.id == "deepspeed-mii":
+        return Scheduler(256, 2048, mixed=True, keep=0.0, memory_share=0.9)
+    if era.engine == "llama.cpp":
+        return Scheduler(64, 2048, mixed=True, keep=0.0, memory_share=0.9)
+    return Scheduler(4096, 1 << 30, mixed=False, keep=1.0, memory_share=0.95)

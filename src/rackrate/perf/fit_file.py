@@ -1,0 +1,105 @@
+"""`rackrate calibrate fit`: from a folder of published rows to the file of coefficients."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rackrate.errors import UserError
+from rackrate.perf.coefficients import CoefficientFile, InputFile, rounded
+from rackrate.perf.cross_validation import LeftOut, intervals, leave_out
+from rackrate.perf.fitting import Fit, fit, observations, thin
+from rackrate.perf.published import Published, read_published
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rackrate.perf.published import Case
+
+ROWS_PER_CELL = 25
+"""Of one file, accelerator, engine, load kind; more say nothing new and take time."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit with all that its file and its cross-validation need."""
+
+    published: tuple[Published, ...]
+    cases: tuple[Case, ...]
+    used: tuple[int, ...]
+    fit: Fit
+
+
+def read_folder(folder: Path) -> tuple[Published, ...]:
+    """Every CSV file of a folder. Raises UserError where there is none or one is not of the format."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such directory")
+    files = sorted(folder.glob("*.csv"))
+    if not files:
+        raise UserError(f"{folder}: has no .csv files of published rows (docs/predict.md says where there are some)")
+    return tuple(read_published(file) for file in files)
+
+
+def fit_folder(
+    published: Sequence[Published], *, iterations: int, start: Mapping[str, float] | None, say: Callable[[str], None]
+) -> Fitted:
+    """Fits the rows of all files together."""
+    cases = tuple(case for one in published for case in one.cases)
+    used = thin(cases, ROWS_PER_CELL)
+    chosen = [cases[index] for index in used]
+    if len(observations(chosen)) < 50:
+        raise UserError(f"only {len(observations(chosen))} figures can be fitted; at least 50 are needed")
+    say(f"{len(cases)} rows understood, {len(used)} of them fitted")
+    return Fitted(tuple(published), cases, tuple(used), fit(chosen, iterations=iterations, start=start, say=say))
+
+
+def to_file(
+    fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, command: str, version: str
+) -> CoefficientFile:
+    """The document, with intervals from the errors on what was left out."""
+    result = fitted.fit
+    deviations = dict(zip(result.names, np.sqrt(np.diag(result.covariance)).tolist(), strict=True))
+    shared = [index for index, name in enumerate(result.names) if ":" not in name]
+    block = result.covariance[np.ix_(shared, shared)]
+    return CoefficientFile(
+        written=written,
+        command=command,
+        rackrate_version=version,
+        rows_fitted=len(fitted.used),
+        figures_fitted=len(result.residuals),
+        iterations=result.iterations,
+        inputs=tuple(
+            InputFile(
+                name=one.path.name,
+                sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
+                rows=one.rows,
+                cases=len(one.cases),
+            )  # fmt: skip
+            for one in fitted.published
+        ),
+        values=rounded({name: value for name, value in result.values.items() if ":" not in name or abs(value) > 1e-4}),
+        spreads=rounded({name: value for name, value in deviations.items() if name in result.values}),
+        covariance_names=tuple(result.names[index] for index in shared),
+        covariance=tuple(
+            tuple(float(f"{value:.2e}") for value in block[row, : row + 1].tolist()) for row in range(len(shared))
+        ),
+        intervals=intervals(left_out),
+        accelerators=tuple(sorted({case.gpu for case in fitted.cases})),
+        families=tuple(sorted({case.accelerator.architecture for case in fitted.cases})),
+        eras=tuple(sorted({case.era.id for case in fitted.cases})),
+    )
+
+
+def run(
+    folder: Path, *, iterations: int, start: Mapping[str, float] | None, written: str, command: str, version: str,
+    say: Callable[[str], None],
+) -> tuple[CoefficientFile, list[LeftOut]]:  # fmt: skip
+    """Reads, fits, cross-validates."""
+    fitted = fit_folder(read_folder(folder), iterations=iterations, start=start, say=say)
+    left_out = leave_out(fitted.cases, fitted.fit, fitted.used, tick=say)
+    return to_file(fitted, left_out, written=written, command=command, version=version), left_out

@@ -1,0 +1,180 @@
+"""The fitted model: which coefficients there are, how groups depart from them, and how both make `Coefficients`.
+
+Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine, a
+box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its family
+and one with none on all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rackrate.perf.step_time import Coefficients
+
+if TYPE_CHECKING:
+    from rackrate.perf.engine_eras import Era
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Median and spread (standard deviation of the logarithm) before any row is seen."""
+
+    median: float
+    spread: float
+
+
+# Medians: shares that vendors' own kernels are known to reach (CUTLASS and FlashAttention papers; nvbandwidth), times from
+# profiles of the engines. They are weak: rows decide.
+SHARED: dict[str, Prior] = {
+    "compute16": Prior(0.65, 0.25),
+    "compute8": Prior(0.50, 0.3),
+    "compute4": Prior(0.40, 0.3),
+    "dequantise_compute": Prior(0.8, 0.3),
+    "memory": Prior(0.80, 0.15),
+    "dequantise_memory": Prior(0.8, 0.2),
+    "attention_memory": Prior(0.60, 0.3),
+    "attention_compute": Prior(0.35, 0.4),
+    "sharpness": Prior(3.0, 0.4),
+    "experts_memory": Prior(0.7, 0.3),
+    "experts_compute": Prior(0.6, 0.4),
+    "gap_s": Prior(10e-6, 0.7),
+    "experts_gap_s": Prior(15e-6, 0.7),
+    "unshared_heads": Prior(0.7, 0.4),
+    "engine_gib": Prior(3.0, 0.4),
+    "launch_s": Prior(80e-6, 0.7),
+    "link_latency_s": Prior(8e-6, 0.6),
+    "link_share": Prior(0.5, 0.4),
+    "pcie_latency_s": Prior(25e-6, 0.6),
+    "pcie_share": Prior(0.4, 0.5),
+    "rank_s": Prior(2e-4, 1.0),
+}
+
+BY_ERA: dict[str, dict[str, Prior]] = {
+    "host_step_s": {
+        "vllm-0.4": Prior(3e-3, 0.7),
+        "vllm-0.8": Prior(1.5e-3, 0.7),
+        "vllm-0.20": Prior(1e-3, 0.7),
+        "sglang": Prior(1e-3, 0.7),
+        "trtllm": Prior(7e-4, 0.7),
+        "tgi": Prior(2e-3, 0.7),
+        "deepspeed-mii": Prior(3e-3, 0.7),
+        "llamacpp-gpu": Prior(5e-4, 0.7),
+        "llamacpp-cpu": Prior(3e-4, 0.7),
+        "transformers": Prior(5e-3, 0.7),
+    },
+    "host_sequence_s": {
+        "vllm-0.4": Prior(8e-5, 0.8),
+        "vllm-0.8": Prior(2e-5, 0.8),
+        "vllm-0.20": Prior(1e-5, 0.8),
+        "sglang": Prior(1e-5, 0.8),
+        "trtllm": Prior(5e-6, 0.8),
+        "tgi": Prior(3e-5, 0.8),
+        "deepspeed-mii": Prior(8e-5, 0.8),
+        "llamacpp-gpu": Prior(5e-5, 0.8),
+        "llamacpp-cpu": Prior(1e-4, 0.8),
+        "transformers": Prior(1e-4, 0.8),
+    },
+    "host_prefill_s": {
+        "vllm-0.4": Prior(5e-3, 0.5),
+        "vllm-0.8": Prior(3e-3, 0.5),
+        "vllm-0.20": Prior(2e-3, 0.5),
+        "sglang": Prior(3e-3, 0.5),
+        "trtllm": Prior(2e-3, 0.5),
+        "tgi": Prior(5e-3, 0.5),
+        "deepspeed-mii": Prior(5e-3, 0.5),
+        "llamacpp-gpu": Prior(1e-3, 0.5),
+        "llamacpp-cpu": Prior(1e-3, 0.5),
+        "transformers": Prior(5e-3, 0.5),
+    },
+    "request_s": {
+        "vllm-0.4": Prior(8e-3, 0.4),
+        "vllm-0.8": Prior(8e-3, 0.4),
+        "vllm-0.20": Prior(6e-3, 0.4),
+        "sglang": Prior(8e-3, 0.4),
+        "trtllm": Prior(5e-3, 0.4),
+        "tgi": Prior(8e-3, 0.4),
+        "deepspeed-mii": Prior(8e-3, 0.4),
+        "llamacpp-gpu": Prior(5e-3, 0.4),
+        "llamacpp-cpu": Prior(5e-3, 0.4),
+        "transformers": Prior(5e-3, 0.4),
+    },
+}
+
+# Which groups may depart in what, and how far before their rows are seen.
+GROUPS: dict[str, dict[str, float]] = {
+    "family": {"memory": 0.12, "compute": 0.20, "attention": 0.2, "link": 0.3, "latency": 0.3},
+    "accelerator": {"memory": 0.08, "compute": 0.10, "attention": 0.1, "link": 0.2, "latency": 0.2},
+    "engine": {"memory": 0.06, "compute": 0.10, "attention": 0.15},
+    "box": {"host": 0.40, "compute": 0.06, "memory": 0.05},
+}
+_TERMS: dict[str, tuple[str, ...]] = {
+    "memory": ("memory",),
+    "compute": ("compute16", "compute8", "compute4"),
+    "attention": ("attention_memory", "attention_compute"),
+    "host": ("host_step_s", "host_sequence_s", "host_prefill_s", "rank_s"),
+    "latency": ("link_latency_s", "pcie_latency_s"),
+    "link": ("link_share", "pcie_share"),
+}
+_CEILING: dict[str, float] = {
+    "compute16": 0.95, "compute8": 0.95, "compute4": 0.95, "memory": 0.98, "attention_memory": 0.98,
+    "attention_compute": 0.95, "link_share": 0.98, "pcie_share": 0.98, "unshared_heads": 1.0,
+}  # fmt: skip
+"""Shares cannot exceed one: an accelerator's departure stops here."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of one deployment. `box` None: a machine that no row was seen of."""
+
+    family: str
+    accelerator: str
+    engine: str
+    box: str | None = None
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Level and name of each group."""
+        yield "family", self.family
+        yield "accelerator", self.accelerator
+        yield "engine", self.engine
+        if self.box is not None:
+            yield "box", self.box
+
+
+def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str, tuple[float, float]]:
+    """Every parameter of a fit over these eras and groups: its prior mean (a logarithm) and spread."""
+    priors: dict[str, tuple[float, float]] = {}
+    for name, prior in SHARED.items():
+        priors[name] = (math.log(prior.median), prior.spread)
+    for name, by_era in BY_ERA.items():
+        for era in sorted(set(eras)):
+            priors[f"{name}@{era}"] = (math.log(by_era[era].median), by_era[era].spread)
+    for one in groups:
+        for level, group in one.items():
+            for term, spread in GROUPS[level].items():
+                priors[f"{level}:{group}:{term}"] = (0.0, spread)
+    return priors
+
+
+def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Coefficients:
+    """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's median."""
+    logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
+    for name, by_era in BY_ERA.items():
+        logs[name] = values.get(f"{name}@{era.id}", math.log(by_era[era.id].median))
+    for level, group in groups.items():
+        for term in GROUPS[level]:
+            departure = values.get(f"{level}:{group}:{term}", 0.0)
+            if departure:
+                for name in _TERMS[term]:
+                    logs[name] += departure
+    return Coefficients.of({name: min(math.exp(log), _CEILING.get(name, math.inf)) for name, log in logs.items()})
+
+
+def touches(parameter: str, era: str, groups: Groups) -> bool:
+    """Whether a parameter can change the prediction of a deployment."""
+    if ":" in parameter:
+        level, group, _ = parameter.split(":")
+        return (level, group) in set(groups.items())
+    return "@" not in parameter or parameter.split("@")[1] == era

@@ -1,0 +1,474 @@
+"""Published measurements in one CSV format: rows are read, understood, and made cases that can be predicted.
+
+Columns: source, date, model, params, gpu, n_gpus, tp, engine, engine_version, weight_dtype, isl, osl,
+concurrency_or_rate, output_tok_s, total_tok_s, ttft_ms, itl_ms, notes. A row that cannot be predicted keeps the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rackrate.catalog.documents import parse_document, read_yaml
+from rackrate.catalog.load import load_catalog
+from rackrate.catalog.types import Accelerator, Model
+from rackrate.errors import CatalogError, UserError
+from rackrate.perf.engine_eras import Era, Scheduler, era_of, scheduler_of
+from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_work
+from rackrate.units import GIB
+
+COLUMNS = (
+    "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl", "osl",
+    "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
+)  # fmt: skip
+
+LoadKind = Literal["static", "burst", "closed", "poisson"]
+MAX_ROWS = 2_000_000
+
+
+class _Names(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    models: dict[str, str]
+    added_models: list[Model]
+    accelerators: dict[str, str]
+    added_accelerators: list[Accelerator]
+
+
+class CannotPredictError(Exception):
+    """Why a row is left out; counted, never raised to the user."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was asked of the server."""
+
+    kind: LoadKind
+    """`static`: one batch, all at once, equal lengths; `burst`: many requests at once; `closed`: a fixed number in
+    flight; `poisson`: arrivals at a mean rate."""
+    value: float
+    """Batch, requests, streams, or requests per second."""
+    requests: int
+    prompt_tokens: float
+    output_tokens: float
+    output_cap: float | None = None
+    """Where outputs end by themselves: the most tokens asked for. Lengths are then spread up to it."""
+    prompt_cv: float = 0.0
+    """Coefficient of variation of prompt lengths."""
+    whole: bool = True
+    """Whether throughput is that of the whole finite run (its tail included) or of the steady middle."""
+    staggered: bool = False
+    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in lockstep."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the row states. None: not published."""
+
+    output_tok_s: float | None = None
+    tpot_s: float | None = None
+    ttft_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row, understood."""
+
+    file: str
+    line: int
+    source: str
+    """The author: the source up to its first space or slash of a result."""
+    gpu: str
+    """The accelerator's id."""
+    model: Model
+    accelerator: Accelerator
+    era: Era
+    scheduler: Scheduler
+    weights: str
+    kv: str | None
+    parallel: Parallel
+    load: Load
+    observed: Observed
+    flags: frozenset[str] = field(default_factory=frozenset[str])
+    """Known faults: what must not be fitted on this row."""
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """File, accelerator, engine."""
+        return self.file, self.gpu, self.era.engine
+
+
+@cache
+def _names() -> _Names:
+    with resources.as_file(resources.files("rackrate.perf") / "data" / "published_names.yaml") as file:
+        return parse_document(read_yaml(file), _Names, file)
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@cache
+def _accelerators() -> dict[str, Accelerator]:
+    table: dict[str, Accelerator] = {}
+    names = _names()
+    for one in (*load_catalog().accelerators.values(), *names.added_accelerators):
+        for name in (one.id, one.name, *one.aliases):
+            table.setdefault(_squeeze(name), one)
+    for name, target in names.accelerators.items():
+        if _squeeze(target) in table:
+            table.setdefault(_squeeze(name), table[_squeeze(target)])
+    return table
+
+
+@cache
+def find_accelerator(name: str) -> Accelerator:
+    """The accelerator of a published spelling. Raises CannotPredictError."""
+    if "unknown" in name.lower() or not name.strip():
+        raise CannotPredictError("the accelerator is not stated")
+    if name.count(" (x") >= 1:
+        raise CannotPredictError("several accelerator types in one row")
+    tries = [name, re.sub(r"\(.*?\)", "", name)]
+    tries += [re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|server edition", "", one) for one in tuple(tries)]
+    tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla)\s+", "", one) for one in tuple(tries)]
+    tries += [re.sub(r"(?i)[ -]*\d+(\.\d+)?\s*gb.*$", "", one) for one in tuple(tries)]
+    tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla|rtx)\s+", "", one) for one in tuple(tries)]
+    tries += [f"rtx{one}" for one in tuple(tries)]
+    table = _accelerators()
+    for one in tries:
+        if (found := table.get(_squeeze(one))) is not None:
+            return found
+    try:
+        return load_catalog().accelerator(name)
+    except CatalogError:
+        raise CannotPredictError(f"no facts about the accelerator {name}") from None
+
+
+@cache
+def find_model(name: str, params: str) -> tuple[Model, bool]:
+    """The model of a published name, and whether its shape was only assumed from the parameter count."""
+    catalog, names = load_catalog(), _names()
+    lowered = name.lower().strip()
+    last = lowered.rsplit("/", 1)[-1]
+    added = {alias: one for one in names.added_models for alias in (one.id, *one.aliases)}
+    for word in dict.fromkeys((lowered, last, last.removesuffix("-hf"), last.replace("_", "-"))):
+        for candidate in (
+            word,
+            re.sub(r"-(chat|instruct|it|base|hf)$", "", word),
+            re.sub(r"-(fp8.*|nvfp4|awq.*|gptq.*|int4|int8|w4a16|w8a8|bf16|fp4|kv)$", "", word),
+            re.sub(r"-(instruct|chat|it)?-?(fp8.*|nvfp4|awq.*|gptq.*|int4|w4a16)$", "", word),
+        ):
+            if candidate in added:
+                return added[candidate], False
+            target = names.models.get(candidate, candidate)
+            for known in (target, target + "-instruct", target + "-chat", target + "-it"):
+                if (found := catalog.known_model(known)) is not None:
+                    return found, False
+    return _assumed(name, params), True
+
+
+def _assumed(name: str, params: str) -> Model:
+    """A model of the nearest known shape, scaled to the stated parameters."""
+    sizes = [
+        float(one) * (1000 if unit == "T" else 1) for one, unit in re.findall(r"([\d.]+)\s*([BT])", params.upper())
+    ]
+    if not sizes:
+        raise CannotPredictError(f"no facts about the model {name}, and no parameter count")
+    total = sizes[0] * 1e9
+    active = sizes[1] * 1e9 if len(sizes) > 1 else None
+
+    def distance(model: Model) -> float:
+        apart = abs(math.log(model.parameters / total))
+        if active is not None and model.active_parameters is not None:
+            apart += abs(math.log(model.active_parameters / active))
+        return apart
+
+    pool = [
+        one
+        for one in load_catalog().models.values()
+        if (one.active_parameters is not None) == (active is not None) and one.attention in {"gqa", "mha", "mla"}
+    ]
+    nearest = min(pool, key=distance)
+    changes: dict[str, Any] = {"parameters": int(total), "id": f"like-{nearest.id}"}
+    if active is not None:
+        changes["active_parameters"] = int(active)
+    return nearest.model_copy(update=changes)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text.replace(",", "").strip())
+    except ValueError:
+        return None
+    return value if value > 0 and value < 1e15 else None
+
+
+# Weight formats as authors spell them.
+_FORMATS: tuple[tuple[str, str], ...] = (
+    (r"nvfp4|mxfp4|fp4|w4a4", "fp4"),
+    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|q5|marlin|exllama|compressed-tensors int4", "w4a16"),
+    (r"w8a16", "w8a16"),
+    (r"w8a8|int8|smooth", "w8a8"),
+    (r"fp8|w8fp8|e4m3", "fp8"),
+    (r"q8|8-?bit", "w8a16"),
+    (r"fp32|float32", "fp32"),
+    (r"fp16|bf16|bfloat16|float16|half", "bf16"),
+)
+
+
+def weight_format(text: str) -> str | None:
+    """Our name of a published weight format; None where nothing is stated.
+
+    >>> weight_format("fp16/bf16 (native; see repo)"), weight_format("awq-int4 (marlin)"), weight_format("")
+    ('bf16', 'w4a16', None)
+    """
+    lowered = text.lower()
+    return next((name for pattern, name in _FORMATS if re.search(pattern, lowered)), None)
+
+
+# Mean prompt tokens of data sets that rows name but do not count. AccelMark: sibling rows on the same prompts. MLPerf:
+# from MLCommons' posts on 405B (9,428) and 8B (778); the others are guesses, so that none of these rows is fitted.
+_PROMPTS: tuple[tuple[str, str, float], ...] = (
+    ("notes", "sharegpt_standard", 257),
+    ("notes", "sharegpt_edge", 104),
+    ("notes", "sharegpt_longctx", 28640),
+    ("variant", "llama2-70b", 160),
+    ("variant", "llama3.1-405b", 9430),
+    ("variant", "llama3.1-8b", 780),
+    ("variant", "mixtral-8x7b", 300),
+    ("variant", "deepseek-r1", 800),
+)
+_OUTPUTS: tuple[tuple[str, float], ...] = (("max_new=512", 352), ("max_new=256", 212))
+# Prompt lengths of conversations: mean 236, standard deviation 145 in the prompts that AccelMark publishes.
+_SPREAD_CV = 0.61
+
+
+def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
+    text, notes = row["concurrency_or_rate"].lower(), row["notes"]
+    prompt = _number(row["isl"])
+    output = _number(row["osl"])
+    flags: set[str] = set()
+    if prompt is None:
+        where = notes.lower()
+        prompt, assumed = next(
+            ((mean, kind == "variant") for kind, word, mean in _PROMPTS if word in where), (None, False)
+        )
+        if assumed:
+            flags.add("assumed-prompt")
+    if output is None:
+        output = next((mean for word, mean in _OUTPUTS if word in notes), None)
+    if prompt is None or output is None:
+        raise CannotPredictError("prompt or output length not stated")
+    cap = None
+    named = re.search(r"max_new=(\d+)", notes)
+    spread = "dataset" in notes or "mlperf" in row["source"].lower() or "mlcommons" in row["source"].lower()
+    spread = spread or "sharegpt" in notes.lower()
+    if named is not None:
+        cap = float(named[1])
+    elif spread:
+        cap = 128.0 if output <= 130 else 4 * output
+    cv = _SPREAD_CV if spread and "longctx" not in notes else 0.0
+    stated = re.search(r"n_req=(\d+)", notes) or re.search(r"(\d+) req", text)
+    count = int(stated[1]) if stated else None
+
+    def load(kind: LoadKind, value: float, requests: int, whole: bool = True) -> Load:
+        return Load(kind, value, max(requests, 1), prompt, output, cap, cv, whole)
+
+    numbers = [float(one) for one in re.findall(r"\d+(?:\.\d+)?", text)]
+    if "target_qps" in text and numbers:
+        if "offline" in text:
+            return load("burst", 0, 24576 // replicas if prompt < 2000 else 8192 // replicas), frozenset(flags)
+        if "singlestream" in text:
+            return load("closed", 1, 16, whole=False), frozenset(flags)
+        rate = numbers[-1] / replicas
+        return load("poisson", rate, int(min(max(rate * 120, 300), 6000))), frozenset(flags)
+    if "burst test" in text:
+        # the steady seconds of a test that had a burst before: the queue it left is not stated
+        if "steady" in text:
+            flags.add("burst")
+        return load("poisson", numbers[0] / replicas, count or 300), frozenset(flags)
+    if re.search(r"burst \d+", text) and numbers:
+        return load("poisson", numbers[0] / replicas, max(int(numbers[0] * numbers[1] / replicas), 1)), frozenset(flags)
+    if ("qps" in text or "rps" in text or "rate=" in text or "req/s" in text) and numbers:
+        rate = numbers[0] / replicas
+        return load("poisson", rate, (count or 300) // replicas), frozenset(flags)
+    if "infinite" in text or "max load" in text or "inf" in text.split():
+        if count is None:
+            long = prompt + output
+            count = 3000 if long <= 2600 else 1500 if long <= 6000 else 1000
+        return load("burst", 0, count // replicas), frozenset(flags)
+    if "offline" in text and numbers:
+        return load("burst", 0, int(numbers[0]) // replicas), frozenset(flags)
+    if not numbers:
+        raise CannotPredictError("load not understood")
+    if "sequential" in text:
+        return load("closed", 1, 24, whole=False), frozenset(flags)
+    if "batch" in text or "bs=" in text:
+        size = int(numbers[0])
+        return load("static", size, max(size // replicas, 1)), frozenset(flags)
+    if "conc" in text or "users" in text or "streams" in text or "closed" in text or "parallel" in text:
+        streams = max(numbers[0] / replicas, 1)
+        requests = int(min(max(4 * streams, 24), max(2.0 * streams, 1500)))
+        return load("closed", streams, requests, whole=False), frozenset(flags)
+    raise CannotPredictError("load not understood")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a file. Raises UserError where it is not of the format."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{path}: not the format of published rows: the column{'s' if len(missing) > 1 else ''} "
+                    f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing (docs/predict.md lists them)"
+                )
+            rows: list[dict[str, str]] = []
+            for row in reader:
+                rows.append({name: (row.get(name) or "") for name in COLUMNS})
+                if len(rows) > MAX_ROWS:
+                    raise UserError(f"{path}: more than {MAX_ROWS:,} rows; split the file")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    if not rows:
+        raise UserError(f"{path}: has no rows under its header")
+    return rows
+
+
+def _author(row: Mapping[str, str]) -> str:
+    text = re.sub(r"@[0-9a-f]{6,}", "", row["source"])
+    return " ".join(re.split(r"\s+(?:results|summary|systems|docs|Plots|v\d)", text)[0].split())[:60]
+
+
+def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str) -> Parallel:
+    count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
+    notes = row["notes"]
+    dp = re.search(r"\bdp=(\d+)", notes)
+    data = int(dp[1]) if dp else 1
+    ep = re.search(r"moe_ep=(\d+)", notes)
+    pp = re.search(r"\bpp=?(\d+)", notes)
+    pipeline = int(pp[1]) if pp else 1
+    replicas = re.search(r"(\d+) replicas", row["tp"])
+    stated = re.match(r"\s*(\d+)", row["tp"])
+    expert = max(int(ep[1]), 1) if ep else 1
+    if stated is None:
+        tensor = _smallest_tensor(count, model, accelerator, weights)
+    else:
+        tensor = int(stated[1])
+        if replicas:
+            return Parallel(tensor, 1, int(replicas[1]), expert)
+    mixed = re.search(r"moe_tp=(\d+)", notes)
+    if mixed and expert > 1 and int(mixed[1]) == expert and count == expert * expert:
+        # this author's table multiplies moe_tp and moe_ep, which name the same ranks
+        count = expert
+        tensor, data = (min(tensor, expert), 1) if data == 1 else (1, expert)
+    if tensor * pipeline * data > max(count, 1):
+        tensor = max(count // (pipeline * data), 1)
+    if "dp=" not in notes and tensor * pipeline < count:
+        data = count // (tensor * pipeline)
+    return Parallel(tensor, pipeline, data, expert)
+
+
+def _smallest_tensor(count: int, model: Model, accelerator: Accelerator, weights: str) -> int:
+    size = model.parameters * WEIGHT_BITS[weights] / 8
+    memory = (accelerator.memory_gib or 0) * 2**30
+    tensor = 1
+    while tensor < count and tensor < 8 and size / tensor > 0.6 * memory:
+        tensor *= 2
+    return tensor
+
+
+def understand(row: Mapping[str, str], file: str, line: int) -> Case:
+    """The case of a row. Raises CannotPredictError with the reason."""
+    accelerator = find_accelerator(row["gpu"])
+    model, assumed = find_model(row["model"], row["params"])
+    year = re.search(r"20\d\d", row["date"])
+    era = era_of(row["engine"], row["engine_version"], int(year[0]) if year else None, cpu=accelerator.kind == "cpu")
+    if era is None:
+        raise CannotPredictError(f"no coefficients for the engine {row['engine'] or '(not stated)'}")
+    flags: set[str] = {"assumed-model"} if assumed else set()
+    weights = weight_format(row["weight_dtype"])
+    if weights is None:
+        weights = "bf16"
+        flags.add("assumed-format")
+    if weights == "fp4" and model.weight_format == "int4":
+        weights = "fp4"
+    parallel = _layout(row, model, accelerator, weights)
+    formats = formats_on(accelerator, weights)
+    work = linear_work(model, formats)
+    ranks = max(parallel.ranks, parallel.expert)
+    if work.weight_bytes + work.expert_bytes > ranks * (accelerator.memory_gib or math.inf) * GIB:
+        raise CannotPredictError("the weights do not fit the accelerators that the row states")
+    if parallel.data > 1 and parallel.expert > 1:
+        flags.add("data-expert")
+    load, more = _load(row, parallel.data)
+    notes = row["notes"]
+    for mark in ("SUSPECT", "LOW TRUST", "do not use"):
+        if mark in notes:
+            raise CannotPredictError("marked suspect or of low trust by who collected it")
+    throttle = re.search(r"throttle_ratio=([\d.]+)", notes)
+    if throttle and float(throttle[1]) < 0.9:
+        flags.add("throttled")
+    output = _number(row["output_tok_s"])
+    elapsed = re.search(r"elapsed_s=([\d.]+)", notes)
+    if output is None and elapsed and load.kind == "poisson":
+        output = load.requests * load.output_tokens / float(elapsed[1])
+    tpot, ttft = _number(row["itl_ms"]), _number(row["ttft_ms"])
+    tpot_s = tpot / 1000 if tpot else None
+    ttft_s = ttft / 1000 if ttft else None
+    if "itl = latency/osl" in notes or "1/avg per-request" in notes:
+        tpot_s = None
+    if "ttft derived" in notes:
+        ttft_s = None
+    if "aiconfigurator" in row["source"]:
+        flags.add("queued-ttft")
+    if "prefix caching on" in notes.lower() or "multi-turn" in notes.lower():
+        flags.add("prefix-cache")
+        ttft_s = None  # the share of prompts that was cached is not stated
+    observed = Observed(output, tpot_s, ttft_s)
+    if observed == Observed():
+        raise CannotPredictError("no throughput, TTFT or time per token published")
+    scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
+    kv = (
+        "fp8"
+        if ("kv fp8" in notes and weights in {"fp8", "fp4"}) or (era.id == "trtllm" and weights in {"fp8", "fp4"})
+        else None
+    )
+    return Case(
+        file, line, _author(row), accelerator.id, model, accelerator, era, scheduler, weights, kv, parallel, load,
+        observed, frozenset(flags | more),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file, understood: cases, and the rows left out with their reason."""
+
+    path: Path
+    rows: int
+    cases: tuple[Case, ...]
+    left_out: tuple[tuple[int, str], ...]
+
+
+def read_published(path: Path) -> Published:
+    """The cases of a file. Raises UserError where it is not of the format."""
+    rows = read_rows(path)
+    cases: list[Case] = []
+    left_out: list[tuple[int, str]] = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            cases.append(understand(row, path.stem, line))
+        except (CannotPredictError, UserError) as reason:
+            left_out.append((line, str(reason)))
+    return Published(path, len(rows), tuple(cases), tuple(left_out))

@@ -1,0 +1,269 @@
+"""How long one engine step takes: physics of a deployment and a few fitted coefficients give an `EngineStep`.
+
+A step runs n sequences that decode one token each, with summed context C, and p prompt tokens. Each class of work takes
+FLOPs / (peak x efficiency) or bytes / (bandwidth x efficiency); the engine's host adds time per step and per sequence.
+`Work` counts the FLOPs and bytes (facts), `Coefficients` are what measurements teach (perf/coefficients.py reads them),
+and `engine_step` joins them to some twenty numbers that a simulator evaluates without knowing models or hardware.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+
+from rackrate.catalog.types import Accelerator, Model
+from rackrate.perf.engine_eras import Era, shares_kv_heads
+from rackrate.perf.step_work import Formats, Parallel, linear_work, peak_flop_s
+from rackrate.units import GB
+
+
+@dataclass(frozen=True)
+class EngineStep:
+    """Time of one engine step of one replica, in seconds, as a function of its batch; see finite_run.step_seconds.
+
+    Linear in the summed context for a given batch, so that k decode steps have a closed form: k times the step at the
+    mean context.
+    """
+
+    host_step: float
+    """[s] of the host for every step."""
+    host_sequence: float
+    """[s] of the host for every sequence that decodes or ends its prompt in the step."""
+    host_prefill: float
+    """[s] more for a step that has prompt tokens."""
+    token_compute: float
+    """[s/token] of the linear layers where arithmetic limits them."""
+    sequence_compute: float
+    """[s/sequence] of the output layer and sampling."""
+    weights: float
+    """[s] to read the weights that every step reads."""
+    experts: float
+    """[s] to read all routed experts."""
+    expert_log_miss: float
+    """ln(1 - active/routed): a step of T tokens touches the share 1 - exp(T x this) of the experts; 0 for dense."""
+    token_memory: float
+    """[s/token] to write and read activations."""
+    sharpness: float
+    """Exponent s of the roofline (compute^s + memory^s)^(1/s): the larger it is, the better one hides the other."""
+    context: float
+    """[s/token] to read one token of context, in the layers that see all of it."""
+    window_context: float
+    """[s/token] the same in the layers that see a window only."""
+    window_tokens: float
+    """[token] length of that window."""
+    prefill_attention: float
+    """[s/pair] a pair of prompt token and token it attends to."""
+    comm_step: float
+    """[s] latency of all all-reduces (and hops between stages) of a step."""
+    comm_token: float
+    """[s/token] of all all-reduces."""
+    gaps: float
+    """[s] between the kernels of a step that replays a captured graph."""
+    floor: float
+    """[s] to launch the kernels one by one, where steps are not captured: no step is shorter."""
+
+    def as_tuple(self) -> tuple[float, ...]:
+        """The numbers in the order of the fields, for compiled code."""
+        return astuple(self)
+
+    def seconds(
+        self, sequences: float, context: float, prefill_tokens: float = 0, prefill_pairs: float = 0, ended: float = 0
+    ) -> float:
+        """Time of one step. [s]"""
+        from rackrate.perf.finite_run import step_seconds  # late: it may load a compiler
+
+        return step_seconds(self.as_tuple(), sequences, context, prefill_tokens, prefill_pairs, ended)
+
+    def simulator_terms(self, mean_context: float = 0.0) -> dict[str, float]:
+        """The same step in the words of the simulator's `StepCoefficients` (seconds; its names).
+
+        Its context term is linear, so that layers with a window count for the share of `mean_context` [token] that they
+        see; a step's floor is its floor.
+        """
+        seen = min(1.0, self.window_tokens / mean_context) if mean_context > 0 else 1.0
+        return {
+            "weights_s": self.weights,
+            "token_compute_s": self.token_compute,
+            "context_s": self.context + self.window_context * seen,
+            "step_s": self.host_step + self.comm_step + self.gaps,
+            "sequence_s": self.host_sequence + self.sequence_compute,
+            "token_memory_s": self.token_memory,
+            "token_s": self.comm_token,
+            "experts_s": self.experts,
+            "expert_miss": math.exp(self.expert_log_miss) if self.experts else 0.0,
+            "sharpness": self.sharpness,
+            "prefill_step_s": self.host_prefill,
+            "pair_s": self.prefill_attention,
+            "floor_s": self.floor,
+        }
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What measurements teach, for one accelerator and engine; shares of a datasheet's rate unless a unit is named."""
+
+    compute16: float
+    """Share of the 16-bit peak that the linear layers reach."""
+    compute8: float
+    """Share of the 8-bit peak."""
+    compute4: float
+    """Share of the 4-bit peak."""
+    dequantise_compute: float
+    """Factor on compute16 where 8- or 4-bit weights are widened before the product."""
+    memory: float
+    """Share of the bandwidth with which weights are read."""
+    dequantise_memory: float
+    """Factor on `memory` for weights that are widened before the product."""
+    attention_memory: float
+    """Share of the bandwidth with which the KV cache is read."""
+    attention_compute: float
+    """Share of the 16-bit peak in attention among prompt tokens."""
+    sharpness: float
+    """Exponent of the roofline; 1 hides nothing, infinity everything."""
+    experts_memory: float
+    """Factor on `memory` for routed experts."""
+    experts_compute: float
+    """Factor on compute for routed experts."""
+    gap_s: float
+    """[s] per layer between the kernels of a captured step."""
+    experts_gap_s: float
+    """[s] per layer more for routing tokens to experts and back."""
+    unshared_heads: float
+    """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as much;
+    1 if nothing is found in the cache, 0 if everything."""
+    engine_gib: float
+    """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""
+    launch_s: float
+    """[s] per layer to launch its kernels one by one, in engines that capture no graph."""
+    link_latency_s: float
+    """[s] per all-reduce over a fast link (NVLink, Infinity Fabric)."""
+    link_share: float
+    """Share of a fast link's rate."""
+    pcie_latency_s: float
+    """[s] per all-reduce over PCIe."""
+    pcie_share: float
+    """Share of PCIe's rate."""
+    rank_s: float
+    """[s] of host more per step for each doubling of the ranks."""
+    host_step_s: float
+    """[s] of host per step."""
+    host_sequence_s: float
+    """[s] of host per sequence and step."""
+    host_prefill_s: float
+    """[s] of host more for a step with prompt tokens."""
+    request_s: float
+    """[s] between client and scheduler per request: HTTP, tokenising, streaming. Adds to TTFT only."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, float]) -> Coefficients:
+        """From a mapping that has every name."""
+        return cls(**{field.name: float(values[field.name]) for field in fields(cls)})
+
+
+def experts_touched(routed: int, active: int, tokens: float) -> float:
+    """Distinct experts that a batch touches where each token takes `active` of `routed` at random. [expert]
+
+    routed x (1 - (1 - active/routed)^tokens). Real routers are skewed, so that this is an upper bound.
+    >>> round(experts_touched(routed=8, active=2, tokens=4), 3)
+    5.469
+    """
+    return routed * (1.0 - (1.0 - active / routed) ** tokens)
+
+
+def all_reduce_bytes(tensor_parallel: int, hidden: int, value_bytes: float) -> float:
+    """Bytes that one rank sends per token in one ring all-reduce. [byte/token]
+
+    2 (N - 1) / N x hidden x b (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009).
+    >>> all_reduce_bytes(4, 4096, 2)
+    12288.0
+    """
+    return 2 * (tensor_parallel - 1) / tensor_parallel * hidden * value_bytes
+
+
+def engine_step(  # the one place where facts and fitted numbers meet
+    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era
+) -> EngineStep:
+    """The step of one replica. Raises UserError where the accelerator's bandwidth or rates are unknown.
+
+    Tensor parallelism divides weights, cache and arithmetic; pipeline stages run their micro-batches in turn, so that
+    tokens are divided but not the weights that a round reads; expert parallelism divides experts over more ranks.
+    """
+    work = linear_work(model, formats)
+    peak16, peak = peak_flop_s(accelerator, formats)
+    bandwidth = bandwidth_b_s(accelerator)
+    tp, pp = parallel.tensor, parallel.pipeline
+    widened = formats.weight_bits < 16 and formats.compute == "16"
+    share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
+    share *= known.dequantise_compute if widened else 1.0
+    read = known.memory * (known.dequantise_memory if widened else 1.0) * bandwidth
+    rate = peak * share * tp * pp
+    expert_ranks = max(parallel.expert, tp)
+    token_compute = work.token_flop / rate
+    if work.expert_token_flop:
+        token_compute += work.expert_token_flop / (peak * share * known.experts_compute * tp * pp)
+    spread = tp > 1 or parallel.expert > 1
+    reduces = 2 * model.layers if spread else 0
+    fast = has_fast_link(accelerator, tp)
+    latency = known.link_latency_s if fast else known.pcie_latency_s
+    link_rate = link_b_s(accelerator, fast) * (known.link_share if fast else known.pcie_share)
+    comm_token = reduces * all_reduce_bytes(max(tp, parallel.expert), model.hidden_size, 2) / link_rate / pp
+    ranks = math.log2(max(tp, parallel.expert) * pp)
+    kv_rate = known.attention_memory * bandwidth * tp * pp
+    # replicated KV heads: more ranks than heads hold the same cache twice
+    kv_rate *= min(1.0, work.kv_split / tp)
+    if not shares_kv_heads(era, accelerator):
+        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
+    context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
+    return EngineStep(
+        host_step=known.host_step_s + known.rank_s * ranks,
+        host_sequence=known.host_sequence_s,
+        host_prefill=known.host_prefill_s,
+        token_compute=token_compute,
+        sequence_compute=work.head_flop / (peak16 * known.compute16 * tp),
+        weights=work.weight_bytes / (read * tp),
+        experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
+        # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
+        expert_log_miss=parallel.data * math.log1p(-work.expert_share)
+        if parallel.expert > tp
+        else math.log1p(-work.expert_share),
+        token_memory=work.activation_bytes / (known.memory * bandwidth * tp * pp),
+        sharpness=max(known.sharpness, 1.0),
+        context=context,
+        window_context=work.window_bytes / kv_rate,
+        window_tokens=float(model.sliding_window_tokens or 0),
+        prefill_attention=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
+        comm_step=reduces * latency * (1 + ranks) / 2 + (pp - 1) * latency,
+        comm_token=comm_token,
+        gaps=(known.gap_s + (known.experts_gap_s if work.expert_bytes else 0.0)) * model.layers,
+        floor=0.0 if era.captured else known.launch_s * model.layers,
+    )
+
+
+def bandwidth_b_s(accelerator: Accelerator) -> float:
+    """Memory bandwidth by the datasheet. [byte/s]"""
+    from rackrate.errors import UserError
+
+    if accelerator.bandwidth_gb_s is None:
+        raise UserError(
+            f"{accelerator.id}: the catalogue has no bandwidth_gb_s; add it in an overlay (docs/catalogue.md)"
+        )
+    return accelerator.bandwidth_gb_s * GB
+
+
+def has_fast_link(accelerator: Accelerator, ranks: int) -> bool:
+    """Whether the ranks reach each other by more than PCIe. Bridges (NVL cards) join two or four, not eight."""
+    link = accelerator.link
+    if link is None:
+        return False
+    name = link.name.lower()
+    if name.startswith("pcie"):
+        return False
+    return not (accelerator.id.endswith("-nvl") and ranks > 4)
+
+
+def link_b_s(accelerator: Accelerator, fast: bool) -> float:
+    """Rate between accelerators of one machine, per direction. PCIe 4 where the catalogue does not say. [byte/s]"""
+    if fast and accelerator.link is not None:
+        return accelerator.link.gb_s * GB
+    return (accelerator.pcie_gb_s or 32.0) * GB

@@ -1,0 +1,173 @@
+"""FLOPs and bytes of one engine step, from a model's architecture and its number formats. Facts, nothing fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from rackrate.catalog.types import Accelerator, Model
+from rackrate.errors import UserError
+
+Compute = Literal["16", "8", "4"]
+
+WEIGHT_BITS: dict[str, float] = {
+    "fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "w8a8": 8, "w8a16": 8.0,
+    "w4a16": 4.25, "int4": 4.25, "fp4": 4.5,
+}  # fmt: skip
+"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ), groups
+of 16 with 8-bit scales (NVFP4, NVIDIA Blackwell whitepaper)."""
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Number formats of a deployment as its arithmetic sees them."""
+
+    weight_bits: float
+    """Per weight of the linear layers, scales included."""
+    compute: Compute
+    """Width of the matrix products. 16 with fewer weight bits: weights are widened first (weight-only)."""
+    kv_bytes: float = 2.0
+    """Per value of the KV cache."""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How a replica is spread. `data` replicas share nothing but the load."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.tensor, self.pipeline, self.data, self.expert) < 1:
+            raise UserError(f"parallel degrees must be at least 1, got {self}")
+
+    @property
+    def ranks(self) -> int:
+        """Accelerators of one replica."""
+        return self.tensor * self.pipeline
+
+
+def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) -> Formats:
+    """What a weight format means on this accelerator: without units for it, weights are only stored so.
+
+    >>> from rackrate.catalog.load import load_catalog
+    >>> formats_on(load_catalog().accelerators["a100-sxm-80gb"], "fp8").compute
+    '16'
+    >>> formats_on(load_catalog().accelerators["h100-sxm"], "fp8").compute
+    '8'
+    """
+    if weights not in WEIGHT_BITS:
+        raise UserError(f"unknown weight format {weights!r}; known: {', '.join(WEIGHT_BITS)}")
+    peaks = accelerator.peak_tflops
+    compute: Compute = "16"
+    if weights == "fp4" and "fp4" in peaks:
+        compute = "4"
+    elif (weights == "fp8" and "fp8" in peaks) or (weights in {"w8a8", "int8"} and "int8" in peaks):
+        compute = "8"
+    return Formats(WEIGHT_BITS[weights], compute, 1.0 if kv in {"fp8", "int8"} else 2.0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOPs and bytes of one step, over all ranks."""
+
+    token_flop: float
+    """[FLOP/token] of the linear layers that every token passes."""
+    expert_token_flop: float
+    """[FLOP/token] of the routed experts that a token takes."""
+    head_flop: float
+    """[FLOP/sequence] of the output layer."""
+    weight_bytes: float
+    """[byte] of the weights that every step reads, the output layer among them."""
+    expert_bytes: float
+    """[byte] of all routed experts."""
+    expert_share: float
+    """Share of the routed experts that one token takes; 0 for dense models."""
+    activation_bytes: float
+    """[byte/token] of activations written and read between kernels."""
+    context_bytes: float
+    """[byte/token] of the cache in layers that read all of it."""
+    window_bytes: float
+    """[byte/token] of the cache in layers that read a window."""
+    context_flop: float
+    """[FLOP/token] of decode attention over one token of context."""
+    pair_flop: float
+    """[FLOP/pair] of attention among prompt tokens, all layers that see everything."""
+    kv_split: int
+    """Ranks over which the cache can be divided: its heads, or 1 for a latent cache."""
+
+
+def expert_parameters(model: Model) -> float:
+    """Parameters of all routed experts, from what a token leaves out. [parameter]
+
+    A token takes active of routed experts, so parameters - active_parameters = routed experts x (1 - active/routed).
+    >>> from rackrate.catalog.load import load_catalog
+    >>> round(expert_parameters(load_catalog().models["mixtral-8x7b-instruct"]) / 1e9, 2)    # 32 x 8 x 3 x 4096 x 14336
+    45.1
+    """
+    if model.experts is None or model.active_parameters is None:
+        return 0.0
+    left_out = 1 - model.experts.active / model.experts.routed
+    return min((model.parameters - model.active_parameters) / left_out, float(model.parameters))
+
+
+def linear_work(model: Model, formats: Formats) -> Work:
+    """FLOPs and bytes of a step of this model. Two FLOPs per parameter and token (Kaplan et al. 2020, table 1).
+
+    Embeddings are looked up, not multiplied; the output layer is, for sequences that sample; both stay in 16 bits.
+    >>> from rackrate.catalog.load import load_catalog
+    >>> work = linear_work(load_catalog().models["llama-3-8b-instruct"], Formats(16, "16"))
+    >>> round(work.weight_bytes / 1e9, 2), work.context_bytes    # 16.06 GB less the input embedding; 128 KiB a token
+    (15.01, 131072.0)
+    """
+    head = float(model.vocabulary * model.hidden_size)
+    experts = expert_parameters(model)
+    embeddings = head if model.tied_embeddings else 2 * head
+    linear = max(model.parameters - embeddings - experts, 0.0)
+    weight_bytes = formats.weight_bits / 8
+    full = model.layers if model.full_attention_layers is None else model.full_attention_layers
+    windowed = model.layers - full if model.sliding_window_tokens else 0
+    if model.latent is not None:
+        per_layer = (model.latent.kv_lora_rank + model.latent.rope_head_dim) * formats.kv_bytes
+        # absorbed decode: every head scores and sums over the latent vector
+        context_flop = 2.0 * model.heads * (2 * model.latent.kv_lora_rank + model.latent.rope_head_dim) * full
+    else:
+        per_layer = 2.0 * model.kv_heads * model.head_dim * formats.kv_bytes
+        context_flop = 4.0 * model.heads * model.head_dim * full
+    return Work(
+        token_flop=2 * linear,
+        expert_token_flop=2 * experts * (model.experts.active / model.experts.routed) if model.experts else 0.0,
+        head_flop=2 * head,
+        weight_bytes=linear * weight_bytes + 2 * head,
+        expert_bytes=experts * weight_bytes,
+        expert_share=model.experts.active / model.experts.routed if model.experts else 0.0,
+        # about ten tensors of the hidden size are written and read in each layer (Korthikanti et al. 2022, section 4)
+        activation_bytes=2.0 * 2 * 10 * model.hidden_size * model.layers,
+        context_bytes=per_layer * full,
+        window_bytes=per_layer * windowed,
+        context_flop=context_flop,
+        pair_flop=4.0 * model.heads * model.head_dim * full,
+        kv_split=1 if model.latent is not None else model.kv_heads,
+    )
+
+
+def peak_flop_s(accelerator: Accelerator, formats: Formats) -> tuple[float, float]:
+    """Dense matrix rates: of 16-bit products, and of this deployment's. [FLOP/s]
+
+    Where the catalogue has only the vector rate, the 16-bit rate is taken as twice it: so it is on GeForce cards of the
+    Ampere, Ada and Blackwell generations with 32-bit accumulation (NVIDIA Ampere GA102 and Ada whitepapers).
+    """
+    peaks = cast("dict[str, float]", accelerator.peak_tflops)
+    wide = peaks.get("bf16") or peaks.get("fp16")
+    if wide is None and "fp32" in peaks:
+        wide = peaks["fp32"] * (1 if "fp16" in accelerator.lacks else 2)
+    if wide is None:
+        raise UserError(f"{accelerator.id}: the catalogue has no peak rate; add peak_tflops in an overlay")
+    chosen = wide
+    if formats.compute == "8":
+        chosen = peaks.get("fp8") or peaks.get("int8") or wide
+    elif formats.compute == "4":
+        chosen = peaks.get("fp4") or wide
+    return wide * 1e12, chosen * 1e12

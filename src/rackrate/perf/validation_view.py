@@ -1,0 +1,179 @@
+"""`rackrate validate` as plain values (schema rackrate.validate/1), and as a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rackrate.errors import UserError
+from rackrate.perf.coefficients import CoefficientFile
+from rackrate.perf.cross_validation import WAYS, with_interval
+from rackrate.perf.published import Case, Published, read_published
+from rackrate.perf.validation import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
+
+Json = dict[str, Any]
+SCHEMA = "rackrate.validate/1"
+
+
+def csv_files(paths: Sequence[Path]) -> list[Path]:
+    """The CSV files named, and those of folders named."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob("*.csv"))
+            if not inside:
+                raise UserError(f"{path}: has no .csv files of published rows")
+            files.extend(inside)
+        else:
+            files.append(path)
+    return files
+
+
+def _errors_row(name: str, comparisons: Sequence[Comparison]) -> Json | None:
+    errors = errors_of(comparisons)
+    if errors is None:
+        return None
+    return {
+        "name": name, "figures": errors.count, "median": errors.median, "p90": errors.p90, "bias": errors.bias,
+        "cells": errors.cells, "cell_median": errors.cell_median, "coverage": errors.coverage,
+    }  # fmt: skip
+
+
+def class_rows(comparisons: Sequence[Comparison]) -> list[Json]:
+    """Errors by class."""
+    rows: list[Json] = []
+    for kind, found in by_class(comparisons).items():
+        row = _errors_row(CLASS_NAMES[kind], found)
+        if row is not None:
+            rows.append({"class": kind, **row})
+    return rows
+
+
+def _grouped(comparisons: Sequence[Comparison], key: Callable[[Case], str]) -> list[Json]:
+    """Errors of the headline classes by a property of the row."""
+    groups: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        if one.kind in HEADLINE:
+            groups.setdefault(key(one.case), []).append(one)
+    rows = [_errors_row(name, groups[name]) for name in sorted(groups)]
+    return [row for row in rows if row is not None]
+
+
+def validate(
+    paths: Sequence[Path], known: CoefficientFile, *, cv: bool, anchor: bool, say: Callable[[str], None]
+) -> Json:
+    """Predicts every row of the files."""
+    published = [read_published(path) for path in paths]
+    everything: list[Comparison] = []
+    listed: list[Json] = []
+    for one in published:
+        say(f"{one.path.name}: {one.rows} rows")
+        compared, failed = compare_all(one.cases, known.values, with_box=False)
+        everything.extend(with_interval(each, known) for each in compared)
+        reasons = Counter([reason for _, reason in one.left_out] + [reason for _, reason in failed])
+        listed.append(
+            {
+                "name": one.path.name,
+                "rows": one.rows,
+                "predicted": len(one.cases) - len(failed),
+                "left_out": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
+            }
+        )
+    return {
+        "schema": SCHEMA,
+        "coefficients": {
+            "written": known.written, "rows_fitted": known.rows_fitted, "command": known.command,
+            "inputs": [one.model_dump() for one in known.inputs],
+        },
+        "files": listed,
+        "classes": class_rows(everything),
+        "by_accelerator": _grouped(everything, lambda case: case.gpu),
+        "by_engine": _grouped(everything, lambda case: case.era.id),
+        "by_source": _grouped(everything, lambda case: case.source),
+        "left_out_groups": _left_out(published, known, say) if cv else [],
+        "anchored": _anchored(published, known, say) if anchor else [],
+        "rows": [_row(one) for one in everything],
+    }  # fmt: skip
+
+
+def _row(one: Comparison) -> Json:
+    return {
+        "file": one.case.file, "line": one.case.line, "class": one.kind, "observed": one.observed,
+        "predicted": one.predicted, "low": one.low, "high": one.high,
+    }  # fmt: skip
+
+
+def _left_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[Json]:
+    from rackrate.perf.cross_validation import leave_out
+    from rackrate.perf.fit_file import ROWS_PER_CELL
+    from rackrate.perf.fitting import fit, thin
+
+    cases = [case for one in published for case in one.cases]
+    used = thin(cases, ROWS_PER_CELL)
+    say("curvature of the fit at the coefficients")
+    fitted = fit([cases[index] for index in used], iterations=1, start=known.values, say=say)
+    found = leave_out(cases, fitted, used, tick=say)
+    rows: list[Json] = []
+    for way in WAYS:
+        chosen = [with_interval(one.comparison, known, one.distance) for one in found if one.way == way]
+        rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, WAYS[way])})
+    return rows
+
+
+def _anchored(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[Json]:
+    from rackrate.perf.anchor import anchored_comparisons
+
+    say("anchoring each box on one of its rows")
+    return class_rows(anchored_comparisons([case for one in published for case in one.cases], known))
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent with one digit; a dash where unknown."""
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def row_texts(row: Json) -> list[str]:
+    """Name, count and errors of one row, as text."""
+    return [
+        row["name"], str(row["figures"]), percent(row["median"]), percent(row["p90"]), f"{row['bias'] * 100:+.1f} %",
+        str(row["cells"]), percent(row["cell_median"]), percent(row["coverage"]),
+    ]  # fmt: skip
+
+
+def _markdown(rows: Sequence[Json], first: str) -> str:
+    heads = [first, "figures", "median", "90th percentile", "bias", "cells", "median of cells", "80 % interval covers"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    lines += ["| " + " | ".join(row_texts(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def page(view: Json) -> str:
+    """docs/validation.md."""
+    fitted = view["coefficients"]
+    parts = [
+        "# How good the predictions are\n",
+        "This page is generated (`make validate`). Every published row of the files below is predicted as if its machine "
+        "were unknown; errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), cells are (file, "
+        "accelerator, engine). The coefficients were fitted on "
+        f"{fitted['written']} to {fitted['rows_fitted']} of these rows, so the first table flatters; the tables of groups "
+        "left out are what to expect of an accelerator or an author that the fit never saw.\n",
+        "## Files\n",
+    ]
+    parts += [f"- {one['name']}: {one['predicted']} of {one['rows']} rows predicted" for one in view["files"]]
+    left_out: Counter[str] = Counter()
+    for one in view["files"]:
+        left_out.update({reason["reason"]: reason["count"] for reason in one["left_out"]})
+    parts.append("\nLeft out: " + "; ".join(f"{count} ({reason})" for reason, count in left_out.most_common()) + ".\n")
+    parts += ["## All rows\n", _markdown(view["classes"], "class")]
+    for way in view["left_out_groups"]:
+        parts += [f"## Each {way['way']} left out\n", _markdown(way["classes"], "class")]
+        parts += [f"By {way['way']} (throughput, time per token, first token below saturation):\n"]
+        parts += [_markdown(way["by_group"], way["way"])]
+    if view["anchored"]:
+        parts += ["## With one measured point of the same box\n", _markdown(view["anchored"], "class")]
+    parts += ["## By accelerator\n", _markdown(view["by_accelerator"], "accelerator")]
+    parts += ["## By engine\n", _markdown(view["by_engine"], "engine")]
+    parts += ["## By source\n", _markdown(view["by_source"], "source")]
+    return "\n".join(parts)
