@@ -173,12 +173,12 @@ def poisson_draw(lengths: tuple[Small, Small], seed: int = 0, cached_share: floa
         cached_share: of each prompt's tokens, those that the prefix cache has.
     """
     if not 0 <= cached_share < 1:
-        raise WorkloadError(f"the share of input tokens that is cached must be at least 0 and below 1, got {cached_share:g}")
+        raise WorkloadError(
+            f"the share of input tokens that is cached must be at least 0 and below 1, got {cached_share:g}"
+        )
     inputs, outputs = lengths
     generator = np.random.default_rng(seed)
     count = len(inputs)
     due = np.sort(generator.uniform(0.0, count, count))
     cached = (inputs * cached_share).astype(np.int32)
     return Draw(due, inputs.astype(np.int32), outputs.astype(np.int32), cached)
-
-
