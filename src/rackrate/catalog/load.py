@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from rackrate.catalog.documents import parse_document, read_yaml
-from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, Entry, Model, Offer
+from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, EnergyPrice, Entry, Model, Offer
 from rackrate.errors import CatalogError, UserError, did_you_mean
 
 E = TypeVar("E", bound=Entry)
@@ -164,3 +164,18 @@ def cpu_architectures() -> tuple[CpuArchitecture, ...]:
     """Which microarchitecture a CPU is, by what it says of itself."""
     with resources.as_file(resources.files("rackrate.catalog") / "data" / "cpu_architectures.yaml") as file:
         return tuple(parse_document(read_yaml(file), list[CpuArchitecture], file))
+
+
+@cache
+def energy_prices() -> Mapping[str, EnergyPrice]:
+    """What a kWh costs, by region."""
+    with resources.as_file(resources.files("rackrate.catalog") / "data" / "energy.yaml") as file:
+        return {one.id: one for one in parse_document(read_yaml(file), list[EnergyPrice], file)}
+
+
+def energy_price(region: str) -> EnergyPrice:
+    """The price of a kWh in a region. Raises ValueError with the regions that are known."""
+    known = energy_prices()
+    if region.lower() not in known:
+        raise ValueError(f"energy_region: no region is called {region!r}; there are {', '.join(known)}")
+    return known[region.lower()]

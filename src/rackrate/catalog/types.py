@@ -7,7 +7,7 @@ Units are in the field names. `_gib` is 2**30 bytes (how memory is built and rep
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -248,6 +248,25 @@ class ApiPriceEntry(Entry):
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
     same_as: str | None = None
     """Id of the catalogue's model that this is, so that it is compared first with a run of that model."""
+
+
+class EnergyPrice(Entry):
+    """What a kWh costs in a region, in the currency in which the source states it."""
+
+    name: str
+    currency: str = Field(pattern=r"^[a-z]{3}$")
+    price_per_kwh: PositiveFloat
+
+    def usd_per_kwh(self, usd_per: Mapping[str, float]) -> float:
+        """In USD, at stated rates. Raises ValueError where the rate of its currency is not stated."""
+        if self.currency == "usd":
+            return self.price_per_kwh
+        if self.currency not in usd_per:
+            raise ValueError(
+                f"the price of {self.id} is in {self.currency.upper()}: state a rate, such as "
+                f"usd_per: {{{self.currency}: 1.1}}"
+            )
+        return self.price_per_kwh * usd_per[self.currency]
 
 
 class CpuArchitecture(Document):

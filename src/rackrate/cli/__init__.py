@@ -9,7 +9,8 @@ import typer
 
 from rackrate import __version__
 from rackrate.cli import (
-    calibrate, catalog, doctor, engines, fit, measure, price, report, show, simulate, trace, validate, verify,
+    calibrate, catalog, doctor, engines, fit, fleet, measure, plan, price, report, show, simulate, trace, traffic,
+    validate, verify,
 )  # fmt: skip
 from rackrate.errors import UserError
 
@@ -29,12 +30,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "trace": trace.trace,
     "show": show.show,
     "price": price.price,
+    "traffic": traffic.traffic,
+    "fleet": fleet.fleet,
     "report": report.report,
     "fit": fit.fit,
     "calibrate": calibrate.calibrate,
     "verify": verify.verify,
     "validate": validate.validate,
     "simulate": simulate.simulate,
+    "plan": plan.plan,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate.errors import PriceError, RunError, UserError
+from rackrate.cli.measured import measured
+from rackrate.errors import PriceError, UserError
 
 if TYPE_CHECKING:
     from rackrate.catalog.apis import ApiPrice
@@ -63,36 +64,13 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.economics.pricing import Pricing
-    from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics import VALIDITY, saturation, summarise
-    from rackrate.run_store import read_run
 
     load = _load(options)
-    run = read_run(directory)
-    levels = summarise(run)
-    best = saturation(levels, options.at_concurrency)
-    if best is None:
-        measured = ", ".join(
-            str(level.concurrency) for level in levels if level.kind == "closed" and level.output_tok_s
-        )
-        if options.at_concurrency is not None and measured:
-            raise RunError(f"{directory} has no level of {options.at_concurrency} in flight; it has {measured}")
-        raise RunError(f"{directory}: no request was answered, so there is nothing to price")
-    load_text = f"{best.level.concurrency} in flight" if best.level.concurrency else f"{best.level.rate:g} requests/s"
-    if best.validity and not options.force:
-        reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
-        raise PriceError(
-            f"the best level of {directory} ({load_text}) is not the machine's capacity: "
-            f"{reasons}; measure again, or price it all the same with --force"
-        )
+    found = measured(directory, at_concurrency=options.at_concurrency, force=options.force)
+    run, levels, best, serving = found.run, found.levels, found.best, found.serving
     catalog = load_catalog()
     model_id = run.header.model.catalogue_id
     known = catalog.models.get(model_id) if model_id else None
-    origin = (
-        f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
-        f"{load_text}, {best.level.requests} requests"
-    )
-    serving = serving_of(best, origin)
     apis, notes = _apis(catalog, options, known, best.level.mean_input_tokens)
     if not serving.prefill_share:
         notes.append(

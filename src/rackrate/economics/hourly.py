@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rackrate.catalog.load import energy_price
 from rackrate.catalog.types import Document, Offer, Price, newest
+from rackrate.economics.currency import to_usd_keys
 from rackrate.errors import PriceError
 from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR
 
@@ -29,10 +31,29 @@ class HourlyCost:
     """What it is made of at full load, USD/h each; they sum to fixed + busy."""
     source: str = ""
     date: str = ""
+    kwh_by_hour: tuple[float, ...] = ()
+    """With an hour-of-day tariff: the kWh price of each hour of the day over its mean; empty where it is flat."""
 
     def usd_h(self, busy_share: float) -> float:
         """An hour in which the machine is busy for that share of it. [USD/h]"""
         return self.fixed_usd_h + busy_share * self.busy_usd_h
+
+    def by_hour_of_day(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Fixed and busy cost in each of the 24 hours of a day; their means are `fixed_usd_h` and `busy_usd_h`.
+
+        Only energy follows the tariff:
+
+        >>> night = HourlyCost("rig", "owned", 1.0, 0.2, {"idle energy": 0.1, "busy energy": 0.2}, "", "",
+        ...                    (0.5,) * 12 + (1.5,) * 12)
+        >>> [round(usd, 2) for usd in (night.by_hour_of_day()[0][0], night.by_hour_of_day()[1][23])]
+        [0.95, 0.3]
+        """
+        idle, busy = self.parts.get("idle energy", 0.0), self.parts.get("busy energy", 0.0)
+        factors = self.kwh_by_hour or (1.0,) * 24
+        return (
+            tuple(self.fixed_usd_h + idle * (factor - 1) for factor in factors),
+            tuple(self.busy_usd_h + busy * (factor - 1) for factor in factors),
+        )
 
 
 class RigHardware(Document):
@@ -45,10 +66,15 @@ class RigHardware(Document):
 
 
 class Rig(Document):
-    """A machine that is owned, and all that owning it costs."""
+    """A machine that is owned, and all that owning it costs.
+
+    Money may be written in another currency whose rate is stated: `usd_per: {eur: 1.08}`, then `capex_eur`.
+    """
 
     name: str
     hardware: RigHardware | None = None
+    usd_per: dict[str, float] = Field(default_factory=dict[str, float])
+    """Rates of the currencies in which this file states money, USD per unit; kept to print them."""
     capex_usd: float = Field(ge=0)
     """Purchase price of the whole machine."""
     life_years: float = Field(gt=0, le=30)
@@ -62,10 +88,45 @@ class Rig(Document):
     pue: float = Field(default=1, ge=1, le=5)
     """Power usage effectiveness: what the building takes for each watt of the machine."""
     usd_per_kwh: float = Field(ge=0)
+    """Mean of the day where there is a tariff."""
+    tariff_usd_per_kwh: tuple[float, ...] | None = None
+    """Hour-of-day tariff: 24 prices, from midnight on."""
+    energy_region: str | None = None
+    """Instead of `usd_per_kwh`: a region of the catalogue, such as us-commercial."""
+    spare_share: float = Field(default=0, ge=0, le=5)
+    """Spare parts and machines kept ready, as a share of the purchase price: 0.05 is one spare for twenty machines."""
     hosting_usd_per_kw_month: float = Field(default=0, ge=0)
     labour_hours_per_month: float = Field(default=0, ge=0)
     labour_usd_per_hour: float = Field(default=0, ge=0)
     notes: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_usd(cls, values: Any) -> Any:
+        """Other currencies become USD, a region or a tariff becomes `usd_per_kwh`."""
+        if not isinstance(values, dict):
+            return values
+        rig = to_usd_keys(cast("dict[str, Any]", values))
+        tariff, region = rig.get("tariff_usd_per_kwh"), rig.get("energy_region")
+        if "usd_per_kwh" in rig:
+            return rig
+        if isinstance(tariff, list | tuple):
+            prices = [value for value in cast("list[Any]", list(tariff)) if isinstance(value, int | float)]  # pyright: ignore[reportUnknownArgumentType]
+            if prices:
+                rig["usd_per_kwh"] = sum(prices) / len(prices)
+        elif isinstance(region, str):
+            rig["usd_per_kwh"] = energy_price(region).usd_per_kwh(rig.get("usd_per") or {})
+        return rig
+
+    @model_validator(mode="after")
+    def _tariff_is_a_day(self) -> Self:
+        tariff = self.tariff_usd_per_kwh
+        if tariff is not None:
+            if len(tariff) != 24 or min(tariff) < 0:
+                raise ValueError(f"tariff_usd_per_kwh has 24 prices of at least 0, from midnight on, not {len(tariff)}")
+            if abs(sum(tariff) / 24 - self.usd_per_kwh) > 1e-9 * max(1.0, self.usd_per_kwh):
+                raise ValueError("state usd_per_kwh or tariff_usd_per_kwh, not both: the mean of the day is used")
+        return self
 
 
 def annuity_usd_per_year(capex_usd: float, resale_usd: float, discount_rate: float, life_years: float) -> float:
@@ -102,7 +163,8 @@ def owned(rig: Rig, origin: str) -> HourlyCost:
         raise PriceError(f"{origin}: resale_usd ({rig.resale_usd:g}) is above capex_usd ({rig.capex_usd:g})")
     usd_per_watt_hour = rig.pue * rig.usd_per_kwh / 1000
     parts = {
-        "purchase": annuity_usd_per_year(rig.capex_usd, rig.resale_usd, rig.discount_rate, rig.life_years)
+        "purchase": (1 + rig.spare_share)
+        * annuity_usd_per_year(rig.capex_usd, rig.resale_usd, rig.discount_rate, rig.life_years)
         / HOURS_PER_YEAR,
         "hosting": rig.hosting_usd_per_kw_month * rig.busy_w / 1000 / HOURS_PER_MONTH,
         "labour": rig.labour_hours_per_month * rig.labour_usd_per_hour / HOURS_PER_MONTH,
@@ -110,7 +172,10 @@ def owned(rig: Rig, origin: str) -> HourlyCost:
         "busy energy": (rig.busy_w - rig.idle_w) * usd_per_watt_hour,
     }
     busy = parts["busy energy"]
-    return HourlyCost(rig.name, "owned", sum(parts.values()) - busy, busy, parts, source=origin)
+    tariff = rig.tariff_usd_per_kwh
+    factors = tuple(price / rig.usd_per_kwh for price in tariff) if tariff and rig.usd_per_kwh > 0 else ()
+    fixed = sum(value for name, value in parts.items() if name != "busy energy")
+    return HourlyCost(rig.name, "owned", fixed, busy, parts, source=origin, kwh_by_hour=factors)
 
 
 def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:

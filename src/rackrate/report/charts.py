@@ -63,7 +63,7 @@ def throughput_chart(run: Json) -> Json:
             alt.Tooltip("notes:N"),
         ],
     )
-    return _finish(band + line)
+    return finish(band + line)
 
 
 def latency_chart(run: Json, metric: str) -> Json:
@@ -90,7 +90,7 @@ def latency_chart(run: Json, metric: str) -> Json:
             tooltip=["in flight:Q", "percentile:N", alt.Tooltip("ms:Q", format=".1f")],
         )
     )
-    return _finish(chart)
+    return finish(chart)
 
 
 def cost_chart(pricing: Json) -> Json:
@@ -170,7 +170,7 @@ def cost_chart(pricing: Json) -> Json:
                 ],
             )
         )
-    return _finish(alt.layer(*layers), height=320)
+    return finish(alt.layer(*layers), height=320)
 
 
 def _apis(machine: Json) -> list[Json]:
@@ -193,7 +193,8 @@ def _in_flight() -> alt.X:
     )
 
 
-def _finish(chart: Any, height: int = 260) -> Json:
+def finish(chart: Any, height: int = 260) -> Json:
+    """The specification of a chart as wide as its place."""
     sized: Any = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )

@@ -16,6 +16,7 @@ RIG_UNITS = {
     "busy_w": "W",
     "pue": "",
     "usd_per_kwh": "USD/kWh",
+    "spare_share": "of the purchase",
     "hosting_usd_per_kw_month": "USD/kW/month",
     "labour_hours_per_month": "h/month",
     "labour_usd_per_hour": "USD/h",

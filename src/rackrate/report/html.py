@@ -19,14 +19,8 @@ Json = dict[str, Any]
 
 def html_report(run: Json, pricing: Json) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rackrate.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    jinja = environment()
+    jinja.filters.update(
         usd=usd, ms=ms, rate=rate, count=count, percent=percent, load_label=load_label, workload_text=workload_text
     )
     specs = {
@@ -35,7 +29,7 @@ def html_report(run: Json, pricing: Json) -> str:
         "ttft": charts.latency_chart(run, "ttft"),
         "tpot": charts.latency_chart(run, "tpot"),
     }
-    return environment.get_template("report.html").render(
+    return jinja.get_template("report.html").render(
         run=run,
         pricing=pricing,
         facts=run["provenance"],
@@ -43,12 +37,28 @@ def html_report(run: Json, pricing: Json) -> str:
         faults=FAULTS,
         dash=NONE,
         rig_units=RIG_UNITS,
-        specs=_script_json(specs),
-        scripts=[_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")],
+        specs=script_json(specs),
+        scripts=vega_scripts(),
     )
 
 
-def _script_json(value: Any) -> Markup:
+def environment() -> jinja2.Environment:
+    """The templates, with everything that comes from outside escaped."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("rackrate.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def vega_scripts() -> list[Markup]:
+    """The code that draws the charts, inlined."""
+    return [_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")]
+
+
+def script_json(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704

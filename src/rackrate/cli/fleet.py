@@ -1,0 +1,216 @@
+"""rackrate fleet: machines over time for real traffic, and what they cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rackrate.cli import options as given
+from rackrate.cli import traffic_options as about
+
+
+def fleet(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A run directory: what one replica can do.", show_default=False),
+    ] = None,
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            "--capacity",
+            help="Instead of a run: what one replica can do, 2.5/s or input=8000,output=1500 token/s.",
+            show_default=False,
+        ),
+    ] = None,
+    traffic: Annotated[
+        str | None,
+        typer.Option(
+            "--traffic", "-t", metavar="SPEC", help="What is asked for, as for `rackrate traffic`.", show_default=False
+        ),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            metavar="FILE",
+            help="Instead: several models that share machines, as YAML (name, capacity or run, traffic, slots).",
+            show_default=False,
+        ),
+    ] = None,
+    offer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--offer",
+            help="A rented machine, ID[:spot|reserved-1y|reserved-3y][,share=0.3][,most=8][,replicas=4]; several are "
+            "mixed.",
+            show_default="of a run: its machine's cheapest offer",
+        ),
+    ] = None,
+    own: given.Own = None,
+    contract: Annotated[
+        list[Path] | None,
+        typer.Option("--contract", help="A rented machine at your own terms, as a YAML file.", show_default=False),
+    ] = None,
+    usd_per_hour: given.UsdPerHour = None,
+    replicas_per_machine: Annotated[
+        int, typer.Option("--replicas-per-machine", help="Replicas (or slots, with --models) of a machine.")
+    ] = 1,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option("--shape", help="Only fixed, autoscaled or mix; may be repeated.", show_default="all"),
+    ] = None,
+    profile: about.ProfileText = None,
+    weekdays: about.Weekdays = None,
+    mean_rate: about.MeanRate = None,
+    lengths: about.Lengths = None,
+    growth: about.Growth = 0.0,
+    over: about.Over = None,
+    step: about.Step = None,
+    usage_model: about.UsageModel = None,
+    utc_offset: about.UtcOffset = 0.0,
+    headroom: Annotated[
+        str, typer.Option("--headroom", help="Replicas kept per replica of load; auto: as many as being in time takes.")
+    ] = "auto",
+    floor: Annotated[int, typer.Option("--floor", help="Never fewer replicas; 0 scales to zero.")] = 1,
+    spares: Annotated[int, typer.Option("--spares", help="Replicas beyond what is needed; N+1 is 1.")] = 0,
+    cold_start: Annotated[
+        str, typer.Option("--cold-start", help="From asking for a replica until it serves; paid.")
+    ] = "3min",
+    scale_down: Annotated[
+        str, typer.Option("--scale-down", help="How long a replica stays after it was last wanted.")
+    ] = "5min",
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            "--resize", help="A fixed fleet is sized anew so often, such as 1month.", show_default="once, for all"
+        ),
+    ] = None,
+    max_wait: Annotated[
+        str, typer.Option("--max-wait", help="Requests that wait longer for a replica are late.")
+    ] = "1s",
+    late_limit: Annotated[
+        float, typer.Option("--late-limit", help="Share of requests that may be late for a shape to be chosen.")
+    ] = 0.01,
+    labour_usd_per_month: Annotated[
+        float, typer.Option("--labour-usd-per-month", help="People, whatever the number of machines.")
+    ] = 0.0,
+    spot_interruptions: Annotated[
+        float | None,
+        typer.Option(
+            "--spot-interruptions", help="Interruptions of a spot machine a month.", show_default="0.2, assumed"
+        ),
+    ] = None,
+    currency: Annotated[
+        str, typer.Option("--currency", help="Show money in this currency at a rate you state: EUR=1.08 (USD a unit).")
+    ] = "USD",
+    hours_per_month: given.HoursPerMonth = 730.0,
+    at_concurrency: given.AtConcurrency = None,
+    as_if: given.AsIf = False,
+    force: given.Force = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write a page with charts of the day to this .html file.", show_default=False),
+    ] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Say where every price comes from.")] = False,
+    as_json: given.AsJson = False,
+) -> None:
+    """Price a fleet over real traffic: fixed, following the load, or mixed from several offers; the cheapest in time.
+
+    The capacity of one replica is measured (a run) or stated. Requests that a fleet could not serve in time are
+    counted.
+    """
+    from dataclasses import replace
+
+    from rackrate.cli.fleet_options import FleetOptions, fleet_offers, plan_of, replica_and_machine
+    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.economics.currency import parse_currency
+    from rackrate.economics.fleet_price import FleetModel, price_models
+    from rackrate.errors import UserError
+    from rackrate.report.fleet_terminal import fleet_tables
+    from rackrate.report.fleet_view import fleet_view
+    from rackrate.workload.traffic_files import parse_duration
+
+    if out is not None and out.suffix.lower() not in {".html", ".htm"}:
+        raise UserError(f"-o {out}: the page is HTML; give a name that ends in .html, or --json")
+    money = parse_currency(currency)
+    cold_start_s = _seconds(cold_start)
+    plan = plan_of(
+        shapes=shape or (),
+        headroom=headroom,
+        floor=floor,
+        spares=spares,
+        cold_start_s=cold_start_s,
+        scale_down_s=_seconds(scale_down),
+        resize_s=parse_duration(resize) if resize else None,
+        max_wait_s=_seconds(max_wait),
+        late_limit=late_limit,
+        labour_usd_month=labour_usd_per_month,
+        hours_per_month=hours_per_month,
+    )
+    options = FleetOptions(
+        run=run,
+        capacity=capacity,
+        offers=offer or (),
+        rigs=own or (),
+        contracts=contract or (),
+        usd_per_hour=usd_per_hour,
+        replicas_per_machine=replicas_per_machine,
+        interruptions_per_month=spot_interruptions,
+        cold_start_s=cold_start_s,
+        at_concurrency=at_concurrency,
+        as_if=as_if,
+        force=force,
+    )
+    if models is not None:
+        from rackrate.cli.fleet_models import read_models
+
+        alone = {"RUN": run, "--capacity": capacity, "--traffic": traffic, "--profile": profile, "--lengths": lengths}
+        stray = next((name for name, value in alone.items() if value is not None), None)
+        if stray is not None:
+            raise UserError(f"{stray} and --models exclude each other: each model of the file says its own")
+        asked = read_models(models, over=over, step=step, force=force)
+        offers, notes, _ = fleet_offers(options, None)
+    else:
+        if traffic is None:
+            raise UserError("say what is asked for: --traffic with a rate such as 2/s or a file, or --models FILE")
+        replica, machine, notes = replica_and_machine(options)
+        offers, more, other_hardware = fleet_offers(options, machine)
+        notes += more
+        if other_hardware:
+            replica = replace(replica, validity=(*replica.validity, "other-hardware"))
+        wanted = about.TrafficOptions(
+            spec=traffic,
+            profile=profile,
+            weekdays=weekdays,
+            mean_rate=mean_rate,
+            lengths=lengths,
+            growth=growth,
+            over=over,
+            step=step,
+            usage_model=usage_model,
+            utc_offset=utc_offset,
+            step_at_most_s=60.0,
+        )
+        asked = [FleetModel("", about.traffic_of(wanted), replica)]
+    if len(asked[0].traffic) > 100_000:
+        say(f"pricing {len(asked[0].traffic):,} steps ...")
+    pricing = price_models(asked, offers, plan)
+    view = fleet_view(pricing, money, notes)
+    if out is not None:
+        from rackrate.report.fleet_html import fleet_report
+
+        write_text(out, fleet_report(view))
+        say(f"wrote {out}")
+    if as_json:
+        print_json(view)
+    else:
+        show(fleet_tables(view, sources=sources))
+
+
+def _seconds(text: str) -> float:
+    """A length of time, 0 among them."""
+    from rackrate.workload.traffic_files import parse_duration
+
+    return 0.0 if text.strip().rstrip("smin") in {"0", "0.0"} else parse_duration(text)

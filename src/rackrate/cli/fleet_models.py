@@ -1,0 +1,85 @@
+"""Several models that share machines, from a YAML file: each with its capacity, its traffic and its slots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rackrate.catalog.documents import read_document
+from rackrate.catalog.types import Document
+from rackrate.cli.traffic_options import TrafficOptions, traffic_of
+from rackrate.economics.fleet_price import FleetModel
+from rackrate.economics.replica import parse_capacity, replica_of
+from rackrate.errors import UserError
+
+
+class ModelEntry(Document):
+    """One model of a fleet; the keys are the options of `fleet`, the paths count from where the command runs."""
+
+    name: str = Field(min_length=1)
+    run: Path | None = None
+    """A run directory of one replica."""
+    capacity: str | None = None
+    traffic: str
+    slots: int = Field(default=1, ge=1)
+    """Of a machine's slots (GPUs) that one replica takes."""
+    profile: str | None = None
+    weekdays: str | None = None
+    mean_rate: str | None = None
+    lengths: str | None = None
+    growth: float = 0.0
+    usage_model: str | None = None
+    utc_offset: float = 0.0
+
+    @model_validator(mode="after")
+    def _one_capacity(self) -> Self:
+        if (self.run is None) == (self.capacity is None):
+            raise ValueError("a model needs either run or capacity")
+        return self
+
+
+def read_models(path: Path, *, over: str | None, step: str | None, force: bool) -> list[FleetModel]:
+    """The models of a file.
+
+    Args:
+        path: a YAML list of entries.
+        over: how long, for all of them.
+        step: in which steps, for all of them.
+        force: take runs that are not capacity.
+
+    Raises:
+        UserError: with file, line and key.
+    """
+    from rackrate.cli.measured import measured
+
+    entries = read_document(path, list[ModelEntry])
+    names = [one.name for one in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if not entries or twice is not None:
+        raise UserError(f"{path}: {'is an empty list' if not entries else f'the model {twice!r} is there twice'}")
+    result: list[FleetModel] = []
+    for one in entries:
+        if one.capacity is not None:
+            replica = parse_capacity(one.capacity)
+        else:
+            assert one.run is not None  # noqa: S101 - one of the two is given
+            replica = replica_of(measured(one.run, force=force).serving)
+        traffic = traffic_of(
+            TrafficOptions(
+                spec=one.traffic,
+                profile=one.profile,
+                weekdays=one.weekdays,
+                mean_rate=one.mean_rate,
+                lengths=one.lengths,
+                growth=one.growth,
+                over=over,
+                step=step,
+                usage_model=one.usage_model,
+                utc_offset=one.utc_offset,
+                step_at_most_s=60.0,
+            )
+        )
+        result.append(FleetModel(one.name, traffic, replica, one.slots))
+    return result

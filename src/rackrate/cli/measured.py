@@ -1,0 +1,57 @@
+"""A run as what one machine serves, refused where it must not be taken as capacity: for commands that price it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rackrate.errors import PriceError, RunError
+
+if TYPE_CHECKING:
+    from rackrate.economics.ratecard import Serving
+    from rackrate.metrics import LevelSummary, Saturation
+    from rackrate.records import Run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run, its summaries, and what one machine serves at its best level."""
+
+    run: Run
+    levels: list[LevelSummary]
+    best: Saturation
+    serving: Serving
+
+
+def measured(directory: Path, *, at_concurrency: int | None = None, force: bool = False) -> Measured:
+    """Reads a run and takes its best level (or the stated one) as what one machine serves.
+
+    Raises:
+        RunError: unreadable, or nothing was served.
+        PriceError: the level is not the machine's capacity, and `force` is not given.
+    """
+    from rackrate.economics.ratecard import serving_of
+    from rackrate.metrics import VALIDITY, saturation, summarise
+    from rackrate.run_store import read_run
+
+    run = read_run(directory)
+    levels = summarise(run)
+    best = saturation(levels, at_concurrency)
+    if best is None:
+        known = ", ".join(str(level.concurrency) for level in levels if level.kind == "closed" and level.output_tok_s)
+        if at_concurrency is not None and known:
+            raise RunError(f"{directory} has no level of {at_concurrency} in flight; it has {known}")
+        raise RunError(f"{directory}: no request was answered, so there is nothing to price")
+    load_text = f"{best.level.concurrency} in flight" if best.level.concurrency else f"{best.level.rate:g} requests/s"
+    if best.validity and not force:
+        reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
+        raise PriceError(
+            f"the best level of {directory} ({load_text}) is not the machine's capacity: "
+            f"{reasons}; measure again, or price it all the same with --force"
+        )
+    origin = (
+        f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}: {directory}, "
+        f"{load_text}, {best.level.requests} requests"
+    )
+    return Measured(run, levels, best, serving_of(best, origin))

@@ -1,0 +1,56 @@
+"""rackrate traffic: what is asked for over time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rackrate.cli import options as given
+from rackrate.cli import traffic_options as about
+
+
+def traffic(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC",
+            help="A rate (2/s, 100000/day), or a file: a trace, rates over time, rates by hour, an API's usage export.",
+        ),
+    ],
+    profile: about.ProfileText = None,
+    weekdays: about.Weekdays = None,
+    mean_rate: about.MeanRate = None,
+    lengths: about.Lengths = None,
+    growth: about.Growth = 0.0,
+    over: about.Over = None,
+    step: about.Step = None,
+    usage_model: about.UsageModel = None,
+    utc_offset: about.UtcOffset = 0.0,
+    as_json: given.AsJson = False,
+) -> None:
+    """Show what traffic is like: rates, peaks, lengths, the mean day. `rackrate fleet` prices it."""
+    from rackrate.cli.output import print_json, show
+    from rackrate.report.fleet_terminal import traffic_tables
+    from rackrate.report.fleet_view import traffic_view
+    from rackrate.workload.traffic import summarised
+
+    found = about.traffic_of(
+        about.TrafficOptions(
+            spec=spec,
+            profile=profile,
+            weekdays=weekdays,
+            mean_rate=mean_rate,
+            lengths=lengths,
+            growth=growth,
+            over=over,
+            step=step,
+            usage_model=usage_model,
+            utc_offset=utc_offset,
+        )
+    )
+    view = traffic_view(summarised(found))
+    if as_json:
+        print_json(view)
+    else:
+        show(traffic_tables(view))

@@ -1,0 +1,246 @@
+"""The cheapest mix of offers for a fleet: what to commit to for the base load, what to rent for the peaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rackrate.economics.hourly import HourlyCost
+from rackrate.errors import PriceError
+from rackrate.units import SECONDS_PER_HOUR
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST_LEVELS = 400
+"""More different sizes of the fleet than that are rounded up to so many; the bill stays exact for what is chosen."""
+_TIME_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class FleetOffer:
+    """A machine that a fleet may be made of."""
+
+    cost: HourlyCost
+    committed: bool = False
+    """Paid every hour, used or not: owned, or reserved. Else rented by the hour when needed."""
+    replicas: int = 1
+    """Replicas that one machine holds."""
+    most: int | None = None
+    """Machines that can be had at most."""
+    most_share: float | None = None
+    """Share of the fleet that may be on it at any moment: what one dares to put on spot machines."""
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1 or (self.most is not None and self.most < 0):
+            raise PriceError(f"{self.cost.name}: a machine holds at least one replica, and there are at least none")
+        if self.most_share is not None and not 0 <= self.most_share <= 1:
+            raise PriceError(f"{self.cost.name}: a share of the fleet is 0 to 1, got {self.most_share:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class Demand:
+    """What a fleet must hold and do, step by step."""
+
+    held: Ints
+    """Replicas."""
+    work: Floats
+    """Replica-seconds of work, done in that step."""
+    step_s: float
+    hours: Ints
+    """The hour of the day, for tariffs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """Machines of one offer over time."""
+
+    offer: FleetOffer
+    paid: Floats
+    """In each step."""
+    used: Floats
+    """Those of them that work."""
+    work: Floats
+    """Replica-seconds of the demand's work that they do."""
+    usd: Floats
+    """In each step."""
+
+
+def work_while_held(load: Floats, held: Ints, step_s: float) -> Floats:
+    """Replica-seconds of work by step; what comes while there is no replica is done in the next step that has one.
+
+    Nothing is lost: what no later step can do counts in the last that could.
+
+    >>> work_while_held(np.array([0.5, 1.0, 0.0]), np.array([0, 1, 0]), 60.0).tolist()
+    [0.0, 90.0, 0.0]
+    """
+    work = load * step_s
+    there = np.flatnonzero(held > 0)
+    if len(there) == len(work) or not len(there):
+        return work if len(there) else np.zeros(len(work))
+    begin = np.concatenate(([0], there[:-1] + 1))
+    moved = np.zeros(len(work))
+    moved[there] = np.add.reduceat(work, begin)
+    # reduceat's last stretch runs to the end, and each other one ends with its own step
+    return moved
+
+
+def only(demand: Demand, offer: FleetOffer) -> Allocation | None:
+    """All replicas on machines of one offer: the committed ones sized for the peak. None where there are too few."""
+    needed = -(-demand.held // offer.replicas)
+    peak = int(needed.max())
+    if (offer.most is not None and peak > offer.most) or (offer.most_share or 1.0) < 1:
+        return None
+    used = needed.astype(np.float64)
+    paid = np.full(len(used), float(peak)) if offer.committed else used
+    return _allocation(demand, offer, paid, used, demand.work)
+
+
+def _allocation(demand: Demand, offer: FleetOffer, paid: Floats, used: Floats, work: Floats) -> Allocation:
+    step_h = demand.step_s / SECONDS_PER_HOUR
+    fixed, busy = (np.asarray(values) for values in offer.cost.by_hour_of_day())
+    if not offer.cost.kwh_by_hour or step_h > 1 + 1e-9:
+        usd = paid * (offer.cost.fixed_usd_h * step_h)
+        usd += work * (offer.cost.busy_usd_h / offer.replicas / SECONDS_PER_HOUR)
+    else:
+        usd = paid * fixed[demand.hours] * step_h + work / offer.replicas / SECONDS_PER_HOUR * busy[demand.hours]
+    return Allocation(offer, paid, used, work, usd)
+
+
+def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | None:
+    """The allocation of all replicas to offers that costs least. None where no mix can hold them.
+
+    A mixed-integer linear program, by HiGHS [1]_: steps in which the fleet has the same size are one class k, of n_k
+    replicas. Committed offers have a whole number b of machines, paid in every step, of which u_k work; others have x_k
+    in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k,
+    rounded down. The work of a class is spread evenly over the replicas that are used. All are whole; where a machine
+    of every offer holds equally many replicas only b must be said to be, since the rest then is of itself.
+
+    .. [1] Q. Huangfu, J. A. J. Hall, "Parallelizing the dual revised simplex method", Mathematical Programming
+       Computation 10 (2018); as scipy.optimize.milp.
+    """
+    alike = len({offer.replicas for offer in offers}) == 1
+    unit = offers[0].replicas if alike else 1
+    needed = -(-demand.held // unit)
+    levels, classes = _classes(needed)
+    if not len(levels):
+        return [_allocation(demand, one, *(np.zeros(len(needed)),) * 3) for one in offers]
+    solved = _solve(demand, offers, needed, levels, classes, unit)
+    if solved is None:
+        return None
+    committed, used_k, rented_k = solved
+    capacity = np.asarray([1.0 if alike else float(one.replicas) for one in offers])
+    units = capacity @ (used_k + rented_k)
+    share = capacity[:, None] * (used_k + rented_k) / np.where(units > 0, units, 1.0)
+    # the steps without replicas are in no class
+    inside = classes >= 0
+    at = np.where(inside, classes, 0)
+    result: list[Allocation] = []
+    for number, one in enumerate(offers):
+        used = np.where(inside, (used_k if one.committed else rented_k)[number][at], 0.0)
+        paid = np.full(len(needed), committed[number]) if one.committed else used
+        result.append(_allocation(demand, one, paid, used, np.where(inside, demand.work * share[number][at], 0.0)))
+    return result
+
+
+def _classes(needed: Ints) -> tuple[Ints, Ints]:
+    """The different sizes above 0, and which of them each step has (-1: none)."""
+    sizes, classes = np.unique(needed, return_inverse=True)
+    if sizes[0] == 0:
+        sizes, classes = sizes[1:], classes - 1
+    if len(sizes) > MOST_LEVELS:
+        # size by size is kept at the bottom of the fleet no less than at the top: neighbours are merged, upwards
+        last = np.unique(np.ceil(np.linspace(1, len(sizes), MOST_LEVELS)).astype(np.int64)) - 1
+        merged = np.searchsorted(last, np.arange(len(sizes)))
+        classes = np.where(classes >= 0, merged[np.maximum(classes, 0)], -1)
+        sizes = sizes[last]
+    return sizes, classes.astype(np.int64)
+
+
+def _solve(
+    demand: Demand, offers: Sequence[FleetOffer], needed: Ints, levels: Ints, classes: Ints, unit: int
+) -> tuple[Floats, Floats, Floats] | None:
+    """Committed machines per offer, and those that work (committed) or are rented, per offer and class."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+
+    count, size = len(offers), len(levels)
+    alike = len({one.replicas for one in offers}) == 1
+    inside = classes >= 0
+    kind = classes[inside]
+    step_h = demand.step_s / SECONDS_PER_HOUR
+    # per used machine: its equal part of the class's work
+    each = demand.work[inside] / unit / SECONDS_PER_HOUR / needed[inside]
+    cost = np.zeros((1 + 2 * size, count))
+    for number, one in enumerate(offers):
+        fixed, busy = (np.asarray(values)[demand.hours[inside]] for values in one.cost.by_hour_of_day())
+        working = np.bincount(kind, busy * each, minlength=size)
+        cost[1 + size :, number] = np.bincount(kind, fixed, minlength=size) * step_h + working
+        cost[1 : 1 + size, number] = working
+        every = np.asarray(one.cost.by_hour_of_day()[0])[demand.hours]
+        cost[0, number] = float(every.sum()) * step_h
+
+    # variables, offer by offer: b, u_1..u_K, x_1..x_K
+    width = 1 + 2 * size
+    upper = np.full((count, width), np.inf)
+    for number, one in enumerate(offers):
+        upper[number] = np.inf if one.most is None else one.most
+        if one.most_share is not None:
+            within = np.floor(one.most_share * levels / (1 if alike else one.replicas) + 1e-9)
+            upper[number] = np.minimum(upper[number], np.concatenate((within[-1:], within, within)))
+        if one.committed:
+            upper[number, 1 + size :] = 0
+        else:
+            upper[number, : 1 + size] = 0
+    rows: list[Any] = []
+    columns: list[Any] = []
+    values: list[Any] = []
+
+    def entry(row: Any, column: Any, value: Any) -> None:
+        row, column, value = np.broadcast_arrays(row, column, value)
+        rows.append(row.ravel())
+        columns.append(column.ravel())
+        values.append(value.ravel().astype(np.float64))
+
+    k = np.arange(size)
+    low: list[Floats] = [levels.astype(np.float64)]
+    high: list[Floats] = [np.full(size, np.inf)]
+    for number, one in enumerate(offers):
+        holds = 1 if alike else one.replicas
+        entry(k, number * width + 1 + k, holds)
+        entry(k, number * width + 1 + size + k, holds)
+    row = size
+    for number, one in enumerate(offers):
+        if one.committed:
+            entry(row + k, number * width + 1 + k, 1)
+            entry(row + k, number * width, -1)
+            low.append(np.full(size, -np.inf))
+            high.append(np.zeros(size))
+            row += size
+    matrix = coo_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(row, count * width)
+    )
+    whole = np.zeros((count, width), dtype=np.int64)
+    whole[:, 0] = 1
+    if not alike:
+        whole[:] = 1
+    scale = float(np.abs(cost).max()) or 1.0
+    found: OptimizeResult = milp(
+        (cost.T / scale).reshape(-1),
+        integrality=whole.reshape(-1),
+        bounds=Bounds(np.zeros(count * width), upper.reshape(-1)),
+        constraints=LinearConstraint(matrix.tocsc(), np.concatenate(low), np.concatenate(high)),
+        options={"time_limit": _TIME_LIMIT_S, "mip_rel_gap": 1e-9 if alike else 1e-4},
+    )
+    if found.x is None:
+        return None
+    answer: Floats = np.maximum(np.asarray(found.x, dtype=np.float64).reshape(count, width), 0.0)
+    answer = np.where(np.abs(answer - np.rint(answer)) < 1e-6, np.rint(answer), answer)
+    return np.rint(answer[:, 0]), answer[:, 1 : 1 + size], answer[:, 1 + size :]

@@ -1,0 +1,51 @@
+"""Rows of small CSV files, with their place in the file, so that a mistake can be named: file, line, column."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rackrate.errors import WorkloadError
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and values of each row. Raises WorkloadError for a row of another length, or no row."""
+    any_row = False
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            next(reader)
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(columns):
+                    raise WorkloadError(
+                        f"{path}:{reader.line_num}: {len(row)} columns, where the header has {len(columns)}"
+                    )
+                any_row = True
+                yield reader.line_num, dict(zip(columns, row, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise WorkloadError(f"{path}: cannot be read ({error})") from None
+    if not any_row:
+        raise WorkloadError(f"{path}: has a header but no rows")
+
+
+def csv_number(path: Path, line: int, row: dict[str, str], column: str, *, empty: float | None = None) -> float:
+    """A value that is a number of at least 0. Raises WorkloadError with file, line and column."""
+    text = row[column].strip()
+    if not text and empty is not None:
+        return empty
+    try:
+        value = float(text)
+    except ValueError:
+        raise WorkloadError(f"{path}:{line}: column {column}: {text or 'nothing'} is not a number") from None
+    if not 0 <= value < math.inf:
+        raise WorkloadError(f"{path}:{line}: column {column}: {text} must be finite and not negative")
+    return value
+
+
+def first_of(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The first of the names that is a column."""
+    return next((name for name in names if name in columns), None)

@@ -1,0 +1,481 @@
+"""Traffic over time: how many requests and tokens are asked for in each step of a day, a week or a year.
+
+Requests are expected numbers, not drawn ones: a year of a rate that falls and rises is a year's worth of arithmetic.
+What a trace says of single requests (lengths, bursts within a step) stays in the trace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rackrate.errors import WorkloadError
+from rackrate.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
+
+if TYPE_CHECKING:
+    from rackrate.workload.traces import Trace
+
+Floats = npt.NDArray[np.float64]
+
+DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
+MONTH_S = HOURS_PER_MONTH * SECONDS_PER_HOUR
+MOST_STEPS = 20_000_000
+"""More steps than that are refused: a year by the second has 31 million, and nothing here needs it."""
+
+
+@dataclass(frozen=True)
+class LengthQuantiles:
+    """Tokens of single requests."""
+
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    most: float
+
+    @staticmethod
+    def of(values: npt.NDArray[np.int32]) -> LengthQuantiles | None:
+        """None for no requests.
+
+        >>> LengthQuantiles.of(np.array([10, 20, 30], dtype=np.int32))
+        LengthQuantiles(mean=20.0, p50=20.0, p90=28.0, p99=29.8, most=30.0)
+        """
+        if not len(values):
+            return None
+        p50, p90, p99 = (float(value) for value in np.quantile(values, (0.5, 0.9, 0.99)))
+        return LengthQuantiles(float(values.mean()), p50, p90, p99, float(values.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic:
+    """What is asked for in equal steps of time. Arrays of one length; None where it is not known."""
+
+    step_s: float
+    requests: Floats | None
+    """In each step. An API bill may know tokens only."""
+    input_tokens: Floats | None
+    """In each step, cached ones included."""
+    output_tokens: Floats | None
+    cached_tokens: Floats | None = None
+    """Input tokens that a prefix cache can serve; None where nobody counted them."""
+    start_s: float = 0.0
+    """When the first step begins, in seconds from Monday 00:00."""
+    start_known: bool = False
+    """Whether the source says what time of the week it begins at."""
+    input_lengths: LengthQuantiles | None = None
+    output_lengths: LengthQuantiles | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step_s < math.inf:
+            raise WorkloadError(f"a step of traffic must last longer than 0 s, got {self.step_s:g}")
+        known = [values for values in self.series().values() if values is not None]
+        if self.requests is None and self.output_tokens is None:
+            raise WorkloadError("traffic needs requests or tokens")
+        if not known or not len(known[0]):
+            raise WorkloadError("traffic needs at least one step")
+        if len({len(values) for values in known}) > 1:
+            raise WorkloadError("the series of traffic must be of one length")
+        if any(not np.isfinite(values).all() or (values < 0).any() for values in known):
+            raise WorkloadError("traffic must be finite and not negative")
+
+    def series(self) -> dict[str, Floats | None]:
+        """All of them by name."""
+        return {
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "output_tokens": self.output_tokens,
+        }
+
+    def __len__(self) -> int:
+        series = self.requests if self.requests is not None else self.output_tokens
+        assert series is not None  # noqa: S101 - __post_init__ refuses both None
+        return len(series)
+
+    @property
+    def duration_s(self) -> float:
+        """How long it lasts."""
+        return len(self) * self.step_s
+
+    @property
+    def demand(self) -> Floats:
+        """What rates, peaks and profiles are of: requests where they are known, else output tokens."""
+        series = self.requests if self.requests is not None else self.output_tokens
+        assert series is not None  # noqa: S101 - __post_init__ refuses both None
+        return series
+
+    def total(self, name: str) -> float | None:
+        """Sum of one of the series over all steps; None where it is not known."""
+        series = self.series()[name]
+        return None if series is None else float(series.sum())
+
+    def hours_of_day(self) -> npt.NDArray[np.int64]:
+        """The hour of the day, 0 to 23, in which each step begins."""
+        begin = self.start_s + np.arange(len(self)) * self.step_s
+        return (np.floor(begin / SECONDS_PER_HOUR).astype(np.int64)) % 24
+
+    def times(self, factor: float | Floats) -> Traffic:
+        """All series times a number, or a number for each step."""
+        return replace(self, **{name: None if v is None else v * factor for name, v in self.series().items()})
+
+    def taken(self, steps: npt.NDArray[np.int64]) -> Traffic:
+        """The series at these steps, in this order."""
+        return replace(self, **{name: None if v is None else v[steps] for name, v in self.series().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """How demand changes over a week: a factor for each of its 168 hours, 1 on average. Monday 00:00 comes first."""
+
+    by_hour: Floats
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        values = self.by_hour
+        if len(values) != 168:
+            raise WorkloadError(f"a profile has 24 or 168 hours, not {len(values)}")
+        if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
+            raise WorkloadError("a profile needs factors of at least 0, one of them above")
+
+    @staticmethod
+    def of(hours: Floats | list[float], weekdays: list[float] | None = None, origin: str = "") -> Profile:
+        """From 24 hours of a day or 168 of a week, and seven factors for the days from Monday on.
+
+        >>> week = Profile.of([0.5] * 12 + [1.5] * 12, weekdays=[1.2] * 5 + [0.5] * 2)
+        >>> round(float(week.by_hour.mean()), 12), round(float(week.by_hour[23]), 3)
+        (1.0, 1.8)
+        """
+        values = np.asarray(hours, dtype=np.float64)
+        if len(values) == 24:
+            days = np.ones(7) if weekdays is None else np.asarray(weekdays, dtype=np.float64)
+            if len(days) != 7:
+                raise WorkloadError(f"a week has seven factors, from Monday on, not {len(days)}")
+            values = (days[:, None] * values[None, :]).reshape(-1)
+        mean = float(values.mean()) if len(values) else 0.0
+        return Profile(values / mean if mean > 0 else values, origin)
+
+    def factors(self, traffic: Traffic) -> Floats:
+        """The factor of each step: the mean over a step of an hour or more; between the middles of the hours, where
+        steps are finer, a straight line (whose mean over the week is the same), so that nothing jumps on the hour.
+        """
+        begin = (traffic.start_s + np.arange(len(traffic) + 1) * traffic.step_s) / SECONDS_PER_HOUR
+        if traffic.step_s < SECONDS_PER_HOUR * (1 - 1e-9):
+            return np.interp((begin[:-1] + begin[1:]) / 2, np.arange(168) + 0.5, self.by_hour, period=168)
+        weeks, within = np.divmod(begin, 168)
+        area = np.concatenate(([0.0], np.cumsum(self.by_hour)))
+        until = weeks * area[-1] + np.interp(within, np.arange(169), area)
+        return np.diff(until) / np.diff(begin)
+
+
+def steady(rate: float, duration_s: float, step_s: float = SECONDS_PER_HOUR, origin: str = "stated") -> Traffic:
+    """The same rate all the time.
+
+    Args:
+        rate: requests per second.
+        duration_s: how long.
+        step_s: of the series.
+        origin: who says so.
+
+    >>> float(steady(rate=2, duration_s=7200).requests[0])
+    7200.0
+    """
+    if not 0 <= rate < math.inf:
+        raise WorkloadError(f"a rate must not be negative, got {rate:g}")
+    steps = _steps(duration_s, step_s)
+    return Traffic(step_s, np.full(steps, rate * step_s), None, None, origin=origin)
+
+
+def _steps(duration_s: float, step_s: float) -> int:
+    if not (0 < duration_s < math.inf and 0 < step_s < math.inf):
+        raise WorkloadError(f"traffic must last longer than 0 s, got {duration_s:g} s in steps of {step_s:g} s")
+    steps = round(duration_s / step_s)
+    if not 1 <= steps <= MOST_STEPS:
+        raise WorkloadError(
+            f"{duration_s:g} s in steps of {step_s:g} s are {steps:,} steps; they must be 1 to {MOST_STEPS:,}"
+        )
+    return steps
+
+
+def of_trace(trace: Trace, step_s: float, start_s: float | None = None) -> Traffic:
+    """Recorded requests, counted by step. What arrived in a last, incomplete step is left out.
+
+    Args:
+        trace: the requests.
+        step_s: of the series.
+        start_s: when the first arrived, in seconds from Monday 00:00; None: not known.
+
+    Raises:
+        WorkloadError: the trace is shorter than a step.
+    """
+    steps = math.floor(trace.duration_s / step_s + 1e-9)
+    if steps < 1:
+        raise WorkloadError(
+            f"{trace.name} lasts {trace.duration_s:.3g} s, less than one step of {step_s:g} s; take smaller steps"
+        )
+    _steps(steps * step_s, step_s)
+    kept = int(np.searchsorted(trace.arrival_s, steps * step_s, side="left"))
+    bins = np.minimum((trace.arrival_s[:kept] / step_s).astype(np.int32), steps - 1)
+
+    def sums(weights: npt.NDArray[np.int32] | None) -> Floats:
+        return np.bincount(bins, weights, minlength=steps).astype(np.float64)
+
+    cached = None
+    if trace.cached_tokens is not None:
+        cached = sums(np.maximum(trace.cached_tokens[:kept], 0))
+    left_out = len(trace) - kept
+    notes = (f"{left_out} requests of a last, incomplete step are left out",) if left_out else ()
+    return Traffic(
+        step_s=step_s,
+        requests=sums(None),
+        input_tokens=sums(trace.input_tokens[:kept]),
+        output_tokens=sums(trace.output_tokens[:kept]),
+        cached_tokens=cached,
+        start_s=0.0 if start_s is None else start_s,
+        start_known=start_s is not None,
+        input_lengths=LengthQuantiles.of(trace.input_tokens),
+        output_lengths=LengthQuantiles.of(trace.output_tokens),
+        origin=f"recorded: {trace.name}, {len(trace):,} requests in {trace.duration_s / 3600:.3g} h",
+        notes=notes,
+    )
+
+
+def tiled(
+    traffic: Traffic, duration_s: float, profile: Profile | None = None, growth_per_month: float = 0.0
+) -> Traffic:
+    """Traffic repeated over a longer time, under a profile of the week and with growth.
+
+    Each step is one of the source times the profile's factor of its hour times (1 + growth) ^ months since the start.
+    A month has 730 hours. Without a profile the source's own ups and downs are all there are.
+
+    Raises:
+        WorkloadError: growth of -100 % or less, or too many steps.
+    """
+    if not -1 < growth_per_month < math.inf:
+        raise WorkloadError(f"growth is a share a month above -1 (0.05 is 5 %), got {growth_per_month:g}")
+    steps = _steps(duration_s, traffic.step_s)
+    long = traffic if steps == len(traffic) else traffic.taken(np.arange(steps, dtype=np.int64) % len(traffic))
+    if profile is not None:
+        long = long.times(profile.factors(long))
+    if growth_per_month:
+        months = (np.arange(steps) + 0.5) * traffic.step_s / MONTH_S
+        long = long.times(np.exp(months * math.log1p(growth_per_month)))
+    return long
+
+
+def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) -> Traffic:
+    """The same traffic in other steps; what each old step holds stays exactly in it where they get finer.
+
+    Coarser steps are sums. Finer ones follow the profile where one is given (a day of a bill becomes its hours), else a
+    smooth curve: the monotone cubic through the cumulated series (PCHIP, Fritsch and Carlson 1980), so that an hourly
+    rate does not jump on the hour.
+
+    Raises:
+        WorkloadError: neither is a multiple of the other.
+    """
+    ratio = traffic.step_s / step_s
+    if abs(ratio - 1) < 1e-9:
+        return traffic
+    parts = round(ratio if ratio > 1 else 1 / ratio)
+    if abs((ratio if ratio > 1 else 1 / ratio) - parts) > 1e-6:
+        raise WorkloadError(f"steps of {traffic.step_s:g} s cannot become steps of {step_s:g} s: not a whole multiple")
+    series: dict[str, Floats | None] = {}
+    if ratio < 1:
+        whole = len(traffic) // parts
+        if not whole:
+            raise WorkloadError(f"traffic of {traffic.duration_s:g} s is shorter than a step of {step_s:g} s")
+        for name, values in traffic.series().items():
+            series[name] = None if values is None else values[: whole * parts].reshape(whole, parts).sum(axis=1)
+        return replace(traffic, step_s=step_s, **series)
+    steps = _steps(traffic.duration_s, step_s)
+    shape: Floats | None = None
+    if profile is not None:
+        fine = replace(traffic, step_s=step_s, requests=np.ones(steps), input_tokens=None, cached_tokens=None,
+                       output_tokens=None)  # fmt: skip
+        factors = profile.factors(fine).reshape(len(traffic), parts)
+        sums = factors.sum(axis=1, keepdims=True)
+        shape = np.where(sums > 0, factors / np.where(sums > 0, sums, 1), 1 / parts)
+    for name, values in traffic.series().items():
+        if values is None:
+            series[name] = None
+        elif shape is not None:
+            series[name] = (values[:, None] * shape).reshape(-1)
+        else:
+            series[name] = _smooth(values, parts)
+    return replace(traffic, step_s=step_s, **series)
+
+
+def _smooth(values: Floats, parts: int) -> Floats:
+    if len(values) < 3:
+        return np.repeat(values / parts, parts)
+    from scipy.interpolate import PchipInterpolator
+
+    edges = np.arange(len(values) + 1, dtype=np.float64)
+    curve = PchipInterpolator(edges, np.concatenate(([0.0], np.cumsum(values))))
+    at = np.arange(len(values) * parts + 1, dtype=np.float64) / parts
+    fine = np.maximum(np.diff(curve(at)), 0.0).reshape(len(values), parts)
+    # rounding of large cumulated sums is put right, so that each old step keeps exactly what it held
+    sums = fine.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, fine * (values[:, None] / np.where(sums > 0, sums, 1)), values[:, None] / parts).reshape(
+        -1
+    )
+
+
+def together(parts: Sequence[Traffic]) -> Traffic:
+    """Several models' traffic as one: sums; None where one of them does not know.
+
+    Raises:
+        WorkloadError: they differ in steps, length or beginning, or have neither requests nor tokens in common.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    for other in parts[1:]:
+        if len(other) != len(first) or abs(other.step_s - first.step_s) > 1e-9:
+            raise WorkloadError(
+                f"traffic that shares machines must last equally long in equal steps, not {len(first):,} x "
+                f"{first.step_s:g} s and {len(other):,} x {other.step_s:g} s; say --over and --step"
+            )
+    names = list(first.series())
+    sums: dict[str, Floats | None] = {}
+    for name in names:
+        known = [values for one in parts if (values := one.series()[name]) is not None]
+        # a model without cached tokens has none, one without requests is not known
+        enough = known if name == "cached_tokens" or len(known) == len(parts) else []
+        sums[name] = sum(enough, start=np.zeros(len(first))) if enough else None
+    if sums["requests"] is None and sums["output_tokens"] is None:
+        raise WorkloadError("one model's traffic has requests only and another's tokens only; give --lengths")
+    notes = tuple(dict.fromkeys(note for one in parts for note in one.notes))
+    origin = "; ".join(one.origin for one in parts)
+    return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
+                   start_known=all(one.start_known for one in parts))  # fmt: skip
+
+
+def with_mean_rate(traffic: Traffic, rate: float) -> Traffic:
+    """The same ups and downs at another mean rate. [request/s]
+
+    Raises:
+        WorkloadError: the traffic has no requests to scale.
+    """
+    if traffic.requests is None:
+        raise WorkloadError("this traffic has tokens but no requests, so it has no request rate to scale")
+    mean = float(traffic.requests.sum()) / traffic.duration_s
+    if mean == 0 or not 0 <= rate < math.inf:
+        raise WorkloadError(f"traffic of {mean:g} requests/s cannot be scaled to {rate:g} requests/s")
+    return traffic.times(rate / mean)
+
+
+def with_lengths(traffic: Traffic, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> Traffic:
+    """Traffic whose requests have these mean lengths.
+
+    Raises:
+        WorkloadError: no requests are known, a negative length, or more cached tokens than input tokens.
+    """
+    if traffic.requests is None:
+        raise WorkloadError("this traffic has tokens but no requests: lengths cannot be put on it")
+    if not (0 <= cached_tokens <= input_tokens < math.inf and 0 <= output_tokens < math.inf):
+        raise WorkloadError(
+            f"lengths are input, output and cached tokens a request, cached within input, none negative; got "
+            f"{input_tokens:g}, {output_tokens:g}, {cached_tokens:g}"
+        )
+    return replace(
+        traffic,
+        input_tokens=traffic.requests * input_tokens,
+        output_tokens=traffic.requests * output_tokens,
+        cached_tokens=traffic.requests * cached_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class TrafficSummary:
+    """What traffic is like. Rates are per second; None where it is not known."""
+
+    step_s: float
+    steps: int
+    duration_s: float
+    requests: float | None
+    input_tokens: float | None
+    cached_tokens: float | None
+    output_tokens: float | None
+    mean_request_s: float | None
+    peak_request_s: float | None
+    """Mean rate of the busiest step."""
+    peak_over_mean: float | None
+    p99_over_mean: float | None
+    """The rate below which the fleet is asked for 99 % of the time, over the mean."""
+    hour_peak_over_mean: float | None
+    """The busiest whole hour over the mean; None where the traffic is shorter than an hour."""
+    idle_share: float
+    """Share of the steps without any request."""
+    mean_input_tokens: float | None
+    mean_output_tokens: float | None
+    cached_share: float | None
+    input_lengths: LengthQuantiles | None
+    output_lengths: LengthQuantiles | None
+    by_hour_of_day: tuple[float | None, ...]
+    """Mean demand of each hour of the day over the mean of all; None where no step began in it."""
+    demand_is: str
+    """requests or output tokens: what peaks and profiles are of."""
+    origin: str
+    start_known: bool
+    notes: tuple[str, ...]
+
+    @property
+    def requests_per_month(self) -> float | None:
+        """At the mean rate, in 730 hours."""
+        return None if self.mean_request_s is None else self.mean_request_s * MONTH_S
+
+
+def summarised(traffic: Traffic) -> TrafficSummary:
+    """Rates, peaks, lengths and the mean day.
+
+    >>> day = tiled(steady(2, 86400), 86400, Profile.of([0.0] * 12 + [2.0] * 12))
+    >>> seen = summarised(day)
+    >>> seen.mean_request_s, seen.peak_over_mean, seen.idle_share
+    (2.0, 2.0, 0.5)
+    """
+    demand = traffic.demand
+    mean = float(demand.mean())
+    requests, given = traffic.total("requests"), traffic.total("input_tokens")
+    out, cached = traffic.total("output_tokens"), traffic.total("cached_tokens")
+    hours = traffic.hours_of_day()
+    counts = np.bincount(hours, minlength=24)
+    sums = np.bincount(hours, demand, minlength=24)
+    shown = [float(s / c / mean) if c and mean else None for s, c in zip(sums, counts, strict=True)]
+    per_hour = round(SECONDS_PER_HOUR / traffic.step_s)
+    hour_peak = None
+    if mean and per_hour >= 1 and len(demand) >= per_hour and abs(per_hour * traffic.step_s - SECONDS_PER_HOUR) < 1e-6:
+        sliding = np.cumsum(np.concatenate(([0.0], demand)))
+        hour_peak = float((sliding[per_hour:] - sliding[:-per_hour]).max() / per_hour / mean)
+    return TrafficSummary(
+        step_s=traffic.step_s,
+        steps=len(traffic),
+        duration_s=traffic.duration_s,
+        requests=requests,
+        input_tokens=given,
+        cached_tokens=cached,
+        output_tokens=out,
+        mean_request_s=None if requests is None else requests / traffic.duration_s,
+        peak_request_s=None if traffic.requests is None else float(traffic.requests.max()) / traffic.step_s,
+        peak_over_mean=float(demand.max()) / mean if mean else None,
+        p99_over_mean=float(np.quantile(demand, 0.99)) / mean if mean else None,
+        hour_peak_over_mean=hour_peak,
+        idle_share=float((demand == 0).mean()),
+        mean_input_tokens=given / requests if given is not None and requests else None,
+        mean_output_tokens=out / requests if out is not None and requests else None,
+        cached_share=cached / given if cached is not None and given else None,
+        input_lengths=traffic.input_lengths,
+        output_lengths=traffic.output_lengths,
+        by_hour_of_day=tuple(shown) if traffic.step_s <= SECONDS_PER_HOUR + 1e-6 else (None,) * 24,
+        demand_is="requests" if traffic.requests is not None else "output tokens",
+        origin=traffic.origin,
+        start_known=traffic.start_known,
+        notes=traffic.notes,
+    )
