@@ -63,9 +63,7 @@ def step_by_step(
     return list(zip(first, done, strict=True))
 
 
-lengths = st.lists(
-    st.tuples(st.floats(0, 3), st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=14
-)
+lengths = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=14)
 
 
 @settings(max_examples=150, deadline=None)

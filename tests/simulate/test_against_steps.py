@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from step_by_step import Asked, run
 
 from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests, Router
 from rackrate.simulate.simulator import Outcome, simulate
 from rackrate.simulate.step import StepCoefficients
 from rackrate.simulate.trace import token_times
-from step_by_step import Asked, run
 
 GRAIN = 2.0**-16
 

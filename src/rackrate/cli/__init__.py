@@ -9,8 +9,22 @@ import typer
 
 from rackrate import __version__
 from rackrate.cli import (
-    calibrate, catalog, doctor, engines, fit, fleet, measure, plan, price, report, show, simulate, trace, traffic,
-    validate, verify,
+    calibrate,
+    catalog,
+    doctor,
+    engines,
+    fit,
+    fleet,
+    measure,
+    plan,
+    price,
+    report,
+    show,
+    simulate,
+    trace,
+    traffic,
+    validate,
+    verify,
 )  # fmt: skip
 from rackrate.errors import UserError
 

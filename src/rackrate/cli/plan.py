@@ -64,7 +64,8 @@ def plan(
     ] = None,
     rows: Annotated[int, typer.Option("--rows", help="Offers to price exactly.")] = 12,
     explain: Annotated[
-        str | None, typer.Option("--explain", metavar="OFFER", help="One row from FLOPs to dollars.", show_default=False)
+        str | None,
+        typer.Option("--explain", metavar="OFFER", help="One row from FLOPs to dollars.", show_default=False),
     ] = None,
     requests: Annotated[int, typer.Option("--requests", help="Requests of a simulation.")] = 1000,
     hours_per_month: given.HoursPerMonth = 730.0,
@@ -72,7 +73,9 @@ def plan(
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="Rule candidates out by bounds; the winner is the same without.")
     ] = True,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write an HTML page here.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write an HTML page here.", show_default=False)
+    ] = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Rank every way to serve a model by what it costs at your traffic and SLO, APIs in the same table.
@@ -86,7 +89,6 @@ def plan(
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.cli.output import show as print_result
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
-    from rackrate.cli.simulated_load import workload_of
     from rackrate.errors import UserError
     from rackrate.planner.plan import plan as make_plan
     from rackrate.planner.view import explained, plan_view
@@ -104,7 +106,7 @@ def plan(
     catalog = load_catalog()
     known = catalog.model(model)
     demand = _demand(
-        known, traffic, peak, slo, workload_of, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
+        known, traffic, peak, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
         requests, hours_per_month, spares, seed,
     )  # fmt: skip
     chosen = list(offer or ())
@@ -165,14 +167,14 @@ def plan(
 
 
 def _demand(
-    model: Model, traffic: str, peak: float | None, slo: str, workload_of: object, input_tokens: str | None,
+    model: Model, traffic: str, peak: float | None, slo: str, input_tokens: str | None,
     output_tokens: str | None, trace: Path | None, longest: int | None, arrivals: str | None, cached_share: float,
     requests: int, hours_per_month: float, spares: int, seed: int,
 ) -> Demand:  # fmt: skip
     """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
     import numpy as np
 
-    from rackrate.cli.simulated_load import workload_of as workload_from
+    from rackrate.cli.simulated_load import workload_of
     from rackrate.errors import UserError
     from rackrate.planner.plan import Demand
     from rackrate.simulate.capacity import Draw
@@ -213,7 +215,7 @@ def _demand(
                 output_tokens = str(max(1, round(total_out / number)))
     if not rate > 0:
         raise UserError(f"--traffic {traffic}: there are no requests")
-    workload: SyntheticWorkload = workload_from(input_tokens, output_tokens, trace, longest, seed)
+    workload: SyntheticWorkload = workload_of(input_tokens, output_tokens, trace, longest, seed)
     schedule = draw(arrivals or "poisson", 1.0, requests, workload)
     cached = (schedule.input_tokens * cached_share).astype(np.int32)
     drawn = Draw(

@@ -49,7 +49,7 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
 def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> dict[str, np.ndarray]:
     """TTFT, TPOT and E2E of each request on a replica that does nothing else: no load makes them shorter. [s]"""
     inputs, outputs = draw.input_tokens.astype(np.float64), draw.output_tokens.astype(np.float64)
-    cached = np.minimum(draw.cached_tokens // limits.block_tokens * limits.block_tokens, inputs - 1)
+    cached = np.minimum(draw.cached_tokens, (inputs - 1) // limits.block_tokens * limits.block_tokens)
     fresh = inputs - cached
     chunks = np.ceil(fresh / limits.max_num_batched_tokens)
     pairs = fresh * cached + fresh * (fresh + 1) / 2

@@ -63,7 +63,9 @@ def origin(plan: Plan) -> str:
     if not plan.rows:
         return "predicted"
     deployment = plan.rows[0].replica.deployment
-    return f"predicted: step times from {deployment.source}; simulated with {len(plan.demand.draw.unit_due_s):,} requests"
+    return (
+        f"predicted: step times from {deployment.source}; simulated with {len(plan.demand.draw.unit_due_s):,} requests"
+    )
 
 
 def _row_view(row: Row, demand: Demand) -> Json:
@@ -126,7 +128,12 @@ def explained(row: Row, demand: Demand) -> list[Json]:
     def add(what: str, value: float | None, unit: str, how: str) -> None:
         steps.append({"what": what, "value": value, "unit": unit, "how": how})
 
-    add("weights", fit.total_weights_bytes / GIB, "GiB", f"{demand.model.parameters:,} parameters in {fit.weights_format}")
+    add(
+        "weights",
+        fit.total_weights_bytes / GIB,
+        "GiB",
+        f"{demand.model.parameters:,} parameters in {fit.weights_format}",
+    )
     add("weights on one accelerator", fit.weights_bytes / GIB, "GiB", f"split over {fit.tp}")
     add(
         "left for the KV cache", fit.kv_bytes / GIB, "GiB",

@@ -17,7 +17,9 @@ def plan_report(view: Json, explanation: list[Json]) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
     jinja = environment()
     jinja.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent)
-    specs = {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")} if view["rows"] else {}
+    specs = (
+        {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")} if view["rows"] else {}
+    )
     return jinja.get_template("plan.html").render(
         view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts()
     )
@@ -68,6 +70,8 @@ def pareto_chart(view: Json, metric: str) -> Json:
         )
     )  # fmt: skip
     names = (
-        alt.Chart(alt.Data(values=rows)).mark_text(align="left", dx=8, fontSize=11).encode(x=x, y=y, text="accelerator:N")
+        alt.Chart(alt.Data(values=rows))
+        .mark_text(align="left", dx=8, fontSize=11)
+        .encode(x=x, y=y, text="accelerator:N")
     )
     return finish(alt.layer(line, dots, names), height=300)

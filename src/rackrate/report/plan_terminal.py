@@ -44,7 +44,7 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
 def _rows(view: Json, api_rows: int) -> RenderableType:
     table = plain_table(
         "offer", "deployment", "machines", "replicas", "of capacity", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        "USD/month", "USD/1M", "80 %", "data", left=["offer", "deployment", "data"],
+        "USD/month", "USD/1M", "80 %", "data of", left=["offer"],
     )  # fmt: skip
     apis = list(view["apis"])
     shown = [one for one in apis if one["same_model"]][:api_rows] + [one for one in apis if not one["same_model"]]
@@ -52,18 +52,18 @@ def _rows(view: Json, api_rows: int) -> RenderableType:
     entries += [(one["usd_month"], one, True) for one in shown]
     entries.sort(key=lambda entry: entry[0])
     first = view["rows"][0]
+    several = len({row["engine"] for row in view["rows"]}) > 1
     for usd_month, row, is_api in entries:
         if is_api:
-            kind = Text("API, the same model" if row["same_model"] else "API, another model", style="yellow")
-            table.add_row(
-                row["api"], kind, *[NONE] * 7, usd(usd_month), usd(row["usd_per_1m"]), NONE, f"listed {row['date']}"
-            )
+            kind = Text("the same model" if row["same_model"] else "another model", style="yellow")
+            name = f"API {_short(row['api'])}"
+            table.add_row(name, kind, *[NONE] * 7, usd(usd_month), usd(row["usd_per_1m"]), NONE, "listed")
             continue
         low_high = row["usd_per_1m_interval"]
         spares = f"+{row['spares']}" if row["spares"] else ""
         table.add_row(
             Text(row["cost_name"], style="bold green" if row is first else ""),
-            f"{row['weights']} tp{row['tensor_parallel']} {row['engine']}",
+            f"{row['weights']} tp{row['tensor_parallel']}" + (f" {row['engine']}" if several else ""),
             f"{row['machines']}{spares} x {row['accelerators']} {row['accelerator']}",
             str(row["replicas"]),
             percent(row["utilisation"]),
@@ -72,9 +72,19 @@ def _rows(view: Json, api_rows: int) -> RenderableType:
             usd(usd_month),
             usd(row["usd_per_1m"]),
             f"{usd(low_high[0])} - {usd(low_high[1])}" if low_high else NONE,
-            {"seen": "this card", "family": "its family", "new": "none like it"}.get(row["distance"], row["distance"]),
+            {"seen": "this card", "family": "its family", "new": "others"}.get(row["distance"], row["distance"]),
         )
     return table
+
+
+def _short(reference: str) -> str:
+    """Provider and model, without what a hub puts between them.
+
+    >>> _short("novita/meta-llama/llama-3-8b-instruct"), _short("openai/gpt-4o")
+    ('novita/llama-3-8b-instruct', 'openai/gpt-4o')
+    """
+    parts = reference.split("/")
+    return f"{parts[0]}/{parts[-1]}"
 
 
 def _pair(quantiles: Json | None) -> tuple[str, str]:
