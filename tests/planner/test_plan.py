@@ -28,8 +28,8 @@ OFFERS = (
 
 
 def demand(
-    model: str = "llama-3-8b-instruct", rate: float = 6.0, slo: str = "p95 ttft < 3s, p95 tpot < 90ms", inputs: int = 600,
-    spares: int = 0,
+    model: str = "llama-3-8b-instruct", rate: float = 6.0, slo: str = "p95 ttft < 3s, p95 tpot < 90ms",
+    inputs: int = 600, spares: int = 0,
 ) -> Demand:  # fmt: skip
     generator = np.random.default_rng(0)
     number = 100

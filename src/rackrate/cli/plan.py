@@ -80,8 +80,8 @@ def plan(
 ) -> None:
     """Rank every way to serve a model by what it costs at your traffic and SLO, APIs in the same table.
 
-    Offers x tensor parallelism x number formats x engines, predicted and simulated; what does not fit, misses the SLO or
-    is dearer is said. docs/plan.md says how, and how good the predictions are: docs/validation.md.
+    Offers x tensor parallelism x number formats x engines, predicted and simulated; what does not fit, misses the SLO
+    or is dearer is said. docs/plan.md says how, and how good the predictions are: docs/validation.md.
     """
     import time
 
@@ -253,7 +253,7 @@ def _correction(text: str, catalog: Catalog) -> object:
         raise UserError(
             f"--anchor is ACCELERATOR:IN:OUT:CONCURRENCY:TOK_S, all above 0, such as l4:512:256:32:410, not {text!r}"
         ) from None
-    load = Load("closed", concurrency, inputs, outputs, int(max(concurrency * 8, 64)))
+    load = Load("closed", int(concurrency), int(max(concurrency * 8, 64)), int(inputs), int(outputs))
     corrected: dict[object, Deployment] = {}
 
     def correct(deployment: Deployment) -> Deployment:

@@ -91,7 +91,7 @@ def simulate(
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:
-    """Simulate a load on a deployment that need not exist: a run like a measured one, which show, price and report read.
+    """Simulate a load on a deployment that need not exist: a run like a measured one, for show, price and report.
 
     Step times are predicted (docs/predict.md); batching, queues, memory and replicas are simulated step by step
     (docs/simulate.md).
@@ -172,7 +172,7 @@ def _replica(
     model: Model, accelerator: Accelerator, count: int, tp: int | None, weights: str | None, engine: str,
     workload: SyntheticWorkload,
 ) -> Replica:  # fmt: skip
-    """The replica that was asked for; without --tp, the smallest that holds the model. Raises UserError if none does."""
+    """The replica that was asked for; without --tp, the smallest that holds the model. UserError if none does."""
     from rackrate.errors import UserError
     from rackrate.perf.architecture import of_catalogue_model
     from rackrate.perf.memory import runnable_format
@@ -182,7 +182,8 @@ def _replica(
     if workload.longest_context > model.context_tokens:
         raise UserError(
             f"the longest request has {workload.longest_context:,} tokens in and out, more than the "
-            f"{model.context_tokens:,} of {model.id}'s context; shorten the lengths, or leave recorded ones out with --longest"
+            f"{model.context_tokens:,} of {model.id}'s context; shorten the "
+            "lengths, or leave recorded ones out with --longest"
         )
     if tp is not None and (tp < 1 or count % tp):
         raise UserError(f"--tp {tp} does not divide the {count} accelerators of --on")

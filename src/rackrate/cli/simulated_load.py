@@ -122,7 +122,8 @@ def autoscaler_of(text: str, cold_start_s: float) -> Autoscaler:
     found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text)
     if found is None:
         raise WorkloadError(
-            f"--autoscale is LEAST:MOST:IN_FLIGHT (replicas, replicas, requests per replica), such as 1:8:32, not {text!r}"
+            f"--autoscale is LEAST:MOST:IN_FLIGHT (replicas, replicas, requests per replica), such as 1:8:32, "
+            f"not {text!r}"
         )
     return Autoscaler(int(found[1]), int(found[2]), float(found[3]), cold_start_s=cold_start_s)
 

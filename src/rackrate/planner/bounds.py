@@ -6,7 +6,7 @@ import numpy as np
 
 from rackrate.simulate.capacity import Draw
 from rackrate.simulate.settings import EngineLimits
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepCoefficients, fixed_part_s
 from rackrate.workload.slo import Objective, Slo
 
 
@@ -59,8 +59,9 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
     prefill += chunks * (step.step_s + step.prefill_step_s + step.sequence_s)
     prefill = np.maximum(prefill, chunks * (step.floor_s + step.floor_sequence_s))
     ttft = limits.request_s + prefill
-    one = step.step_time_s(decodes=1, context_tokens=0)
-    tpot = np.where(outputs > 1, np.maximum(one + step.context_s * (inputs + outputs / 2), 0.0), 0.0)
+    one = fixed_part_s(step.as_array(), 1, 0, 0, 0.0)
+    alone = np.maximum(one + step.context_s * (inputs + outputs / 2), step.floor_s + step.floor_sequence_s)
+    tpot = np.where(outputs > 1, alone, 0.0)
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * (outputs - 1)}
 
 

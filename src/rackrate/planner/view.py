@@ -109,7 +109,8 @@ def _quantiles(latencies: Latencies) -> Json | None:
 def _lost_view(lost: tuple[Lost, ...]) -> list[Json]:
     return [
         {
-            "offer": one.candidate.offer.id, "cost_name": one.candidate.cost.name, "weights": one.candidate.kind.weights,
+            "offer": one.candidate.offer.id, "cost_name": one.candidate.cost.name,
+            "weights": one.candidate.kind.weights,
             "tensor_parallel": one.candidate.kind.tp, "engine": one.candidate.kind.engine, "reason": one.reason,
             "detail": one.detail, "usd_month_at_least": one.usd_month_at_least,
         }
@@ -137,7 +138,8 @@ def explained(row: Row, demand: Demand) -> list[Json]:
     add("weights on one accelerator", fit.weights_bytes / GIB, "GiB", f"split over {fit.tp}")
     add(
         "left for the KV cache", fit.kv_bytes / GIB, "GiB",
-        f"{fit.usable_bytes / GIB:.2f} GiB usable - weights - {(fit.activation_bytes + fit.overhead_bytes) / GIB:.2f} GiB",
+        f"{fit.usable_bytes / GIB:.2f} GiB usable - weights - "
+        f"{(fit.activation_bytes + fit.overhead_bytes) / GIB:.2f} GiB",
     )  # fmt: skip
     add("KV cache of a replica", fit.kv_tokens, "token", f"{fit.kv_bytes_per_token:,.0f} bytes a token and accelerator")
     add("read the weights once", step.weights_s * 1e3, "ms/step", "bytes / (bandwidth x fitted share)")

@@ -226,14 +226,17 @@ def _whole(values: Floats) -> Small:
     return np.where(np.isnan(values), -1.0, values).astype(np.int32)
 
 
-def _growth(seen: npt.NDArray[np.float64]) -> float:
-    """How much a line through the second half rises over the whole run, over the mean of that half; 0 if not sure.
+FEWEST_IN_FLIGHT = 4.0
+"""With fewer in flight on average, their number is mostly chance, and a queue that grows would soon be longer."""
+SURE = 3.355
+"""99 % quantile (two-sided) of Student's t with 8 degrees of freedom; NIST/SEMATECH e-Handbook, table 1.3.6.7.2."""
 
-    Sure is a slope above twice its standard error, as in metrics.in_flight_trend.
-    """
+
+def _growth(seen: npt.NDArray[np.float64]) -> float:
+    """How much a line through the second half rises over that half, over its mean; 0 where that may be chance."""
     half = seen[len(seen) // 2 :]
     mean = float(half.mean())
-    if mean <= 0:
+    if mean < FEWEST_IN_FLIGHT:
         return 0.0
     number = len(half)
     centred = (np.arange(number) + 0.5) / number - 0.5
@@ -241,7 +244,7 @@ def _growth(seen: npt.NDArray[np.float64]) -> float:
     slope = float((centred * half).sum()) / spread
     residual = half - mean - slope * centred
     error = math.sqrt(float((residual**2).sum()) / (number - 2) / spread)
-    return slope / mean if abs(slope) > 2 * error else 0.0
+    return slope / mean if abs(slope) > SURE * error else 0.0
 
 
 def simulate(
