@@ -74,14 +74,19 @@ class Capacity:
 
 
 def sustained(outcome: Outcome, slo: Slo) -> bool:
-    """Whether each objective was met by the share of requests that it names, with a queue that does not grow."""
+    """Whether each objective was met by the share of requests that it names, with a queue that does not grow.
+
+    A limit of TTFT or E2E bounds the queue by itself: over a run that lasts many times the limit, a rate beyond what is
+    served misses it. Where only TPOT is limited, the number in flight must not grow.
+    """
     if outcome.hopeless or not outcome.judged:
         return False
     met = all(
         number <= outcome.judged * (1 - one.share) + 1e-9
         for one, number in zip(slo.objectives, outcome.missed, strict=True)
     )
-    return met and (outcome.growth or 0.0) <= OVERLOADED
+    waits_bounded = any(one.metric != "tpot" for one in slo.objectives)
+    return met and (waits_bounded or (outcome.growth or 0.0) <= OVERLOADED)
 
 
 def load_point(
