@@ -34,8 +34,10 @@ check: .venv/.dev ## what CI checks: format, lint, types, generated docs, tests
 docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 	$(BIN)/python tools/make_docs.py
 
-validate: .venv/.dev ## slower checks against the real engine
+validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FOLDER also docs/validation.md
 	$(BIN)/python tools/validate.py
+	@if [ -n "$(PUBLISHED)" ]; then $(BIN)/rackrate validate "$(PUBLISHED)" --cv --anchor -o docs/validation.md; \
+	else echo "PUBLISHED names no folder of published rows (docs/predict.md): docs/validation.md stays as it is"; fi
 
 bench: .venv/.dev ## timings; nothing here gates a test
 	$(BIN)/python benchmarks/startup.py

@@ -16,8 +16,8 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "calibration", "simulate", "measure", "economics",
-    "engines", "deploy", "meter", "planner", "study", "report", "web",
+    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "calibration", "simulate", "measure",
+    "economics", "engines", "deploy", "meter", "planner", "study", "report", "web",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),

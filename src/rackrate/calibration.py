@@ -1,7 +1,7 @@
 """Calibration: the one arrow back. A measured run of one's own endpoint refits the coefficients of its step time.
 
-A run's levels become the loads that the step-time model replays (`points_of`); the coefficients that agree with them best
-are written beside the run, and price or verify any other load of the same box (perf/box.py has the arithmetic).
+A run's levels become the loads that the step-time model replays (`points_of`); the coefficients that agree with them
+best are written beside the run, and price or verify any other load of the same box (perf/box.py has the arithmetic).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ FEWEST_LEVELS = 3
 HARMLESS = frozenset({"batch-1", "finite-burst"})
 """Names of VALIDITY that do not spoil a calibration: one request at a time is a load like any other."""
 
-# Where the catalogue has no datasheet of a CPU: what a core of a server of the last ten years has of memory bandwidth and
-# of 16-bit products at the order of magnitude. The calibration's prior is wide enough (a factor of 4.5) to correct it.
+# Where the catalogue has no datasheet of a CPU: what a core of a server of the last ten years has of memory bandwidth
+# and of 16-bit products at the order of magnitude. The calibration's prior is wide enough (a factor of 4.5) to correct
+# it.
 _CORE_GB_S = 8.0
 _CORE_TFLOPS = 0.1
 
@@ -208,7 +209,10 @@ def _accelerator(header: RunHeader) -> tuple[Accelerator, bool, str, int]:
     return nominal, False, name, 1
 
 
-_FORMATS = {"q4": "w4a16", "q5": "w4a16", "q8": "w8a16", "f16": "bf16", "fp16": "bf16", "bf16": "bf16", "fp8": "fp8"}
+_FORMATS = {
+    "q4_0": "q4_0", "q4": "q4_k", "q5": "q5_k", "q6": "q6_k", "q8": "q8_0", "f16": "bf16",
+    "fp16": "bf16", "bf16": "bf16", "fp8": "fp8",
+}  # fmt: skip
 
 
 def _weights(header: RunHeader, model: Model) -> str | None:
@@ -265,7 +269,8 @@ def read_calibration(path: Path) -> CalibrationFile:
 
 
 def apply(known: CalibrationFile, box: Box) -> Calibrated:
-    """The box of another run with the coefficients of a calibration. Raises CalibrationError where it is another box."""
+    """The box of another run with the coefficients of a calibration. Raises CalibrationError where it is another
+    box."""
     deployment = box.deployment
     for what, theirs, ours in (
         ("model", known.model, deployment.model.id),

@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from rackrate.catalog.load import load_catalog
+from rackrate.cli import main
 
 
-def rackrate(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rackrate", "fit", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+class Ran(NamedTuple):
+    """What a command left."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
-def values(*words: str) -> dict[str, Any]:
-    ran = rackrate(*words, "--json")
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+Rackrate = Callable[..., Ran]
+Values = Callable[..., dict[str, Any]]
 
 
-def test_the_article_in_one_command() -> None:
+@pytest.fixture
+def rackrate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Rackrate:
+    """Runs `rackrate fit` in this process."""
+
+    def run(*words: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["rackrate", "fit", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def values(rackrate: Rackrate) -> Values:
+    """The same with --json, read."""
+
+    def read(*words: str) -> dict[str, Any]:
+        ran = rackrate(*words, "--json")
+        assert ran.code == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    return read
+
+
+def test_the_article_in_one_command(rackrate: Rackrate) -> None:
     ran = rackrate("llama-3-8b-instruct", "--on", "t4", "--on", "aws/g4dn.12xlarge")
-    assert ran.returncode == 0, ran.stderr
+    assert ran.code == 0, ran.stderr
     assert "16.1 GB of weights in fp16" in ran.stdout
     assert "does not fit t4" in ran.stdout
     assert "fits 4 x t4 (tp 4)" in ran.stdout
     assert "2 x t4 (tp 2)" in ran.stdout
 
 
-def test_json_says_what_the_table_says() -> None:
+def test_json_says_what_the_table_says(values: Values) -> None:
     found = values("meta-llama/Meta-Llama-3-70B-Instruct", "--on", "t4x4", "--on", "4xt4")
     assert found["schema"] == "rackrate.fit/1"
     assert found["model"]["parameters"] == 70_553_706_496
@@ -52,7 +73,7 @@ def test_json_says_what_the_table_says() -> None:
     assert all(way["fits"] for way in first["remedies"])
 
 
-def test_without_a_place_every_gpu_is_answered_for() -> None:
+def test_without_a_place_every_gpu_is_answered_for(rackrate: Rackrate, values: Values) -> None:
     found = values("qwen3-8b", "--weights", "awq", "--context", "8192", "--kv-format", "fp8")
     gpus = {name for name, card in load_catalog().accelerators.items() if card.kind == "gpu"}
     assert {row["accelerator"] for row in found["fits"]} == gpus
@@ -61,13 +82,13 @@ def test_without_a_place_every_gpu_is_answered_for() -> None:
     assert all(name in table for name in gpus)
 
 
-def test_a_cpu_with_its_memory_and_a_format_of_llama_cpp() -> None:
+def test_a_cpu_with_its_memory_and_a_format_of_llama_cpp(values: Values) -> None:
     found = values("smollm2-135m-instruct", "--weights", "q4_k_m", "--on", "epyc-9654", "--memory", "1")
     (row,) = found["fits"]
     assert (row["engine"], row["fits"], row["memory_bytes"]) == ("llamacpp", True, 2**30)
 
 
-def test_a_config_file(tmp_path: Path) -> None:
+def test_a_config_file(tmp_path: Path, values: Values) -> None:
     config = {
         "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
@@ -98,18 +119,18 @@ def test_a_config_file(tmp_path: Path) -> None:
         (["llama-3-8b-instruct", "--engine", "tgi"], "no memory facts for the engine 'tgi'"),
     ],
 )
-def test_bad_input_is_one_sentence(words: list[str], sentence: str) -> None:
+def test_bad_input_is_one_sentence(rackrate: Rackrate, words: list[str], sentence: str) -> None:
     ran = rackrate(*words)
-    assert ran.returncode == 2
+    assert ran.code == 2
     assert sentence in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
     assert "Traceback" not in ran.stderr
 
 
-def test_a_damaged_gguf_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_gguf_is_one_sentence(tmp_path: Path, rackrate: Rackrate) -> None:
     file = tmp_path / "m.gguf"
     file.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\xff" * 16)
     ran = rackrate(str(file))
-    assert ran.returncode == 2
+    assert ran.code == 2
     assert f"{file}: not a sound GGUF header" in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1

@@ -49,8 +49,11 @@ def test_parameters_of_the_config_are_the_published_ones(row: dict[str, Any]) ->
     found = read(row["config"])
     published = model.parameters - (model.vision_parameters or 0)
     assert found.parameters.total == pytest.approx(published, rel=tolerance(model.id))
-    if model.active_parameters is not None and model.vision_parameters is None:
-        assert found.active_parameters == pytest.approx(model.active_parameters, rel=0.02)
+    if model.active_parameters is not None:
+        # gpt-oss: biases of idle experts are counted, 0.7 %; Kimi K3 is published to three figures
+        assert found.active_parameters == pytest.approx(model.active_parameters, rel=0.015)
+        of_entry = of_catalogue_model(model).active_parameters
+        assert of_entry == pytest.approx(model.active_parameters, rel=0.02)
 
 
 @pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])

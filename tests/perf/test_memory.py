@@ -71,6 +71,13 @@ def test_sliding_windows_stop_growing_and_states_do_not_grow() -> None:
     assert fixed == pytest.approx(state.layers * state.state_bytes)
 
 
+def test_llama_cpp_keeps_a_micro_batch_beyond_a_window() -> None:
+    gemma = model("gemma-3-27b-it")
+    there = fit(gemma, card("h100-sxm"), engine=LLAMACPP, weights="Q4_K_M", context_tokens=8192)
+    windows, full = 52 * 16 * 256 * 2, 10 * 16 * 256 * 2
+    assert there.request_bytes == windows * (1024 + 512) + full * 8192
+
+
 def test_latent_vectors_are_on_every_rank_and_kv_heads_are_copied_when_ranks_outnumber_them() -> None:
     deepseek, qwen = model("deepseek-v3"), model("qwen3-235b-a22b")
     assert kv_bytes_per_token_on_rank(deepseek, 2.0, tp=8) == kv_bytes_per_token_on_rank(deepseek, 2.0)

@@ -25,7 +25,7 @@ from rackrate.cli import (
     traffic,
     validate,
     verify,
-)  # fmt: skip
+)
 from rackrate.errors import UserError
 
 app = typer.Typer(

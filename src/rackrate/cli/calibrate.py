@@ -89,11 +89,13 @@ def _show(document: CalibrationFile) -> None:
         table.add_row(name, value, f"{low} to {high}")
     show(table)
     say(
-        f"{document.model} ({document.weights}) on {document.machine}, {document.engine}; measured {document.run_created}"
+        f"{document.model} ({document.weights}) on {document.machine}, {document.engine}; "
+        f"measured {document.run_created}"
     )
     if not document.hardware_known:
         say(
-            "the catalogue has no datasheet of this hardware: shares are of nominal rates, and only this box is described"
+            "the catalogue has no datasheet of this hardware: shares are of nominal rates, "
+            "and only this box is described"
         )
     residuals = plain_table("load", "figure", "measured", "after calibration", "difference", left=["load", "figure"])
     for one in document.residuals:

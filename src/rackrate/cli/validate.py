@@ -33,8 +33,8 @@ def validate(
 ) -> None:
     """Predict every row of files in the published format and print the errors, by class of prediction.
 
-    Rows are predicted as an unknown machine: without what their own box taught. A row that cannot be predicted is counted
-    with its reason.
+    Rows are predicted as an unknown machine: without what their own box taught. A row that cannot be predicted is
+    counted with its reason.
     """
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.perf import coefficients as known_files

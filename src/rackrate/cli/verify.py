@@ -55,6 +55,7 @@ def verify(
     say(f"predicted with the calibration of {known.run} ({known.run_created}); measured {found.header.created}")
     for name, errors in summary["errors"].items():
         say(
-            f"{FIGURES[name]}: off by {errors['median'] * 100:.1f} % in the median, {errors['largest'] * 100:.1f} % at most; "
+            f"{FIGURES[name]}: off by {errors['median'] * 100:.1f} % in the median, "
+            f"{errors['largest'] * 100:.1f} % at most; "
             f"{errors['covered']} of {errors['count']} within the 80 % interval"
         )

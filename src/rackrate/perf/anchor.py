@@ -25,9 +25,9 @@ def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
     work = linear_work(case.model, formats)
     room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, terms.engine_gib)
     return Deployment(
-        case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler, terms.request_s, room,
-        known.distance(case.gpu, case.accelerator.architecture), known.written, known, known.values,
-        kv=case.kv,
+        case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler,
+        terms.request_s, room, known.distance(case.gpu, case.accelerator.architecture), known.written, known,
+        known.values, kv=case.kv,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """One's own machine: the few coefficients of a deployment corrected by what was measured on it.
 
-One measured point (an anchor) moves the three departures of a box a little; a sweep of six to ten loads determines rates and
-host times. Both are the same estimate: the fitted coefficients are the prior, the measurements are the data.
+One measured point (an anchor) moves the three departures of a box a little; a sweep of six to ten loads determines
+rates and host times. Both are the same estimate: the fitted coefficients are the prior, the measurements are the data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 SWEEP_SPREADS: dict[str, float] = {
-    "memory": 0.5, "compute16": 0.5, "compute8": 0.5, "compute4": 0.5, "attention_memory": 0.5, "attention_compute": 0.5,
+    "memory": 0.5, "compute16": 0.5, "compute8": 0.5, "compute4": 0.5, "attention_memory": 0.5,
+    "attention_compute": 0.5,
     "host_step_s": 0.8, "host_sequence_s": 1.0, "host_prefill_s": 0.8, "request_s": 0.8, "sharpness": 0.3, "gap_s": 0.5,
     "link_latency_s": 0.4, "pcie_latency_s": 0.4,
 }  # fmt: skip
@@ -89,7 +90,11 @@ def _names_that_matter(deployment: Deployment, spreads: dict[str, float]) -> dic
 def known_coefficients(deployment: Deployment) -> Coefficients:
     """The coefficients a deployment was made with."""
     groups = Groups(
-        deployment.accelerator.architecture, deployment.accelerator.id, deployment.era.engine, deployment.box
+        deployment.accelerator.architecture,
+        deployment.accelerator.id,
+        deployment.era.engine,
+        deployment.era.id,
+        deployment.box,
     )
     return coefficients_of(deployment.values, deployment.era, groups)
 
@@ -161,7 +166,8 @@ def map_estimate(
 
     A straight line through one exact point, with a loose prior on its slope, meets the point:
     >>> import numpy as np
-    >>> at, _ = map_estimate(lambda v: v * 2.0, np.array([0.0]), np.array([10.0]), np.array([6.0]), np.array([0.01]), 20)
+    >>> one = np.ones(1)
+    >>> at, _ = map_estimate(lambda v: v * 2.0, 0 * one, 10 * one, 6 * one, 0.01 * one, 20)
     >>> round(float(at[0]), 3)
     3.0
     """

@@ -42,7 +42,8 @@ def leave_out(
     cases: Sequence[Case], fitted: Fit, used: Sequence[int], ways: Iterable[str] = tuple(WAYS),
     tick: Callable[[str], None] = lambda _: None,
 ) -> list[LeftOut]:  # fmt: skip
-    """Every row predicted without its group, one group at a time. `used` are the indices of `cases` that were fitted."""
+    """Every row predicted without its group, one group at a time. `used` are the indices of `cases` that were
+    fitted."""
     seen = observations([cases[index] for index in used])
     case_of_row = np.array([used[one.case] for one in seen])
     found: list[LeftOut] = []

@@ -133,14 +133,14 @@ def deploy(
 ) -> Deployment:
     """A deployment with its predicted step time. Raises UserError where facts are missing.
 
-    `version` as the engine states it; without one the newest era of vLLM that has rows counts. `room` [token] of KV cache
-    overrides our own estimate (perf/memory.py knows better). `values` are the logarithms of a calibration.
+    `version` as the engine states it; without one the newest era of vLLM that has rows counts. `room` [token] of KV
+    cache overrides our own estimate (perf/memory.py knows better). `values` are the logarithms of a calibration.
     """
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()
     era = find_era(engine, version, accelerator.kind == "cpu")
     chosen = weights or {"fp32": "fp32", "fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}.get(model.weight_format, "bf16")
-    groups = Groups(accelerator.architecture, accelerator.id, era.engine, box)
+    groups = Groups(accelerator.architecture, accelerator.id, era.engine, era.id, box)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, era, groups)
     formats = formats_on(accelerator, chosen, kv)

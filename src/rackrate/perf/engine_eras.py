@@ -64,7 +64,7 @@ def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = 
     parts = (int(number[1]), int(number[2])) if number else None
     if "nim" in name and "vllm" not in name:
         return ERAS["trtllm"]
-    if "vllm" in name:
+    if "vllm" in name or "aphrodite" in name:
         if "v1" in name and parts is None:
             return ERAS["vllm-0.8"]
         if parts is None:
@@ -74,12 +74,14 @@ def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = 
         return ERAS["vllm-0.4"] if parts < (0, 8) else ERAS["vllm-0.8"] if parts < (0, 20) else ERAS["vllm-0.20"]
     for word, era in (
         ("sglang", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm"), ("tgi", "tgi"), ("text-generation", "tgi"),
-        ("mii", "deepspeed-mii"), ("deepspeed", "deepspeed-mii"), ("lmdeploy", "trtllm"), ("transformers", "transformers"),
+        ("mii", "deepspeed-mii"), ("deepspeed", "deepspeed-mii"), ("lmdeploy", "trtllm"),
+        ("transformers", "transformers"),
         ("optimum", "transformers"), ("hugging", "transformers"),
     ):  # fmt: skip
         if word in name:
             return ERAS[era]
-    if any(word in name for word in ("llama.cpp", "llamacpp", "llama-cpp", "ollama", "lm studio", "mlx")):
+    local = ("llama.cpp", "llamacpp", "llama-cpp", "llama-bench", "ollama", "lm studio", "mlx", "kobold", "exl", "mlc")
+    if any(word in name for word in local):
         return ERAS["llamacpp-cpu" if cpu else "llamacpp-gpu"]
     return None
 
@@ -91,8 +93,8 @@ _OLD_KERNELS = frozenset({"pascal", "volta", "turing"})
 def shares_kv_heads(era: Era, accelerator: Accelerator) -> bool:
     """Whether decode attention reads a key-value head once for all query heads of its group.
 
-    The first PagedAttention kernel (Kwon et al. 2023; vllm/csrc/attention) has one thread block per query head; it served
-    ROCm and cards without FlashAttention 2 until vLLM 0.8.
+    The first PagedAttention kernel (Kwon et al. 2023; vllm/csrc/attention) has one thread block per query head; it
+    served ROCm and cards without FlashAttention 2 until vLLM 0.8.
     """
     if era.id not in {"vllm-0.4", "tgi"}:
         return True

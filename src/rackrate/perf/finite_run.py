@@ -2,7 +2,8 @@
 
 Published load tests are short: two hundred requests at three times the capacity never see a steady state. This replays
 such a run in some ten microseconds when compiled (extra `fast`), as plain Python otherwise. It follows one request type
-of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget leaves
+of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget
+leaves
 (vLLM 0.8 and later, TensorRT-LLM, SGLang). Routers, prefix caches and objectives are the simulator's (simulate/).
 """
 
@@ -95,8 +96,11 @@ def _run(
     done = np.full(count, np.nan)
     started = due.copy()
     running = np.empty(count, np.int64)  # indices that decode
-    left = np.zeros(count, np.int64)  # tokens still to decode
-    length = np.zeros(count, np.float64)  # context held
+    left = np.zeros(count, np.int64)  # tokens still to make, of requests that do not decode
+    ends = np.zeros(count, np.int64)  # the decoding step after which a request is done
+    base = np.zeros(count, np.int64)  # its context less the steps before it began to decode
+    steps = 0  # decoding steps so far
+    soonest = 1 << 60  # the least of `ends` among those that decode
     todo = np.zeros(count, np.int64)  # prompt tokens still to compute (recomputed ones too)
     queue = np.empty(4 * count + 16, np.int64)
     head = 0
@@ -154,31 +158,28 @@ def _run(
             if part_done >= todo[part]:
                 running[n + ended] = part
                 ended += 1
-                length[part] = todo[part]
                 part = -1
         if tokens > 0:
             decoding = n if mixed == 1 else 0
             t += _step(k, float(decoding), context if mixed == 1 else 0.0, float(tokens), pairs, float(ended))
+            if decoding > 0:
+                steps += 1
+                context += decoding
+                reserved -= keep * decoding
             for i in range(first_ended, first_ended + ended):
                 one = running[i]
                 if np.isnan(first[one]):
                     first[one] = t
                 held -= todo[one] + keep * left[one]
                 left[one] -= 1
-                length[one] += 1
-                context += length[one]
+                ends[one] = steps + left[one]
+                base[one] = todo[one] + 1 - steps
+                soonest = min(soonest, ends[one])
+                context += todo[one] + 1
                 reserved += keep * left[one]
-            if decoding > 0:
-                for i in range(decoding):
-                    left[running[i]] -= 1
-                    length[running[i]] += 1
-                context += decoding
-                reserved -= keep * decoding
             n += ended
         elif n > 0:
-            jump = left[running[0]]
-            for i in range(1, n):
-                jump = min(jump, left[running[i]])
+            jump = soonest - steps
             if keep == 0.0:
                 jump = min(jump, max(int((room - context) / n), 1))
             if arrived < released and n < slots:
@@ -193,9 +194,7 @@ def _run(
                     jump = fewer
             jump = max(jump, 1)
             t += jump * _step(k, float(n), context + 0.5 * n * (jump - 1), 0.0, 0.0, 0.0)
-            for i in range(n):
-                left[running[i]] -= jump
-                length[running[i]] += jump
+            steps += jump
             context += n * jump
             reserved -= keep * n * jump
         else:
@@ -206,34 +205,43 @@ def _run(
                 room = 1e18
                 continue
             break
-        # completions
-        kept = 0
-        for i in range(n):
-            one = running[i]
-            if left[one] <= 0:
-                done[one] = t
-                finished += 1
-                context -= length[one]
-                reserved -= keep * left[one]
-                if released < count:
-                    started[released] = t
-                    released += 1
-            else:
-                running[kept] = one
-                kept += 1
-        n = kept
+        if soonest <= steps:
+            kept = 0
+            soonest = 1 << 60
+            for i in range(n):
+                one = running[i]
+                if ends[one] <= steps:
+                    done[one] = t
+                    finished += 1
+                    context -= base[one] + steps
+                    reserved -= keep * (ends[one] - steps)
+                    if released < count:
+                        started[released] = t
+                        released += 1
+                else:
+                    running[kept] = one
+                    kept += 1
+                    soonest = min(soonest, ends[one])
+            n = kept
         # recompute the youngest where the cache is full
+        evicted = False
         while keep == 0.0 and n > 1 and context > room:
             n -= 1
             one = running[n]
-            context -= length[one]
-            todo[one] = int(length[one])
+            todo[one] = base[one] + steps
+            left[one] = ends[one] - steps
+            context -= todo[one]
+            evicted = True
             if head > 0:
                 head -= 1
                 queue[head] = one
             else:
                 queue[tail] = one
                 tail += 1
+        if evicted:
+            soonest = 1 << 60
+            for i in range(n):
+                soonest = min(soonest, ends[running[i]])
     return started, first, done
 
 
@@ -252,9 +260,9 @@ def finite_run(
 ) -> tuple[Floats, Floats, Floats]:
     """When each request was due, had its first token and was done. [s]
 
-    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the cache in
-    tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict and
-    recompute). One request of 4 tokens at 1 s a step:
+    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the
+    cache in tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict
+    and recompute). One request of 4 tokens at 1 s a step:
     >>> import numpy as np
     >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 8)
     >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))

@@ -79,7 +79,7 @@ def to_file(
                 sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
                 rows=one.rows,
                 cases=len(one.cases),
-            )  # fmt: skip
+            )
             for one in fitted.published
         ),
         values=rounded({name: value for name, value in result.values.items() if ":" not in name or abs(value) > 1e-4}),

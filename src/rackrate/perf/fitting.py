@@ -1,8 +1,9 @@
 """Fits the coefficients to published rows: maximum a posteriori with heavy-tailed residuals and partial pooling.
 
-Gauss-Newton on log ratios, a Student-t weight per residual (a faulty row counts little), cells (file, accelerator, engine)
-weighted so that a large file does not outvote a rare card. The curvature at the end is the inverse covariance of the
-coefficients, and it gives leave-one-group-out predictions without refitting: dropping a group is one more Newton step.
+Gauss-Newton on log ratios, a Student-t weight per residual (a faulty row counts little), cells (file, accelerator,
+engine) weighted so that a large file does not outvote a rare card. The curvature at the end is the inverse covariance
+of the coefficients, and it gives leave-one-group-out predictions without refitting: dropping a group is one more Newton
+step.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Observation:
 def groups_of(case: Case, with_box: bool = True) -> Groups:
     """The groups of a published row; its box is the file and the accelerator, for machines have no column."""
     box = f"{case.source}/{case.gpu}".replace(":", " ")
-    return Groups(case.accelerator.architecture, case.gpu, case.era.engine, box if with_box else None)
+    return Groups(case.accelerator.architecture, case.gpu, case.era.engine, case.era.id, box if with_box else None)
 
 
 def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:

@@ -1,8 +1,8 @@
 """The fitted model: which coefficients there are, how groups depart from them, and how both make `Coefficients`.
 
-Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine, a
-box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its family
-and one with none on all.
+Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine,
+a box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its
+family and one with none on all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Prior:
     spread: float
 
 
-# Medians: shares that vendors' own kernels are known to reach (CUTLASS and FlashAttention papers; nvbandwidth), times from
-# profiles of the engines. They are weak: rows decide.
+# Medians: shares that vendors' own kernels are known to reach (CUTLASS and FlashAttention papers; nvbandwidth), times
+# from profiles of the engines. They are weak: rows decide.
 SHARED: dict[str, Prior] = {
     "compute16": Prior(0.65, 0.25),
     "compute8": Prior(0.50, 0.3),
@@ -90,16 +90,16 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "transformers": Prior(5e-3, 0.5),
     },
     "request_s": {
-        "vllm-0.4": Prior(8e-3, 0.4),
-        "vllm-0.8": Prior(8e-3, 0.4),
-        "vllm-0.20": Prior(6e-3, 0.4),
-        "sglang": Prior(8e-3, 0.4),
-        "trtllm": Prior(5e-3, 0.4),
-        "tgi": Prior(8e-3, 0.4),
-        "deepspeed-mii": Prior(8e-3, 0.4),
-        "llamacpp-gpu": Prior(5e-3, 0.4),
-        "llamacpp-cpu": Prior(5e-3, 0.4),
-        "transformers": Prior(5e-3, 0.4),
+        "vllm-0.4": Prior(8e-3, 0.25),
+        "vllm-0.8": Prior(8e-3, 0.25),
+        "vllm-0.20": Prior(6e-3, 0.25),
+        "sglang": Prior(8e-3, 0.25),
+        "trtllm": Prior(5e-3, 0.25),
+        "tgi": Prior(8e-3, 0.25),
+        "deepspeed-mii": Prior(8e-3, 0.25),
+        "llamacpp-gpu": Prior(5e-3, 0.25),
+        "llamacpp-cpu": Prior(5e-3, 0.25),
+        "transformers": Prior(5e-3, 0.25),
     },
 }
 
@@ -108,6 +108,7 @@ GROUPS: dict[str, dict[str, float]] = {
     "family": {"memory": 0.12, "compute": 0.20, "attention": 0.2, "link": 0.3, "latency": 0.3},
     "accelerator": {"memory": 0.08, "compute": 0.10, "attention": 0.1, "link": 0.2, "latency": 0.2},
     "engine": {"memory": 0.06, "compute": 0.10, "attention": 0.15},
+    "pair": {"compute": 0.5, "memory": 0.1},
     "box": {"host": 0.40, "compute": 0.06, "memory": 0.05},
 }
 _TERMS: dict[str, tuple[str, ...]] = {
@@ -132,6 +133,7 @@ class Groups:
     family: str
     accelerator: str
     engine: str
+    era: str
     box: str | None = None
 
     def items(self) -> Iterable[tuple[str, str]]:
@@ -139,6 +141,8 @@ class Groups:
         yield "family", self.family
         yield "accelerator", self.accelerator
         yield "engine", self.engine
+        # an accelerator that an engine of its time had no tuned kernels for
+        yield "pair", f"{self.accelerator} {self.era}"
         if self.box is not None:
             yield "box", self.box
 
@@ -159,7 +163,8 @@ def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str,
 
 
 def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Coefficients:
-    """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's median."""
+    """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's
+    median."""
     logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
     for name, by_era in BY_ERA.items():
         logs[name] = values.get(f"{name}@{era.id}", math.log(by_era[era.id].median))

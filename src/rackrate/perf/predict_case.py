@@ -1,4 +1,5 @@
-"""Predicts what a published row (or a user's own load) measured: the same finite run, replayed on the step-time model."""
+"""Predicts what a published row (or a user's own load) measured: the same finite run, replayed on the step-time
+model."""
 
 from __future__ import annotations
 

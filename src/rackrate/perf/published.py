@@ -10,7 +10,7 @@ import csv
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,8 +27,8 @@ from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_wo
 from rackrate.units import GIB
 
 COLUMNS = (
-    "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl", "osl",
-    "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
+    "source", "date", "model", "params", "gpu", "n_gpus", "tp", "engine", "engine_version", "weight_dtype", "isl",
+    "osl", "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
 )  # fmt: skip
 
 LoadKind = Literal["static", "burst", "closed", "poisson"]
@@ -66,7 +66,8 @@ class Load:
     whole: bool = True
     """Whether throughput is that of the whole finite run (its tail included) or of the steady middle."""
     staggered: bool = False
-    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in lockstep."""
+    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in
+    lockstep."""
 
 
 @dataclass(frozen=True)
@@ -213,12 +214,19 @@ def _number(text: str) -> float | None:
 
 # Weight formats as authors spell them.
 _FORMATS: tuple[tuple[str, str], ...] = (
+    (r"q2_k|iq2", "q2_k"),
+    (r"q3_k|iq3", "q3_k"),
+    (r"q4_k|iq4|q4_1", "q4_k"),
+    (r"q4_0", "q4_0"),
+    (r"q5", "q5_k"),
+    (r"q6", "q6_k"),
+    (r"q8", "q8_0"),
     (r"nvfp4|mxfp4|fp4|w4a4", "fp4"),
-    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|q5|marlin|exllama|compressed-tensors int4", "w4a16"),
+    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|marlin|exl2|[34]\.\d*bpw|exllama|compressed-tensors int4", "w4a16"),
     (r"w8a16", "w8a16"),
     (r"w8a8|int8|smooth", "w8a8"),
     (r"fp8|w8fp8|e4m3", "fp8"),
-    (r"q8|8-?bit", "w8a16"),
+    (r"8-?bit", "w8a16"),
     (r"fp32|float32", "fp32"),
     (r"fp16|bf16|bfloat16|float16|half", "bf16"),
 )
@@ -317,7 +325,9 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     if "conc" in text or "users" in text or "streams" in text or "closed" in text or "parallel" in text:
         streams = max(numbers[0] / replicas, 1)
         requests = int(min(max(4 * streams, 24), max(2.0 * streams, 1500)))
-        return load("closed", streams, requests, whole=False), frozenset(flags)
+        # clients that draw lengths at random do not move in lockstep; those that repeat one length do
+        drawn = "llmperf" in notes.lower()
+        return replace(load("closed", streams, requests, whole=False), staggered=drawn), frozenset(flags)
     raise CannotPredictError("load not understood")
 
 
@@ -351,7 +361,10 @@ def _author(row: Mapping[str, str]) -> str:
     return " ".join(re.split(r"\s+(?:results|summary|systems|docs|Plots|v\d)", text)[0].split())[:60]
 
 
-def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str) -> Parallel:
+def _layout(
+    row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str, layers_split: bool
+) -> Parallel:
+    """How the row's accelerators share the work. `layers_split`: each has its layers, one after the other."""
     count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
     dp = re.search(r"\bdp=(\d+)", notes)
@@ -362,6 +375,8 @@ def _layout(row: Mapping[str, str], model: Model, accelerator: Accelerator, weig
     replicas = re.search(r"(\d+) replicas", row["tp"])
     stated = re.match(r"\s*(\d+)", row["tp"])
     expert = max(int(ep[1]), 1) if ep else 1
+    if layers_split and count > 1 and not replicas:
+        return Parallel(1, count)
     if stated is None:
         tensor = _smallest_tensor(count, model, accelerator, weights)
     else:
@@ -404,7 +419,7 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
         flags.add("assumed-format")
     if weights == "fp4" and model.weight_format == "int4":
         weights = "fp4"
-    parallel = _layout(row, model, accelerator, weights)
+    parallel = _layout(row, model, accelerator, weights, era.engine in {"llama.cpp", "transformers"})
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
     ranks = max(parallel.ranks, parallel.expert)
@@ -436,6 +451,8 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if "prefix caching on" in notes.lower() or "multi-turn" in notes.lower():
         flags.add("prefix-cache")
         ttft_s = None  # the share of prompts that was cached is not stated
+    if "assumed-prompt" in more:
+        ttft_s = None  # no prompt length, no time to read it
     observed = Observed(output, tpot_s, ttft_s)
     if observed == Observed():
         raise CannotPredictError("no throughput, TTFT or time per token published")

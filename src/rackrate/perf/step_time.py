@@ -130,7 +130,8 @@ class Coefficients:
     experts_gap_s: float
     """[s] per layer more for routing tokens to experts and back."""
     unshared_heads: float
-    """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as much;
+    """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as
+    much;
     1 if nothing is found in the cache, 0 if everything."""
     engine_gib: float
     """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""

@@ -7,15 +7,19 @@ from typing import Literal, cast
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
+from rackrate.perf.formats import kv_value_bytes, weight_format
 
 Compute = Literal["16", "8", "4"]
 
 WEIGHT_BITS: dict[str, float] = {
-    "fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "w8a8": 8, "w8a16": 8.0,
-    "w4a16": 4.25, "int4": 4.25, "fp4": 4.5,
+    "fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "w8a8": 8, "w8a16": 8, "w4a16": 4.25, "int4": 4.25,
+    "fp4": 4.5, "q2_k": 3.35, "q3_k": 3.91, "q4_0": 4.55, "q4_k": 4.85, "q5_k": 5.69, "q6_k": 6.56, "q8_0": 8.5,
 }  # fmt: skip
-"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ), groups
-of 16 with 8-bit scales (NVFP4, NVIDIA Blackwell whitepaper)."""
+"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ),
+groups of 16 with 8-bit scales (NVFP4), and the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)."""
+
+
+_FAMILIES = {"fp8": "fp8", "w8a8": "int8", "int8": "int8", "fp4": "fp4"}
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,19 @@ def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) ->
     >>> formats_on(load_catalog().accelerators["h100-sxm"], "fp8").compute
     '8'
     """
-    if weights not in WEIGHT_BITS:
-        raise UserError(f"unknown weight format {weights!r}; known: {', '.join(WEIGHT_BITS)}")
+    name = weights.lower()
+    family = _FAMILIES.get(name, "")
+    bits = WEIGHT_BITS.get(name)
+    if bits is None:  # a name of perf/formats.py, which knows more of them
+        form = weight_format(name)
+        bits, family = form.bits, form.family
     peaks = accelerator.peak_tflops
     compute: Compute = "16"
-    if weights == "fp4" and "fp4" in peaks:
+    if family == "fp4" and "fp4" in peaks:
         compute = "4"
-    elif (weights == "fp8" and "fp8" in peaks) or (weights in {"w8a8", "int8"} and "int8" in peaks):
+    elif (family == "fp8" and "fp8" in peaks) or (family == "int8" and "int8" in peaks):
         compute = "8"
-    return Formats(WEIGHT_BITS[weights], compute, 1.0 if kv in {"fp8", "int8"} else 2.0)
+    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv))
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ def linear_work(model: Model, formats: Formats) -> Work:
     head = float(model.vocabulary * model.hidden_size)
     experts = expert_parameters(model)
     embeddings = head if model.tied_embeddings else 2 * head
-    linear = max(model.parameters - embeddings - experts, 0.0)
+    linear = max(model.parameters - (model.vision_parameters or 0) - embeddings - experts, 0.0)
     weight_bytes = formats.weight_bits / 8
     full = model.layers if model.full_attention_layers is None else model.full_attention_layers
     windowed = model.layers - full if model.sliding_window_tokens else 0

@@ -1,4 +1,5 @@
-"""How good the predictions are: errors by class, by accelerator, engine and source, and the coverage of the intervals."""
+"""How good the predictions are: errors by class, by accelerator, engine and source, and the coverage of the
+intervals."""
 
 from __future__ import annotations
 

@@ -154,11 +154,11 @@ def page(view: Json) -> str:
     fitted = view["coefficients"]
     parts = [
         "# How good the predictions are\n",
-        "This page is generated (`make validate`). Every published row of the files below is predicted as if its machine "
-        "were unknown; errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), cells are (file, "
-        "accelerator, engine). The coefficients were fitted on "
-        f"{fitted['written']} to {fitted['rows_fitted']} of these rows, so the first table flatters; the tables of groups "
-        "left out are what to expect of an accelerator or an author that the fit never saw.\n",
+        "This page is generated (`make validate`). Every published row of the files below is predicted as if its "
+        "machine were unknown; errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), "
+        "cells are (file, accelerator, engine). The coefficients were fitted on "
+        f"{fitted['written']} to {fitted['rows_fitted']} of these rows, so the first table flatters; the tables of "
+        "groups left out are what to expect of an accelerator or an author that the fit never saw.\n",
         "## Files\n",
     ]
     parts += [f"- {one['name']}: {one['predicted']} of {one['rows']} rows predicted" for one in view["files"]]
