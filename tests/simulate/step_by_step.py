@@ -72,6 +72,10 @@ class Replica:
     def free(self) -> int:
         return self.empty + len(self.unused) * self.hash_pages
 
+    def leading(self, blocks: Sequence[int]) -> int:
+        """How many of the first blocks are in the cache, without a gap."""
+        return next((n for n, block in enumerate(blocks) if block not in self.held), len(blocks))
+
     def take(self, pages: int) -> None:
         while self.empty < pages:
             block, _ = self.unused.popitem(last=False)
@@ -82,9 +86,7 @@ class Replica:
     def admit(self, one: Asked, reserved: int) -> bool:
         one.target = one.input + len(one.tokens)
         blocks = list(one.hashes[: one.input // self.hash_tokens]) if self.hash_tokens else []
-        leading = 0
-        while leading < len(blocks) and blocks[leading] in self.held:
-            leading += 1
+        leading = self.leading(blocks)
         absent = [block for block in blocks if block not in self.held]
         unused = [block for block in blocks if self.held.get(block) == 0]
         private = -(-one.target // self.page) - len(blocks) * self.hash_pages
@@ -249,8 +251,18 @@ def run(
             on = [replica for replica in replicas if replica.state == "on"]
             if fleet.router == "least-loaded":
                 chosen = min(on, key=lambda replica: replica.load)
-            elif fleet.router == "prefix-affine" and one.group >= 0:
-                chosen = on[mixed_bits(one.group) % len(on)]
+            elif fleet.router == "prefix-affine" and len(replicas) > 1:
+                wanted = None
+                if hash_tokens:
+                    blocks = one.hashes[: one.input // hash_tokens]
+                    matches = [replica.leading(blocks) for replica in on]
+                    if max(matches):
+                        wanted = on[matches.index(max(matches))]
+                elif one.group >= 0:
+                    wanted = on[mixed_bits(one.group) % len(on)]
+                fewest = min(on, key=lambda replica: replica.load)
+                mean = sum(replica.load for replica in on) / len(on)
+                chosen = fewest if wanted is None or wanted.load > 2 * mean + 4 else wanted
             elif len(replicas) == 1:
                 chosen = replicas[0]
             else:

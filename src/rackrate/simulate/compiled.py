@@ -51,7 +51,12 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
     # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
     njit = cast("Any", numba).njit
     settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}
-    return njit(**settings), njit(**settings, no_cpython_wrapper=True, no_cfunc_wrapper=True, **({"forceinline": True} if os.environ.get("FI") else {}))
+    return njit(**settings), njit(
+        **settings,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        **({"forceinline": True} if os.environ.get("FI") else {}),
+    )
 
 
 _DECORATORS = _decorators()

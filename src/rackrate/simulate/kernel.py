@@ -162,7 +162,7 @@ def advance(
             core.x[LAST_DUE] = arrival
             if core.n[ARRIVED] == 1:
                 core.x[FIRST_DUE] = arrival
-            r = choose(core, group[i], arrival)
+            r = choose(core, prefix, request, input_tokens[i], group[i], arrival)
             core.q[place, Q_REPLICA] = r
             core.rep[r, R_IN_FLIGHT] += 1
             if may_interrupt(core, r):

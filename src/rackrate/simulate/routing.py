@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from rackrate.simulate.compiled import compiled, inner
+from rackrate.simulate.prefix import cached_blocks, full_blocks
 from rackrate.simulate.state import (
     COLD_START_S,
     DOWN_DELAY_S,
     DRAINING,
+    HASH_TOKENS,
     INTERVAL_S,
     LEAST_LOADED,
     LEAST_REPLICAS,
@@ -29,6 +31,7 @@ from rackrate.simulate.state import (
     TARGET_IN_FLIGHT,
     TURN,
     Core,
+    Prefix,
 )
 
 
@@ -44,8 +47,13 @@ def mixed_bits(value: int) -> int:
 
 
 @inner
-def choose(core: Core, group: int, now: float) -> int:
-    """The replica for an arrival: the next in turn, the one with fewest requests, or the one of its prefix."""
+def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: int, now: float) -> int:
+    """The replica for an arrival: the next in turn, the one with fewest requests, or the one that has its prefix.
+
+    Prefix-affine goes to the replica whose cache has the longest beginning of the prompt, where the trace says what
+    prompts share, and else to the one that its group is hashed to; but not to one with more than twice the mean number
+    of requests and four: then, and where no cache has anything, to the one with fewest.
+    """
     number = len(core.rep)
     if number == 1:
         return 0
@@ -54,24 +62,39 @@ def choose(core: Core, group: int, now: float) -> int:
             if core.rep[r, R_POWER] == STARTING and core.repx[r, R_READY_AT] <= now:
                 core.rep[r, R_POWER] = ON
     on = 0
+    in_flight = 0
+    least = NOBODY
     for r in range(number):
         if core.rep[r, R_POWER] == ON:
             on += 1
+            in_flight += core.rep[r, R_IN_FLIGHT]
+            if least == NOBODY or core.rep[r, R_IN_FLIGHT] < core.rep[least, R_IN_FLIGHT]:
+                least = r
     if core.n[ROUTER] == LEAST_LOADED:
-        best = NOBODY
-        for r in range(number):
-            if core.rep[r, R_POWER] == ON and (
-                best == NOBODY or core.rep[r, R_IN_FLIGHT] < core.rep[best, R_IN_FLIGHT]
-            ):
-                best = r
-        return best
-    wanted = 0
-    if core.n[ROUTER] == PREFIX_AFFINE and group >= 0:
-        wanted = mixed_bits(group) % on
-    else:
-        wanted = core.n[TURN] % on
-        core.n[TURN] += 1
-    for r in range(number):
+        return least
+    if core.n[ROUTER] == PREFIX_AFFINE:
+        wanted = NOBODY
+        if core.n[HASH_TOKENS] > 0:
+            most = 0
+            blocks = full_blocks(core, prefix, request, input_tokens)
+            for r in range(number):
+                if core.rep[r, R_POWER] == ON:
+                    leading = cached_blocks(core, prefix, r, request, blocks)[0]
+                    if leading > most:
+                        most, wanted = leading, r
+        elif group >= 0:
+            wanted = _turn(core, mixed_bits(group) % on)
+        if wanted == NOBODY or core.rep[wanted, R_IN_FLIGHT] * on > 2 * in_flight + 4 * on:
+            return least
+        return wanted
+    core.n[TURN] += 1
+    return _turn(core, (core.n[TURN] - 1) % on)
+
+
+@inner
+def _turn(core: Core, wanted: int) -> int:
+    """The replica of that number among those that are on."""
+    for r in range(len(core.rep)):
         if core.rep[r, R_POWER] == ON:
             if wanted == 0:
                 return r
