@@ -42,6 +42,7 @@ validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FO
 bench: .venv/.dev ## timings; nothing here gates a test
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/client.py
+	$(BIN)/python benchmarks/simulator.py
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \

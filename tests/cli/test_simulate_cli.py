@@ -120,6 +120,10 @@ def test_a_plan_has_its_rows_apis_explanation_and_page(run: Run, tmp_path: Path)
     assert view["schema"] == "rackrate.plan/1"
     assert view["rows"][0]["offer"] == "aws/g5.2xlarge"
     assert any(one["same_model"] for one in view["apis"])
+    prices = [point["usd_per_1m"] for point in view["curve"]]
+    assert prices == sorted(prices, reverse=True)  # a fuller machine is cheaper by the token
+    waits = [point["ttft"]["p95"] for point in view["curve"]]
+    assert waits[0] < waits[-1]
     assert view["explained"]["steps"][-1]["value"] == pytest.approx(view["rows"][0]["usd_per_1m"])
     text = page.read_text(encoding="utf-8")
     assert "chart-pareto-tpot" in text

@@ -21,7 +21,7 @@ from rackrate.planner.bounds import hopeless_objective, idle_quantile_s
 from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
-from rackrate.simulate.capacity import Draw
+from rackrate.simulate.capacity import Draw, Point, curve
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.slo import Slo
 
@@ -100,6 +100,8 @@ class Plan:
     candidates: int
     kinds: int
     simulations: int
+    curve: tuple[Point, ...] = ()
+    """Of a replica of the first row: latencies at shares of its capacity."""
     closest: str | None = None
     """Where nothing meets the SLO: what comes nearest."""
     reasons: dict[str, int] = field(default_factory=dict[str, int])
@@ -222,6 +224,7 @@ def plan(
         mixed=_mixed(shown, demand),
         apis=tuple((api, same, _bill(api, demand)) for api, same in apis),
         lost=tuple(lost),
+        curve=_curve(shown[0], demand) if shown else (),
         candidates=len(everything),
         kinds=len(replicas),
         simulations=sizer.simulations,
@@ -271,6 +274,17 @@ def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPr
         served = capacity * on_machine * demand.tokens_per_request * demand.hours_per_month * SECONDS_PER_HOUR
         evens = [(api.ref, break_even(month, 0.0, served, _bill(api, demand) / demand.tokens_month)) for api, _ in apis]
     return replace(row, capacity=capacity, interval=interval, break_evens=tuple(evens))
+
+
+CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)
+"""Shares of capacity at which latency and cost are shown against load."""
+
+
+def _curve(row: Row, demand: Demand) -> tuple[Point, ...]:
+    if not row.capacity:
+        return ()
+    rates = [row.capacity * share for share in CURVE]
+    return tuple(curve(demand.draw, rates, demand.slo, row.replica.step, row.replica.limits))
 
 
 def _bill(api: ApiPrice, demand: Demand) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rackrate.planner.bounds import least_busy_s
 from rackrate.planner.plan import Demand, Lost, Plan, Row
+from rackrate.simulate.capacity import Point
 from rackrate.simulate.simulator import Latencies
 from rackrate.units import GIB, SECONDS_PER_HOUR
 
@@ -48,6 +49,7 @@ def plan_view(plan: Plan) -> Json:
             }
             for api, same, bill in sorted(plan.apis, key=lambda one: (not one[1], one[2]))
         ],
+        "curve": [_point_view(point, plan.rows[0], demand) for point in plan.curve],
         "lost": _lost_view(plan.lost),
         "reasons": plan.reasons,
         "closest": plan.closest,
@@ -97,6 +99,20 @@ def _row_view(row: Row, demand: Demand) -> Json:
         "price_source": row.candidate.cost.source,
         "price_date": row.candidate.cost.date,
         "break_even": {name: asdict(even) for name, even in row.break_evens},
+    }
+
+
+def _point_view(point: Point, row: Row, demand: Demand) -> Json:
+    """Latency and cost of a replica at a load."""
+    tokens_h = point.rate * demand.tokens_per_request * SECONDS_PER_HOUR * row.candidate.replicas
+    return {
+        "request_s": point.rate,
+        "share_of_capacity": point.rate / row.capacity if row.capacity else None,
+        "sustained": point.sustained,
+        "attainment": point.outcome.attainment,
+        "ttft": _quantiles(point.outcome.ttft),
+        "tpot": _quantiles(point.outcome.tpot),
+        "usd_per_1m": row.candidate.cost.usd_h(1.0) / tokens_h * 1e6,
     }
 
 

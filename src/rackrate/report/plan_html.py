@@ -75,3 +75,56 @@ def pareto_chart(view: Json, metric: str) -> Json:
         .encode(x=x, y=y, text="accelerator:N")
     )
     return finish(alt.layer(line, dots, names), height=300)
+
+
+def load_chart(view: Json, metric: str) -> Json:
+    """Median and 95th percentile of TTFT or TPOT against the load of a replica."""
+    rows = [
+        {"requests per second": point["request_s"], "percentile": name, "ms": point[metric][name] * 1000}
+        for point in view["curve"]
+        if point[metric]
+        for name in ("p50", "p95")
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+        .encode(
+            x=_load(),
+            y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
+            color=alt.Color(
+                "percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])
+            ),
+            tooltip=[
+                alt.Tooltip("requests per second:Q", format=".3~g"),
+                "percentile:N",
+                alt.Tooltip("ms:Q", format=".1f"),
+            ],
+        )
+    )
+    return finish(chart)
+
+
+def cost_chart(view: Json) -> Json:
+    """USD per 1M tokens against the load of a replica, up to its capacity."""
+    rows = [
+        {"requests per second": point["request_s"], "USD per 1M tokens": point["usd_per_1m"]}
+        for point in view["curve"]
+        if point["share_of_capacity"] <= 1
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True), color=MACHINES[0])
+        .encode(
+            x=_load(),
+            y=alt.Y("USD per 1M tokens:Q", axis=alt.Axis(format="$,.3~g"), scale=alt.Scale(zero=True)),
+            tooltip=[
+                alt.Tooltip("requests per second:Q", format=".3~g"),
+                alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g"),
+            ],
+        )
+    )
+    return finish(chart)
+
+
+def _load() -> alt.X:
+    return alt.X("requests per second:Q", title="requests per second of one replica")
