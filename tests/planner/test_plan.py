@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.errors import WorkloadError
+from rackrate.perf.architecture import of_catalogue_model
 from rackrate.planner.bounds import idle_latencies, least_busy_s
+from rackrate.planner.candidates import Kind, replica_of
 from rackrate.planner.mixed import Part, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
+from rackrate.planner.sizing import Sizer
 from rackrate.planner.view import explained, plan_view
 from rackrate.simulate.capacity import Draw, poisson_draw
 from rackrate.simulate.settings import EngineLimits
@@ -85,6 +88,21 @@ def test_every_candidate_is_in_the_table_or_has_lost_for_a_reason(planned: Plan)
     assert planned.candidates == len(planned.rows) + len(planned.lost)
     assert set(planned.reasons) <= {"does not fit", "misses the SLO", "dearer"}
     assert any("T4" in one.detail or "t4" in one.detail for one in planned.lost if one.reason == "does not fit")
+
+
+@pytest.mark.parametrize("rate", [0.3, 7.0, 30.0])
+def test_the_fewest_machines_are_what_counting_up_finds(catalog: Catalog, rate: float) -> None:
+    asked = demand(rate=rate)
+    model = asked.model
+    kind = Kind("a10g", 1, "bf16", "vllm")
+    found = replica_of(kind, model, of_catalogue_model(model), catalog.accelerators["a10g"], 1500, 700.0)
+    assert not isinstance(found, str)
+    sizer = Sizer(asked.draw, rate, asked.slo)
+    sized = sizer.size(found, 2)
+    counted = next(n for n in range(1, 100) if sizer.point(found, 2 * n).sustained)
+    assert sized is not None
+    assert sized.machines == counted
+    assert sizer.size(found, 2, most=counted - 1) is None or counted == 1
 
 
 def test_more_traffic_never_costs_less_and_spares_are_paid(catalog: Catalog) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ from rackrate.errors import WorkloadError
 from rackrate.metrics import summarise_level
 from rackrate.records import Level
 from rackrate.simulate.capacity import find_capacity, load_point, poisson_draw
+from rackrate.simulate.compiled import IS_COMPILED
 from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import Outcome, simulate, simulate_blocks
@@ -68,6 +70,31 @@ def test_blocks_give_what_the_whole_gives(rate: float) -> None:
     whole = simulate(requests, STEP, LIMITS)
     assert figures(simulate_blocks(blocks(), 3000, STEP, LIMITS)) == figures(whole)
     assert whole.requests == 3000
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="without numba a minute of work")
+def test_memory_does_not_grow_with_the_run() -> None:
+    """Less than 40 bytes a request where only aggregates are asked for: here less than 4, blocks included."""
+    count, block = 1_000_000, 10_000
+
+    def blocks() -> Iterator[tuple[Floats, Small, Small]]:
+        generator = np.random.default_rng(0)
+        for begin in range(0, count, block):
+            due = (begin + np.sort(generator.uniform(0, block, block))) / 5.0
+            yield (
+                due,
+                generator.integers(1, 2000, block).astype(np.int32),
+                generator.integers(1, 300, block).astype(np.int32),
+            )
+
+    tracemalloc.start()
+    try:
+        outcome = simulate_blocks(blocks(), count, STEP, EngineLimits(kv_tokens=400_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome.requests == count
+    assert peak < 4 * count
 
 
 def test_quantiles_from_bins_are_those_of_the_requests() -> None:

@@ -80,8 +80,8 @@ TTFT, TPOT, E2E = range(3)
 
 TRENDS = 20
 """Batches of arrivals over which the number in flight is averaged, to see whether it grows."""
-SHIFT = 26
-"""Bits of a heap entry that are a place in the ring: at most 67 million requests in the system."""
+SHIFT = 24
+"""Bits of a heap entry that are a place in the ring: at most 16 million requests in the system."""
 PLACE = (1 << SHIFT) - 1
 NOBODY = -1
 
