@@ -400,11 +400,12 @@ def _further_steps(core: Core, replica: int) -> int:
     rounds = core.rep[replica, R_FREE] // core.rep[replica, R_DECODING]
     left = core.rep[replica, R_FREE] - rounds * core.rep[replica, R_DECODING]
     steps = rounds * page
-    at = core.rep[replica, R_DECODE_STEP] + 1
+    phase = (-core.rep[replica, R_DECODE_STEP] - 1) % page
     for n in range(page):
-        left -= core.rep[replica, R_PHASES + (-(at + n)) % page]
+        left -= core.rep[replica, R_PHASES + phase]
         if left < 0:
             return steps + n
+        phase = phase - 1 if phase > 0 else page - 1
     return steps + page
 
 
@@ -414,9 +415,10 @@ def _pages_of_further_steps(core: Core, replica: int, steps: int) -> int:
     page = core.n[PAGE]
     rounds = steps // page
     taken = rounds * core.rep[replica, R_DECODING]
-    at = core.rep[replica, R_DECODE_STEP] + 1
-    for n in range(steps - rounds * page):
-        taken += core.rep[replica, R_PHASES + (-(at + n)) % page]
+    phase = (-core.rep[replica, R_DECODE_STEP] - 1) % page
+    for _ in range(steps - rounds * page):
+        taken += core.rep[replica, R_PHASES + phase]
+        phase = phase - 1 if phase > 0 else page - 1
     return taken
 
 
