@@ -91,7 +91,7 @@ class Plan:
 
     demand: Demand
     rows: tuple[Row, ...]
-    """The cheapest deployment of each offer, cheapest first."""
+    """The cheapest deployment of each offer and kind of price, cheapest first."""
     mixed: Mixed | None
     """A fleet of several offers, where it is cheaper than any one."""
     apis: tuple[tuple[ApiPrice, bool, float], ...]
@@ -187,7 +187,7 @@ def plan(
     for done, (least_usd_h, _, one, replica) in enumerate(bounded):
         told(done, len(bounded))
         usd_h = one.cost.usd_h(1.0)
-        known = best_of.get(one.offer.id)
+        known = best_of.get(one.cost.name)
         cutoff = math.inf
         if prune:
             costs = sorted(row.usd_month / demand.hours_per_month for row in best_of.values())
@@ -212,7 +212,7 @@ def plan(
                 lost.append(
                     Lost(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
                 )
-            best_of[one.offer.id] = row
+            best_of[one.cost.name] = row
         else:
             lost.append(Lost(one, "dearer", "than another deployment on the same offer", usd_month))
     ranked = sorted(best_of.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))

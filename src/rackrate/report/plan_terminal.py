@@ -72,7 +72,7 @@ def _rows(view: Json, api_rows: int) -> RenderableType:
             usd(usd_month),
             usd(row["usd_per_1m"]),
             f"{usd(low_high[0])} - {usd(low_high[1])}" if low_high else NONE,
-            {"seen": "this card", "family": "its family", "new": "others"}.get(row["distance"], row["distance"]),
+            {"seen": "card", "family": "family", "new": "others"}.get(row["distance"], row["distance"]),
         )
     return table
 
