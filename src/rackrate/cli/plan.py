@@ -11,10 +11,14 @@ from rackrate.cli import load_shape as shape
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Model
+    from rackrate.economics.hourly import PriceKind
     from rackrate.perf.deployment import Deployment
-    from rackrate.planner.plan import Demand
+    from rackrate.planner.plan import Demand, Plan
     from rackrate.workload.synthetic import SyntheticWorkload
 
 DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
@@ -99,10 +103,11 @@ def plan(
             raise UserError(f"{name} must be at least {least}, got {value}")
     if not 0 < hours_per_month <= 744:
         raise UserError(f"--hours-per-month must be above 0 and at most 744, got {hours_per_month:g}")
-    kinds = [one.strip() for one in price_kind.split(",")]
-    wrong = next((one for one in kinds if one not in PRICE_KINDS), None)
-    if wrong is not None:
-        raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {wrong!r}")
+    kinds: list[PriceKind] = []
+    for one in price_kind.split(","):
+        if one.strip() not in PRICE_KINDS:
+            raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {one.strip()!r}")
+        kinds.append(one.strip())  # pyright: ignore[reportArgumentType]
     catalog = load_catalog()
     known = catalog.model(model)
     demand = _demand(
@@ -126,17 +131,21 @@ def plan(
             last = time.monotonic()
             say(f"{done} of {of} candidates")
 
-    settings = {
-        "kinds": kinds, "engines": [one.strip() for one in engine.split(",")],
-        "weights": [one.strip() for one in weights.split(",")] if weights else (), "rows": rows, "prune": prune,
-        "correct": _correction(anchor, catalog) if anchor is not None else None, "told": told,
-    }  # fmt: skip
-    found = make_plan(demand, catalog, apis, offers=chosen, **settings)  # pyright: ignore[reportArgumentType]
+    correct = _correction(anchor, catalog) if anchor is not None else None
+
+    def planned(among: list[str]) -> Plan:
+        return make_plan(
+            demand, catalog, apis, kinds=kinds, engines=[one.strip() for one in engine.split(",")],
+            weights=[one.strip() for one in weights.split(",")] if weights else (), offers=among, rows=rows, prune=prune,
+            correct=correct, told=told,
+        )  # fmt: skip
+
+    found = planned(chosen)
     row = found.rows[0] if found.rows else None
     if explain is not None:
         row = next((one for one in found.rows if one.candidate.offer.id == catalog.offer(explain).id), None)
         if row is None:
-            alone = make_plan(demand, catalog, apis, offers=[explain], **settings)  # pyright: ignore[reportArgumentType]
+            alone = planned([explain])
             row = alone.rows[0] if alone.rows else None
             if row is None:
                 why = next((f"{one.reason}: {one.detail}" for one in alone.lost), "it has no such price")
@@ -226,7 +235,7 @@ def _demand(
 
 def _apis(
     model: Model, names: list[str] | None, catalog: Catalog, demand: Demand, default: tuple[str, ...]
-) -> list[tuple[object, bool]]:
+) -> list[tuple[ApiPrice, bool]]:
     """Sellers of the same model, then those that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import api_price, apis_of_model
 
@@ -237,7 +246,7 @@ def _apis(
     return [*((one, True) for one in same), *((one, False) for one in others if one.ref not in refs)]
 
 
-def _correction(text: str, catalog: Catalog) -> object:
+def _correction(text: str, catalog: Catalog) -> Callable[[Deployment], Deployment]:
     """What one measured point of a box says of every deployment on its accelerator."""
     from rackrate.errors import UserError
     from rackrate.perf.box import anchored

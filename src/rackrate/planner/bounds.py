@@ -6,6 +6,7 @@ import numpy as np
 
 from rackrate.simulate.capacity import Draw
 from rackrate.simulate.settings import EngineLimits
+from rackrate.simulate.state import Floats
 from rackrate.simulate.step import StepCoefficients, fixed_part_s
 from rackrate.workload.slo import Objective, Slo
 
@@ -46,7 +47,7 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
     return float(max(compute, memory) + rest) / len(inputs)
 
 
-def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> dict[str, np.ndarray]:
+def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> dict[str, Floats]:
     """TTFT, TPOT and E2E of each request on a replica that does nothing else: no load makes them shorter. [s]"""
     inputs, outputs = draw.input_tokens.astype(np.float64), draw.output_tokens.astype(np.float64)
     cached = np.minimum(draw.cached_tokens, (inputs - 1) // limits.block_tokens * limits.block_tokens)

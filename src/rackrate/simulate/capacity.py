@@ -127,38 +127,46 @@ def find_capacity(
     if not guess > 0:
         raise WorkloadError(f"the search needs a rate above 0 to begin with, got {guess:g}")
     tried = 0
-    low: Point | None = None
-    high: float | None = None
 
-    def at(rate: float) -> bool:
-        nonlocal tried, low, high
+    def at(rate: float) -> Point:
+        nonlocal tried
         tried += 1
         point = load_point(draw, rate, slo, step, limits, fleet, give_up=True)
         if told is not None:
             told(point)
-        if point.sustained:
-            low = point
-        else:
-            high = rate
-        return point.sustained
+        return point
 
     rate = min(guess, most)
+    point = at(rate)
+    high: float | None = None
     factor = 1.25
-    while at(rate):
-        if rate >= most:
-            return Capacity(rate, None, low, tried)
-        rate = min(rate * factor, most)
-        factor *= 1.25
-    while low is None:
-        rate /= factor
-        factor *= 1.5
-        if rate < guess * 1e-4:
-            return Capacity(0.0, high, None, tried)
-        at(rate)
-    best: Point = low
+    if point.sustained:
+        best = point
+        while True:
+            if rate >= most:
+                return Capacity(rate, None, best, tried)
+            rate = min(rate * factor, most)
+            factor *= 1.25
+            point = at(rate)
+            if not point.sustained:
+                high = rate
+                break
+            best = point
+    else:
+        while not point.sustained:
+            high = rate
+            rate /= factor
+            factor *= 1.5
+            if rate < guess * 1e-4:
+                return Capacity(0.0, high, None, tried)
+            point = at(rate)
+        best = point
     while high is not None and high / best.rate > 1 + precision:
-        at((best.rate * high) ** 0.5)
-        best = low  # pyright: ignore[reportUnnecessaryComparison]
+        point = at((best.rate * high) ** 0.5)
+        if point.sustained:
+            best = point
+        else:
+            high = point.rate
     return Capacity(best.rate, high, best, tried)
 
 
