@@ -136,8 +136,8 @@ def plan(
     def planned(among: list[str]) -> Plan:
         return make_plan(
             demand, catalog, apis, kinds=kinds, engines=[one.strip() for one in engine.split(",")],
-            weights=[one.strip() for one in weights.split(",")] if weights else (), offers=among, rows=rows, prune=prune,
-            correct=correct, told=told,
+            weights=[one.strip() for one in weights.split(",")] if weights else (), offers=among, rows=rows,
+            prune=prune, correct=correct, told=told,
         )  # fmt: skip
 
     found = planned(chosen)

@@ -46,17 +46,23 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
     except ImportError:
         return None
     directory = os.environ.get("NUMBA_CACHE_DIR") or _cache_directory()
-    if directory is not None:
-        numba.config.CACHE_DIR = directory  # pyright: ignore[reportAttributeAccessIssue]
     # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
     njit = cast("Any", numba).njit
     settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}
-    return njit(**settings), njit(
-        **settings,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        **({"forceinline": True} if os.environ.get("FI") else {}),
-    )
+
+    def decorator(**more: bool) -> _Decorator:
+        decorate = njit(**settings, **more)
+
+        def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+            if directory is not None:
+                # set anew for each function: others may keep theirs elsewhere in the meantime
+                numba.config.CACHE_DIR = directory  # pyright: ignore[reportAttributeAccessIssue]
+            return decorate(function)
+
+        return apply
+
+    fi = {"forceinline": True} if os.environ.get("FI") else {}
+    return decorator(), decorator(no_cpython_wrapper=True, no_cfunc_wrapper=True, **fi)
 
 
 _DECORATORS = _decorators()
