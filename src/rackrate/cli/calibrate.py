@@ -27,6 +27,9 @@ def calibrate(
         typer.Option("--out", "-o", help="Where to write.", show_default="RUN/calibration.json, or coefficients.json"),
     ] = None,
     iterations: Annotated[int, typer.Option("--iterations", help="With fit: Newton steps at most.", min=1)] = 8,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="With fit: also write the page of errors.", show_default=False)
+    ] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="With fit: begin at the priors, not at the shipped coefficients.")
     ] = False,
@@ -42,7 +45,7 @@ def calibrate(
     coefficients are fitted to a folder of published rows instead; that is how the shipped ones were made.
     """
     if what == FIT:
-        _fit(data, out, iterations, from_scratch=from_scratch, as_json=as_json)
+        _fit(data, out, report, iterations, from_scratch=from_scratch, as_json=as_json)
     else:
         _run(Path(what), out, tensor_parallel, force=force, as_json=as_json)
 
@@ -122,23 +125,28 @@ def _command() -> str:
     return " ".join(["rackrate", *(Path(arg).name if "/" in arg else arg for arg in sys.argv[1:])])
 
 
-def _fit(data: Path | None, out: Path | None, iterations: int, *, from_scratch: bool, as_json: bool) -> None:
+def _fit(
+    data: Path | None, out: Path | None, report: Path | None, iterations: int, *, from_scratch: bool, as_json: bool
+) -> None:
     from datetime import UTC, datetime
 
     from rackrate import __version__
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.errors import CalibrationError
-    from rackrate.perf import coefficients, fit_file
+    from rackrate.perf import coefficients, fit_file, validation_view
 
     if data is None:
         raise CalibrationError("calibrate fit needs --data FOLDER, with CSV files of published rows (docs/predict.md)")
     start = None if from_scratch else coefficients.shipped().values
-    document, _ = fit_file.run(
+    document, fitted, left_out = fit_file.run(
         data, iterations=iterations, start=start, written=datetime.now(UTC).date().isoformat(), command=_command(),
         version=__version__, say=say,
     )  # fmt: skip
     target = out or Path(coefficients.FILE)
     write_text(target, coefficients.dump(document))
+    if report is not None:
+        view = validation_view.build(fitted.published, document, left_out, anchor=True, say=say)
+        write_text(report, validation_view.page(view))
     if as_json:
         print_json(_fit_view(document))
     else:

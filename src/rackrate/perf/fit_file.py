@@ -98,8 +98,8 @@ def to_file(
 def run(
     folder: Path, *, iterations: int, start: Mapping[str, float] | None, written: str, command: str, version: str,
     say: Callable[[str], None],
-) -> tuple[CoefficientFile, list[LeftOut]]:  # fmt: skip
+) -> tuple[CoefficientFile, Fitted, list[LeftOut]]:  # fmt: skip
     """Reads, fits, cross-validates."""
     fitted = fit_folder(read_folder(folder), iterations=iterations, start=start, say=say)
     left_out = leave_out(fitted.cases, fitted.fit, fitted.used, tick=say)
-    return to_file(fitted, left_out, written=written, command=command, version=version), left_out
+    return to_file(fitted, left_out, written=written, command=command, version=version), fitted, left_out

@@ -32,6 +32,7 @@ SHARED: dict[str, Prior] = {
     "compute16": Prior(0.65, 0.25),
     "compute8": Prior(0.50, 0.3),
     "compute4": Prior(0.40, 0.3),
+    "power_exponent": Prior(0.2, 0.5),
     "dequantise_compute": Prior(0.8, 0.3),
     "memory": Prior(0.80, 0.15),
     "dequantise_memory": Prior(0.8, 0.2),
@@ -121,7 +122,7 @@ _TERMS: dict[str, tuple[str, ...]] = {
 }
 _CEILING: dict[str, float] = {
     "compute16": 0.95, "compute8": 0.95, "compute4": 0.95, "memory": 0.98, "attention_memory": 0.98,
-    "attention_compute": 0.95, "link_share": 0.98, "pcie_share": 0.98, "unshared_heads": 1.0,
+    "attention_compute": 0.95, "link_share": 0.98, "pcie_share": 0.98, "unshared_heads": 1.0, "power_exponent": 0.6,
 }  # fmt: skip
 """Shares cannot exceed one: an accelerator's departure stops here."""
 

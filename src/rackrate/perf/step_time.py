@@ -109,6 +109,8 @@ class Coefficients:
     """Share of the 8-bit peak."""
     compute4: float
     """Share of the 4-bit peak."""
+    power_exponent: float
+    """What a power limit costs: shares of compute go with (W per 16-bit TFLOPS) to this exponent."""
     dequantise_compute: float
     """Factor on compute16 where 8- or 4-bit weights are widened before the product."""
     memory: float
@@ -196,7 +198,8 @@ def engine_step(  # the one place where facts and fitted numbers meet
     tp, pp = parallel.tensor, parallel.pipeline
     widened = formats.weight_bits < 16 and formats.compute == "16"
     share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
-    share *= known.dequantise_compute if widened else 1.0
+    powered = min(power_ratio(accelerator, peak16) ** known.power_exponent, 0.95 / share)
+    share *= powered * (known.dequantise_compute if widened else 1.0)
     read = known.memory * (known.dequantise_memory if widened else 1.0) * bandwidth
     rate = peak * share * tp * pp
     expert_ranks = max(parallel.expert, tp)
@@ -221,7 +224,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
         host_sequence=known.host_sequence_s,
         host_prefill=known.host_prefill_s,
         token_compute=token_compute,
-        sequence_compute=work.head_flop / (peak16 * known.compute16 * tp),
+        sequence_compute=work.head_flop / (peak16 * min(known.compute16 * powered, 0.95) * tp),
         weights=work.weight_bytes / (read * tp),
         experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
         # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
@@ -239,6 +242,17 @@ def engine_step(  # the one place where facts and fitted numbers meet
         gaps=(known.gap_s + (known.experts_gap_s if work.expert_bytes else 0.0)) * model.layers,
         floor=0.0 if era.captured else known.launch_s * model.layers,
     )
+
+
+def power_ratio(accelerator: Accelerator, peak16_flop_s: float) -> float:
+    """Watts that the card may draw per 16-bit TFLOPS of its datasheet, between a third and four. [W/TFLOPS]
+
+    Below one, clocks fall under matrix products (L4: 72 W for 121 TFLOPS); far above one, the peak is reached (GeForce
+    cards, H20). One where the catalogue has no tdp_w.
+    """
+    if accelerator.tdp_w is None:
+        return 1.0
+    return min(max(accelerator.tdp_w / (peak16_flop_s / 1e12), 1 / 3), 4.0)
 
 
 def bandwidth_b_s(accelerator: Accelerator) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rackrate.errors import UserError
 from rackrate.perf.coefficients import CoefficientFile
-from rackrate.perf.cross_validation import WAYS, with_interval
+from rackrate.perf.cross_validation import WAYS, LeftOut, with_interval
 from rackrate.perf.published import Case, Published, read_published
 from rackrate.perf.validation import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
 
@@ -66,6 +66,19 @@ def validate(
 ) -> Json:
     """Predicts every row of the files."""
     published = [read_published(path) for path in paths]
+    found = _leave_out(published, known, say) if cv else []
+    return build(published, known, found, anchor=anchor, say=say)
+
+
+def build(
+    published: Sequence[Published],
+    known: CoefficientFile,
+    left_out: Sequence[LeftOut],
+    *,
+    anchor: bool,
+    say: Callable[[str], None],
+) -> Json:
+    """The view of files that were read, with what was predicted without its group, if it was."""
     everything: list[Comparison] = []
     listed: list[Json] = []
     for one in published:
@@ -92,7 +105,7 @@ def validate(
         "by_accelerator": _grouped(everything, lambda case: case.gpu),
         "by_engine": _grouped(everything, lambda case: case.era.id),
         "by_source": _grouped(everything, lambda case: case.source),
-        "left_out_groups": _left_out(published, known, say) if cv else [],
+        "left_out_groups": _left_out_view(left_out, known),
         "anchored": _anchored(published, known, say) if anchor else [],
         "rows": [_row(one) for one in everything],
     }  # fmt: skip
@@ -105,7 +118,7 @@ def _row(one: Comparison) -> Json:
     }  # fmt: skip
 
 
-def _left_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[Json]:
+def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[LeftOut]:
     from rackrate.perf.cross_validation import leave_out
     from rackrate.perf.fit_file import ROWS_PER_CELL
     from rackrate.perf.fitting import fit, thin
@@ -114,9 +127,12 @@ def _left_out(published: Sequence[Published], known: CoefficientFile, say: Calla
     used = thin(cases, ROWS_PER_CELL)
     say("curvature of the fit at the coefficients")
     fitted = fit([cases[index] for index in used], iterations=1, start=known.values, say=say)
-    found = leave_out(cases, fitted, used, tick=say)
+    return leave_out(cases, fitted, used, tick=say)
+
+
+def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Json]:
     rows: list[Json] = []
-    for way in WAYS:
+    for way in WAYS if found else ():
         chosen = [with_interval(one.comparison, known, one.distance) for one in found if one.way == way]
         rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, WAYS[way])})
     return rows

@@ -1,0 +1,124 @@
+"""Errors as they are counted, and the shipped coefficients against published tables."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from published_row import ROW
+from rackrate.catalog.load import load_catalog
+from rackrate.perf.coefficients import shipped
+from rackrate.perf.deployment import deploy
+from rackrate.perf.published import Load, read_published, understand
+from rackrate.perf.step_time import EngineStep
+from rackrate.perf.step_work import Parallel
+from rackrate.perf.validation import Comparison, by_class, compare_all, errors_of, load_level, quantile
+
+PUBLISHED = Path(os.environ.get("RACKRATE_PUBLISHED", "nowhere"))
+"""A folder of published rows, where there is one."""
+
+
+def _comparison(gpu: str, observed: float, predicted: float) -> Comparison:
+    case = understand({**ROW, "gpu": gpu}, "file", 2)
+    return Comparison(case, "throughput", observed, predicted, 0.5 * predicted, 1.5 * predicted)
+
+
+def test_errors_of_a_large_cell_do_not_hide_a_bad_card() -> None:
+    good = [_comparison("Tesla T4", 100, 101) for _ in range(9)]
+    bad = [_comparison("A10G-24GB", 100, 200)]
+    errors = errors_of([*good, *bad])
+    assert errors is not None
+    assert errors.median == pytest.approx(math.log(1.01))
+    assert errors.cells == 2
+    assert errors.cell_median == pytest.approx((math.log(1.01) + math.log(2)) / 2)
+    assert errors.coverage == 1.0
+    assert errors_of([]) is None
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=40), st.floats(0, 1))
+def test_quantiles_are_numpys(values: list[float], share: float) -> None:
+    assert quantile(values, share) == pytest.approx(float(np.quantile(values, share)), abs=1e-9)
+
+
+def test_levels_of_poisson_runs() -> None:
+    case = understand({**ROW, "concurrency_or_rate": "poisson_qps=2", "osl": "100"}, "file", 2)
+    assert [load_level(case, capacity) for capacity in (1000.0, 200.0, 100.0)] == ["low", "near", "over"]
+
+
+def test_tensor_parallel_over_pcie_gives_less_than_half_of_ideal_and_over_nvlink_more() -> None:
+    """Published: tensor parallel 4 over PCIe gives 1.6 to 1.8 times (issue 5); NVLink gives more."""
+    catalog = load_catalog()
+    load = Load("closed", 1, 24, 256, 128, whole=False)
+
+    def gain(card: str) -> float:
+        alone, four = (
+            deploy(
+                catalog.models["llama-3-8b-instruct"], catalog.accelerators[card], version="0.7.3", weights="bf16",
+                parallel=Parallel(tensor=ranks),
+            ).replay(load).output_tok_s
+            for ranks in (1, 4)
+        )  # fmt: skip
+        return four / alone
+
+    assert 1.2 < gain("a100-pcie-80gb") < gain("a100-sxm-80gb") < 4.0
+
+
+def test_terms_of_the_simulator_are_the_same_step() -> None:
+    """The terms handed to the simulator, evaluated as its documentation says, against our own."""
+    catalog = load_catalog()
+    step = deploy(catalog.models["mixtral-8x7b-instruct"], catalog.accelerators["h100-sxm"], parallel=Parallel(2)).step
+    assert isinstance(step, EngineStep)
+    t = step.simulator_terms(1000)
+    for decoding, context, prompt, pairs, ended in (
+        (8, 9000, 0, 0, 0),
+        (64, 80_000, 900, 405_000, 1),
+        (0, 0, 300, 45_000, 1),
+    ):
+        tokens = decoding + prompt
+        compute = t["token_compute_s"] * tokens
+        memory = t["weights_s"] + t["experts_s"] * (1 - t["expert_miss"] ** tokens) + t["token_memory_s"] * tokens
+        sharp = t["sharpness"]
+        plain = (compute**sharp + memory**sharp) ** (1 / sharp) + t["token_s"] * tokens + t["step_s"]
+        plain += t["sequence_s"] * (decoding + ended) + t["context_s"] * context + t["pair_s"] * pairs
+        plain += t["prefill_step_s"] if prompt else 0.0
+        assert step.seconds(decoding, context, prompt, pairs, ended) == pytest.approx(
+            max(plain, t["floor_s"]), rel=1e-9
+        )
+
+
+def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
+    catalog = load_catalog()
+    model = catalog.models["llama-3.1-8b-instruct"]
+    slow, fast = (deploy(model, catalog.accelerators[card]).step for card in ("l4", "h100-sxm"))
+    assert fast.seconds(8, 8000) < slow.seconds(8, 8000)
+    assert slow.seconds(8, 8000) < slow.seconds(16, 16000) < slow.seconds(16, 16000, 512, 512 * 256, 1)
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="RACKRATE_PUBLISHED names no folder of published rows")
+def test_published_tables_are_met_within_what_the_page_says() -> None:
+    cases = [case for path in sorted(PUBLISHED.glob("*.csv")) for case in read_published(path).cases][::20]
+    compared, failed = compare_all(cases, shipped().values, with_box=False)
+    assert not failed
+    errors = {kind: errors_of(found) for kind, found in by_class(compared).items()}
+    throughput, low = errors["throughput"], errors["tpot-low"]
+    assert throughput is not None
+    assert low is not None
+    assert throughput.median < 0.16
+    assert low.median < 0.20
+
+
+def test_a_replica_count_multiplies_throughput_only() -> None:
+    case = understand({**ROW, "concurrency_or_rate": "conc=8", "n_gpus": "4", "tp": "1", "gpu": "L40S-48GB"}, "file", 2)
+    assert case.parallel.data == 4
+    assert case.load.value == 2
+    one = replace(case, parallel=Parallel(1))
+    four, alone = (compare_all([each], shipped().values, with_box=False)[0] for each in (case, one))
+    assert four[0].predicted == pytest.approx(4 * alone[0].predicted)
+    assert four[1].predicted == pytest.approx(alone[1].predicted)
