@@ -43,8 +43,8 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
 
 def _rows(view: Json, api_rows: int) -> RenderableType:
     table = plain_table(
-        "offer", "deployment", "machines", "replicas", "of capacity", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        "USD/month", "USD/1M", "80 %", "data of", left=["offer"],
+        "offer", "deployment", "machines", "load", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms", "USD/month", "USD/1M",
+        "80 %", "data", left=["offer"],
     )  # fmt: skip
     apis = list(view["apis"])
     shown = [one for one in apis if one["same_model"]][:api_rows] + [one for one in apis if not one["same_model"]]
@@ -55,9 +55,9 @@ def _rows(view: Json, api_rows: int) -> RenderableType:
     several = len({row["engine"] for row in view["rows"]}) > 1
     for usd_month, row, is_api in entries:
         if is_api:
-            kind = Text("the same model" if row["same_model"] else "another model", style="yellow")
+            kind = Text("same model" if row["same_model"] else "another model", style="yellow")
             name = f"API {_short(row['api'])}"
-            table.add_row(name, kind, *[NONE] * 7, usd(usd_month), usd(row["usd_per_1m"]), NONE, "listed")
+            table.add_row(name, kind, *[NONE] * 6, usd(usd_month), usd(row["usd_per_1m"]), NONE, "listed")
             continue
         low_high = row["usd_per_1m_interval"]
         spares = f"+{row['spares']}" if row["spares"] else ""
@@ -65,7 +65,6 @@ def _rows(view: Json, api_rows: int) -> RenderableType:
             Text(row["cost_name"], style="bold green" if row is first else ""),
             f"{row['weights']} tp{row['tensor_parallel']}" + (f" {row['engine']}" if several else ""),
             f"{row['machines']}{spares} x {row['accelerators']} {row['accelerator']}",
-            str(row["replicas"]),
             percent(row["utilisation"]),
             *_pair(row["ttft"]),
             *_pair(row["tpot"]),
