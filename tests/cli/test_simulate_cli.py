@@ -65,6 +65,18 @@ def test_an_slo_without_loads_is_searched_for(run: Run) -> None:
     assert not levels[-1]["slo_met"]
 
 
+def test_a_trace_alone_is_sent_at_its_own_rate(run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = "".join(f"{n * 0.5},{200 + n},{20 + n % 30}\n" for n in range(60))
+    trace.write_text("time_s,input_tokens,output_tokens\n" + rows, encoding="utf-8")
+    code, out, error = run(*SIMULATE, "--trace", str(trace), "--requests", "60", "--json")
+    assert code == 0, error
+    level = json.loads(out)["levels"][0]
+    assert level["rate"] == pytest.approx(2.0, rel=0.05)
+    assert level["arrivals"] == "trace:trace.csv"
+    assert level["requests"] == 60
+
+
 def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
     code, out, _ = run(
         *SIMULATE,

@@ -147,6 +147,8 @@ def simulate(
     work = _Work(workload, served, limits, fleet, pattern, cached_share, prefix_cache, requests, header)
     if objectives is not None and not rates and not levels:
         rates = work.search(objectives)
+    elif workload.trace is not None and not rates and not levels:
+        rates = [workload.trace.mean_rate]  # as recorded
     done = [record for one in rates for record in work.open_level(one)]
     if not rates:
         done += work.closed_sweep(levels)
