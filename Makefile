@@ -45,6 +45,7 @@ bench: .venv/.dev ## timings, other load generators (12 GB) beside ours; BENCH_T
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/capacity.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
 	$(BIN)/python benchmarks/peers.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
+	$(BIN)/python benchmarks/simulator.py
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \

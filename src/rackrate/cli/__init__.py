@@ -22,6 +22,8 @@ from rackrate.cli import (
     report,
     show,
     study,
+    plan,
+    simulate,
     trace,
     traffic,
     validate,
@@ -51,10 +53,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "traffic": traffic.traffic,
     "fleet": fleet.fleet,
     "report": report.report,
+    "fit": fit.fit,
     "calibrate": calibrate.calibrate,
     "verify": verify.verify,
     "validate": validate.validate,
-    "fit": fit.fit,
+    "simulate": simulate.simulate,
+    "plan": plan.plan,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

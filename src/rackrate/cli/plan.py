@@ -1,0 +1,276 @@
+"""rackrate plan: which hardware, how many, at what price, before a dollar is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rackrate.cli import load_shape as shape
+from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rackrate.catalog.apis import ApiPrice
+    from rackrate.catalog.load import Catalog
+    from rackrate.catalog.types import Model
+    from rackrate.economics.hourly import PriceKind
+    from rackrate.perf.deployment import Deployment
+    from rackrate.planner.plan import Demand, Plan
+    from rackrate.workload.synthetic import SyntheticWorkload
+
+DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
+
+
+def plan(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, such as llama-3-8b-instruct.")],
+    traffic: Annotated[
+        str,
+        typer.Option("--traffic", help="Requests: 20/s, 2M/day, or a file (a trace, rates over time, a usage export)."),
+    ],
+    slo: Annotated[str, typer.Option("--slo", help="Objectives that each replica must meet.")] = DEFAULT_SLO,
+    input_tokens: shape.InputTokens = None,
+    output_tokens: shape.OutputTokens = None,
+    arrivals: shape.Arrivals = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Lengths from recorded requests.", show_default=False)
+    ] = None,
+    longest: shape.Longest = None,
+    cached_share: Annotated[
+        float, typer.Option("--cached-share", help="Share of each prompt that the prefix cache has.")
+    ] = 0.0,
+    peak: Annotated[
+        float | None,
+        typer.Option("--peak", help="Peak over mean rate: the fleet is sized for it.", show_default="1, or the file's"),
+    ] = None,
+    offer: given.Offers = None,
+    price_kind: Annotated[
+        str, typer.Option("--price-kind", help="on-demand, spot, reserved-1y, reserved-3y; several with commas.")
+    ] = "on-demand",
+    engine: Annotated[str, typer.Option("--engine", help="vllm, sglang, tensorrt-llm; several with commas.")] = "vllm",
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="Formats, with commas.", show_default="as published, fp8 and awq"),
+    ] = None,
+    spares: Annotated[int, typer.Option("--spares", help="Machines beyond those that the load needs.")] = 0,
+    api: given.Apis = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--anchor",
+            metavar="ACCELERATOR:IN:OUT:CONCURRENCY:TOK_S",
+            help="One measured point of your box (output tokens/s of a closed loop), such as l4:512:256:32:410; "
+            "corrects every deployment on that accelerator.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", help="Offers to price exactly.")] = 12,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="OFFER", help="One row from FLOPs to dollars.", show_default=False),
+    ] = None,
+    requests: Annotated[int, typer.Option("--requests", help="Requests of a simulation.")] = 1000,
+    hours_per_month: given.HoursPerMonth = 730.0,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Rule candidates out by bounds; the winner is the same without.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write an HTML page here.", show_default=False)
+    ] = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Rank every way to serve a model by what it costs at your traffic and SLO, APIs in the same table.
+
+    Offers x tensor parallelism x number formats x engines, predicted and simulated; what does not fit, misses the SLO
+    or is dearer is said. docs/plan.md says how, and how good the predictions are: docs/validation.md.
+    """
+    import time
+
+    from rackrate.catalog.load import load_catalog
+    from rackrate.cli.output import print_json, say, write_text
+    from rackrate.cli.output import show as print_result
+    from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
+    from rackrate.errors import UserError
+    from rackrate.planner.plan import plan as make_plan
+    from rackrate.planner.view import explained, plan_view
+    from rackrate.simulate.compiled import IS_COMPILED
+
+    for name, value, least in (("--rows", rows, 1), ("--requests", requests, 20), ("--spares", spares, 0)):
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
+    if not 0 < hours_per_month <= 744:
+        raise UserError(f"--hours-per-month must be above 0 and at most 744, got {hours_per_month:g}")
+    kinds: list[PriceKind] = []
+    for one in price_kind.split(","):
+        if one.strip() not in PRICE_KINDS:
+            raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {one.strip()!r}")
+        kinds.append(one.strip())  # pyright: ignore[reportArgumentType]
+    catalog = load_catalog()
+    known = catalog.model(model)
+    demand = _demand(
+        known, traffic, peak, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
+        requests, hours_per_month, spares, seed,
+    )  # fmt: skip
+    chosen = list(offer or ())
+    if explain is not None:
+        catalog.offer(explain)  # says now if there is none
+        if chosen and explain not in chosen:
+            chosen.append(explain)
+    apis = _apis(known, api, catalog, demand, DEFAULT_APIS)
+    if not IS_COMPILED:
+        say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
+    began = time.monotonic()
+    last = began
+
+    def told(done: int, of: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1.0:
+            last = time.monotonic()
+            say(f"{done} of {of} candidates")
+
+    correct = _correction(anchor, catalog) if anchor is not None else None
+
+    def planned(among: list[str]) -> Plan:
+        return make_plan(
+            demand, catalog, apis, kinds=kinds, engines=[one.strip() for one in engine.split(",")],
+            weights=[one.strip() for one in weights.split(",")] if weights else (), offers=among, rows=rows,
+            prune=prune, correct=correct, told=told,
+        )  # fmt: skip
+
+    found = planned(chosen)
+    row = found.rows[0] if found.rows else None
+    if explain is not None:
+        row = next((one for one in found.rows if one.candidate.offer.id == catalog.offer(explain).id), None)
+        if row is None:
+            alone = planned([explain])
+            row = alone.rows[0] if alone.rows else None
+            if row is None:
+                why = next((f"{one.reason}: {one.detail}" for one in alone.lost), "it has no such price")
+                raise UserError(f"--explain {explain}: {why}")
+    view = plan_view(found)
+    explanation = explained(row, demand) if row is not None else []
+    if explain is not None:
+        view["explained"] = {"offer": explain, "steps": explanation}
+    if out is not None:
+        from rackrate.report.plan_html import plan_report
+
+        write_text(out, plan_report(view, explanation))
+        say(f"wrote {out}")
+    if as_json:
+        print_json(view)
+    else:
+        from rackrate.report.plan_terminal import explanation_table, plan_tables
+
+        print_result(plan_tables(view))
+        if explain is not None and row is not None:
+            print_result("")
+            print_result(explanation_table(row.candidate.name, explanation))
+    if not found.rows:
+        raise UserError(
+            f"no offer meets {demand.slo}" + (f"; nearest is {found.closest}" if found.closest else "")
+            + ". Loosen --slo, shorten the requests, or choose other --weights"
+        )  # fmt: skip
+
+
+def _demand(
+    model: Model, traffic: str, peak: float | None, slo: str, input_tokens: str | None,
+    output_tokens: str | None, trace: Path | None, longest: int | None, arrivals: str | None, cached_share: float,
+    requests: int, hours_per_month: float, spares: int, seed: int,
+) -> Demand:  # fmt: skip
+    """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
+    import numpy as np
+
+    from rackrate.cli.simulated_load import workload_of
+    from rackrate.errors import UserError
+    from rackrate.planner.plan import Demand
+    from rackrate.simulate.capacity import Draw
+    from rackrate.workload.schedule import draw
+    from rackrate.workload.slo import parse_slo
+    from rackrate.workload.traffic_files import parse_rate, read_traffic
+
+    if peak is not None and not 1 <= peak < 1e6:
+        raise UserError(f"--peak is the peak rate over the mean rate, at least 1, got {peak:g}")
+    if not 0 <= cached_share < 1:
+        raise UserError(f"--cached-share must be at least 0 and below 1, got {cached_share:g}")
+    rate = parse_rate(traffic)
+    ratio = peak or 1.0
+    origin = f"stated: {traffic}"
+    if rate is None:
+        path = Path(traffic)
+        if not path.exists():
+            raise UserError(f"--traffic {traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists")
+        series = read_traffic(path, 300.0)
+        if series.requests is None:
+            raise UserError(f"{path}: knows tokens but not how many requests there were; give --traffic as a rate")
+        rate = float(series.requests.sum()) / series.duration_s
+        ratio = peak or max(1.0, float(series.requests.max()) / series.step_s / rate)
+        origin = f"{path.name}: {series.origin}"
+        if trace is None and series.input_lengths is not None:
+            try:
+                from rackrate.workload.traces import read_trace
+
+                read_trace(path)
+                trace = path
+            except UserError:
+                trace = None
+        if trace is None and input_tokens is None and output_tokens is None:
+            total_in, total_out = series.total("input_tokens"), series.total("output_tokens")
+            number = float(series.requests.sum())
+            if total_in and total_out:
+                input_tokens = str(max(1, round(total_in / number)))
+                output_tokens = str(max(1, round(total_out / number)))
+    if not rate > 0:
+        raise UserError(f"--traffic {traffic}: there are no requests")
+    workload: SyntheticWorkload = workload_of(input_tokens, output_tokens, trace, longest, seed)
+    schedule = draw(arrivals or "poisson", 1.0, requests, workload)
+    cached = (schedule.input_tokens * cached_share).astype(np.int32)
+    drawn = Draw(
+        schedule.due_s, schedule.input_tokens.astype(np.int32), schedule.output_tokens.astype(np.int32), cached
+    )
+    return Demand(model, drawn, rate, rate * ratio, parse_slo(slo), origin, hours_per_month, spares)
+
+
+def _apis(
+    model: Model, names: list[str] | None, catalog: Catalog, demand: Demand, default: tuple[str, ...]
+) -> list[tuple[ApiPrice, bool]]:
+    """Sellers of the same model, then those that the user names (or two well-known ones)."""
+    from rackrate.catalog.apis import api_price, apis_of_model
+
+    same = apis_of_model(model, catalog)
+    refs = {one.ref for one in same}
+    mean = int(demand.draw.input_tokens.mean())
+    others = [api_price(name, catalog, input_tokens=mean) for name in names or default]
+    return [*((one, True) for one in same), *((one, False) for one in others if one.ref not in refs)]
+
+
+def _correction(text: str, catalog: Catalog) -> Callable[[Deployment], Deployment]:
+    """What one measured point of a box says of every deployment on its accelerator."""
+    from rackrate.errors import UserError
+    from rackrate.perf.box import anchored
+    from rackrate.perf.published import Load, Observed
+
+    parts = text.split(":")
+    try:
+        accelerator = catalog.accelerator(parts[0])
+        inputs, outputs, concurrency, tok_s = (float(part) for part in parts[1:])
+        if min(inputs, outputs, concurrency, tok_s) <= 0:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"--anchor is ACCELERATOR:IN:OUT:CONCURRENCY:TOK_S, all above 0, such as l4:512:256:32:410, not {text!r}"
+        ) from None
+    load = Load("closed", int(concurrency), int(max(concurrency * 8, 64)), int(inputs), int(outputs))
+    corrected: dict[object, Deployment] = {}
+
+    def correct(deployment: Deployment) -> Deployment:
+        if deployment.accelerator.id != accelerator.id:
+            return deployment
+        key = (deployment.weights, deployment.parallel, deployment.era.id)
+        if key not in corrected:
+            corrected[key] = anchored(deployment, [(load, Observed(output_tok_s=tok_s))]).deployment
+        return corrected[key]
+
+    return correct

@@ -1,0 +1,380 @@
+"""rackrate simulate: a run of a deployment that need not exist."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rackrate.cli import load_shape as shape
+from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from rackrate.catalog.types import Accelerator, Model, Offer
+    from rackrate.metrics import LevelSummary
+    from rackrate.planner.candidates import Replica
+    from rackrate.records import Level, RequestRecord, RunHeader
+    from rackrate.simulate.capacity import Draw
+    from rackrate.simulate.settings import EngineLimits, Fleet
+    from rackrate.workload.slo import Slo
+    from rackrate.workload.synthetic import SyntheticWorkload
+
+MOST_IN_FLIGHT = 512
+"""The highest level of a closed sweep where none are given."""
+
+
+def simulate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, such as llama-3-8b-instruct.")],
+    on: Annotated[
+        str, typer.Option("--on", metavar="ACCELERATOR[xN]", help="Where: t4x4, or an offer such as aws/g4dn.12xlarge.")
+    ],
+    engine: Annotated[str, typer.Option("--engine", help="vllm, sglang, ...: whose step times and limits.")] = "vllm",
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="bf16, fp8, awq, ...", show_default="as published")
+    ] = None,
+    tp: Annotated[
+        int | None,
+        typer.Option("--tp", help="Accelerators of one replica.", show_default="as few as hold the model"),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", help="Behind the router.", show_default="as many as the machine holds")
+    ] = None,
+    router: Annotated[
+        str, typer.Option("--router", help="round-robin, least-loaded or prefix-affine.")
+    ] = "round-robin",
+    autoscale: Annotated[
+        str | None,
+        typer.Option(
+            "--autoscale", metavar="LEAST:MOST:IN_FLIGHT", help="Replicas that follow the load, such as 1:8:32."
+        ),
+    ] = None,
+    cold_start: Annotated[float, typer.Option("--cold-start", help="Seconds until a new replica serves.")] = 60.0,
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="Open loop: requests per second, such as 5,10,20.", show_default=False)
+    ] = None,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            "--concurrency", "-c", help="Closed loop: in flight, such as 1,8,64.", show_default="1, 2, 4, ..."
+        ),
+    ] = None,
+    slo: Annotated[
+        str | None,
+        typer.Option(
+            "--slo", help="Objectives; without loads, search for the capacity within them.", show_default=False
+        ),
+    ] = None,
+    input_tokens: shape.InputTokens = None,
+    output_tokens: shape.OutputTokens = None,
+    arrivals: shape.Arrivals = None,
+    trace: shape.TraceFile = None,
+    longest: shape.Longest = None,
+    cached_share: Annotated[
+        float, typer.Option("--cached-share", help="Share of each prompt that the prefix cache has.")
+    ] = 0.0,
+    prefix_cache: Annotated[
+        bool, typer.Option("--prefix-cache/--no-prefix-cache", help="Follow the prefix blocks that a trace records.")
+    ] = True,
+    requests: Annotated[
+        int | None, typer.Option("--requests", help="Requests of a level.", show_default="1,000, or 12 x in flight")
+    ] = None,
+    max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", show_default="the engine's")] = None,
+    max_num_batched_tokens: Annotated[
+        int | None, typer.Option("--max-num-batched-tokens", show_default="the engine's")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write a run directory here.", show_default=False)
+    ] = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Simulate a load on a deployment that need not exist: a run like a measured one, for show, price and report.
+
+    Step times are predicted (docs/predict.md); batching, queues, memory and replicas are simulated step by step
+    (docs/simulate.md).
+    """
+    from dataclasses import replace
+
+    from rackrate.catalog.load import load_catalog
+    from rackrate.cli.output import print_json, say
+    from rackrate.cli.output import show as print_result
+    from rackrate.cli.simulated_load import autoscaler_of, numbers, place, workload_of
+    from rackrate.errors import UserError
+    from rackrate.metrics import saturation, summarise
+    from rackrate.records import Run
+    from rackrate.report.terminal import run_tables
+    from rackrate.report.view import run_view
+    from rackrate.run_store import RunWriter
+    from rackrate.simulate.compiled import IS_COMPILED
+    from rackrate.simulate.settings import ROUTERS, Fleet
+    from rackrate.workload.slo import parse_slo
+
+    if rate is not None and concurrency is not None:
+        raise UserError("give --rate (open loop) or --concurrency (closed loop), not both")
+    if requests is not None and requests < 1:
+        raise UserError(f"--requests must be at least 1, got {requests}")
+    if not 0 <= cached_share < 1:
+        raise UserError(f"--cached-share must be at least 0 and below 1, got {cached_share:g}")
+    if router not in ROUTERS:
+        raise UserError(f"--router is one of {', '.join(ROUTERS)}, not {router!r}")
+    rates = numbers(rate, "--rate") if rate is not None else []
+    levels = [int(value) for value in numbers(concurrency, "--concurrency")] if concurrency is not None else []
+    if any(level < 1 for level in levels):
+        raise UserError(f"--concurrency must be whole numbers of at least 1, got {concurrency}")
+    objectives = parse_slo(slo) if slo is not None else None
+    catalog = load_catalog()
+    known = catalog.model(model)
+    accelerator, count, offer = place(on, catalog)
+    workload = workload_of(input_tokens, output_tokens, trace, longest, seed)
+    served = _replica(known, accelerator, count, tp, weights, engine, workload)
+    limits = served.limits
+    if max_num_seqs is not None or max_num_batched_tokens is not None:
+        limits = replace(
+            limits,
+            max_num_seqs=max_num_seqs or limits.max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens or limits.max_num_batched_tokens,
+        )
+    number = replicas or max(1, count // served.kind.tp)
+    scaler = autoscaler_of(autoscale, cold_start) if autoscale is not None else None
+    fleet = Fleet(number, router, scaler)  # pyright: ignore[reportArgumentType]
+    if not IS_COMPILED:
+        say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
+    header = _header(known, accelerator, offer, served, fleet, limits, workload, slo, seed)
+    pattern = arrivals or ("trace" if trace is not None else "poisson")
+    work = _Work(workload, served, limits, fleet, pattern, cached_share, prefix_cache, requests, header)
+    if objectives is not None and not rates and not levels:
+        rates = work.search(objectives)
+    elif workload.trace is not None and not rates and not levels:
+        rates = [workload.trace.mean_rate]  # as recorded
+    done = [record for one in rates for record in work.open_level(one)]
+    if not rates:
+        done += work.closed_sweep(levels)
+    header.state = "complete"
+    if out is not None:
+        with RunWriter(out, header) as writer:
+            for record in done:
+                writer.add(record)
+            writer.finish()
+        say(f"wrote {out}")
+    run = Run(header, done)
+    summaries = summarise(run)
+    view = run_view(run, summaries, saturation(summaries))
+    if as_json:
+        print_json(view)
+    else:
+        print_result(run_tables(view))
+        for note in work.notes():
+            print_result(note)
+
+
+def _replica(
+    model: Model, accelerator: Accelerator, count: int, tp: int | None, weights: str | None, engine: str,
+    workload: SyntheticWorkload,
+) -> Replica:  # fmt: skip
+    """The replica that was asked for; without --tp, the smallest that holds the model. UserError if none does."""
+    from rackrate.errors import UserError
+    from rackrate.perf.architecture import of_catalogue_model
+    from rackrate.perf.memory import runnable_format
+    from rackrate.planner.candidates import Kind, replica_of
+
+    architecture = of_catalogue_model(model)
+    if workload.longest_context > model.context_tokens:
+        raise UserError(
+            f"the longest request has {workload.longest_context:,} tokens in and out, more than the "
+            f"{model.context_tokens:,} of {model.id}'s context; shorten the "
+            "lengths, or leave recorded ones out with --longest"
+        )
+    if tp is not None and (tp < 1 or count % tp):
+        raise UserError(f"--tp {tp} does not divide the {count} accelerators of --on")
+    form = weights or runnable_format(architecture, accelerator).name
+    mean_context = workload.input_tokens + workload.output_tokens / 2
+    reason = ""
+    for size in [tp] if tp is not None else [n for n in range(1, count + 1) if count % n == 0]:
+        kind = Kind(accelerator.id, size, form, engine)
+        found = replica_of(kind, model, architecture, accelerator, workload.longest_context, mean_context)
+        if not isinstance(found, str):
+            return found
+        reason = found
+    raise UserError(f"{model.id} ({form}) does not fit: {reason}")
+
+
+def _header(
+    model: Model, accelerator: Accelerator, offer: Offer | None, served: Replica, fleet: Fleet, limits: EngineLimits,
+    workload: SyntheticWorkload, slo: str | None, seed: int,
+) -> RunHeader:  # fmt: skip
+    import platform
+
+    from rackrate import __version__
+    from rackrate.records import Engine, Gpu, Machine, RunHeader, ServedModel, WorkloadFacts
+    from rackrate.units import GIB
+
+    deployment = served.deployment
+    gpus = Gpu(
+        name=accelerator.name,
+        count=served.kind.tp * fleet.size,
+        memory_bytes=round((accelerator.memory_gib or 0) * GIB) or None,
+        accelerator=accelerator.id,
+    )
+    return RunHeader(
+        mode="simulated",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=" ".join(["rackrate", *sys.argv[1:]]),
+        rackrate_version=__version__,
+        python_version=platform.python_version(),
+        state="running",
+        model=ServedModel(
+            requested=model.id, catalogue_id=model.id, weight_format=served.kind.weights, parameters=model.parameters
+        ),
+        engine=Engine(
+            name=deployment.era.engine,
+            version=f"{deployment.era.id}, predicted",
+            url="simulated",
+            settings={
+                "tensor_parallel": served.kind.tp, "replicas": fleet.replicas, "router": fleet.router,
+                "max_num_seqs": limits.max_num_seqs, "max_num_batched_tokens": limits.max_num_batched_tokens,
+                "kv_tokens": limits.kv_tokens, "step_times": deployment.source, "distance": deployment.distance,
+            },
+        ),
+        machine=Machine(origin="stated", offer=offer.id if offer is not None else None, gpus=(gpus,)),
+        workload=WorkloadFacts(
+            input_tokens=workload.input_tokens, output_tokens=workload.output_tokens, endpoint="completions", seed=seed,
+            slo=slo, length_forced="simulation", inputs=str(workload.inputs) if workload.inputs else None,
+            outputs=str(workload.outputs) if workload.outputs else None,
+            trace=workload.trace.name if workload.trace is not None else None,
+        ),
+    )  # fmt: skip
+
+
+class _Work:
+    """Simulates level after level of one run."""
+
+    def __init__(
+        self, workload: SyntheticWorkload, served: Replica, limits: EngineLimits, fleet: Fleet, pattern: str,
+        cached_share: float, prefix_cache: bool, requests: int | None, header: RunHeader,
+    ) -> None:  # fmt: skip
+        self.workload, self.served, self.limits, self.fleet = workload, served, limits, fleet
+        self.pattern, self.cached_share, self.prefix_cache = pattern, cached_share, prefix_cache
+        self.requests, self.header = requests, header
+        self.index = 0
+        self.preemptions = self.recomputed = 0
+        self.replica_s: list[tuple[str, float, float]] = []
+        self.cached = self.input = 0
+
+    def _level(self, level: Level, count: int, pattern: str | None, outputs: int | None = None) -> list[RequestRecord]:
+        import numpy as np
+
+        from rackrate.cli.simulated_load import requests_of
+        from rackrate.simulate.record import simulate_level
+        from rackrate.simulate.settings import Requests
+
+        self.header.levels.append(level)
+        sent, name = requests_of(
+            self.workload, count, pattern=pattern, rate=level.rate or 1.0, level=level.index,
+            cached_share=self.cached_share, prefix_cache=self.prefix_cache,
+        )  # fmt: skip
+        if pattern is not None:
+            level.arrivals = name
+        lengths = np.asarray(sent.output_tokens).copy()
+        if outputs is not None:
+            lengths[:] = outputs
+        elif level.concurrency:
+            # as a measurement does it: first requests of random shares, so that workers do not march in step
+            shares = np.random.default_rng([self.workload.seed, level.index, 7]).uniform(size=level.concurrency)
+            first = lengths[: level.concurrency]
+            first[:] = np.maximum(1, np.ceil(first * shares[: len(first)]))
+        sent = Requests(
+            sent.due_s, sent.input_tokens, lengths, sent.cached_tokens, sent.group, sent.hash_start, sent.hashes,
+            sent.hash_tokens,
+        )  # fmt: skip
+        outcome, records = simulate_level(level, sent, self.served.step, self.limits, self.fleet, self.index)
+        self.index += len(records)
+        self.preemptions += outcome.preemptions
+        self.recomputed += outcome.recomputed_tokens
+        self.cached += outcome.cached_tokens
+        self.input += outcome.input_tokens
+        self.replica_s.append((name, outcome.replica_s, outcome.end_s))
+        return records
+
+    def _next(self, kind: str, concurrency: int | None, rate: float | None) -> Level:
+        from rackrate.records import Level
+
+        levels = self.header.levels
+        return Level(
+            index=len(levels),
+            kind=kind,  # pyright: ignore[reportArgumentType]
+            concurrency=concurrency,
+            rate=rate,
+            warmed_up=True,
+            started_s=(levels[-1].ended_s or 0.0) + 1.0 if levels else 0.0,
+        )
+
+    def open_level(self, rate: float) -> list[RequestRecord]:
+        """Requests that come at a rate, whatever becomes of them."""
+        return self._level(self._next("open", None, rate), self.requests or 1000, self.pattern)
+
+    def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
+        """So many in flight, one level after the other; where none are given, doubled until gains end; then prefill."""
+        from rackrate.measure.sweep import gains_ended
+        from rackrate.metrics import saturation, summarise_level
+
+        wanted = levels or [2**n for n in range(MOST_IN_FLIGHT.bit_length())]
+        done: list[RequestRecord] = []
+        summaries: list[LevelSummary] = []
+        for concurrency in wanted:
+            level = self._next("closed", concurrency, None)
+            # ten requests for each in flight, besides the first ones and those that run out at the end
+            records = self._level(level, self.requests or max(200, 12 * concurrency), None)
+            done += records
+            summaries.append(summarise_level(level, records))
+            if not levels and gains_ended([one.output_tok_s or 0.0 for one in summaries]):
+                break
+        best = saturation(summaries)
+        if best is not None and best.level.concurrency:
+            level = self._next("prefill", best.level.concurrency, None)
+            done += self._level(level, 12 * best.level.concurrency, None, outputs=1)
+        return done
+
+    def search(self, slo: Slo) -> list[float]:
+        """The capacity within an SLO, and the loads of the run: shares of it, and one beyond."""
+        from rackrate.errors import UserError
+        from rackrate.planner.bounds import least_busy_s
+        from rackrate.simulate.capacity import find_capacity
+
+        draw = self._draw()
+        guess = 0.5 * self.fleet.size / least_busy_s(draw, self.served.step, self.limits)
+        found = find_capacity(draw, slo, self.served.step, self.limits, self.fleet, guess=guess)
+        if not found.rate:
+            raise UserError(f"no rate is sustained within {slo}, not even one request at a time; loosen --slo")
+        return [float(f"{found.rate * share:.3g}") for share in (0.25, 0.5, 0.75, 0.9, 0.98, 1.2)]
+
+    def _draw(self) -> Draw:
+        from rackrate.simulate.capacity import poisson_draw
+        from rackrate.workload.rows import Rows
+
+        lengths = Rows(self.workload, 0).lengths(self.requests or 1000)
+        return poisson_draw(lengths, self.workload.seed, self.cached_share)
+
+    def notes(self) -> list[str]:
+        """What the simulation knows and a measurement does not."""
+        found: list[str] = []
+        settings = self.header.engine.settings
+        found.append(
+            f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
+            f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
+            f"{settings['max_num_batched_tokens']} tokens a step; {settings['replicas']} replicas of "
+            f"{settings['tensor_parallel']} accelerators."
+        )
+        if self.cached:
+            found.append(f"Prefix cache: {self.cached / self.input:.1%} of the input tokens were cached.")
+        if self.preemptions:
+            found.append(
+                f"{self.preemptions} preemptions for lack of KV cache; {self.recomputed:,} tokens computed again."
+            )
+        if self.fleet.autoscaler is not None:
+            on = sum(seconds for _, seconds, _ in self.replica_s)
+            span = sum(end for _, _, end in self.replica_s)
+            found.append(f"Replicas on: {on / span:.2f} on average, cold starts included.")
+        return found

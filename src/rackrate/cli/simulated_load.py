@@ -1,0 +1,141 @@
+"""What `simulate` and `plan` are told of requests and machines, as values that the simulator takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from rackrate.catalog.load import Catalog
+    from rackrate.catalog.types import Accelerator, Offer
+    from rackrate.simulate.settings import Autoscaler, Requests
+    from rackrate.workload.synthetic import SyntheticWorkload
+    from rackrate.workload.traces import Trace
+
+MOONCAKE_BLOCK = 512
+"""Tokens of a hashed block in Mooncake's traces (its README)."""
+
+
+def place(text: str, catalog: Catalog) -> tuple[Accelerator, int, Offer | None]:
+    """`t4`, `t4x4` or an offer. Raises UserError with the nearest names, or for an offer without accelerator."""
+    from rackrate.errors import CatalogError, UserError
+
+    if "/" in text:
+        offer = catalog.offer(text)
+        if offer.accelerator is None:
+            raise UserError(f"--on {text}: has no accelerator; simulated are machines with GPUs")
+        return catalog.accelerators[offer.accelerator], offer.accelerator_count, offer
+    try:
+        return catalog.accelerator(text), 1, None
+    except CatalogError:
+        counted = re.fullmatch(r"(.+)[x*:](\d{1,3})", text)
+        if counted is None or int(counted[2]) < 1:
+            raise
+        return catalog.accelerator(counted[1]), int(counted[2]), None
+
+
+def workload_of(
+    input_tokens: str | None, output_tokens: str | None, trace_file: Path | None, longest: int | None, seed: int
+) -> SyntheticWorkload:
+    """Lengths by distribution or from recorded requests. Raises UserError where they are malformed."""
+    from rackrate.cli.load_shape import DEFAULT_TOKENS
+    from rackrate.errors import WorkloadError
+    from rackrate.workload.distributions import parse_distribution
+    from rackrate.workload.synthetic import SyntheticWorkload
+    from rackrate.workload.traces import read_trace
+
+    trace: Trace | None = None
+    if trace_file is not None:
+        trace = read_trace(trace_file)
+        if longest is not None:
+            trace = trace.no_longer_than(longest)
+    elif longest is not None:
+        raise WorkloadError("--longest leaves out recorded requests: it goes with --trace")
+    given = [input_tokens, output_tokens]
+    if trace is None:
+        given = [text or DEFAULT_TOKENS for text in given]
+    inputs, outputs = (
+        None if text is None else parse_distribution(text, flag)
+        for text, flag in zip(given, ("--input-tokens", "--output-tokens"), strict=True)
+    )
+    mean_in = inputs.mean if inputs is not None else float(trace.input_tokens.mean()) if trace is not None else 1.0
+    mean_out = outputs.mean if outputs is not None else float(trace.output_tokens.mean()) if trace is not None else 1.0
+    return SyntheticWorkload(
+        input_tokens=max(1, round(mean_in)),
+        output_tokens=max(1, round(mean_out)),
+        seed=seed,
+        inputs=inputs,
+        outputs=outputs,
+        trace=trace,
+    )
+
+
+def requests_of(
+    workload: SyntheticWorkload,
+    count: int,
+    *,
+    pattern: str | None,
+    rate: float,
+    level: int,
+    cached_share: float,
+    prefix_cache: bool,
+) -> tuple[Requests, str]:
+    """Requests of one level, and how their arrivals are called; without a pattern, of a closed loop."""
+    import numpy as np
+
+    from rackrate.simulate.settings import Requests
+    from rackrate.workload.rows import Rows
+    from rackrate.workload.schedule import draw
+
+    if pattern is None:
+        inputs, outputs = Rows(workload, level).lengths(count)
+        due: npt.NDArray[np.float64] = np.zeros(count)
+        name = "closed"
+    else:
+        schedule = draw(pattern, rate, count, workload, level)
+        due, inputs, outputs, name = schedule.due_s, schedule.input_tokens, schedule.output_tokens, schedule.name
+    number = len(inputs)
+    trace = workload.trace
+    start = hashes = group = None
+    if prefix_cache and trace is not None and trace.block_ids is not None and trace.block_start is not None:
+        rows = np.arange(number) % len(trace)  # a trace that records what prompts share is sent in its order
+        parts = [trace.block_ids[trace.block_start[row] : trace.block_start[row + 1]] for row in rows]
+        start = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        hashes = np.concatenate(parts) if parts else np.zeros(0)
+        group = np.array([int(part[0]) % (1 << 30) if len(part) else -1 for part in parts])
+    cached = (inputs * cached_share).astype(np.int32) if cached_share else None
+    return (
+        Requests(due, inputs, outputs, cached, group, start, hashes, MOONCAKE_BLOCK if start is not None else 0),
+        name,
+    )
+
+
+def autoscaler_of(text: str, cold_start_s: float) -> Autoscaler:
+    """`LEAST:MOST:IN_FLIGHT`, such as 1:8:32. Raises UserError where it is not."""
+    from rackrate.errors import WorkloadError
+    from rackrate.simulate.settings import Autoscaler
+
+    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text)
+    if found is None:
+        raise WorkloadError(
+            f"--autoscale is LEAST:MOST:IN_FLIGHT (replicas, replicas, requests per replica), such as 1:8:32, "
+            f"not {text!r}"
+        )
+    return Autoscaler(int(found[1]), int(found[2]), float(found[3]), cold_start_s=cold_start_s)
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """`1,2,4`, all above 0. Raises UserError where they are not."""
+    from rackrate.errors import WorkloadError
+
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise WorkloadError(f"{flag} takes numbers with commas between them, such as 1,2,4, not {text!r}") from None
+    if not values or not all(0 < value < float("inf") for value in values):
+        raise WorkloadError(f"{flag} must be above 0, got {text}")
+    return values

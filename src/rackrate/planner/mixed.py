@@ -1,0 +1,60 @@
+"""Fleets of several kinds of machines: whole machines whose capacities add up to the load, at the least cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Part:
+    """A machine that can be had any number of times."""
+
+    name: str
+    capacity: float
+    """Requests per second of one machine within the SLO."""
+    usd_h: float
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Machines of several kinds; the router gives each what it sustains."""
+
+    machines: tuple[tuple[str, int], ...]
+    usd_h: float
+    capacity: float
+    """Of all. [request/s]"""
+
+
+def cheapest_mix(rate: float, parts: Sequence[Part]) -> Mixed | None:
+    """Whole numbers of machines whose capacities reach a rate at least cost; None where there is none.
+
+    An integer program (minimise c n, a n >= rate, n whole), solved by HiGHS through SciPy.
+
+    >>> mix = cheapest_mix(11.0, [Part("large", 10.0, 8.0), Part("small", 1.5, 1.9)])
+    >>> mix.machines, mix.usd_h
+    ((('large', 1), ('small', 1)), 9.9)
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    if not parts or not rate > 0:
+        return None
+    prices = np.array([one.usd_h for one in parts])
+    capacities = np.array([one.capacity for one in parts])
+    most = np.ceil(rate / capacities)
+    found = milp(
+        prices,
+        integrality=np.ones(len(parts)),
+        bounds=Bounds(np.zeros(len(parts)), most),
+        constraints=LinearConstraint(capacities[None, :], lb=np.array([rate])),
+        options={"time_limit": 2.0},
+    )
+    if found.x is None:
+        return None
+    numbers = np.round(found.x).astype(int)
+    if float(numbers @ capacities) < rate * (1 - 1e-9):
+        return None
+    chosen = tuple((one.name, int(n)) for one, n in zip(parts, numbers, strict=True) if n)
+    return Mixed(chosen, round(float(numbers @ prices), 10), float(numbers @ capacities))

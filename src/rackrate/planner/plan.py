@@ -1,0 +1,313 @@
+"""The plan: every candidate bounded, the promising ones simulated, the rest told why not."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rackrate.catalog.apis import ApiPrice
+from rackrate.catalog.load import Catalog
+from rackrate.catalog.types import Model
+from rackrate.economics.breakeven import BreakEven, break_even
+from rackrate.economics.hourly import PriceKind
+from rackrate.errors import WorkloadError
+from rackrate.perf.architecture import of_catalogue_model
+from rackrate.perf.deployment import Deployment
+from rackrate.planner.bounds import hopeless_objective, idle_quantile_s
+from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of
+from rackrate.planner.mixed import Mixed, Part, cheapest_mix
+from rackrate.planner.sizing import Sized, Sizer, fewest_machines
+from rackrate.simulate.capacity import Draw, Point, curve
+from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
+from rackrate.workload.slo import Slo
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked for."""
+
+    model: Model
+    draw: Draw
+    rate: float
+    """Mean requests per second: what is billed."""
+    peak: float
+    """Requests per second that must be served within the SLO."""
+    slo: Slo
+    origin: str
+    hours_per_month: float
+    spares: int = 0
+    """Machines beyond those needed."""
+
+    @property
+    def tokens_per_request(self) -> float:
+        """Input and output tokens of a request, on average."""
+        return float(self.draw.input_tokens.mean() + self.draw.output_tokens.mean())
+
+    @property
+    def tokens_month(self) -> float:
+        """Input and output tokens of a month."""
+        return self.rate * self.tokens_per_request * self.hours_per_month * SECONDS_PER_HOUR
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way that meets the SLO, priced."""
+
+    candidate: Candidate
+    replica: Replica
+    sized: Sized
+    usd_month: float
+    usd_per_1m: float
+    capacity: float | None = None
+    """Of one replica. [request/s]"""
+    interval: tuple[float, float] | None = None
+    """80 % of USD per 1M, from what predictions of throughput were off by on machines never seen."""
+    break_evens: tuple[tuple[str, BreakEven], ...] = ()
+
+    @property
+    def machines(self) -> int:
+        """Those that the load needs; spares are not among them."""
+        return self.sized.machines
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Why a candidate is not in the table."""
+
+    candidate: Candidate
+    reason: str
+    """`does not fit`, `misses the SLO`, `dearer`."""
+    detail: str
+    usd_month_at_least: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ranked answer."""
+
+    demand: Demand
+    rows: tuple[Row, ...]
+    """The cheapest deployment of each offer and kind of price, cheapest first."""
+    mixed: Mixed | None
+    """A fleet of several offers, where it is cheaper than any one."""
+    apis: tuple[tuple[ApiPrice, bool, float], ...]
+    """Price, whether of the very model, and USD per month."""
+    lost: tuple[Lost, ...]
+    candidates: int
+    kinds: int
+    simulations: int
+    curve: tuple[Point, ...] = ()
+    """Of a replica of the first row: latencies at shares of its capacity."""
+    closest: str | None = None
+    """Where nothing meets the SLO: what comes nearest."""
+    reasons: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def plan(
+    demand: Demand,
+    catalog: Catalog,
+    apis: Sequence[tuple[ApiPrice, bool]] = (),
+    *,
+    kinds: Sequence[PriceKind] = ("on-demand",),
+    engines: Sequence[str] = ("vllm",),
+    weights: Sequence[str] = (),
+    offers: Sequence[str] = (),
+    rows: int = 12,
+    prune: bool = True,
+    correct: Callable[[Deployment], Deployment] | None = None,
+    told: Callable[[int, int], None] = lambda done, of: None,
+) -> Plan:
+    """Ranks every candidate by USD per month for a demand.
+
+    Args:
+        demand: traffic, objectives, model.
+        catalog: offers and accelerators.
+        apis: prices, each with whether it is of the very model.
+        kinds: price kinds to consider.
+        engines: engines to consider.
+        weights: weight formats; none given: as published, fp8 and 4 bits where they run.
+        offers: only these; none given: all.
+        rows: offers that are priced exactly; candidates that cannot be among them are not simulated.
+        prune: use the bounds. Without, everything that fits is simulated, and the winner is the same.
+        correct: puts an anchor's correction on a predicted deployment.
+        told: is handed how many candidates are done, of how many.
+
+    Raises:
+        WorkloadError: requests longer than the model's context, or nothing to choose from.
+    """
+    model, draw = demand.model, demand.draw
+    longest = int((draw.input_tokens.astype(np.int64) + draw.output_tokens).max())
+    if longest > model.context_tokens:
+        over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > model.context_tokens).mean())
+        raise WorkloadError(
+            f"the longest request has {longest:,} tokens in and out, {over:.1%} of them more than the "
+            f"{model.context_tokens:,} of {model.id}'s context; leave those out with --longest {model.context_tokens}"
+        )
+    everything = list(candidates(model, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
+    if not everything:
+        raise WorkloadError("no offer in the catalogue has an accelerator and such a price")
+    # context that a decode step reads, on average over steps
+    decodes = np.maximum(draw.output_tokens - 1, 0).astype(np.float64)
+    seen = float((decodes * (draw.input_tokens + draw.output_tokens / 2)).sum() / max(1.0, decodes.sum()))
+    architecture = of_catalogue_model(model)
+    sizer = Sizer(draw, demand.peak, demand.slo)
+    replicas: dict[Kind, Replica | str] = {}
+    lost: list[Lost] = []
+    bounded: list[tuple[float, int, Candidate, Replica]] = []
+    nearest: tuple[float, str] | None = None
+    for order, one in enumerate(everything):
+        kind = one.kind
+        if kind not in replicas:
+            found = replica_of(kind, model, architecture, catalog.accelerators[kind.accelerator], longest, seen)
+            if correct is not None and not isinstance(found, str):
+                found = _corrected(found, correct, seen)
+            replicas[kind] = found
+        replica = replicas[kind]
+        if isinstance(replica, str):
+            lost.append(Lost(one, "does not fit", replica))
+            continue
+        missed = hopeless_objective(draw, demand.slo, replica.step, replica.limits)
+        if missed is not None:
+            best = idle_quantile_s(draw, missed, replica.step, replica.limits)
+            text = f"p{missed.percentile:g} {missed.metric} is {best * 1000:.0f} ms even when idle"
+            lost.append(Lost(one, "misses the SLO", text))
+            ratio = best / missed.limit_s
+            if nearest is None or ratio < nearest[0]:
+                nearest = (ratio, f"{one.name}: {text}, {missed.limit_s * 1000:.0f} ms asked for")
+            continue
+        machines = fewest_machines(demand.peak, one.replicas, sizer.busy_s(replica))
+        bounded.append(((machines + demand.spares) * one.cost.usd_h(1.0), order, one, replica))
+    bounded.sort(key=lambda entry: entry[:2])
+
+    best_of: dict[str, Row] = {}
+    for done, (least_usd_h, _, one, replica) in enumerate(bounded):
+        told(done, len(bounded))
+        usd_h = one.cost.usd_h(1.0)
+        known = best_of.get(one.cost.name)
+        cutoff = math.inf
+        if prune:
+            costs = sorted(row.usd_month / demand.hours_per_month for row in best_of.values())
+            cutoff = costs[rows - 1] if len(costs) >= rows else math.inf
+            if known is not None:
+                cutoff = min(cutoff, known.usd_month / demand.hours_per_month)
+        if least_usd_h > cutoff:
+            lost.append(Lost(one, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
+            continue
+        most = 4096 if cutoff == math.inf or usd_h <= 0 else max(1, math.floor(cutoff / usd_h + 1e-9) - demand.spares)
+        sized = sizer.size(replica, one.replicas, min(most, 4096))
+        if sized is None:
+            reason = "misses the SLO" if most >= 4096 else "dearer"
+            lost.append(
+                Lost(one, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
+            )
+            continue
+        usd_month = (sized.machines + demand.spares) * usd_h * demand.hours_per_month
+        row = Row(one, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
+        if known is None or _better(row, known):
+            if known is not None:
+                lost.append(
+                    Lost(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
+                )
+            best_of[one.cost.name] = row
+        else:
+            lost.append(Lost(one, "dearer", "than another deployment on the same offer", usd_month))
+    ranked = sorted(best_of.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))
+    lost += [Lost(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]]
+    shown = [_finished(row, demand, sizer, apis) for row in ranked[:rows]]
+    return Plan(
+        demand=demand,
+        rows=tuple(shown),
+        mixed=_mixed(shown, demand),
+        apis=tuple((api, same, _bill(api, demand)) for api, same in apis),
+        lost=tuple(lost),
+        curve=_curve(shown[0], demand) if shown else (),
+        candidates=len(everything),
+        kinds=len(replicas),
+        simulations=sizer.simulations,
+        closest=nearest[1] if nearest is not None and not shown else None,
+        reasons=dict(Counter(one.reason for one in lost)),
+    )
+
+
+def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], seen: float) -> Replica:
+    from dataclasses import replace
+
+    from rackrate.simulate.step import StepCoefficients
+
+    deployment = correct(replica.deployment)
+    step = StepCoefficients(**deployment.step.simulator_terms(seen))
+    return replace(replica, deployment=deployment, step=step)
+
+
+def _better(one: Row, other: Row) -> bool:
+    """Cheaper, or as cheap and with less load on each replica."""
+    return (one.usd_month, -one.sized.replicas, one.candidate.name) < (
+        other.usd_month, -other.sized.replicas, other.candidate.name
+    )  # fmt: skip
+
+
+def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPrice, bool]]) -> Row:
+    """With capacity, interval and break-evens."""
+    from dataclasses import replace
+
+    capacity = sizer.capacity(row.replica, row.sized).rate or None
+    interval = None
+    deployment = row.replica.deployment
+    spread = deployment.coefficients.interval("throughput", deployment.distance)
+    usd_h = row.candidate.cost.usd_h(1.0)
+    on_machine = row.candidate.replicas
+    if capacity is not None and spread is not None:
+
+        def at(factor: float) -> float:
+            machines = max(1, math.ceil(demand.peak / (capacity * factor * on_machine) - 1e-9)) + demand.spares
+            return machines * usd_h * demand.hours_per_month / demand.tokens_month * PER_MILLION
+
+        # ln(predicted/observed) is between low and high: what is observed is the prediction over that
+        interval = (min(at(math.exp(-spread.low)), row.usd_per_1m), max(at(math.exp(-spread.high)), row.usd_per_1m))
+    evens: list[tuple[str, BreakEven]] = []
+    if capacity is not None:
+        month = usd_h * demand.hours_per_month
+        served = capacity * on_machine * demand.tokens_per_request * demand.hours_per_month * SECONDS_PER_HOUR
+        evens = [(api.ref, break_even(month, 0.0, served, _bill(api, demand) / demand.tokens_month)) for api, _ in apis]
+    return replace(row, capacity=capacity, interval=interval, break_evens=tuple(evens))
+
+
+CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)
+"""Shares of capacity at which latency and cost are shown against load."""
+
+
+def _curve(row: Row, demand: Demand) -> tuple[Point, ...]:
+    if not row.capacity:
+        return ()
+    rates = [row.capacity * share for share in CURVE]
+    return tuple(curve(demand.draw, rates, demand.slo, row.replica.step, row.replica.limits))
+
+
+def _bill(api: ApiPrice, demand: Demand) -> float:
+    """What an API asks for the month. [USD/month]"""
+    draw = demand.draw
+    requests = demand.rate * demand.hours_per_month * SECONDS_PER_HOUR
+    return api.bill_usd(
+        requests * float(draw.input_tokens.mean()),
+        requests * float(draw.output_tokens.mean()),
+        requests * float(draw.cached_tokens.mean()),
+    )
+
+
+def _mixed(rows: Sequence[Row], demand: Demand) -> Mixed | None:
+    """The cheapest mix of the shown offers, if it beats the best of them."""
+    parts = [
+        Part(row.candidate.name, row.capacity * row.candidate.replicas, row.candidate.cost.usd_h(1.0))
+        for row in rows
+        if row.capacity
+    ]
+    if len(parts) < 2 or demand.spares:
+        return None
+    found = cheapest_mix(demand.peak, parts)
+    if found is None or found.usd_h * demand.hours_per_month > rows[0].usd_month * (1 - 1e-6):
+        return None
+    return found

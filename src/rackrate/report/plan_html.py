@@ -1,0 +1,130 @@
+"""A plan as one HTML file that needs no network, with cost against latency and the Pareto frontier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from rackrate.report.charts import API, MACHINES, finish
+from rackrate.report.format import NONE, count, ms, percent, rate, usd
+from rackrate.report.html import environment, script_json, vega_scripts
+
+Json = dict[str, Any]
+
+
+def plan_report(view: Json, explanation: list[Json]) -> str:
+    """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
+    jinja = environment()
+    jinja.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent)
+    specs = (
+        {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")} if view["rows"] else {}
+    )
+    return jinja.get_template("plan.html").render(
+        view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts()
+    )
+
+
+def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both figures, by the first.
+
+    >>> frontier([(1.0, 9.0), (2.0, 5.0), (3.0, 6.0), (4.0, 2.0)])
+    [(1.0, 9.0), (2.0, 5.0), (4.0, 2.0)]
+    """
+    best: list[tuple[float, float]] = []
+    for point in sorted(points):
+        if not best or point[1] < best[-1][1]:
+            best.append(point)
+    return best
+
+
+def pareto_chart(view: Json, metric: str) -> Json:
+    """USD per 1M tokens against the 95th percentile of TTFT or TPOT; the line joins what nothing beats in both."""
+    rows = [
+        {
+            "ms": row[metric]["p95"] * 1000, "USD per 1M tokens": row["usd_per_1m"], "offer": row["cost_name"],
+            "accelerator": row["accelerator"], "machines": row["machines"],
+            "deployment": f"{row['weights']} tp{row['tensor_parallel']}",
+        }
+        for row in view["rows"]
+        if row[metric]
+    ]  # fmt: skip
+    x = alt.X("ms:Q", title=f"p95 {metric.upper()}, ms", scale=alt.Scale(zero=False))
+    y = alt.Y("USD per 1M tokens:Q", title="USD per 1M tokens", axis=alt.Axis(format="$,.3~g"))
+    best = frontier([(row["ms"], row["USD per 1M tokens"]) for row in rows])
+    line = (
+        alt.Chart(alt.Data(values=[{"ms": a, "USD per 1M tokens": b} for a, b in best]))
+        .mark_line(color=API, strokeDash=[5, 4], interpolate="step-after")
+        .encode(x=x, y=y)
+    )
+    dots = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=90, opacity=1, color=MACHINES[0])
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                "offer:N", "deployment:N", "machines:Q", alt.Tooltip("ms:Q", format=".1f"),
+                alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g"),
+            ],
+        )
+    )  # fmt: skip
+    names = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_text(align="left", dx=8, fontSize=11)
+        .encode(x=x, y=y, text="accelerator:N")
+    )
+    return finish(alt.layer(line, dots, names), height=300)
+
+
+def load_chart(view: Json, metric: str) -> Json:
+    """Median and 95th percentile of TTFT or TPOT against the load of a replica."""
+    rows = [
+        {"requests per second": point["request_s"], "percentile": name, "ms": point[metric][name] * 1000}
+        for point in view["curve"]
+        if point[metric]
+        for name in ("p50", "p95")
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+        .encode(
+            x=_load(),
+            y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
+            color=alt.Color(
+                "percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])
+            ),
+            tooltip=[
+                alt.Tooltip("requests per second:Q", format=".3~g"),
+                "percentile:N",
+                alt.Tooltip("ms:Q", format=".1f"),
+            ],
+        )
+    )
+    return finish(chart)
+
+
+def cost_chart(view: Json) -> Json:
+    """USD per 1M tokens against the load of a replica, up to its capacity."""
+    rows = [
+        {"requests per second": point["request_s"], "USD per 1M tokens": point["usd_per_1m"]}
+        for point in view["curve"]
+        if point["share_of_capacity"] <= 1
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True), color=MACHINES[0])
+        .encode(
+            x=_load(),
+            y=alt.Y("USD per 1M tokens:Q", axis=alt.Axis(format="$,.3~g"), scale=alt.Scale(zero=True)),
+            tooltip=[
+                alt.Tooltip("requests per second:Q", format=".3~g"),
+                alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g"),
+            ],
+        )
+    )
+    return finish(chart)
+
+
+def _load() -> alt.X:
+    return alt.X("requests per second:Q", title="requests per second of one replica")

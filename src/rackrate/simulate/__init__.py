@@ -1,0 +1,1 @@
+"""Continuous batching, replicas behind a router, autoscaling: requests in, a run out. Step time is a mere function."""

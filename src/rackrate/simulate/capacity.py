@@ -1,0 +1,197 @@
+"""The largest rate that replicas sustain within an SLO, and latencies against load: many simulations of one draw.
+
+Common random numbers: the same uniform arrival times, stretched, and the same lengths in the same order, for every rate
+and every deployment. Two deployments then differ by what they are, not by luck, and attainment falls with the rate
+almost without noise, so that bisection needs few requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rackrate.errors import WorkloadError
+from rackrate.simulate.settings import EngineLimits, Fleet, Requests
+from rackrate.simulate.simulator import Outcome, simulate
+from rackrate.simulate.state import Floats, Small
+from rackrate.simulate.step import StepCoefficients
+from rackrate.workload.slo import Slo
+
+OVERLOADED = 0.5
+"""Growth of the number in flight, as a share of its mean, beyond which the queue is not stationary (as metrics.py)."""
+WARMUP_SHARE = 0.1
+PRECISION = 0.02
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Requests at rate 1: what is common to all simulations."""
+
+    unit_due_s: Floats
+    """Arrival times at one request per second, sorted."""
+    input_tokens: Small
+    output_tokens: Small
+    cached_tokens: Small
+
+    def __post_init__(self) -> None:
+        if not len(self.unit_due_s):
+            raise WorkloadError("a search needs at least one request")
+
+    def at_rate(self, rate: float) -> Requests:
+        """The same requests, so many a second."""
+        return Requests(self.unit_due_s / rate, self.input_tokens, self.output_tokens, self.cached_tokens)
+
+    def first(self, count: int) -> Draw:
+        """The first requests."""
+        return Draw(
+            self.unit_due_s[:count], self.input_tokens[:count], self.output_tokens[:count], self.cached_tokens[:count]
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load and what came of it."""
+
+    rate: float
+    """Requests per second that arrive."""
+    outcome: Outcome
+    sustained: bool
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The largest rate that was sustained, and the smallest that was not. [request/s]"""
+
+    rate: float
+    """0 where not even the lowest rate is."""
+    failed: float | None
+    """None where the highest rate that was allowed is sustained."""
+    at: Point | None
+    """The load at capacity."""
+    simulations: int
+
+
+def sustained(outcome: Outcome, slo: Slo) -> bool:
+    """Whether each objective was met by the share of requests that it names, with a queue that does not grow.
+
+    A limit of TTFT or E2E bounds the queue by itself: over a run that lasts many times the limit, a rate beyond what is
+    served misses it. Where only TPOT is limited, the number in flight must not grow.
+    """
+    if outcome.hopeless or not outcome.judged:
+        return False
+    met = all(
+        number <= outcome.judged * (1 - one.share) + 1e-9
+        for one, number in zip(slo.objectives, outcome.missed, strict=True)
+    )
+    waits_bounded = any(one.metric != "tpot" for one in slo.objectives)
+    return met and (waits_bounded or (outcome.growth or 0.0) <= OVERLOADED)
+
+
+def load_point(
+    draw: Draw, rate: float, slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None,
+    *, give_up: bool = False,
+) -> Point:  # fmt: skip
+    """One simulation at a rate; the first tenth of the requests is not judged."""
+    warmup = int(len(draw.unit_due_s) * WARMUP_SHARE)
+    outcome = simulate(draw.at_rate(rate), step, limits, fleet, slo=slo, warmup=warmup, give_up=give_up)
+    return Point(rate, outcome, sustained(outcome, slo))
+
+
+def find_capacity(
+    draw: Draw,
+    slo: Slo,
+    step: StepCoefficients,
+    limits: EngineLimits,
+    fleet: Fleet | None = None,
+    *,
+    guess: float,
+    most: float = float("inf"),
+    precision: float = PRECISION,
+    told: Callable[[Point], None] | None = None,
+) -> Capacity:
+    """Brackets the capacity from a guess by factors, then bisects to a relative precision.
+
+    Args:
+        draw: the requests at rate 1.
+        slo: objectives.
+        step: seconds of a step.
+        limits: what bounds a batch.
+        fleet: replicas and router.
+        guess: where to begin. [request/s]
+        most: no higher rate is of interest. [request/s]
+        precision: relative width of the bracket at the end.
+        told: is handed every point.
+    """
+    if not guess > 0:
+        raise WorkloadError(f"the search needs a rate above 0 to begin with, got {guess:g}")
+    tried = 0
+
+    def at(rate: float) -> Point:
+        nonlocal tried
+        tried += 1
+        point = load_point(draw, rate, slo, step, limits, fleet, give_up=True)
+        if told is not None:
+            told(point)
+        return point
+
+    rate = min(guess, most)
+    point = at(rate)
+    high: float | None = None
+    factor = 1.25
+    if point.sustained:
+        best = point
+        while True:
+            if rate >= most:
+                return Capacity(rate, None, best, tried)
+            rate = min(rate * factor, most)
+            factor *= 1.25
+            point = at(rate)
+            if not point.sustained:
+                high = rate
+                break
+            best = point
+    else:
+        while not point.sustained:
+            high = rate
+            rate /= factor
+            factor *= 1.5
+            if rate < guess * 1e-4:
+                return Capacity(0.0, high, None, tried)
+            point = at(rate)
+        best = point
+    while high is not None and high / best.rate > 1 + precision:
+        point = at((best.rate * high) ** 0.5)
+        if point.sustained:
+            best = point
+        else:
+            high = point.rate
+    return Capacity(best.rate, high, best, tried)
+
+
+def curve(
+    draw: Draw, rates: list[float], slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None
+) -> list[Point]:
+    """Latencies and attainment against load: a point per rate."""
+    return [load_point(draw, rate, slo, step, limits, fleet) for rate in rates]
+
+
+def poisson_draw(lengths: tuple[Small, Small], seed: int = 0, cached_share: float = 0.0) -> Draw:
+    """Poisson arrivals at rate 1 (given their number, uniform), in the order of the lengths.
+
+    Args:
+        lengths: input and output tokens.
+        seed: of the generator.
+        cached_share: of each prompt's tokens, those that the prefix cache has.
+    """
+    if not 0 <= cached_share < 1:
+        raise WorkloadError(
+            f"the share of input tokens that is cached must be at least 0 and below 1, got {cached_share:g}"
+        )
+    inputs, outputs = lengths
+    generator = np.random.default_rng(seed)
+    count = len(inputs)
+    due = np.sort(generator.uniform(0.0, count, count))
+    cached = (inputs * cached_share).astype(np.int32)
+    return Draw(due, inputs.astype(np.int32), outputs.astype(np.int32), cached)

@@ -1,0 +1,81 @@
+"""`compiled`: numba's njit where the extra `fast` is installed, and nothing at all where it is not.
+
+The decorated functions are written in the part of Python that both understand, so that they give equal results either
+way (docs/decisions/0006). Compiled code is kept in the user's cache directory, one folder per state of the sources:
+numba looks only at the file of a function itself, not at the files of those that it calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+SOURCES = ("compiled.py", "state.py", "step.py", "kernel.py", "scheduling.py", "prefix.py", "routing.py", "tally.py")
+"""The files whose functions are compiled together."""
+
+
+def _cache_directory() -> str | None:
+    """Where compiled code is kept; None where nothing can be written."""
+    import platformdirs
+
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        path = Path(__file__).parent / name
+        if path.exists():
+            digest.update(path.read_bytes())
+    directory = platformdirs.user_cache_path("rackrate") / "compiled" / digest.hexdigest()[:16]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(directory) if os.access(directory, os.W_OK) else None
+
+
+def _decorators() -> tuple[_Decorator, _Decorator] | None:
+    if os.environ.get("RACKRATE_PLAIN_PYTHON"):
+        return None
+    try:
+        import numba
+    except ImportError:
+        return None
+    directory = os.environ.get("NUMBA_CACHE_DIR") or _cache_directory()
+    # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
+    njit = cast("Any", numba).njit
+    settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}
+
+    def decorator(**more: bool) -> _Decorator:
+        decorate = njit(**settings, **more)
+
+        def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+            if directory is not None:
+                # set anew for each function: others may keep theirs elsewhere in the meantime
+                numba.config.CACHE_DIR = directory  # pyright: ignore[reportAttributeAccessIssue]
+            return decorate(function)
+
+        return apply
+
+    fi = {"forceinline": True} if os.environ.get("FI") else {}
+    return decorator(), decorator(no_cpython_wrapper=True, no_cfunc_wrapper=True, **fi)
+
+
+_DECORATORS = _decorators()
+
+IS_COMPILED = _DECORATORS is not None
+"""Whether numba is here. Without it the same functions run as plain Python, some hundred times slower."""
+
+
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
+    """Compiles a function at its first call; leaves it as it is without numba, or with RACKRATE_PLAIN_PYTHON set."""
+    return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[0](function))
+
+
+def inner(function: Callable[P, T]) -> Callable[P, T]:
+    """The same for a function that only compiled ones call: what Python would need to call it is not compiled."""
+    return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[1](function))

@@ -1,0 +1,28 @@
+"""From the trace of a simulation to the moment of every token."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rackrate.simulate.simulator import Trace
+from rackrate.simulate.state import Floats
+
+
+def token_times(trace: Trace, requests: int) -> list[Floats]:
+    """When each token of each request came, in seconds from the start.
+
+    A stretch of steps that begins at t, whose first step takes f and each further one g more, ends its k-th step at
+    t + f k + g k (k - 1) / 2. A request's tokens come at the ends of consecutive steps, with a gap where it was
+    preempted.
+    """
+    times: list[list[Floats]] = [[] for _ in range(requests)]
+    for replica in np.unique(trace.segments[:, 1]) if len(trace.segments) else ():
+        jumps = trace.jumps[trace.jumps[:, 0] == replica]
+        before = jumps[:, 1].astype(np.int64)
+        for request, _, first, last in trace.segments[trace.segments[:, 1] == replica]:
+            steps = np.arange(first, last + 1)
+            row = np.searchsorted(before, steps, side="left") - 1
+            k = steps - before[row]
+            times[int(request)].append(jumps[row, 2] + (k * jumps[row, 3] + jumps[row, 4] * (0.5 * k * (k - 1))))
+    empty = np.zeros(0)
+    return [np.concatenate(parts) if parts else empty for parts in times]

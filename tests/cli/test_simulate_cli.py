@@ -1,0 +1,155 @@
+"""`rackrate simulate` and `rackrate plan` as a user types them; simulated runs go wherever measured ones go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rackrate.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+SIMULATE = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.2xlarge")
+PLAN = ("plan", "llama-3-8b-instruct", "--traffic", "2/s", "--requests", "60", "--offer", "aws/g5.2xlarge")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["rackrate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, error = capsys.readouterr()
+        return int(ended.value.code or 0), out, error
+
+    return call
+
+
+def test_a_simulated_run_is_shown_priced_and_reported(run: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    code, out, _ = run(*SIMULATE, "--concurrency", "4,16", "--out", str(directory))
+    assert code == 0
+    assert "simulated" in out
+    code, shown, _ = run("show", str(directory), "--json")
+    facts = json.loads(shown)
+    assert code == 0
+    assert facts["provenance"]["origin"] == "simulated"
+    assert [level["concurrency"] for level in facts["levels"]] == [4, 16, 16]
+    code, out, error = run("price", str(directory), "--json")
+    assert code == 0, error
+    priced = json.loads(out)
+    assert priced["serving"]["origin"].startswith("simulated")
+    assert priced["machines"][0]["cost"]["name"] == "aws/g5.2xlarge"
+    assert 0 < priced["serving"]["prefill_share"] < 1
+    code, _, error = run("report", str(directory), "-o", str(tmp_path / "report.html"))
+    assert code == 0, error
+    assert "simulated" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_more_load_is_served_slower(run: Run) -> None:
+    code, out, _ = run(*SIMULATE, "--rate", "0.5,2.5", "--requests", "300", "--json")
+    assert code == 0
+    slow, fast = json.loads(out)["levels"]
+    assert slow["tpot"]["p50"] < fast["tpot"]["p50"]
+    assert slow["output_tok_s"] < fast["output_tok_s"]
+
+
+def test_an_slo_without_loads_is_searched_for(run: Run) -> None:
+    code, out, _ = run(*SIMULATE, "--slo", "p95 ttft < 2s, p95 tpot < 80ms", "--requests", "300", "--json")
+    assert code == 0
+    levels = json.loads(out)["levels"]
+    assert levels[0]["slo_met"]
+    assert not levels[-1]["slo_met"]
+
+
+def test_a_trace_alone_is_sent_at_its_own_rate(run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = "".join(f"{n * 0.5},{200 + n},{20 + n % 30}\n" for n in range(60))
+    trace.write_text("time_s,input_tokens,output_tokens\n" + rows, encoding="utf-8")
+    code, out, error = run(*SIMULATE, "--trace", str(trace), "--requests", "60", "--json")
+    assert code == 0, error
+    level = json.loads(out)["levels"][0]
+    assert level["rate"] == pytest.approx(2.0, rel=0.05)
+    assert level["arrivals"] == "trace:trace.csv"
+    assert level["requests"] == 60
+
+
+def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
+    code, out, _ = run(
+        *SIMULATE,
+        "--rate",
+        "4",
+        "--requests",
+        "200",
+        "--router",
+        "least-loaded",
+        "--autoscale",
+        "1:4:4",
+        "--cold-start",
+        "5",
+    )
+    assert code == 0
+    assert "Replicas on:" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("simulate", "llama-3-8b", "--on", "t4", "--rate", "1"), "does not fit"),
+        ((*SIMULATE, "--rate", "0"), "--rate must be above 0"),
+        ((*SIMULATE, "--rate", "1", "--concurrency", "1"), "not both"),
+        ((*SIMULATE, "--router", "fastest"), "--router is one of"),
+        ((*SIMULATE, "--autoscale", "8"), "LEAST:MOST:IN_FLIGHT"),
+        ((*SIMULATE, "--input-tokens", "9000"), "context"),
+        ((*SIMULATE, "--slo", "p95 tpot < 1us"), "no rate is sustained"),
+        (("simulate", "llama-3-8b-instruct", "--on", "g5", "--rate", "1"), "no accelerator is called"),
+        (("plan", "llama-3-8b-instruct", "--traffic", "lots"), "neither a rate such as 20/s"),
+        ((*PLAN, "--peak", "0.5"), "--peak"),
+        ((*PLAN, "--price-kind", "cheap"), "--price-kind is one of"),
+        ((*PLAN, "--input-tokens", "9000"), "context"),
+        ((*PLAN, "--slo", "p95 tpot < 0.1ms"), "nearest is"),
+        ((*PLAN, "--explain", "aws/g9"), "no offer is called"),
+        ((*PLAN, "--anchor", "l4:1:2"), "--anchor is"),
+        ((*PLAN, "--weights", "fp7"), "no weight format"),
+        ((*PLAN, "--engine", "vlm"), "engine"),
+    ],
+)
+def test_bad_input_is_one_sentence(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    code, _, error = run(*arguments)
+    assert code == 2
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_a_plan_has_its_rows_apis_explanation_and_page(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "plan.html"
+    code, out, error = run(*PLAN, "--explain", "aws/g5.2xlarge", "--json", "-o", str(page))
+    assert code == 0, error
+    view = json.loads(out)
+    assert view["schema"] == "rackrate.plan/1"
+    assert view["rows"][0]["offer"] == "aws/g5.2xlarge"
+    assert any(one["same_model"] for one in view["apis"])
+    prices = [point["usd_per_1m"] for point in view["curve"]]
+    assert prices == sorted(prices, reverse=True)  # a fuller machine is cheaper by the token
+    waits = [point["ttft"]["p95"] for point in view["curve"]]
+    assert waits[0] < waits[-1]
+    assert view["explained"]["steps"][-1]["value"] == pytest.approx(view["rows"][0]["usd_per_1m"])
+    text = page.read_text(encoding="utf-8")
+    assert "chart-pareto-tpot" in text
+    assert "http://" not in text.split("<script>")[0].replace("http://www.w3.org", "")
+
+
+def test_a_peak_takes_more_machines_for_the_same_tokens(run: Run) -> None:
+    mean = json.loads(run(*PLAN, "--json")[1])
+    peak = json.loads(run(*PLAN, "--peak", "60", "--json")[1])
+    assert peak["demand"]["tokens_month"] == mean["demand"]["tokens_month"]
+    assert peak["rows"][0]["machines"] > mean["rows"][0]["machines"]
+
+
+def test_an_anchor_moves_the_prediction_towards_it(run: Run) -> None:
+    plain = json.loads(run(*PLAN, "--weights", "bf16", "--json")[1])["rows"][0]["capacity_request_s"]
+    slow = json.loads(run(*PLAN, "--weights", "bf16", "--anchor", "a10g:128:128:16:200", "--json")[1])
+    assert slow["rows"][0]["capacity_request_s"] < plain

@@ -1,0 +1,190 @@
+"""The planner: its bounds hold, pruning does not change the winner, and each question has one clear answer."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rackrate.catalog.load import Catalog, load_catalog
+from rackrate.errors import WorkloadError
+from rackrate.perf.architecture import of_catalogue_model
+from rackrate.planner.bounds import idle_latencies, least_busy_s
+from rackrate.planner.candidates import Kind, replica_of
+from rackrate.planner.mixed import Part, cheapest_mix
+from rackrate.planner.plan import Demand, Plan, plan
+from rackrate.planner.sizing import Sizer
+from rackrate.planner.view import explained, plan_view
+from rackrate.simulate.capacity import Draw, poisson_draw
+from rackrate.simulate.settings import EngineLimits
+from rackrate.simulate.simulator import simulate
+from rackrate.simulate.step import StepCoefficients
+from rackrate.workload.slo import parse_slo
+
+OFFERS = (
+    "aws/g4dn.xlarge", "aws/g4dn.12xlarge", "aws/g5.2xlarge", "aws/g5.12xlarge", "aws/g6.xlarge", "aws/g6.12xlarge",
+    "aws/p4d.24xlarge", "aws/p5.48xlarge",
+)  # fmt: skip
+
+
+def demand(
+    model: str = "llama-3-8b-instruct", rate: float = 6.0, slo: str = "p95 ttft < 3s, p95 tpot < 90ms",
+    inputs: int = 600, spares: int = 0,
+) -> Demand:  # fmt: skip
+    generator = np.random.default_rng(0)
+    number = 100
+    draw = poisson_draw(
+        (
+            generator.integers(1, 2 * inputs, number).astype(np.int32),
+            generator.integers(1, 300, number).astype(np.int32),
+        )
+    )
+    return Demand(load_catalog().model(model), draw, rate, rate, parse_slo(slo), "a test", 730.0, spares)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def planned(catalog: Catalog) -> Plan:
+    return plan(demand(), catalog, offers=OFFERS)
+
+
+def test_the_table_is_ranked_and_its_sums_are_right(planned: Plan) -> None:
+    costs = [row.usd_month for row in planned.rows]
+    assert costs == sorted(costs)
+    assert len(costs) > 2
+    for row in planned.rows:
+        usd_h = row.candidate.cost.usd_h(1.0)
+        assert row.usd_month == pytest.approx(row.machines * usd_h * 730)
+        assert row.usd_per_1m == pytest.approx(row.usd_month / planned.demand.tokens_month * 1e6)
+        assert row.sized.point.sustained
+        assert row.sized.replicas == row.machines * row.candidate.replicas
+        # the load of a replica is within its capacity, which the search knows to 2 %
+        assert row.capacity is not None
+        assert planned.demand.peak / row.sized.replicas <= row.capacity * 1.001
+
+
+@pytest.mark.parametrize("rate", [0.5, 6.0, 40.0])
+def test_the_winner_is_the_same_without_pruning(catalog: Catalog, rate: float) -> None:
+    asked = demand(rate=rate)
+    pruned = plan(asked, catalog, offers=OFFERS, rows=2)
+    whole = plan(asked, catalog, offers=OFFERS, rows=2, prune=False)
+    best, other = pruned.rows[0], whole.rows[0]
+    assert (best.candidate.name, best.machines, best.usd_month) == (
+        other.candidate.name,
+        other.machines,
+        other.usd_month,
+    )
+    assert pruned.simulations < whole.simulations
+
+
+def test_every_candidate_is_in_the_table_or_has_lost_for_a_reason(planned: Plan) -> None:
+    assert planned.candidates == len(planned.rows) + len(planned.lost)
+    assert set(planned.reasons) <= {"does not fit", "misses the SLO", "dearer"}
+    assert any("T4" in one.detail or "t4" in one.detail for one in planned.lost if one.reason == "does not fit")
+
+
+@pytest.mark.parametrize("rate", [0.3, 7.0, 30.0])
+def test_the_fewest_machines_are_what_counting_up_finds(catalog: Catalog, rate: float) -> None:
+    asked = demand(rate=rate)
+    model = asked.model
+    kind = Kind("a10g", 1, "bf16", "vllm")
+    found = replica_of(kind, model, of_catalogue_model(model), catalog.accelerators["a10g"], 1500, 700.0)
+    assert not isinstance(found, str)
+    sizer = Sizer(asked.draw, rate, asked.slo)
+    sized = sizer.size(found, 2)
+    counted = next(n for n in range(1, 100) if sizer.point(found, 2 * n).sustained)
+    assert sized is not None
+    assert sized.machines == counted
+    assert sizer.size(found, 2, most=counted - 1) is None or counted == 1
+
+
+def test_more_traffic_never_costs_less_and_spares_are_paid(catalog: Catalog) -> None:
+    bills = [plan(demand(rate=rate), catalog, offers=OFFERS, rows=1).rows[0].usd_month for rate in (1, 5, 25)]
+    assert bills == sorted(bills)
+    with_spare = plan(demand(rate=5, spares=1), catalog, offers=["aws/g6.xlarge"]).rows[0]
+    without = plan(demand(rate=5), catalog, offers=["aws/g6.xlarge"]).rows[0]
+    assert with_spare.usd_month == pytest.approx(without.usd_month * (without.machines + 1) / without.machines)
+
+
+def test_a_model_too_large_for_one_card_takes_several(catalog: Catalog) -> None:
+    found = plan(demand("llama-3-70b-instruct", rate=1.0), catalog, offers=["aws/p5.48xlarge"], weights=["bf16"])
+    assert found.rows[0].candidate.kind.tp >= 2
+    assert "does not fit" in found.reasons
+
+
+def test_an_slo_that_nothing_meets_names_the_nearest(catalog: Catalog) -> None:
+    found = plan(demand(slo="p95 tpot < 0.1ms"), catalog, offers=OFFERS)
+    assert found.rows == ()
+    assert found.closest is not None
+    assert "asked for" in found.closest
+    assert plan_view(found)["closest"] == found.closest
+
+
+def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> None:
+    with pytest.raises(WorkloadError, match="8,192"):
+        plan(demand(inputs=9000), catalog, offers=OFFERS)
+
+
+def test_an_explanation_leads_from_weights_to_the_price(planned: Plan) -> None:
+    row = planned.rows[0]
+    steps = {one["what"]: one["value"] for one in explained(row, planned.demand)}
+    assert steps["per 1M tokens"] == pytest.approx(row.usd_per_1m)
+    assert steps["a month"] / steps["tokens of a month"] * 1e6 == pytest.approx(steps["per 1M tokens"])
+    assert steps["no replica serves more than"] >= steps["capacity of a replica"] / 1.15
+
+
+@st.composite
+def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
+    seconds = st.floats(0, 0.02)
+    step = StepCoefficients(
+        weights_s=draw(st.floats(1e-4, 0.05)), token_compute_s=draw(st.floats(0, 5e-4)),
+        context_s=draw(st.floats(0, 1e-6)), step_s=draw(seconds), sequence_s=draw(st.floats(0, 1e-3)),
+        token_memory_s=draw(st.floats(0, 1e-4)), token_s=draw(st.floats(0, 1e-4)), experts_s=draw(seconds),
+        expert_miss=draw(st.sampled_from([0.0, 0.9])), sharpness=draw(st.sampled_from([0.0, 2.0])),
+        prefill_step_s=draw(seconds), pair_s=draw(st.floats(0, 1e-7)), floor_s=draw(seconds),
+    )  # fmt: skip
+    limits = EngineLimits(
+        kv_tokens=draw(st.sampled_from([1024, 20_000])), max_num_seqs=draw(st.sampled_from([1, 8, 64])),
+        max_num_batched_tokens=draw(st.sampled_from([64, 2048])),
+    )  # fmt: skip
+    generator = np.random.default_rng(draw(st.integers(0, 1000)))
+    lengths = (generator.integers(1, 700, 60).astype(np.int32), generator.integers(1, 300, 60).astype(np.int32))
+    return step, limits, poisson_draw(lengths, cached_share=draw(st.sampled_from([0.0, 0.5])))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(replicas(), st.sampled_from([0.01, 1.0, 100.0]))
+def test_no_simulation_beats_the_bounds(case: tuple[StepCoefficients, EngineLimits, Draw], rate: float) -> None:
+    step, limits, draw = case
+    outcome = simulate(draw.at_rate(rate), step, limits, keep=True)
+    assert outcome.each is not None
+    assert outcome.busy_s / 60 >= least_busy_s(draw, step, limits) * (1 - 1e-9)
+    idle = idle_latencies(draw, step, limits)
+    ttft = outcome.each.first_token_s - outcome.each.due_s
+    tpot = (outcome.each.done_s - outcome.each.first_token_s) / np.maximum(draw.output_tokens - 1, 1)
+    assert (ttft >= idle["ttft"] * (1 - 1e-9)).all()
+    assert (tpot >= idle["tpot"] * (1 - 1e-9)).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.5, 20), st.floats(0.1, 30)), min_size=1, max_size=3), st.floats(0.1, 40))
+def test_the_mix_is_what_trying_everything_finds(parts: list[tuple[float, float]], rate: float) -> None:
+    listed = [Part(str(n), capacity, usd_h) for n, (capacity, usd_h) in enumerate(parts)]
+    found = cheapest_mix(rate, listed)
+    assert found is not None
+    ranges = [range(int(np.ceil(rate / one.capacity)) + 1) for one in listed]
+    if np.prod([len(one) for one in ranges]) > 20_000:
+        return
+    best = min(
+        sum(n * one.usd_h for n, one in zip(numbers, listed, strict=True))
+        for numbers in itertools.product(*ranges)
+        if sum(n * one.capacity for n, one in zip(numbers, listed, strict=True)) >= rate * (1 - 1e-12)
+    )
+    assert found.usd_h == pytest.approx(best, rel=1e-6)

@@ -1,0 +1,314 @@
+"""The oracle: the same scheduling written plainly, one engine step after another, with lists and no shortcuts.
+
+It follows vLLM's scheduler (V1, first come first served) as its documentation and `vllm/v1/core/sched/scheduler.py`
+describe it: running requests first, one token each or a chunk of the prompt; preemption of the last admitted; then
+admission in order while budget, sequences and pages allow. Nothing here is shared with the simulator but the time of a
+step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rackrate.simulate.routing import mixed_bits
+from rackrate.simulate.settings import EngineLimits, Fleet
+from rackrate.simulate.step import StepCoefficients
+
+
+@dataclass
+class Asked:
+    number: int
+    due: float
+    input: int
+    output: int
+    cached: int = 0
+    group: int = -1
+    hashes: tuple[int, ...] = ()
+    # what becomes of it
+    tokens: list[float] = field(default_factory=list[float])
+    computed: int = 0
+    target: int = 0
+    prefilled: bool = False
+    hits: int | None = None
+    preempted: int = 0
+    replica: int = -1
+    pages: int = 0
+    """Private ones."""
+    shared: list[int] = field(default_factory=list[int])
+
+    @property
+    def stored(self) -> int:
+        return self.input + len(self.tokens) - 1
+
+
+class Replica:
+    def __init__(self, step: StepCoefficients, limits: EngineLimits, hash_tokens: int) -> None:
+        self.step, self.limits = step, limits
+        self.page = limits.block_tokens
+        self.hash_tokens = hash_tokens
+        self.hash_pages = hash_tokens // self.page
+        self.empty = limits.blocks
+        self.held: dict[int, int] = {}
+        self.unused: OrderedDict[int, None] = OrderedDict()
+        """Cached blocks that nobody holds, oldest first."""
+        self.waiting: list[Asked] = []
+        self.running: list[Asked] = []
+        self.ends: float | None = None
+        self.forms: float | None = None
+        self.decoding: list[Asked] = []
+        self.prompts: list[Asked] = []
+        self.state = "on"
+        self.ready_at = self.on_since = 0.0
+        self.busy = 0.0
+
+    @property
+    def load(self) -> int:
+        return len(self.waiting) + len(self.running)
+
+    @property
+    def free(self) -> int:
+        return self.empty + len(self.unused) * self.hash_pages
+
+    def leading(self, blocks: Sequence[int]) -> int:
+        """How many of the first blocks are in the cache, without a gap."""
+        return next((n for n, block in enumerate(blocks) if block not in self.held), len(blocks))
+
+    def take(self, pages: int) -> None:
+        while self.empty < pages:
+            block, _ = self.unused.popitem(last=False)
+            del self.held[block]
+            self.empty += self.hash_pages
+        self.empty -= pages
+
+    def admit(self, one: Asked, reserved: int) -> bool:
+        one.target = one.input + len(one.tokens)
+        blocks = list(one.hashes[: one.input // self.hash_tokens]) if self.hash_tokens else []
+        leading = self.leading(blocks)
+        absent = [block for block in blocks if block not in self.held]
+        unused = [block for block in blocks if self.held.get(block) == 0]
+        private = -(-one.target // self.page) - len(blocks) * self.hash_pages
+        spare = math.floor(self.limits.watermark * self.limits.blocks) if self.running else 0
+        if private + (len(absent) + len(unused)) * self.hash_pages + spare > self.free - reserved:
+            return False
+        for block in blocks:
+            if block in self.held:
+                self.unused.pop(block, None)
+                self.held[block] += 1
+        for block in absent:
+            self.take(self.hash_pages)
+            self.held[block] = 1
+        self.take(private)
+        one.pages, one.shared = private, blocks
+        given = max(one.cached, leading * self.hash_tokens)
+        one.computed = min(given, (one.target - 1) // self.page * self.page)
+        if one.hits is None:
+            one.hits = one.computed
+        one.prefilled = False
+        return True
+
+    def release(self, one: Asked) -> None:
+        self.empty += one.pages
+        one.pages = 0
+        for block in reversed(one.shared):
+            self.held[block] -= 1
+            if self.held[block] == 0:
+                self.unused[block] = None
+        one.shared = []
+
+    def form(self, now: float) -> None:
+        """Schedules one step."""
+        self.forms = None
+        preempted = False
+        decoding: list[Asked] = []
+        position = 0
+        while position < len(self.running):
+            one = self.running[position]
+            position += 1
+            if not one.prefilled:
+                continue
+            needs = one.stored % self.page == 0
+            while needs and self.free < 1:
+                last = self.running.pop()
+                self.release(last)
+                last.preempted += 1
+                last.computed = 0
+                last.prefilled = False
+                self.waiting.insert(0, last)
+                preempted = True
+                if last is one:
+                    break
+            if one not in self.running:
+                break
+            if needs:
+                self.take(1)
+                one.pages += 1
+            decoding.append(one)
+        budget = self.limits.max_num_batched_tokens - len(decoding)
+        prompts: list[tuple[Asked, int]] = []
+        stuck = False
+        for one in self.running:
+            if not one.prefilled:
+                chunk = min(one.target - one.computed, budget)
+                if chunk > 0:
+                    prompts.append((one, chunk))
+                    budget -= chunk
+                stuck = stuck or chunk < one.target - one.computed
+        while not preempted and not stuck and budget > 0 and self.waiting:
+            if len(self.running) >= self.limits.max_num_seqs or not self.admit(self.waiting[0], 0):
+                break
+            one = self.waiting.pop(0)
+            self.running.append(one)
+            chunk = min(one.target - one.computed, budget)
+            prompts.append((one, chunk))
+            budget -= chunk
+            stuck = chunk < one.target - one.computed
+        if not decoding and not prompts:
+            return
+        pairs = sum(chunk * (one.computed + 0.5 * (chunk + 1)) for one, chunk in prompts)
+        seconds = self.step.step_time_s(
+            len(decoding), sum(one.stored + 1 for one in decoding), len(prompts), sum(c for _, c in prompts), pairs
+        )
+        for one, chunk in prompts:
+            one.computed += chunk
+        self.decoding, self.prompts = decoding, [one for one, _ in prompts]
+        self.ends = now + seconds
+        self.busy += seconds
+
+    def end(self) -> list[Asked]:
+        """Tokens of the step; returns who is done."""
+        assert self.ends is not None
+        now, self.ends = self.ends, None
+        done: list[Asked] = []
+        # by number: only the prefix cache's order of last use can tell
+        for one in sorted(self.decoding, key=lambda one: one.number) + self.prompts:
+            if not one.prefilled and one.computed < one.target:
+                continue
+            one.prefilled = True
+            one.tokens.append(now)
+            if len(one.tokens) == one.output:
+                done.append(one)
+                self.running.remove(one)
+                self.release(one)
+        self.forms = now
+        return done
+
+
+def run(
+    asked: Sequence[Asked],
+    step: StepCoefficients,
+    limits: EngineLimits,
+    fleet: Fleet | None = None,
+    users: int = 0,
+    hash_tokens: int = 0,
+) -> tuple[list[Asked], float]:
+    """Every request with the times of its tokens, and the seconds that replicas were on."""
+    fleet = fleet or Fleet()
+    scaler = fleet.autoscaler
+    replicas = [Replica(step, limits, hash_tokens) for _ in range(fleet.size)]
+    if scaler:
+        for one in replicas[scaler.least :]:
+            one.state = "off"
+    on_seconds = 0.0
+    look = scaler.interval_s if scaler else math.inf
+    low_since: float | None = None
+    turn = 0
+    pauses = [one.due for one in asked]
+    queue = list(asked)
+    pending: list[tuple[float, int]] = []
+    sent = 0
+    if users:
+        sent = min(users, len(asked))
+        pending = [(0.0, n) for n in range(sent)]
+    unfinished = len(asked)
+    now = 0.0
+    while unfinished:
+        arrival = pending[0][0] if users and pending else queue[0].due if not users and queue else math.inf
+        ends = min((one.ends for one in replicas if one.ends is not None), default=math.inf)
+        forms = min((one.forms for one in replicas if one.forms is not None), default=math.inf)
+        now = min(ends, arrival, forms, look)
+        assert now < math.inf
+        if ends <= min(arrival, forms, look):
+            replica = next(one for one in replicas if one.ends == ends)
+            done = replica.end()
+            unfinished -= len(done)
+            for _ in done:
+                if users and sent < len(asked):
+                    pending.append((ends + pauses[sent], sent))
+                    pending.sort(key=lambda pair: pair[0])
+                    sent += 1
+            if replica.state == "draining" and replica.load == 0:
+                replica.state = "off"
+                on_seconds += now - replica.on_since
+        elif arrival <= min(forms, look):
+            one = asked[pending.pop(0)[1]] if users else queue.pop(0)
+            one.due = arrival
+            for replica in replicas:
+                if replica.state == "starting" and replica.ready_at <= now:
+                    replica.state = "on"
+            on = [replica for replica in replicas if replica.state == "on"]
+            if fleet.router == "least-loaded":
+                chosen = min(on, key=lambda replica: replica.load)
+            elif fleet.router == "prefix-affine" and len(replicas) > 1:
+                wanted = None
+                if hash_tokens:
+                    blocks = one.hashes[: one.input // hash_tokens]
+                    matches = [replica.leading(blocks) for replica in on]
+                    if max(matches):
+                        wanted = on[matches.index(max(matches))]
+                elif one.group >= 0:
+                    wanted = on[mixed_bits(one.group) % len(on)]
+                fewest = min(on, key=lambda replica: replica.load)
+                mean = sum(replica.load for replica in on) / len(on)
+                chosen = fewest if wanted is None or wanted.load > 2 * mean + 4 else wanted
+            elif len(replicas) == 1:
+                chosen = replicas[0]
+            else:
+                chosen = on[turn % len(on)]
+                turn += 1
+            one.replica = replicas.index(chosen)
+            chosen.waiting.append(one)
+            if chosen.ends is None and chosen.forms is None:
+                chosen.forms = arrival
+        elif forms <= look:
+            next(one for one in replicas if one.forms == forms).form(forms)
+        else:
+            assert scaler is not None
+            for replica in replicas:
+                if replica.state == "starting" and replica.ready_at <= now:
+                    replica.state = "on"
+            there = sum(one.state in {"starting", "on"} for one in replicas)
+            wanted = math.ceil(sum(one.load for one in replicas) / scaler.target_in_flight)
+            wanted = min(max(wanted, scaler.least), scaler.most)
+            for state in ("draining", "off"):
+                for replica in replicas:
+                    if there < wanted and replica.state == state:
+                        there += 1
+                        if state == "draining":
+                            replica.state = "on"
+                        else:
+                            replica.state = "starting"
+                            replica.ready_at, replica.on_since = now + scaler.cold_start_s, now
+            if wanted < there:
+                low_since = now if low_since is None else low_since
+                if now - low_since >= scaler.down_delay_s:
+                    surplus = there - wanted
+                    for replica in reversed(replicas):
+                        if surplus and replica.state == "starting":
+                            replica.state = "off"
+                            on_seconds += now - replica.on_since
+                            surplus -= 1
+                    for replica in reversed(replicas):
+                        if surplus and replica.state == "on" and sum(one.state == "on" for one in replicas) > 1:
+                            surplus -= 1
+                            replica.state = "off" if replica.load == 0 else "draining"
+                            if replica.state == "off":
+                                on_seconds += now - replica.on_since
+            else:
+                low_since = None
+            look = now + scaler.interval_s
+    first = 0.0 if scaler else min(one.due for one in asked)
+    on_seconds += sum(now - max(one.on_since, first) for one in replicas if one.state != "off")
+    return list(asked), on_seconds

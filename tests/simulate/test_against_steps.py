@@ -1,0 +1,140 @@
+"""Jumping from event to event gives what going step by step gives.
+
+The first test's times are dyadic fractions, so that every sum is exact in binary: both must then agree to the last bit,
+moments at which several things happen at once included. The second has arbitrary times and agrees to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from step_by_step import Asked, run
+
+from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests, Router
+from rackrate.simulate.simulator import Outcome, simulate
+from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.trace import token_times
+
+GRAIN = 2.0**-16
+
+
+@dataclass
+class Case:
+    asked: list[Asked]
+    step: StepCoefficients
+    limits: EngineLimits
+    fleet: Fleet
+    users: int
+    hash_tokens: int
+
+    def requests(self) -> Requests:
+        start = np.cumsum([0] + [len(one.hashes) for one in self.asked])
+        return Requests(
+            due_s=[one.due for one in self.asked],
+            input_tokens=[one.input for one in self.asked],
+            output_tokens=[one.output for one in self.asked],
+            cached_tokens=[one.cached for one in self.asked],
+            group=[one.group for one in self.asked],
+            hash_start=start if self.hash_tokens else None,
+            hashes=[h for one in self.asked for h in one.hashes] if self.hash_tokens else None,
+            hash_tokens=self.hash_tokens,
+        )
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, exact: bool) -> Case:
+    page = draw(st.sampled_from([1, 4, 16]))
+    number = draw(st.integers(1, 24))
+    longest_in = draw(st.sampled_from([3, 40, 200]))
+    longest_out = draw(st.sampled_from([1, 6, 60]))
+    hash_tokens = draw(st.sampled_from([0, 0, page, 4 * page]))
+    users = draw(st.sampled_from([0, 0, 1, 4]))
+
+    def seconds(most: int) -> float:
+        ticks = draw(st.integers(0, most))
+        return ticks * GRAIN if exact else ticks * GRAIN * 1.000_713 + (ticks > 0) * draw(st.floats(1e-9, 1e-6))
+
+    asked: list[Asked] = []
+    moment = 0.0
+    for n in range(number):
+        # in powers of two of the grain, so that arrivals often fall on ends of steps
+        gap = draw(st.sampled_from([0, 1, 16, 64, 1024, 4096, 65536])) * GRAIN
+        if not exact:
+            gap += draw(st.floats(1e-7, 1e-3))
+        moment += gap
+        into = draw(st.integers(1, longest_in))
+        parent = draw(st.integers(0, 2))
+        depth = into // hash_tokens if hash_tokens else 0
+        shared = draw(st.integers(0, 6))
+        hashes = tuple(parent * 1000 + k if k < shared else 10_000 + 1000 * n + k for k in range(depth))
+        asked.append(
+            Asked(
+                n, gap if users else moment, into, draw(st.integers(1, longest_out)),
+                cached=draw(st.integers(0, into)) if draw(st.booleans()) else 0,
+                group=draw(st.integers(-1, 5)), hashes=hashes,
+            )
+        )  # fmt: skip
+    most = max(-(-(one.input + one.output - 1) // page) for one in asked)
+    pages = most + draw(st.integers(0, 3 * most))
+    max_seqs = draw(st.sampled_from([1, 2, 5, 32]))
+    step = StepCoefficients(
+        weights_s=seconds(64), token_compute_s=seconds(4), context_s=seconds(2) / 16, step_s=seconds(64) + GRAIN,
+        sequence_s=seconds(8), token_memory_s=seconds(2), token_s=seconds(2), prefill_step_s=seconds(32),
+        pair_s=seconds(1) / 16, floor_s=seconds(200), floor_sequence_s=seconds(8),
+        experts_s=0.0 if exact else seconds(64), expert_miss=0.0 if exact else draw(st.sampled_from([0.0, 0.75])),
+        sharpness=0.0 if exact else draw(st.sampled_from([0.0, 3.0])),
+    )  # fmt: skip
+    limits = EngineLimits(
+        kv_tokens=pages * page,
+        max_num_seqs=max_seqs,
+        max_num_batched_tokens=draw(st.sampled_from([1, 8, 64, 4096])),
+        block_tokens=page,
+        watermark=draw(st.sampled_from([0.0, 0.1])),
+    )
+    router: Router = draw(st.sampled_from(["round-robin", "least-loaded", "prefix-affine"]))
+    scaler = None
+    replicas = draw(st.sampled_from([1, 1, 2, 3]))
+    if draw(st.integers(0, 3)) == 0:
+        scaler = Autoscaler(
+            least=1, most=3, target_in_flight=draw(st.sampled_from([1.0, 2.5])), cold_start_s=seconds(2000),
+            down_delay_s=draw(st.sampled_from([0.0, 0.5])), interval_s=0.125,
+        )  # fmt: skip
+    return Case(asked, step, limits, Fleet(replicas, router, scaler), users, hash_tokens)
+
+
+def both(case: Case) -> tuple[list[Asked], float, Outcome]:
+    requests = case.requests()
+    outcome = simulate(requests, case.step, case.limits, case.fleet, users=case.users, keep=True, trace=True)
+    asked, on_seconds = run(case.asked, case.step, case.limits, case.fleet, case.users, case.hash_tokens)
+    return asked, on_seconds, outcome
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(exact=True))
+def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
+    asked, on_seconds, outcome = both(case)
+    assert outcome.each is not None
+    assert outcome.trace is not None
+    assert outcome.each.replica.tolist() == [one.replica for one in asked]
+    assert outcome.each.preemptions.tolist() == [one.preempted for one in asked]
+    assert outcome.each.first_token_s.tolist() == [one.tokens[0] for one in asked]
+    assert outcome.each.done_s.tolist() == [one.tokens[-1] for one in asked]
+    assert outcome.each.due_s.tolist() == [one.due for one in asked]
+    assert outcome.each.cached_tokens.tolist() == [one.hits for one in asked]
+    assert [times.tolist() for times in token_times(outcome.trace, len(asked))] == [one.tokens for one in asked]
+    assert outcome.replica_s == pytest.approx(on_seconds, rel=1e-12)
+    assert outcome.output_tokens == sum(one.output for one in asked)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(exact=False))
+def test_equal_to_rounding_with_any_times(case: Case) -> None:
+    asked, _, outcome = both(case)
+    assert outcome.each is not None
+    assert outcome.each.preemptions.tolist() == [one.preempted for one in asked]
+    assert outcome.each.first_token_s == pytest.approx([one.tokens[0] for one in asked], rel=1e-9)
+    assert outcome.each.done_s == pytest.approx([one.tokens[-1] for one in asked], rel=1e-9)
