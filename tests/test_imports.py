@@ -18,8 +18,7 @@ PACKAGE = Path(rackrate.__file__).parent
 ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
     "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
-    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "calibration", "simulate", "measure",
-    "economics", "engines", "deploy", "meter", "planner", "study", "report", "web",
+    "calibration",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
