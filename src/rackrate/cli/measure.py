@@ -221,29 +221,32 @@ class _Job:
     model: str | None
     stated: Offer | None
 
-    def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
+    def measure_engine(
+        self, name: str, threads: int | None, port: int | None, settings: dict[str, Any] | None = None
+    ) -> Run:
         """Starts an engine here, measures it, stops it."""
         from rackrate.catalog.load import load_catalog
+        from rackrate.cli.output import say
         from rackrate.cli.progress import waiting
-        from rackrate.engines import llamacpp
-        from rackrate.engines.known import known_engine
+        from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
-        from rackrate.engines.weights import EMBEDDED, find_weights
+        from rackrate.engines.weights import EMBEDDED
         from rackrate.measure.host import detect_machine
         from rackrate.measure.http import parse_url
         from rackrate.records import Engine, ServedModel
 
-        known_engine(name)
+        started = launcher(name)
         requested = self.model or EMBEDDED[0].model
-        weights = find_weights(requested, lambda _: None, install=False)
+        weights = started.find(requested, say, install=False)
         alias = weights.model or weights.path.stem
-        command = llamacpp.command(
+        command = started.command(
             weights,
             alias,
             slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
             context_tokens=self.workload.input_tokens + self.workload.output_tokens + 64,
             threads=threads,
             port=port,
+            settings=settings,
         )
         served = ServedModel(
             requested=alias,
@@ -263,7 +266,7 @@ class _Job:
         with RunningEngine(command, self.directory / "engine.log") as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
-            self.model = alias
+            self.model = command.served_name
             return self._run(parse_url(command.url), served, engine, machine, running)
 
     def measure_url(self, target: Target) -> Run:

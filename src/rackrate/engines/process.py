@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +38,18 @@ class EngineCommand:
     """Answers 200 once requests can be served."""
     served_name: str
     settings: Mapping[str, str | int | float | bool | None]
+    start_timeout_s: float = 120.0
+    """How long it may take to be ready."""
 
     @property
     def url(self) -> str:
         """The base URL."""
         return f"http://{self.host}:{self.port}"
+
+
+def kept(argv: Sequence[str]) -> list[str]:
+    """The command of an engine that starts processes of its own, run so that none of them outlives rackrate."""
+    return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "keeper.py"), "--", *argv]
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -110,13 +118,14 @@ class RunningEngine:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def wait_until_ready(self, timeout_s: float = 120.0, tick: Callable[[float], None] = lambda _: None) -> float:
+    def wait_until_ready(self, timeout_s: float | None = None, tick: Callable[[float], None] = lambda _: None) -> float:
         """Waits until the engine answers, and returns how long that took. [s]
 
         Raises:
             EngineError: it died (its last log lines are in the message) or was not ready in time.
         """
         began = time.monotonic()
+        timeout_s = timeout_s or self.command.start_timeout_s
         while True:
             waited = time.monotonic() - began
             if not self.alive:

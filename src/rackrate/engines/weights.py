@@ -48,10 +48,18 @@ class Weights:
     """A file of weights that is there and looks right."""
 
     path: Path
-    sha256: str
+    sha256: str | None
+    """Of the file; of the GGUF file that safetensors were made of; None where there is no single file."""
     weight_format: str | None
     model: str | None
     """Id in the catalogue, where it is known."""
+    hub_id: str | None = None
+    """Where the engine is to fetch them from the hub itself."""
+
+    @property
+    def argument(self) -> str:
+        """What an engine is told: the hub id, or the path."""
+        return self.hub_id or str(self.path)
 
 
 def find_weights(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
