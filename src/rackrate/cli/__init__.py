@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, doctor, engines, measure, price, report, show
+from rackrate.cli import catalog, compare, doctor, engines, measure, price, report, show
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "engines": engines.engines,
     "measure": measure.measure,
     "show": show.show,
+    "compare": compare.compare,
     "price": price.price,
     "report": report.report,
     "catalog": catalog.catalog,

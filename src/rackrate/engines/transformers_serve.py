@@ -10,12 +10,15 @@ from rackrate.engines.install import cache_directory, environment_python
 from rackrate.engines.process import EngineCommand, free_port, kept
 from rackrate.engines.safetensors import find_safetensors
 from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
 NAME = "transformers"
 TITLE = "transformers serve"
 START_TIMEOUT_S = 300.0
+BLOCK_TOKENS = 256
+"""Its own default."""
 SETTINGS = (
     Setting("dtype", "word", "number format of weights and KV", ("bfloat16", "float16", "float32", "auto")),
     Setting("continuous_batching", "switch", "whether requests are batched; without, they take turns"),
@@ -53,8 +56,8 @@ def command(
     Args:
         weights: a directory of safetensors or a hub id.
         alias: unused.
-        slots: unused: it takes what comes.
-        context_tokens: unused.
+        slots: requests that the KV cache has room for; more wait.
+        context_tokens: longest input + output of one request.
         threads: for computing; PyTorch's own choice by default.
         host: 127.0.0.1 unless told otherwise.
         port: a free one by default.
@@ -63,12 +66,15 @@ def command(
     Raises:
         EngineError: not installed, or no such setting.
     """
-    del alias, slots, context_tokens
+    del alias
     if not is_ready():
         raise EngineError("transformers is not installed: run `rackrate engines install transformers`")
     defaults: dict[str, str | int | float | bool | None] = {"dtype": "bfloat16", "continuous_batching": True}
     if threads:
         defaults["threads"] = threads
+    if not on_gpu():  # left to itself it takes nine tenths of the machine's memory for the KV cache
+        defaults |= {"block_size": BLOCK_TOKENS, "batch_tokens": max(512, slots)}
+        defaults["blocks"] = (-(-context_tokens // BLOCK_TOKENS) + 1) * slots
     chosen = merged(NAME, SETTINGS, defaults, settings)
     port = port or free_port(host)
     program = str(environment_python(naive.PINS).parent / "transformers")

@@ -48,7 +48,7 @@ def throughput_chart(run: Json) -> Json:
         }
         for level in _closed(run)
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=_in_flight())
+    base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight())
     band = base.mark_errorbar(color=MACHINES[0], thickness=2).encode(
         y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
     )
@@ -63,7 +63,7 @@ def throughput_chart(run: Json) -> Json:
             alt.Tooltip("notes:N"),
         ],
     )
-    return _finish(band + line)
+    return finish(band + line)
 
 
 def latency_chart(run: Json, metric: str) -> Json:
@@ -82,7 +82,7 @@ def latency_chart(run: Json, metric: str) -> Json:
         alt.Chart(alt.Data(values=rows))
         .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
         .encode(
-            x=_in_flight(),
+            x=in_flight(),
             y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
             color=alt.Color(
                 "percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])
@@ -90,7 +90,7 @@ def latency_chart(run: Json, metric: str) -> Json:
             tooltip=["in flight:Q", "percentile:N", alt.Tooltip("ms:Q", format=".1f")],
         )
     )
-    return _finish(chart)
+    return finish(chart)
 
 
 def cost_chart(pricing: Json) -> Json:
@@ -170,7 +170,7 @@ def cost_chart(pricing: Json) -> Json:
                 ],
             )
         )
-    return _finish(alt.layer(*layers), height=320)
+    return finish(alt.layer(*layers), height=320)
 
 
 def _apis(machine: Json) -> list[Json]:
@@ -184,7 +184,8 @@ def _closed(run: Json) -> list[Json]:
     return [level for level in run["levels"] if level["kind"] != "prefill" and level["output_tok_s"]]
 
 
-def _in_flight() -> alt.X:
+def in_flight() -> alt.X:
+    """Requests in flight, by powers of two."""
     return alt.X(
         "in flight:Q",
         title="requests in flight",
@@ -193,7 +194,8 @@ def _in_flight() -> alt.X:
     )
 
 
-def _finish(chart: Any, height: int = 260) -> Json:
+def finish(chart: Any, height: int = 260) -> Json:
+    """A chart as a specification as wide as its place, in our colours."""
     sized: Any = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )

@@ -19,6 +19,30 @@ Json = dict[str, Any]
 
 def html_report(run: Json, pricing: Json) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
+    specs = {
+        "cost": charts.cost_chart(pricing),
+        "throughput": charts.throughput_chart(run),
+        "ttft": charts.latency_chart(run, "ttft"),
+        "tpot": charts.latency_chart(run, "tpot"),
+    }
+    return _page(
+        "report.html",
+        specs,
+        run=run,
+        pricing=pricing,
+        facts=run["provenance"],
+        validity=VALIDITY,
+        faults=FAULTS,
+        rig_units=RIG_UNITS,
+    )
+
+
+def comparison_page(view: Json, chart: Json, **values: Any) -> str:
+    """The page of a comparison."""
+    return _page("comparison.html", {"throughput": chart}, view=view, **values)
+
+
+def _page(template: str, specs: dict[str, Json], **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rackrate.report", "templates"),
         autoescape=True,
@@ -27,22 +51,11 @@ def html_report(run: Json, pricing: Json) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent, load_label=load_label)
-    specs = {
-        "cost": charts.cost_chart(pricing),
-        "throughput": charts.throughput_chart(run),
-        "ttft": charts.latency_chart(run, "ttft"),
-        "tpot": charts.latency_chart(run, "tpot"),
-    }
-    return environment.get_template("report.html").render(
-        run=run,
-        pricing=pricing,
-        facts=run["provenance"],
-        validity=VALIDITY,
-        faults=FAULTS,
+    return environment.get_template(template).render(
         dash=NONE,
-        rig_units=RIG_UNITS,
         specs=_script_json(specs),
         scripts=[_script(name) for name in ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")],
+        **values,
     )
 
 
