@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rackrate.engines.install import environment_python, install_environment, is_installed, pin_file
-from rackrate.engines.process import EngineCommand, free_port, kept
+from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
 from rackrate.engines.settings import Setting, Settings, merged
 from rackrate.engines.weights import Weights
@@ -84,7 +84,8 @@ def command(
     return EngineCommand(
         name=TITLE,
         version=version(),
-        argv=kept([str(environment_python(PINS)), "-u", str(launcher), json.dumps(started_with)]),
+        argv=[str(environment_python(PINS)), "-u", str(launcher), json.dumps(started_with)],
+        has_children=True,
         environment={},
         host=host,
         port=port,

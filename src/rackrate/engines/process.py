@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import http.client
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -40,16 +41,26 @@ class EngineCommand:
     settings: Mapping[str, str | int | float | bool | None]
     start_timeout_s: float = 120.0
     """How long it may take to be ready."""
+    has_children: bool = False
+    """Whether it does not watch its standard input itself, or starts processes of its own: a keeper runs it then."""
 
     @property
     def url(self) -> str:
         """The base URL."""
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def kept_argv(self) -> list[str]:
+        """The command as it is run: with a keeper, where nothing else would end it and its children with rackrate."""
+        if not self.has_children:
+            return list(self.argv)
+        return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "keeper.py"), "--", *self.argv]
 
-def kept(argv: Sequence[str]) -> list[str]:
-    """The command of an engine that starts processes of its own, run so that none of them outlives rackrate."""
-    return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "keeper.py"), "--", *argv]
+    @property
+    def shell(self) -> str:
+        """The command for a shell."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join([*variables, shlex.join(self.argv)])
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -89,16 +100,16 @@ def _holder(port: int) -> str:
 class RunningEngine:
     """An engine under way. Use it as a context: leaving it stops the engine."""
 
-    def __init__(self, command: EngineCommand, log: Path) -> None:
+    def __init__(self, command: EngineCommand, log: Path, *, append: bool = False) -> None:
         """Starts the process; `wait_until_ready` waits for it. Raises EngineError where it cannot be started."""
         self.command = command
         self.log = log
         require_free(command.host, command.port)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        with log.open("ab" if append else "wb") as output:
             try:
                 self._process = subprocess.Popen(
-                    list(command.argv),
+                    command.kept_argv,
                     stdin=subprocess.PIPE,  # its end tells the engine that we are gone
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -112,6 +123,11 @@ class RunningEngine:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """How it ended: its code, or minus the signal that killed it; None while it runs."""
+        return self._process.poll()
 
     @property
     def alive(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rackrate.engines import naive
 from rackrate.engines.install import cache_directory, environment_python
-from rackrate.engines.process import EngineCommand, free_port, kept
+from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
 from rackrate.engines.settings import Setting, Settings, merged
 from rackrate.engines.vllm import on_gpu
@@ -98,7 +98,8 @@ def command(
     return EngineCommand(
         name=TITLE,
         version=naive.version(),
-        argv=kept(argv),
+        argv=argv,
+        has_children=True,
         environment=environment,
         host=host,
         port=port,

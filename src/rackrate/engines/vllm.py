@@ -17,7 +17,7 @@ from rackrate.engines.install import (
     is_installed,
     pin_file,
 )
-from rackrate.engines.process import EngineCommand, free_port, kept
+from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
 from rackrate.engines.settings import Setting, Settings, merged
 from rackrate.engines.weights import Weights
@@ -140,7 +140,8 @@ def command(
     return EngineCommand(
         name=TITLE,
         version=version() if not os.environ.get("RACKRATE_VLLM_PYTHON") else None,
-        argv=kept(argv),
+        argv=argv,
+        has_children=True,
         environment=_environment(chosen, python, gpu=gpu),
         host=host,
         port=port,
