@@ -68,6 +68,10 @@ class Experts(Document):
     active: PositiveInt
     shared: int = Field(default=0, ge=0)
     intermediate_size: PositiveInt
+    dense_layers: int = Field(default=0, ge=0)
+    """Layers that have a dense feed-forward instead."""
+    width: PositiveInt | None = None
+    """Width on which routed experts work; None means hidden_size."""
 
 
 class LatentAttention(Document):
@@ -75,6 +79,18 @@ class LatentAttention(Document):
 
     kv_lora_rank: PositiveInt
     rope_head_dim: PositiveInt
+    index_values: int = Field(default=0, ge=0)
+    """What a sparse-attention indexer caches besides, per token and layer that has one."""
+    index_layers: PositiveInt | None = None
+    """Layers with an indexer; None means all."""
+
+
+class FixedState(Document):
+    """Linear-attention or SSM layers: what they keep of a request does not grow with its length."""
+
+    layers: PositiveInt
+    bytes_per_layer: PositiveInt
+    """Recurrent state (float32) and convolution state (16 bits) of one layer and request."""
 
 
 class ApiName(Document):
@@ -108,7 +124,10 @@ class Model(Entry):
     full_attention_layers: PositiveInt | None = None
     """Layers whose cache grows with the whole context; None means all of them."""
     latent: LatentAttention | None = None
+    fixed_state: FixedState | None = None
     experts: Experts | None = None
+    vision_parameters: PositiveInt | None = None
+    """Vision tower and projector, part of `parameters`."""
     weight_format: NumberFormat
     apis: tuple[ApiName, ...] = ()
 
@@ -120,6 +139,8 @@ class Model(Entry):
             raise ValueError("active_parameters cannot exceed parameters")
         if (self.attention == "mla") != (self.latent is not None):
             raise ValueError("attention mla goes with `latent`, and only with it")
+        if self.experts is not None and self.experts.dense_layers >= self.layers:
+            raise ValueError("experts.dense_layers must be fewer than layers")
         return self
 
 
@@ -138,6 +159,8 @@ class Accelerator(Entry):
     kind: Literal["gpu", "cpu"]
     architecture: str
     memory_gib: PositiveFloat | None = None
+    driver_memory_gib: PositiveFloat | None = None
+    """What the driver leaves to programs (as PyTorch reports it): less error correction and reserves."""
     bandwidth_gb_s: PositiveFloat | None = None
     peak_tflops: dict[NumberFormat, PositiveFloat] = Field(default_factory=dict[NumberFormat, float])
     """Dense tensor (matrix-unit) rates by number format; int formats in TOPS. A format not listed is unknown."""

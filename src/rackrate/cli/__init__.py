@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, compare, doctor, engines, measure, price, report, show
+from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, report, serve, show
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare.compare,
     "price": price.price,
     "report": report.report,
+    "fit": fit.fit,
+    "serve": serve.serve,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -31,8 +31,8 @@ def compare(
 ) -> None:
     """Set runs side by side: throughput, latency, USD per 1M tokens, and the ratio to a baseline.
 
-    The baseline is the naive loop where it is among them, otherwise the slowest. Each run is priced at the load at which
-    it served most; what stands against a figure is named beside it.
+    The baseline is the naive loop where it is among them, otherwise the slowest. Each run is priced at the load at
+    which it served most; what stands against a figure is named beside it.
     """
     from rackrate.cli.output import print_json, show, write_text
     from rackrate.cli.pricing import PricingOptions

@@ -11,14 +11,15 @@ from rackrate.cli import options as given
 
 def engines(
     action: Annotated[
-        str | None, typer.Argument(metavar="install", help="install, or nothing to list them.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="install|settings", help="install, settings, or nothing to list them.", show_default=False
+        ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The engine to install.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The engine.", show_default=False)] = None,
     as_json: given.AsJson = False,
 ) -> None:
-    """List the engines and what each needs; `engines install NAME` makes one ready.
+    """List the engines and what each needs; `engines install NAME` makes one ready, `settings NAME` lists its settings.
 
     An engine lives in an environment of its own in your cache directory (RACKRATE_CACHE moves it), from pinned
     packages whose hashes are checked.
@@ -29,6 +30,10 @@ def engines(
         if name is None:
             raise EngineError("say which engine: rackrate engines install llamacpp")
         _install(name)
+    elif action == "settings":
+        if name is None:
+            raise EngineError("say of which engine: rackrate engines settings llamacpp")
+        _settings(name, as_json)
     elif action is None:
         _list(as_json)
     else:
@@ -49,6 +54,23 @@ def _install(name: str) -> None:
     launcher(name).install(say)
     launcher(name).find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
     say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {engine.how} --model {EMBEDDED[0].model}")
+
+
+def _settings(name: str, as_json: bool) -> None:
+    from rackrate.cli.output import print_json, show
+    from rackrate.engines.known import launcher
+    from rackrate.report.terminal import plain_table
+
+    settings = launcher(name).SETTINGS
+    if as_json:
+        print_json(
+            [{"name": one.name, "kind": one.kind, "meaning": one.meaning, "words": one.words} for one in settings]
+        )
+        return
+    table = plain_table("--set", "is", "what it sets", left=["--set", "is", "what it sets"])
+    for one in settings:
+        table.add_row(one.name, ", ".join(one.words) or one.kind, one.meaning)
+    show(table)
 
 
 def _list(as_json: bool) -> None:

@@ -119,7 +119,7 @@ def measure(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A setting of the engine (`rackrate engines settings NAME`); may be repeated; ENGINE.NAME=VALUE for one.",
+            help="A setting of the engine (`engines settings NAME` lists them); ENGINE.NAME=VALUE for one of several.",
             show_default=False,
         ),
     ] = None,

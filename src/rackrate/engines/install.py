@@ -65,7 +65,7 @@ def install_environment(name: str, say: Callable[[str], None], *, torch: bool = 
     Args:
         name: of the pin file.
         say: is told what happens.
-        torch: whether PyTorch for CPUs goes in besides; pin files leave it out, since it comes from an index of its own.
+        torch: whether PyTorch for CPUs goes in besides; pin files leave it out, as its index is another.
 
     Raises:
         EngineError: it could not be made; the installer's own words were shown.

@@ -1,7 +1,7 @@
 """Rewrites a GGUF file with its 4-bit matrices in another number format.
 
-Some formats are slow to serve: llama.cpp repacks Q4_0 for wide vector units and not Q4_1, so the same model serves more
-in the one than in the other. What the first quantisation lost stays lost, and the second loses a little more: measure it
+Some formats are slow to serve: llama.cpp repacks Q4_0 for wide vector units and not Q4_1, so the same model serves
+more in the one than in the other. What the first quantisation lost stays lost, and the second loses a little more: measure it
 (`rackrate quality`). Layouts: ggml, docs/gguf.md and src/ggml-common.h.
 """
 
@@ -129,9 +129,7 @@ def requantise(source: Path, target: Path, format_name: str, say: Callable[[floa
         raise EngineError(f"{source} cannot be rewritten: its header is damaged ({error})") from None
 
 
-def _rewrite(
-    source: Path, whole: mmap.mmap, target: Path, format_name: str, say: Callable[[float], None]
-) -> None:
+def _rewrite(source: Path, whole: mmap.mmap, target: Path, format_name: str, say: Callable[[float], None]) -> None:
     magic, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", whole, 0)
     if magic != b"GGUF" or version not in {2, 3}:
         raise EngineError(f"{source} is not a GGUF file of version 2 or 3")
@@ -141,7 +139,9 @@ def _rewrite(
     common = max(set(_matrix_types(tensors)), key=_matrix_types(tensors).count, default=None)
     if common is None or _NAMES.get(common) not in BLOCK_BYTES:
         found = sorted({_NAMES.get(tensor.type, f"type {tensor.type}") for tensor in tensors})
-        raise EngineError(f"{source} has no matrices in {', '.join(BLOCK_BYTES)} ({', '.join(found)}): it cannot be rewritten")
+        raise EngineError(
+            f"{source} has no matrices in {', '.join(BLOCK_BYTES)} ({', '.join(found)}): it cannot be rewritten"
+        )
     # what is coarser or as coarse as most matrices is rewritten; what was kept finer (embeddings) stays
     changed = {tensor.name for tensor in tensors if tensor.type == common}
     table, sizes, offset = b"", [], 0

@@ -1,7 +1,7 @@
-"""The naive way to serve a model: `model.generate`, one request at a time, behind an OpenAI-compatible API that streams.
+"""The naive way to serve a model: `model.generate`, one request at a time, behind an OpenAI-compatible API.
 
-A baseline to measure, as a first attempt would be; nothing is batched, and requests wait for a lock. Its one argument is
-a JSON object of settings: weights, alias, host, port, dtype, device, threads.
+A baseline to measure, as a first attempt would be; nothing is batched, and requests wait for a lock. Its one argument
+is a JSON object of settings: weights, alias, host, port, dtype, device, threads.
 """
 
 import json
@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 from transformers.generation.streamers import BaseStreamer
 
 
-class Gone(OSError):
+class GoneError(OSError):
     """The client left."""
 
 
@@ -110,7 +110,7 @@ class State:
             finally:
                 self.count(running=-1, requests=1, input_tokens=ids.shape[1], output_tokens=len(streamer.ids))
         if cancelled.gone:
-            raise Gone
+            raise GoneError
         return ids.shape[1], len(streamer.ids), "length" if len(streamer.ids) >= most else "stop"
 
     def metrics(self):
@@ -202,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.event(self.chunk(chat, "") | {"choices": [], "usage": usage(used)})
             self.event("[DONE]")
             self.wfile.write(b"0\r\n\r\n")
-        except (Gone, OSError):
+        except OSError:
             self.close_connection = True
 
     def whole(self, body, chat):

@@ -1,0 +1,242 @@
+"""What a model is made of, as far as memory and time depend on it: parameters by kind, and what a request caches.
+
+An `Architecture` comes from a catalogue entry (`of_catalogue_model`), or from files by `perf.read_model.read_model`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from rackrate.catalog.types import Model
+from rackrate.errors import CatalogError
+
+CacheKind = Literal["grouped", "latent", "state"]
+
+
+@dataclass(frozen=True)
+class CacheGroup:
+    """Layers that keep the same kind of memory of a request.
+
+    grouped: a key and a value per KV head and token (MHA, GQA, MQA); split over tensor-parallel ranks by head.
+    latent: one compressed vector per token (MLA); every rank keeps all of it.
+    state: a fixed number of bytes per request, however long (linear attention, SSM); split by head.
+    """
+
+    kind: CacheKind
+    layers: int
+    kv_heads: int = 1
+    key_dim: int = 0
+    value_dim: int = 0
+    latent_values: int = 0
+    window_tokens: int | None = None
+    """Tokens that a layer looks back; None: the whole context."""
+    state_bytes: float = 0.0
+    """Of one layer and request. [byte]"""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many parameters of each kind, all layers. Kinds differ in number format and in how they are split."""
+
+    embedding: int = 0
+    """Token and position embeddings. A tied output matrix is this one."""
+    head: int = 0
+    """The output matrix; 0 where it is tied to the embedding."""
+    attention: int = 0
+    """Matrices of attention that are split over ranks: query, output, MLA's up-projections."""
+    key_value: int = 0
+    """Key and value projections, split by KV head."""
+    latent: int = 0
+    """MLA's down-projections and sparse-attention indexers; every rank keeps all of them."""
+    state: int = 0
+    """Matrices of linear-attention and SSM layers."""
+    feed_forward: int = 0
+    """Dense feed-forward matrices, shared experts among them."""
+    experts: int = 0
+    """Routed experts."""
+    router: int = 0
+    vectors: int = 0
+    """Norms, biases, convolutions and other small things, which no engine quantises."""
+    vision: int = 0
+    """Vision tower and projector, kept in 16 bits."""
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return sum(int(getattr(self, one.name)) for one in fields(self))
+
+
+@dataclass(frozen=True)
+class RoutedExperts:
+    """A mixture of experts."""
+
+    routed: int
+    active: int
+    layers: int
+    """Layers that have it."""
+    parameters_each: int
+    """Of one expert in one layer."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model, as far as memory and time depend on it."""
+
+    name: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    context_tokens: int
+    widest_feed_forward: int
+    """Inner width of the widest dense feed-forward, or of the experts that one token passes."""
+    parameters: Parameters
+    caches: tuple[CacheGroup, ...]
+    experts: RoutedExperts | None = None
+    gated: bool = True
+    """A feed-forward has three matrices (gate, up, down), else two."""
+    native_weights: str = "bf16"
+    """The format (of perf.formats) in which the weights are published."""
+    origin: str = ""
+    """Where these facts are from."""
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token passes: all but the experts that it does not choose.
+
+        >>> of_catalogue_model(load("mixtral-8x7b-instruct")).active_parameters
+        12879925248
+        """
+        if self.experts is None:
+            return self.parameters.total
+        idle = self.experts.routed - self.experts.active
+        return self.parameters.total - idle * self.experts.layers * self.experts.parameters_each
+
+    @property
+    def attention_layers(self) -> int:
+        """Layers whose cache grows with the context."""
+        return sum(group.layers for group in self.caches if group.kind != "state")
+
+
+NATIVE_FORMATS = {
+    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32-experts",
+    "int8": "int8",
+}  # fmt: skip
+"""The catalogue's number formats as weight formats of perf.formats."""
+
+
+def load(name: str) -> Model:
+    """A catalogue model by name. Raises CatalogError with the nearest names."""
+    from rackrate.catalog.load import load_catalog
+
+    return load_catalog().model(name)
+
+
+def of_catalogue_model(model: Model) -> Architecture:
+    """The architecture of a catalogue entry. The parts add up to the entry's published number of parameters.
+
+    Matrices whose shape the entry gives are computed from it. What is left over are norms and biases, or where the
+    entry does not give the shapes (latent attention, linear attention) those layers' matrices.
+
+    >>> of_catalogue_model(load("llama-3-8b-instruct")).parameters.total
+    8030261248
+    """
+    if model.experts is None and model.intermediate_size is None:
+        raise CatalogError(f"the model {model.id} has neither intermediate_size nor experts in the catalogue")
+    h = model.hidden_size
+    embedding = model.vocabulary * h
+    grouped_layers = model.layers
+    if model.attention == "hybrid" or model.latent is not None:
+        grouped_layers = model.full_attention_layers or model.layers
+    router = experts_all = 0
+    routed: RoutedExperts | None = None
+    dense_layers = model.layers
+    feed_forward = widest = 0
+    if model.experts is not None:
+        one = 3 * (model.experts.width or h) * model.experts.intermediate_size
+        moe_layers = model.layers - model.experts.dense_layers
+        dense_layers = model.experts.dense_layers
+        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one)
+        experts_all = moe_layers * model.experts.routed * one
+        router = moe_layers * model.experts.routed * h
+        feed_forward = moe_layers * model.experts.shared * 3 * h * model.experts.intermediate_size
+        widest = (model.experts.active + model.experts.shared) * model.experts.intermediate_size
+    if dense_layers:
+        inner = model.intermediate_size or 0
+        feed_forward += dense_layers * 3 * h * inner
+        widest = max(widest, inner)
+    known = {
+        "embedding": embedding,
+        "head": 0 if model.tied_embeddings else embedding,
+        "feed_forward": feed_forward,
+        "experts": experts_all,
+        "router": router,
+        "vision": model.vision_parameters or 0,
+    }
+    if model.latent is not None:
+        known["latent"] = grouped_layers * h * (model.latent.kv_lora_rank + model.latent.rope_head_dim)
+    else:
+        known["attention"] = grouped_layers * 2 * h * model.heads * model.head_dim
+        known["key_value"] = grouped_layers * 2 * h * model.kv_heads * model.head_dim
+    rest = model.parameters - sum(known.values())
+    if rest < 0:
+        raise CatalogError(
+            f"the model {model.id} has {model.parameters} parameters in the catalogue, fewer than its shapes need"
+        )
+    if model.latent is not None:
+        known["attention"] = rest
+    elif model.attention == "hybrid":
+        known["state"] = rest
+    else:
+        known["vectors"] = rest
+    return Architecture(
+        name=model.id,
+        layers=model.layers,
+        hidden_size=h,
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        head_dim=model.head_dim,
+        vocabulary=model.vocabulary,
+        context_tokens=model.context_tokens,
+        widest_feed_forward=widest,
+        parameters=Parameters(**known),
+        caches=_caches(model, grouped_layers),
+        experts=routed,
+        native_weights=NATIVE_FORMATS.get(model.weight_format, model.weight_format),
+        origin=f"catalogue entry {model.id}",
+    )
+
+
+def _caches(model: Model, grouped_layers: int) -> tuple[CacheGroup, ...]:
+    groups: list[CacheGroup] = []
+    if model.latent is not None:
+        groups.append(
+            CacheGroup("latent", grouped_layers, latent_values=model.latent.kv_lora_rank + model.latent.rope_head_dim)
+        )
+        if model.latent.index_values:
+            groups.append(
+                CacheGroup(
+                    "latent", model.latent.index_layers or grouped_layers, latent_values=model.latent.index_values
+                )
+            )
+    else:
+        full = model.full_attention_layers if model.full_attention_layers is not None else model.layers
+        groups.append(CacheGroup("grouped", full, model.kv_heads, model.head_dim, model.head_dim))
+        windowed = model.layers - full
+        if windowed and model.sliding_window_tokens is not None:
+            groups.append(
+                CacheGroup(
+                    "grouped",
+                    windowed,
+                    model.kv_heads,
+                    model.head_dim,
+                    model.head_dim,
+                    window_tokens=model.sliding_window_tokens,
+                )
+            )
+    if model.fixed_state is not None:
+        groups.append(CacheGroup("state", model.fixed_state.layers, state_bytes=model.fixed_state.bytes_per_layer))
+    return tuple(group for group in groups if group.layers)

@@ -1,0 +1,219 @@
+"""An `Architecture` from a GGUF file's header: shapes from its metadata, parameters and bytes from its tensor table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rackrate.errors import UserError
+from rackrate.perf.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
+from rackrate.perf.formats import FORMATS
+from rackrate.perf.gguf_header import GgufHeader, Tensor, read_gguf_header
+from rackrate.perf.hf_families import FAMILIES
+
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K",
+    13: "Q3_K", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K", 22: "IQ3_S", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_S", 28: "IQ2_S",
+    29: "IQ2_S", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+"""general.file_type in the words of perf.formats (llama.cpp, include/llama.h, llama_ftype); mixes without a format of
+their own under their base type. Sizes come from the tensors, so this is a name only."""
+_SPLIT = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$")
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """What a GGUF file, or all parts of a split one, say."""
+
+    architecture: Architecture
+    tensor_bytes: int
+    files: tuple[Path, ...]
+
+
+def read_gguf_model(path: Path) -> GgufModel:
+    """The model of a GGUF file. Raises UserError with file and key where the header is wrong or says too little."""
+    headers = [read_gguf_header(one) for one in _parts(path)]
+    first = next((one for one in headers if "general.architecture" in one.metadata), None)
+    if first is None:
+        raise UserError(f"{path}: the key general.architecture is missing")
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    if not tensors:
+        raise UserError(f"{path}: there are no tensors in it")
+    return GgufModel(
+        _architecture(_Keys(first), tensors, path),
+        sum(tensor.size for tensor in tensors),
+        tuple(header.path for header in headers),
+    )
+
+
+def _parts(path: Path) -> list[Path]:
+    """All files of a split model, the given one among them."""
+    split = _SPLIT.match(path.name)
+    if split is None:
+        return [path]
+    count = int(split[3])
+    if not 1 <= count <= 999:
+        raise UserError(f"{path}: is named as one of {count} parts, which no model has")
+    parts = [path.with_name(f"{split[1]}-{number:05d}-of-{split[3]}.gguf") for number in range(1, count + 1)]
+    missing = [part.name for part in parts if not part.exists()]
+    if missing:
+        raise UserError(f"{path}: the part {missing[0]} is missing beside it")
+    return parts
+
+
+class _Keys:
+    """Metadata under the architecture's prefix, checked."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        self.header = header
+        self.architecture = str(header.metadata["general.architecture"])
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A number; of a list with one for each layer, the largest."""
+        key = f"{self.architecture}.{name}"
+        value = self.header.metadata.get(key)
+        if self.header.arrays.get(key):
+            value = max(self.header.arrays[key])
+        if value is None:
+            if default is None:
+                raise UserError(f"{self.header.path}: the key {key} is missing")
+            return default
+        if isinstance(value, str | bool) or value != int(value) or not 0 <= value <= 10**9:
+            raise UserError(f"{self.header.path}: {key} should be a whole number up to 1,000,000,000, not {value!r}")
+        return int(value)
+
+    def each(self, name: str) -> tuple[int, ...] | None:
+        """A number for each layer; None where there is no list."""
+        values = self.header.arrays.get(f"{self.architecture}.{name}")
+        return None if values is None else tuple(int(one) for one in values)
+
+
+def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architecture:
+    layers, hidden, heads = (
+        keys.whole("block_count"),
+        keys.whole("embedding_length"),
+        keys.whole("attention.head_count"),
+    )
+    for name, value in (("block_count", layers), ("embedding_length", hidden), ("attention.head_count", heads)):
+        if value < 1:
+            raise UserError(f"{path}: {keys.architecture}.{name} should be at least 1, not {value}")
+    kv_heads = keys.whole("attention.head_count_kv", default=heads) or heads
+    head_dim = keys.whole("attention.key_length", default=hidden // heads)
+    value_dim = keys.whole("attention.value_length", default=head_dim)
+    vocabulary = keys.whole("vocab_size", default=keys.header.array_lengths.get("tokenizer.ggml.tokens", 0))
+    if vocabulary < 1:
+        raise UserError(f"{path}: neither {keys.architecture}.vocab_size nor tokenizer.ggml.tokens says the vocabulary")
+    experts = keys.whole("expert_count", default=0)
+    parameters = _parameters(tensors)
+    routed = None
+    inner = keys.whole("feed_forward_length", default=0)
+    if experts:
+        used = keys.whole("expert_used_count", default=1)
+        width = keys.whole("expert_feed_forward_length", default=inner)
+        moe_layers = sum("ffn_down_exps" in tensor.name for tensor in tensors) or layers
+        routed = RoutedExperts(experts, used, moe_layers, parameters.experts // (moe_layers * experts))
+        inner = max(inner, used * width + keys.whole("expert_shared_feed_forward_length", default=0))
+    file_type = keys.header.metadata.get("general.file_type")
+    kind = FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
+    plain = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}
+    return Architecture(
+        name=path.stem,
+        layers=layers,
+        hidden_size=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocabulary=vocabulary,
+        context_tokens=max(1, keys.whole("context_length", default=2048)),
+        widest_feed_forward=inner,
+        parameters=parameters,
+        caches=_caches(keys, layers, kv_heads, head_dim, value_dim),
+        experts=routed,
+        native_weights=plain.get(kind, kind) or _commonest(tensors),
+        origin=str(path),
+    )
+
+
+def _commonest(tensors: list[Tensor]) -> str:
+    """The type that holds most weights, where the file does not name its own."""
+    totals: dict[str, int] = {}
+    for tensor in tensors:
+        totals[tensor.type] = totals.get(tensor.type, 0) + tensor.values
+    name = max(totals, key=lambda one: totals[one])
+    return name if name.lower() in FORMATS else "fp16"
+
+
+def _parameters(tensors: list[Tensor]) -> Parameters:
+    counts: dict[str, int] = {}
+    for tensor in tensors:
+        kind = _kind(tensor)
+        counts[kind] = counts.get(kind, 0) + tensor.values
+    return Parameters(**counts)
+
+
+def _kind(tensor: Tensor) -> str:
+    """The kind of parameter, by the tensor's name (llama.cpp, gguf-py/gguf/constants.py)."""
+    name = tensor.name
+    if name.startswith(("token_embd", "position_embd")):
+        return "embedding"
+    if name == "output.weight":
+        return "head"
+    if len(tensor.shape) < 2 or "norm" in name or "conv1d" in name or name.endswith(".bias"):
+        return "vectors"
+    if "_exps" in name:
+        return "experts"
+    if "ffn_gate_inp" in name:
+        return "router"
+    if "ffn_" in name:
+        return "feed_forward"
+    if "ssm_" in name:
+        return "state"
+    if re.search(r"attn_(k|v)\.", name):
+        return "key_value"
+    if re.search(r"attn_(q_a|kv_a_mqa)\.", name):
+        return "latent"
+    return "attention"
+
+
+def _caches(keys: _Keys, layers: int, kv_heads: int, head_dim: int, value_dim: int) -> tuple[CacheGroup, ...]:
+    groups: list[CacheGroup] = []
+    each = keys.each("attention.head_count_kv")
+    attended = layers if each is None else sum(one > 0 for one in each)
+    every = keys.whole("full_attention_interval", default=0)
+    if every:
+        attended = layers // every
+    rank = keys.whole("attention.kv_lora_rank", default=0)
+    if rank:
+        groups.append(CacheGroup("latent", attended, latent_values=rank + keys.whole("rope.dimension_count")))
+    else:
+        windowed = _windowed(keys, attended)
+        window = keys.whole("attention.sliding_window", default=0) if windowed else None
+        groups.append(CacheGroup("grouped", attended - windowed, kv_heads, head_dim, value_dim))
+        groups.append(CacheGroup("grouped", windowed, kv_heads, head_dim, value_dim, window_tokens=window))
+    if layers > attended and (inner := keys.whole("ssm.inner_size", default=0)):
+        state, kernel = keys.whole("ssm.state_size"), keys.whole("ssm.conv_kernel")
+        channels = inner + 2 * keys.whole("ssm.group_count", default=1) * state
+        groups.append(
+            CacheGroup("state", layers - attended, state_bytes=4.0 * (inner * state + channels * (kernel - 1)))
+        )
+    return tuple(group for group in groups if group.layers)
+
+
+def _windowed(keys: _Keys, layers: int) -> int:
+    """How many layers keep a window only. llama.cpp knows by the architecture which; so do we."""
+    if not keys.whole("attention.sliding_window", default=0):
+        return 0
+    stated = keys.each("attention.sliding_window_pattern")
+    if stated is not None and len(stated) == layers:
+        return sum(bool(one) for one in stated)
+    name = keys.architecture.replace("-", "_")
+    if name == "gpt_oss":
+        return layers - layers // 2
+    family = FAMILIES.get(name) or FAMILIES.get(f"{name}_text")
+    if family is None or family.window in {"all", "never"}:
+        return 0  # as llama.cpp, which caches the whole context of such models
+    if family.window == "alternate":
+        return layers - layers // 2
+    return layers - layers // family.pattern

@@ -1,0 +1,115 @@
+"""The weight format that a config.json states, in the words of perf.formats."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from rackrate.errors import UserError
+from rackrate.perf.config_values import ConfigValues
+
+_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "half": "fp16"}
+
+
+def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigValues | None = None) -> str:
+    """Name of the weight format, from quantization_config (or hf_quant_config.json beside it), else from the dtype.
+
+    Raises:
+        UserError: the quantisation is not known; the message names file and key.
+    """
+    quantised = config.nested("quantization_config") or text.nested("quantization_config")
+    if quantised is not None:
+        return _quantised(quantised)
+    if sidecar is not None and (inner := sidecar.nested("quantization")) is not None:
+        return _modelopt(inner)
+    return plain_format(config, text)
+
+
+def plain_format(config: ConfigValues, text: ConfigValues) -> str:
+    """The 16- or 32-bit format of the dtype; bf16 where none is stated."""
+    dtype = text.text("dtype", "torch_dtype") or config.text("dtype", "torch_dtype") or "bfloat16"
+    name = dtype.removeprefix("torch.")
+    if name not in _DTYPES:
+        raise UserError(f"{config.file}: torch_dtype {dtype!r} is not a number format of weights")
+    return _DTYPES[name]
+
+
+def _quantised(config: ConfigValues) -> str:
+    method = (config.text("quant_method") or "").lower().replace("_", "-")
+    if not method:
+        if config.values.get("load_in_4bit"):
+            return "nf4"
+        if config.text("quant_algo"):
+            return _modelopt(config)
+    match method:
+        case "fp8" | "fbgemm-fp8":
+            return "fp8-block" if config.values.get("weight_block_size") else "fp8"
+        case "mxfp4":
+            return "mxfp4"
+        case "gptq" | "awq" | "gptq-marlin" | "awq-marlin" | "auto-round" | "intel/auto-round":
+            return _weight_only(config, config.whole("bits", "w_bit", default=4), config.values.get("group_size", 128))
+        case "bitsandbytes":
+            return "int8" if config.values.get("load_in_8bit") else "nf4"
+        case "compressed-tensors":
+            return _compressed_tensors(config)
+        case "modelopt" | "modelopt-fp4":
+            return _modelopt(config)
+        case _:
+            raise _unknown(config, "quant_method", method or "nothing")
+
+
+def _unknown(config: ConfigValues, key: str, value: object) -> UserError:
+    return UserError(
+        f"{config.file}: {config.prefix}{key} is {value!r}, a quantisation whose size is not known here: "
+        "say the format with --weights"
+    )
+
+
+def _weight_only(config: ConfigValues, bits: int, group: Any) -> str:
+    if bits not in {4, 8}:
+        raise _unknown(config, "bits", bits)
+    if group in {-1, None}:
+        return f"w{bits}a16"  # a scale per channel: fewer bits than groups of 128 by 3 %
+    if not isinstance(group, int) or not 8 <= group <= 1024:
+        raise _unknown(config, "group_size", group)
+    return f"w{bits}a16" if group == 128 else f"w{bits}a16-g{group}"
+
+
+def _compressed_tensors(config: ConfigValues) -> str:
+    groups = config.nested("config_groups")
+    first = next((groups.nested(name) for name in groups.values if groups.nested(name)), None) if groups else None
+    weights = first.nested("weights") if first else None
+    if first is None or weights is None:
+        raise _unknown(config, "config_groups", config.values.get("config_groups"))
+    layout = first.text("format") or config.text("format") or ""
+    if layout.startswith("mxfp4"):
+        return "mxfp4"
+    if layout.startswith("nvfp4"):
+        return "nvfp4"
+    bits = weights.whole("num_bits")
+    if weights.text("type") == "float":
+        if bits == 8:
+            return "fp8-block" if weights.text("strategy") == "block" else "fp8"
+        raise _unknown(config, "config_groups", f"{bits}-bit float, {layout or 'no format'}")
+    if bits == 8 and first.values.get("input_activations"):
+        return "int8"
+    name = _weight_only(config, bits, weights.values.get("group_size"))
+    ignored = config.values.get("ignore")
+    spared = " ".join(str(one) for one in cast("list[Any]", ignored)) if isinstance(ignored, list) else ""
+    return f"{name}-experts" if "self_attn" in spared else name
+
+
+def _modelopt(config: ConfigValues) -> str:
+    algorithm = (config.text("quant_algo") or "").upper()
+    match algorithm:
+        case "FP8" | "FP8_PER_CHANNEL_PER_TOKEN":
+            return "fp8"
+        case "FP8_PB_WO" | "FP8_BLOCK":
+            return "fp8-block"
+        case "NVFP4" | "NVFP4_AWQ" | "W4A8_NVFP4_FP8":
+            return "nvfp4"
+        case "W4A16_AWQ" | "W4A8_AWQ":
+            return "w4a16"
+        case "INT8_SQ" | "W8A8_SQ_PER_CHANNEL":
+            return "int8"
+        case _:
+            raise _unknown(config, "quant_algo", algorithm or "nothing")

@@ -1,0 +1,112 @@
+"""A model by whatever name it has: a catalogue entry, a config.json, a directory of weights, a GGUF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rackrate.catalog.load import load_catalog
+from rackrate.errors import UserError, did_you_mean
+from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.perf.config_values import ConfigValues, read_json
+from rackrate.perf.gguf_model import read_gguf_model
+from rackrate.perf.hf_config import architecture_of_config
+from rackrate.perf.safetensors_header import safetensors_size
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A model and what is known of its files."""
+
+    architecture: Architecture
+    weights_file_bytes: int | None = None
+    """Exact size of the weights as published, where their files were read. [byte]"""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_gguf(self) -> bool:
+        """Its weights are for llama.cpp."""
+        return self.architecture.origin.endswith(".gguf")
+
+
+def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
+    """The model of that name or path.
+
+    Args:
+        name: an id or alias of the catalogue, or the path of a config.json, a directory with one, or a GGUF file.
+        weights_stated: the caller names the weight format, so that an unknown quantisation does not matter.
+
+    Raises:
+        UserError: nothing is there, or a file says something missing, absurd or unknown; file and key are named.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _of_directory(path, weights_stated)
+    if path.is_file():
+        if path.suffix == ".gguf" or _begins_with(path, b"GGUF"):
+            return _of_gguf(path)
+        if path.suffix == ".safetensors" or path.name.endswith(".index.json"):
+            if (path.parent / "config.json").exists():
+                return _of_directory(path.parent, weights_stated)
+            raise UserError(f"{path}: says how large the weights are, but a KV cache needs the config.json beside it")
+        return _of_config(path, weights_stated)
+    catalog = load_catalog()
+    model = catalog.known_model(name)
+    if model is not None:
+        return ReadModel(of_catalogue_model(model), notes=(model.notes,) if model.notes else ())
+    raise UserError(
+        f"no model is called {name!r}{did_you_mean(name, catalog.models)} (`rackrate catalog models` lists them; or "
+        "give the path of a config.json, a directory with one, or a GGUF file)"
+    )
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
+def _of_gguf(path: Path) -> ReadModel:
+    read = read_gguf_model(path)
+    return ReadModel(read.architecture, read.tensor_bytes)
+
+
+def _of_config(path: Path, weights_stated: bool) -> ReadModel:
+    beside = path.with_name("hf_quant_config.json")
+    sidecar = ConfigValues(str(beside), read_json(beside)) if beside.exists() else None
+    name = path.parent.name if path.name == "config.json" and path.parent.name else path.stem
+    architecture, notes = architecture_of_config(
+        ConfigValues(str(path), read_json(path)), name, sidecar, weights_stated=weights_stated
+    )
+    return ReadModel(architecture, notes=tuple(notes))
+
+
+def _of_directory(directory: Path, weights_stated: bool) -> ReadModel:
+    config = directory / "config.json"
+    if not config.exists():
+        files = sorted(directory.glob("*.gguf"))
+        if not files:
+            raise UserError(f"{directory}: has neither a config.json nor a GGUF file")
+        parts = [file for file in files if "-of-" not in file.name or "-00001-of-" in file.name]
+        if len(parts) > 1:
+            raise UserError(f"{directory}: has {len(parts)} GGUF files; name one of them, such as {parts[0].name}")
+        return _of_gguf(parts[0] if parts else files[0])
+    read = _of_config(config, weights_stated)
+    architecture = read.architecture
+    size = safetensors_size(directory, layers=architecture.layers, tied=architecture.parameters.head == 0)
+    if size is None:
+        return read
+    notes = list(read.notes)
+    counted = architecture.parameters.total
+    if size.vision_parameters:
+        architecture = replace(architecture, parameters=replace(architecture.parameters, vision=size.vision_parameters))
+        counted += size.vision_parameters
+        notes = [note for note in notes if "vision or audio" not in note]
+    if size.parameters is not None and abs(size.parameters - counted) > 0.01 * size.parameters:
+        notes.append(
+            f"{config}: gives {counted:,} parameters where the safetensors files have {size.parameters:,}; "
+            "the files' size counts"
+        )
+    return ReadModel(architecture, size.bytes, tuple(notes))

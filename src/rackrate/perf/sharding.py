@@ -1,0 +1,108 @@
+"""How a model is split over accelerators: tensor-parallel ranks and pipeline stages."""
+
+from __future__ import annotations
+
+import math
+
+from rackrate.errors import UserError
+from rackrate.perf.architecture import Architecture
+from rackrate.perf.engine_memory import VLLM, EngineMemory
+from rackrate.perf.formats import WeightFormat, bytes_by_kind
+from rackrate.perf.kv_cache import kv_heads_on_rank
+
+
+def padded_vocabulary(vocabulary: int, tp: int) -> int:
+    """Rows of the embedding after padding: a multiple of 64, then of the ranks. [row]
+
+    vLLM, vllm/model_executor/layers/vocab_parallel_embedding.py.
+
+    >>> padded_vocabulary(32001, 4)
+    32064
+    """
+    padded = 64 * math.ceil(vocabulary / 64)
+    return tp * math.ceil(padded / tp)
+
+
+def weights_on_rank(
+    architecture: Architecture, form: WeightFormat, tp: int = 1, *, layers: int | None = None, embedding: bool = True,
+    head: bool = True,
+) -> float:  # fmt: skip
+    """Weights on one of `tp` ranks of a stage with so many layers (None: all). [byte]
+
+    Matrices are split evenly. Norms, routers, MLA's down-projections and the vision tower are on every rank, and so are
+    key and value projections where ranks outnumber KV heads. A tied output matrix is kept once, but a last stage
+    that has not the embedding needs a copy.
+    """
+    sizes = bytes_by_kind(architecture, form)
+    share = 1.0 if layers is None else layers / architecture.layers
+    padding = padded_vocabulary(architecture.vocabulary, tp) / architecture.vocabulary
+    kv_share = kv_heads_on_rank(architecture.kv_heads, tp) / architecture.kv_heads
+    split = sizes["attention"] + sizes["feed_forward"] + sizes["experts"] + sizes["state"]
+    whole = sizes["latent"] + sizes["router"] + sizes["vectors"]
+    total = share * (split / tp + sizes["key_value"] * kv_share + whole)
+    tied = architecture.parameters.head == 0
+    if embedding:
+        total += padding * sizes["embedding"] / tp + sizes["vision"]
+    if head and not (tied and embedding):
+        total += padding * (sizes["embedding"] if tied else sizes["head"]) / tp
+    return total
+
+
+def stage_layers(layers: int, pp: int) -> tuple[int, ...]:
+    """Layers of each pipeline stage: even, and what is left over goes to the stages before the last.
+
+    vLLM, vllm/distributed/utils.py, get_pp_indices.
+
+    >>> stage_layers(61, 4)
+    (15, 15, 16, 15)
+    """
+    counts = [layers // pp] * pp
+    for back in range(2, layers % pp + 2):
+        counts[-back] += 1
+    return tuple(counts)
+
+
+def tp_problem(architecture: Architecture, tp: int) -> str | None:
+    """Why a model cannot be split over `tp` ranks; None where it can.
+
+    vLLM wants heads to divide by the ranks, and KV heads to divide by them or they by KV heads.
+
+    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> tp_problem(of_catalogue_model(load("smollm2-135m-instruct")), 2)
+    'tensor parallelism of 2: the 9 attention heads do not divide by it (1, 3, 9 do)'
+    """
+    heads = architecture.heads
+    if heads % tp:
+        can = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0 and n <= 128)
+        return f"tensor parallelism of {tp}: the {heads} attention heads do not divide by it ({can} do)"
+    kv_heads = architecture.kv_heads
+    grouped = any(group.kind == "grouped" for group in architecture.caches)
+    if grouped and kv_heads % tp and tp % kv_heads:
+        return f"tensor parallelism of {tp}: {kv_heads} KV heads can be neither split nor copied evenly"
+    return None
+
+
+def parallelisms(architecture: Architecture, count: int, engine: EngineMemory = VLLM) -> tuple[tuple[int, int], ...]:
+    """The (tensor, pipeline) parallelisms that use `count` accelerators for one replica, most tensor-parallel first.
+
+    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> parallelisms(of_catalogue_model(load("llama-3-8b-instruct")), 4)
+    ((4, 1), (2, 2), (1, 4))
+    """
+    if not engine.splits_matrices:
+        return ((1, count),) if count <= architecture.layers else ()
+    return tuple(
+        (tp, count // tp)
+        for tp in range(count, 0, -1)
+        if count % tp == 0 and count // tp <= architecture.layers and tp_problem(architecture, tp) is None
+    )
+
+
+def best_parallelism(architecture: Architecture, count: int, engine: EngineMemory = VLLM) -> tuple[int, int]:
+    """The first of `parallelisms`. Raises UserError where there is none."""
+    found = parallelisms(architecture, count, engine)
+    if not found:
+        raise UserError(
+            f"{architecture.name} has {architecture.layers} layers: {count} accelerators are too many for it"
+        )
+    return found[0]
