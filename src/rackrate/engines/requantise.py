@@ -1,8 +1,8 @@
 """Rewrites a GGUF file with its 4-bit matrices in another number format.
 
-Some formats are slow to serve: llama.cpp repacks Q4_0 for wide vector units and not Q4_1, so the same model serves
-more in the one than in the other. What the first quantisation lost stays lost, and the second loses a little more: measure it
-(`rackrate quality`). Layouts: ggml, docs/gguf.md and src/ggml-common.h.
+Some formats are slow to serve: llama.cpp repacks Q4_0 for wide vector units and not Q4_1, so that the same model serves
+more in the one than in the other. What the first quantisation lost stays lost, and the second loses a little more:
+measure it (`rackrate quality`). Layouts: ggml, docs/gguf.md and src/ggml-common.h.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -73,7 +74,7 @@ class Supervisor:
             if self.most_restarts is not None and self.restarts >= self.most_restarts:
                 raise EngineError(f"{obituary}\nit was started again {self.restarts} times, no more")
             wait_s = back_off_s(failures)
-            why = " (it ran out of memory)" if short_of_memory else ""
+            why = ", though it ran out of memory" if short_of_memory and engine.code != -signal.SIGKILL else ""
             self.say(f"{obituary}\nstarting it again in {wait_s:g} s{why}")
             self._pause(wait_s)
             self.restarts += 1

@@ -24,9 +24,10 @@ def comparison_tables(view: Json) -> RenderableType:
         said = f"{work['input_tokens']} tokens in, {work['output_tokens']} out, {work['endpoint']}"
         lines.append(Text(f"{view['machine']} | {said} | measured", style="dim"))
     names, priced = _machines(view), bool(_machines(view))
+    times = f"x {view['baseline'] or 'baseline'}"
     table = plain_table(
-        "", "weights", "output tok/s", "+-95 %", "in flight", f"x {view['baseline'] or 'baseline'}", "TTFT p50", "p95 ms",
-        "TPOT p50", "p95 ms", *[f"USD/1M, {name}" for name in names], "notes", left=["", "weights", "notes"],
+        "", "weights", "output tok/s", "+-95 %", "in flight", times, "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
+        *[f"USD/1M, {name}" for name in names], "notes", left=["", "weights", "notes"],
     )  # fmt: skip
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
@@ -60,11 +61,11 @@ def comparison_tables(view: Json) -> RenderableType:
 def _notes(view: Json) -> list[str]:
     notes = list(view["notes"])
     disturbed = [row for row in view["rows"] if (row["other_cpu_share"] or 0) > 0.05]
-    for row in disturbed:
-        notes.append(
-            f"{row['label']}: other processes took up to {percent(row['other_cpu_share'])} of the CPUs while it ran; "
-            "its figures are too low by about as much."
-        )
+    notes += [
+        f"{row['label']}: other processes took up to {percent(row['other_cpu_share'])} of the CPUs while it ran; "
+        "its figures are too low by at least as much."
+        for row in disturbed
+    ]
     names = {name for row in view["rows"] for name in row["validity"]}
     notes += [f"{name}: {VALIDITY[name]}." for name in VALIDITY if name in names]
     notes += [f"{one['engine']} was not measured: {one['why']}" for one in view["failures"]]
