@@ -17,7 +17,7 @@ PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
-    "engines", "deploy", "meter", "planner", "study", "report", "web",
+    "engines", "deploy", "meter", "planner", "study", "report", "web", "tuning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "report": {"economics", "metrics", "records", "catalog"},
+    "tuning": {"engines", "metrics", "records"},
+    "report": {"economics", "metrics", "records", "catalog", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
 }
