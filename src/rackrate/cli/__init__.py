@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, report, serve, show, tune
+from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, quality, report, serve, show, tune
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.fit,
     "serve": serve.serve,
     "tune": tune.tune,
+    "quality": quality.quality,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -75,8 +75,21 @@ def compared(
         except UserError as error:
             failure = f"not priced: {error}"
         view = run_view(run, levels, saturation(levels))
-        rows.append(Compared(label, str(directory), view, pricing, failure))
+        rows.append(Compared(label, str(directory), view, pricing, _quality(directory), failure))
     return comparison_view(rows, failures)
+
+
+def _quality(directory: Path) -> dict[str, Any] | None:
+    """What `rackrate quality --run` kept with a run: the row of the model that is not the reference."""
+    import json
+
+    from rackrate.cli.quality import FILE
+
+    path = directory / FILE
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return next((one for one in kept["models"] if one["model"] != kept["reference"]), None)
 
 
 def _labels(runs: Sequence[Run], directories: Sequence[Path]) -> list[str]:

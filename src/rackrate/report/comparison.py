@@ -23,6 +23,8 @@ class Compared:
     """A run view."""
     pricing: Json | None
     """A pricing view; None where it cannot be priced."""
+    quality: Json | None = None
+    """What its number format lost (a row of `rackrate quality`); None where nobody measured it."""
     failure: str | None = None
     """Why there is no figure, or why there are fewer than asked for."""
 
@@ -96,6 +98,7 @@ def _row(one: Compared) -> Json:
             for level in one.run["levels"]
             if level["kind"] == "closed"
         ],
+        "quality": one.quality,
         "failure": one.failure,
     }
 

@@ -27,7 +27,7 @@ def comparison_tables(view: Json) -> RenderableType:
     times = f"x {view['baseline'] or 'baseline'}"
     table = plain_table(
         "", "weights", "output tok/s", "+-95 %", "in flight", times, "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        *[f"USD/1M, {name}" for name in names], "notes", left=["", "weights", "notes"],
+        *[f"USD/1M, {name}" for name in names], *_quality_head(view), "notes", left=["", "weights", "notes"],
     )  # fmt: skip
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
@@ -43,6 +43,7 @@ def comparison_tables(view: Json) -> RenderableType:
             *_pair(row["ttft"]),
             *_pair(row["tpot"]),
             *[_price(row, name) for name in names],
+            *(_quality_cells(row) if _quality_head(view) else ()),
             Text(", ".join(words), style="yellow"),
         )
     lines += [Text(""), table, Text("")]
@@ -85,6 +86,18 @@ def _price(row: Json, machine: str) -> str:
     return usd(found["blended_usd"]) if found else NONE
 
 
+def _quality_head(view: Json) -> list[str]:
+    return ["perplexity x", "same token"] if any(row["quality"] for row in view["rows"]) else []
+
+
+def _quality_cells(row: Json) -> tuple[str, str]:
+    """What the number format lost, beside the price."""
+    known = row["quality"]
+    if not known:
+        return NONE, NONE
+    return f"{known['ratio']:.3f}", percent(known["agreement"])
+
+
 def _pair(quantiles: Json | None) -> tuple[str, str]:
     return (ms(quantiles["p50"]), ms(quantiles["p95"])) if quantiles else (NONE, NONE)
 
@@ -125,7 +138,7 @@ def comparison_markdown(view: Json) -> str:
     """The same tables in Markdown."""
     names = _machines(view)
     head = ["", "weights", "output tok/s", "in flight", f"x {view['baseline']}", "TTFT p50, ms", "TPOT p50, ms"]
-    head += [f"USD/1M, {name}" for name in names]
+    head += [f"USD/1M, {name}" for name in names] + _quality_head(view)
     lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
@@ -138,6 +151,7 @@ def comparison_markdown(view: Json) -> str:
             _pair(row["ttft"])[0],
             _pair(row["tpot"])[0],
             *[_price(row, name) for name in names],
+            *(_quality_cells(row) if _quality_head(view) else ()),
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     loads = _loads(view)
@@ -154,5 +168,12 @@ def comparison_html(view: Json) -> str:
     from rackrate.report.html import comparison_page
 
     return comparison_page(
-        view, comparison_chart(view), machines=_machines(view), loads=_loads(view), notes=_notes(view), price=_price
+        view,
+        comparison_chart(view),
+        machines=_machines(view),
+        loads=_loads(view),
+        notes=_notes(view),
+        price=_price,
+        quality_head=_quality_head(view),
+        quality_cells=_quality_cells,
     )
