@@ -8,7 +8,21 @@ from collections.abc import Callable
 import typer
 
 from rackrate import __version__
-from rackrate.cli import catalog, compare, doctor, engines, fit, measure, price, quality, report, serve, show, tune
+from rackrate.cli import (
+    catalog,
+    compare,
+    doctor,
+    engines,
+    fit,
+    measure,
+    price,
+    quality,
+    report,
+    serve,
+    show,
+    tokens,
+    tune,
+)
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -32,6 +46,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.serve,
     "tune": tune.tune,
     "quality": quality.quality,
+    "tokens": tokens.tokens,
+    "energy": energy.energy,
     "catalog": catalog.catalog,
 }
 for _name, _function in COMMANDS.items():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
+    from rackrate.measure.energy import Source
     from rackrate.measure.http import Target, Timeouts
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Outcome, SweepPlan
@@ -385,6 +386,7 @@ class _Job:
         from rackrate.engines.metric_names import METRIC_NAMES
         from rackrate.engines.process import RunningEngine
         from rackrate.errors import EngineError
+        from rackrate.measure.energy import PowerMeter
         from rackrate.measure.host import CpuAccount
         from rackrate.measure.http import Client
         from rackrate.measure.identify import identify
@@ -403,7 +405,7 @@ class _Job:
             self._complete_model(served, found, load_catalog())
             header = self._header(served, engine, machine, found)
             with RunWriter(self.directory, header) as writer:
-                with SweepDisplay(self.plan) as display:
+                with SweepDisplay(self.plan) as shown, PowerMeter(_sensors(process), shown) as display:
                     names = METRIC_NAMES.get(engine.name)
                     outcome = await sweep(
                         client,
@@ -416,6 +418,7 @@ class _Job:
                         (lambda: ours.alive) if ours else lambda: True,
                         ServerSide(client, names) if names else None,
                     )
+                display.write(self.directory)
                 header.state, header.stopped_because = _ending(outcome, ours)
                 writer.finish()
         if outcome == "engine-died" and ours is not None:
@@ -465,6 +468,13 @@ class _Job:
                 prompt_tokens_per_word=found.length.per_word,
             ),
         )
+
+
+def _sensors(process: object) -> Source | None:
+    """This machine's power sensors, if what is measured runs here."""
+    from rackrate.measure.energy import find_source
+
+    return find_source() if process is not None else None
 
 
 def _ending(outcome: Outcome, engine: RunningEngine | None) -> tuple[Any, str | None]:

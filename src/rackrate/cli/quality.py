@@ -100,8 +100,8 @@ def _table(view: dict[str, Any]) -> Any:
         )
     tokens = view["models"][0]["tokens"]
     words = (
-        f"Perplexity on {tokens} tokens of public-domain prose (lower is better). Same token: of the reference's greedy "
-        "answers to 50 prompts, the share of tokens that the other would have chosen after the same words. Weights "
-        "dequantised, computed in float32: an engine's own arithmetic comes on top."
+        f"Perplexity on {tokens} tokens of public-domain prose (lower is better). Same token: of the reference's "
+        "greedy answers to 50 prompts, the share of tokens that the other would have chosen after the same words. "
+        "Weights dequantised, computed in float32: an engine's own arithmetic comes on top."
     )
     return Group(table, Text(words, style="dim"))

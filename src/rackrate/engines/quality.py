@@ -101,9 +101,11 @@ def measure_quality(
 def read_results(results: Mapping[str, Mapping[str, float]]) -> list[Quality]:
     """What the script found, with intervals.
 
-    >>> read_results({"a": {"tokens": 9, "perplexity": 8.0}, "b": {"tokens": 9, "perplexity": 8.8, "log_ratio": 0.0953,
-    ...     "log_ratio_error": 0.0, "agreed_tokens": 9, "answer_tokens": 10, "agreed_answers": 1, "answers": 2}})[1].ratio
-    1.0999887917295425
+    >>> counts = {"agreed_tokens": 9, "answer_tokens": 10, "agreed_answers": 1, "answers": 2}
+    >>> losses = {"tokens": 9, "perplexity": 8.8, "log_ratio": 0.0953, "log_ratio_error": 0.01}
+    >>> low, high = read_results({"b": losses | counts})[0].ratio_interval
+    >>> round(low, 3), round(high, 3)
+    (1.079, 1.122)
     """
     found: list[Quality] = []
     for name, one in results.items():

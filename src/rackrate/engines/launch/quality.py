@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
 
+BATCH = 25
+"""Prompts that are answered together."""
 CONTEXT = 512
 """Tokens that a token is predicted from at most; windows overlap by half."""
 
@@ -32,7 +34,7 @@ def load(path):
 
 
 def losses(model, ids):
-    """Nats of every token but the first, each from at least half a window of those before it where there are as many."""
+    """Nats of every token but the first, each from at least half a window of those before it."""
     found = []
     position = 1
     while position < len(ids):
@@ -49,14 +51,24 @@ def losses(model, ids):
 def answers(model, tokenizer, prompts, tokens):
     """Greedy answers, as (prompt and answer, length of the prompt)."""
     found = []
-    for prompt in prompts:
-        ids = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )["input_ids"]
-        whole = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=0
+    tokenizer.padding_side = "left"
+    end = model.generation_config.eos_token_id
+    for begin in range(0, len(prompts), BATCH):
+        asked = tokenizer.apply_chat_template(
+            [[{"role": "user", "content": prompt}] for prompt in prompts[begin : begin + BATCH]],
+            add_generation_prompt=True,
+            padding=True,
+            return_tensors="pt",
+            return_dict=True,
         )
-        found.append((whole[0], ids.shape[1]))
+        wholes = model.generate(**asked, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        width = asked["input_ids"].shape[1]
+        for whole, mask in zip(wholes, asked["attention_mask"], strict=True):
+            answer = whole[width:]
+            ends = (answer == end).nonzero()
+            length = int(ends[0, 0]) + 1 if len(ends) else len(answer)  # what follows the end is padding
+            start = width - int(mask.sum())
+            found.append((whole[start : width + length], width - start))
     return found
 
 
