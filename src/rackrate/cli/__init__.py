@@ -12,6 +12,7 @@ from rackrate.cli import (
     catalog,
     compare,
     doctor,
+    energy,
     engines,
     fit,
     measure,

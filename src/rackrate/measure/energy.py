@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import shutil
 import subprocess
 import threading
@@ -224,7 +225,7 @@ def joules(readings: Sequence[Reading], start_s: float, end_s: float) -> float |
     if inside[0].at_s - start_s > 4 * EVERY_S or end_s - inside[-1].at_s > 4 * EVERY_S:
         return None
     points = [Reading(start_s, power_at(readings, start_s)), *inside, Reading(end_s, power_at(readings, end_s))]
-    pairs = zip(points, points[1:], strict=False)
+    pairs = itertools.pairwise(points)
     return sum((after.at_s - before.at_s) * (before.watts + after.watts) / 2 for before, after in pairs)
 
 
