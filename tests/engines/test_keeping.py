@@ -93,7 +93,8 @@ def test_killing_the_parent_ends_the_whole_family(tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_keeping import command\n"
         "from rackrate.engines.process import RunningEngine\n"
-        f"with RunningEngine(command({list(wanted.argv)!r}, {wanted.port}), pathlib.Path({str(tmp_path / 'log')!r})) as engine:\n"
+        f"wanted = command({list(wanted.argv)!r}, {wanted.port})\n"
+        f"with RunningEngine(wanted, pathlib.Path({str(tmp_path / 'log')!r})) as engine:\n"
         "    engine.wait_until_ready()\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(600)\n"
@@ -126,7 +127,12 @@ class Watch:
         self.starts: list[float] = []
         self.error: Exception | None = None
         self.supervisor = Supervisor(
-            wanted, log, self.said.append, started=self.starts.append, most_restarts=most_restarts, sleep=self.waits.append
+            wanted,
+            log,
+            self.said.append,
+            started=self.starts.append,
+            most_restarts=most_restarts,
+            sleep=self.waits.append,
         )
         self.thread = threading.Thread(target=self._run)
 
