@@ -36,6 +36,7 @@ docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 
 validate: .venv/.dev ## slower checks against the real engine
 	$(BIN)/python tools/validate.py
+	$(BIN)/python tools/validate_engines.py
 
 bench: .venv/.dev ## timings; nothing here gates a test
 	$(BIN)/python benchmarks/startup.py
