@@ -110,7 +110,8 @@ def check_tensor_parallel(place: Path) -> int:
     try:
         command = [
             sys.executable, "-m", "rackrate", "measure", "--url", f"http://127.0.0.1:{port}", "-c", "2",
-            "--requests", "8", "--input-tokens", "48", "--output-tokens", "16", "--warmup", "1", "--out", str(place / "tp3"), "--json", "-",
+            "--requests", "8", "--input-tokens", "48", "--output-tokens", "16", "--warmup", "1",
+            "--out", str(place / "tp3"), "--json", "-",
         ]  # fmt: skip
         view = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     finally:
