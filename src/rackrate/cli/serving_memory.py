@@ -7,8 +7,6 @@ from rackrate.units import GIB
 
 def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
-    import psutil
-
     from rackrate.engines.vllm import on_gpu
     from rackrate.errors import UserError
     from rackrate.perf.formats import weight_bytes, weight_format
@@ -21,7 +19,7 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
         architecture = read.architecture
     except UserError as error:
         return f"It ran out of memory, and what would fit cannot be said ({error}): {ask}."
-    free = psutil.virtual_memory().available
+    free = free_bytes()
     weights = read.weights_file_bytes or weight_bytes(architecture, weight_format(architecture.native_weights))
     if on_gpu():
         return f"It ran out of memory: `rackrate fit {model} --on YOUR-GPU` says what fits; {ask}."
@@ -43,6 +41,24 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
     if shorter:
         return f"{head}. One request of {shorter} tokens would fit: --requests 1 --context {shorter}."
     return f"{head}. The weights alone do not fit: {ask}."
+
+
+def free_bytes() -> int:
+    """Memory that a process here may take: what is free, within the limits of the shell and of the container."""
+    import contextlib
+    import sys
+    from pathlib import Path
+
+    import psutil
+
+    limits = [psutil.virtual_memory().available]
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    if sys.platform != "win32":
+        import resource
+
+        limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    return min(limits)
 
 
 def _halves(number: int) -> list[int]:
