@@ -52,7 +52,10 @@ def answers(model, tokenizer, prompts, tokens):
     """Greedy answers, as (prompt and answer, length of the prompt)."""
     found = []
     tokenizer.padding_side = "left"
-    end = model.generation_config.eos_token_id
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    ends_with = model.generation_config.eos_token_id
+    ends_with = torch.tensor([ends_with if ends_with is not None else -1]).flatten()
     for begin in range(0, len(prompts), BATCH):
         asked = tokenizer.apply_chat_template(
             [[{"role": "user", "content": prompt}] for prompt in prompts[begin : begin + BATCH]],
@@ -65,7 +68,7 @@ def answers(model, tokenizer, prompts, tokens):
         width = asked["input_ids"].shape[1]
         for whole, mask in zip(wholes, asked["attention_mask"], strict=True):
             answer = whole[width:]
-            ends = (answer == end).nonzero()
+            ends = torch.isin(answer, ends_with).nonzero()
             length = int(ends[0, 0]) + 1 if len(ends) else len(answer)  # what follows the end is padding
             start = width - int(mask.sum())
             found.append((whole[start : width + length], width - start))
