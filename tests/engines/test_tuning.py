@@ -79,6 +79,22 @@ def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
     assert "were beaten by" not in sentence(tuning_view(tuned, facts, None))
 
 
+def test_trials_that_other_processes_disturbed_do_not_count(tmp_path: Path) -> None:
+    """Every third trial is slowed down by up to nineteen twentieths: nothing of that shows in the verdict."""
+
+    class Busy(Engine):
+        def __call__(self, configuration: Configuration) -> Result:
+            result = super().__call__(configuration)
+            if self.measured % 3 or result.output_tok_s is None:
+                return result
+            return Result(result.output_tok_s * self.random.uniform(0.05, 0.8), 16, "contended", disturbed=True)
+
+    tuned = search(Busy(), tmp_path, minutes=4, space=SPACE.limited(["format"]))
+    assert tuned.verdict == "better"
+    assert tuned.gain == pytest.approx(0.6, abs=0.05)
+    assert min(tuned.default_tok_s) > 90
+
+
 def test_stays_within_its_budget(tmp_path: Path) -> None:
     engine = Engine()
     search(engine, tmp_path, minutes=5)

@@ -182,9 +182,7 @@ def _prices(tuned: Tuned, offers: Any, rigs: Any, usd_per_hour: float | None) ->
     options = PricingOptions(offers=offers, rigs=rigs, usd_per_hour=usd_per_hour, force=True, as_if=bool(offers))
     found: dict[str, Any] = {}
     for name, configuration in (("default", tuned.default), ("best", tuned.best)):
-        numbers = [
-            trial for trial in tuned.trials if trial.configuration == configuration and trial.result.output_tok_s
-        ]
+        numbers = [trial for trial in tuned.trials if trial.configuration == configuration and trial.result.counts]
         if not numbers:
             return None
         last = max(numbers, key=lambda trial: trial.number)

@@ -82,6 +82,10 @@ def tuning_tables(view: Json) -> RenderableType:
     lines += [Text(""), table]
     if len(trials) > SHOWN:
         lines.append(Text(f"{len(trials) - SHOWN} more are in {view['directory']}", style="dim"))
+    disturbed = sum(trial["result"]["disturbed"] for trial in trials)
+    if disturbed:
+        words = f"{disturbed} trials were disturbed by other processes and do not count"
+        lines.append(Text(f"{words}: leave the machine alone while it is tuned.", style="yellow"))
     failed = [trial for trial in trials if trial["result"]["output_tok_s"] is None]
     if failed:
         lines.append(

@@ -24,6 +24,8 @@ JOURNAL = "study.journal"
 FINAL_SHARE = 0.35
 """Of the budget: kept for measuring the winner against the defaults, and what each of its settings is worth."""
 FINAL_PAIRS = 3
+MOST_FINAL_PAIRS = 9
+"""Pairs are measured again where other processes disturbed one of the two."""
 STUDENT_T_80 = {2: 3.078, 3: 1.886, 4: 1.638, 5: 1.533}
 """Student's t for a two-sided 80 % interval, by number of pairs."""
 
@@ -41,6 +43,13 @@ class Result:
     """Why there is no figure, or what stands against it."""
     run: str | None = None
     """The run directory, where there is one."""
+    disturbed: bool = False
+    """Other processes took a share of the machine: the figure says nothing of the configuration."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a figure of the configuration alone."""
+        return bool(self.output_tok_s) and not self.disturbed
 
 
 @dataclass(frozen=True)
@@ -120,10 +129,12 @@ class Search:
         ended: Literal["budget", "space", "interrupted"] = "budget"
         search_s = self.budget_s * (1 - FINAL_SHARE)
         try:
-            if not any(trial.kind == "default" for trial in self.trials):
+            while not self._figures(self.space.default):
                 first = self._try(study, "default", self.space.default)
                 if first.result.output_tok_s is None:
                     raise EngineError(f"the defaults cannot be measured: {first.result.note}")
+                if self.clock() - began > search_s:
+                    break
             for change in self.space.first:
                 if self.clock() - began > search_s:
                     break
@@ -166,11 +177,11 @@ class Search:
     def _finals(self, study: optuna.Study, began: float) -> None:
         """The winner and the defaults in turn, then the winner without each of its settings."""
         default = self.space.default
-        for _ in range(FINAL_PAIRS - len(self._pairs(self._best()))):
-            if self.clock() - began > self.budget_s:
-                return
+        for _ in range(MOST_FINAL_PAIRS):
             best = self._best()
-            if best == default:
+            if best == default or len(self._pairs(best)) >= FINAL_PAIRS:
+                break
+            if self.clock() - began > self.budget_s:
                 return
             self._try(study, "final", default)
             self._try(study, "final", best)
@@ -189,7 +200,7 @@ class Search:
         for before, after in itertools.pairwise(finals):
             if before.configuration == self.space.default and after.configuration == best:
                 low, high = before.result.output_tok_s, after.result.output_tok_s
-                if low and high:
+                if before.result.counts and after.result.counts and low and high:
                     pairs.append((low, high))
         return pairs
 
@@ -205,7 +216,7 @@ class Search:
                 figures = [
                     trial.result.output_tok_s
                     for trial in self.trials
-                    if trial.configuration == without and trial.kind == "worth" and trial.result.output_tok_s
+                    if trial.configuration == without and trial.result.counts and trial.result.output_tok_s
                 ]
             figure = statistics.fmean(figures) if figures else None
             gain = mine / figure - 1 if figure and mine else None
@@ -229,7 +240,7 @@ class Search:
         return [
             trial.result.output_tok_s
             for trial in self.trials
-            if trial.configuration == configuration and trial.result.output_tok_s
+            if trial.configuration == configuration and trial.result.counts and trial.result.output_tok_s
         ]
 
     def _distinct(self) -> list[dict[str, Value]]:
@@ -271,7 +282,9 @@ class Search:
             if "kind" not in frozen.user_attrs:
                 continue  # it was cut short
             facts: dict[str, Any] = frozen.user_attrs
-            result = Result(facts["output_tok_s"], facts["concurrency"], facts["note"], facts["run"])
+            result = Result(
+                facts["output_tok_s"], facts["concurrency"], facts["note"], facts["run"], facts["disturbed"]
+            )
             self.trials.append(
                 Trial(frozen.number, facts["kind"], dict(facts["configuration"]), result, facts["seconds"])
             )
@@ -305,6 +318,7 @@ class Search:
             "concurrency": result.concurrency,
             "note": result.note,
             "run": result.run,
+            "disturbed": result.disturbed,
             "seconds": trial.seconds,
             "kind": kind,
         }.items():
