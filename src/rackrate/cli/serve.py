@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -144,9 +145,11 @@ def _run(command: EngineCommand, log: Path, restarts: int | None, *, quiet: bool
     from rackrate.engines.supervise import Supervisor, follow
     from rackrate.report.format import clock
 
-    with waiting(f"starting {command.name}") as tick:
+    with contextlib.ExitStack() as start:
+        tick = start.enter_context(waiting(f"starting {command.name}"))
 
         def ready(took_s: float) -> None:
+            start.close()  # the spinner
             say(f"{command.served_name} is served at {command.url}/v1 (ready after {clock(took_s)}; log: {log})")
             if facts is not None:
                 print_json({**facts, "ready_s": took_s, "log": str(log)})
