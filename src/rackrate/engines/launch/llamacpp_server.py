@@ -12,6 +12,10 @@ import threading
 import xllamacpp
 
 
+def _ggml_type(name):
+    return getattr(xllamacpp.ggml_type, f"GGML_TYPE_{name.upper()}")
+
+
 def main() -> None:
     settings = json.loads(sys.argv[1])
     params = xllamacpp.CommonParams()
@@ -28,6 +32,17 @@ def main() -> None:
     # one for each connection at least, idle ones too: with the default (slots + 2) an open loop's spare connections
     # leave none for its first request, which then waits until they time out, five seconds
     params.n_threads_http = settings["slots"] + 16
+    params.kv_unified = bool(settings.get("kv_unified", False))
+    params.cache_prompt = bool(settings.get("prefix_caching", True))
+    flash = {"on": 1, "off": 0}.get(settings.get("flash_attention", "auto"), -1)
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type(flash)
+    params.cache_type_k = params.cache_type_v = _ggml_type(settings.get("kv_format", "f16"))
+    for cpus in (params.cpuparams, params.cpuparams_batch):
+        cpus.poll = int(settings.get("poll", 50))
+        cpus.strict_cpu = bool(settings.get("bind", False))
+        if settings.get("bind"):  # one core a thread, the first ones
+            cpus.cpumask = [number < settings["threads"] for number in range(xllamacpp.GGML_MAX_N_THREADS)]
+            cpus.mask_valid = True
     params.cont_batching = True
     params.endpoint_metrics = True
     params.cache_ram_mib = 0  # no prompt cache besides the slots' own: what is cached must show in the usage

@@ -1,0 +1,215 @@
+"""rackrate tune: the settings of an engine that make a token cheapest here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from rackrate.tuning.search import Search, Trial, Tuned
+
+FACTS = "tune.json"
+
+
+def tune(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An embedded model, a GGUF file, or a directory of safetensors.")
+    ] = "smollm2-135m-instruct",
+    engine: Annotated[str, typer.Option("--engine", help="llamacpp, vllm or transformers.")] = "llamacpp",
+    minutes: Annotated[float, typer.Option("--minutes", help="How long it may take in all.")] = 30.0,
+    slo: Annotated[
+        str | None,
+        typer.Option("--slo", help='Only loads within it count: "p95 ttft < 1s".', show_default=False),
+    ] = None,
+    concurrency: Annotated[
+        str, typer.Option("--concurrency", "-c", help="Loads that each trial is measured at; the best one counts.")
+    ] = "16",
+    input_tokens: Annotated[int, typer.Option("--input-tokens", help="Input tokens per request.")] = 128,
+    output_tokens: Annotated[int, typer.Option("--output-tokens", help="Output tokens per request.")] = 128,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each load of a trial.")] = 15.0,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Tune these alone, such as weights,threads.", show_default="all")
+    ] = None,
+    offer: given.Offers = None,
+    own: given.Own = None,
+    usd_per_hour: given.UsdPerHour = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Where trials go; an earlier search there goes on.", show_default="runs/tune-ENGINE"
+        ),
+    ] = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Search the settings of an engine for the lowest USD per 1M tokens on this machine.
+
+    The defaults are measured first, then hunches, then what Optuna proposes. With a third of the time left, the winner
+    and the defaults are measured in turn, and the winner without each of its settings: a search that did not beat the
+    defaults says so. Ctrl-C reports what is known; the same command goes on from there. The machine should do nothing
+    else meanwhile.
+    """
+    from rackrate.cli.output import print_json, show
+    from rackrate.errors import EngineError
+    from rackrate.report.tuning import tuning_tables, tuning_view
+    from rackrate.tuning.search import Search
+    from rackrate.tuning.trial import Trials
+
+    if not 0 < minutes <= 7 * 24 * 60:
+        raise EngineError(f"--minutes must be above 0 and at most a week, got {minutes:g}")
+    levels = _levels(concurrency)
+    directory = out or Path("runs") / f"tune-{engine}"
+    facts = {
+        "engine": engine, "model": model, "directory": str(directory), "slo": slo, "concurrency": levels,
+        "input_tokens": input_tokens, "output_tokens": output_tokens, "seconds": seconds,
+    }  # fmt: skip
+    space = _space(engine, model, max(levels), only)
+    _same_search(directory, {**facts, "knobs": {knob.name: list(knob.values) for knob in space.knobs}})
+    trials = Trials(engine, model, levels, input_tokens, output_tokens, seconds, 2 * seconds, slo, directory)
+    search = Search(space, trials, directory, minutes * 60, seed=seed)
+    tuned = _run(search)
+    prices = _prices(tuned, offer or (), own or (), usd_per_hour)
+    view = tuning_view(tuned, {**facts, "machine": _machine()}, prices)
+    if as_json:
+        print_json(view)
+    else:
+        show(tuning_tables(view))
+        _next(view, directory)
+
+
+def _run(search: Search) -> Tuned:
+    from rackrate.cli.output import say
+
+    known = len(search.trials)
+    say(f"{search.space.size:,} configurations of {len(search.space.knobs)} settings; {search.budget_s / 60:g} minutes")
+
+    def told(trial: Trial) -> None:
+        changes = [
+            f"{name}={value}" for name, value in trial.configuration.items() if value != search.space.default[name]
+        ]
+        figure = trial.result.output_tok_s
+        result = f"{figure:.1f} output tok/s" if figure else "no figure"
+        note = f" [{trial.result.note}]" if trial.result.note else ""
+        say(
+            f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
+        )
+
+    search.told = told
+    tuned = search.run()
+    if known:
+        say(f"{known} trials were known from before")
+    return tuned
+
+
+def _levels(text: str) -> list[int]:
+    from rackrate.errors import WorkloadError
+
+    try:
+        levels = [int(part) for part in text.split(",")]
+    except ValueError:
+        levels = [0]
+    if min(levels) < 1:
+        raise WorkloadError(f"--concurrency takes whole numbers such as 16 or 8,32, not {text!r}")
+    return levels
+
+
+def _space(engine: str, model: str, highest: int, only: str | None) -> Any:
+    import psutil
+
+    from rackrate.engines.known import launcher
+    from rackrate.engines.vllm import on_gpu
+    from rackrate.errors import EngineError
+    from rackrate.tuning.space import space_of
+
+    started = launcher(engine)
+    if not started.is_ready():
+        raise EngineError(f"{started.TITLE} is not installed: run `rackrate engines install {engine}`")
+    space = space_of(
+        engine,
+        cores=psutil.cpu_count(logical=False) or 1,
+        logical=psutil.cpu_count() or 1,
+        concurrency=highest,
+        gguf=engine == "llamacpp" and ":" not in model,
+        gpus=_gpus() if on_gpu() else 0,
+    )
+    return space.limited([name.strip() for name in only.split(",")]) if only else space
+
+
+def _gpus() -> int:
+    from rackrate.catalog.load import load_catalog
+    from rackrate.measure.host import detect_machine
+
+    return sum(gpu.count for gpu in detect_machine(load_catalog()).gpus)
+
+
+def _machine() -> str:
+    from rackrate.catalog.load import load_catalog
+    from rackrate.economics.hardware import describe
+    from rackrate.measure.host import detect_machine
+
+    return describe(detect_machine(load_catalog()))
+
+
+def _same_search(directory: Path, facts: dict[str, Any]) -> None:
+    """Refuses to go on with a search that was about something else."""
+    import json
+
+    from rackrate.cli.output import to_json, write_text
+    from rackrate.errors import EngineError
+
+    path = directory / FACTS
+    plain = json.loads(to_json(facts))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        apart = [name for name in plain if before.get(name) != plain[name]]
+        if apart:
+            raise EngineError(
+                f"{directory} holds a search with other {', '.join(apart)}; give --out another directory, or remove it"
+            )
+        return
+    write_text(path, to_json(facts) + "\n")
+
+
+def _prices(tuned: Tuned, offers: Any, rigs: Any, usd_per_hour: float | None) -> dict[str, Any] | None:
+    """USD per 1M tokens of the defaults and of the winner, on the first machine that has a price."""
+    from rackrate.cli.pricing import PricingOptions, price_run
+    from rackrate.errors import UserError
+
+    options = PricingOptions(offers=offers, rigs=rigs, usd_per_hour=usd_per_hour, force=True, as_if=bool(offers))
+    found: dict[str, Any] = {}
+    for name, configuration in (("default", tuned.default), ("best", tuned.best)):
+        numbers = [trial for trial in tuned.trials if trial.configuration == configuration and trial.result.counts]
+        if not numbers:
+            return None
+        last = max(numbers, key=lambda trial: trial.number)
+        try:
+            machine = price_run(Path(last.result.run or ""), options).pricing.machines[-1]
+        except UserError:
+            return None
+        found[f"{name}_usd_per_1m"] = machine.full.blended_usd
+        found["machine"], found["usd_h"] = machine.cost.name, round(machine.full.usd_h, 4)
+    return found
+
+
+def _next(view: dict[str, Any], directory: Path) -> None:
+    from rackrate.cli.output import say
+    from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS
+
+    changed = view["changed"]
+    if not changed:
+        return
+    weights = changed.get(WEIGHTS, AS_THEY_ARE)
+    model = view["model"] if weights == AS_THEY_ARE else f"{view['model']}:{weights}"
+    sets = " ".join(
+        f"--set {name}={('on' if value else 'off') if isinstance(value, bool) else value}"
+        for name, value in changed.items()
+        if name != WEIGHTS
+    )
+    say(f"\nServe with it: rackrate serve {model} --engine {view['engine']} {sets}".rstrip())
+    if weights != AS_THEY_ARE:
+        say(f"What the number format lost: rackrate quality {model} --reference {view['model']}")
+    say(f"The trials are in {directory}; the same command goes on from there.")

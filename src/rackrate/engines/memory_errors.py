@@ -1,0 +1,39 @@
+"""Whether an engine ended because memory ran out, by what it said last."""
+
+from __future__ import annotations
+
+import re
+
+_PATTERNS = (
+    r"out of memory",
+    r"OutOfMemoryError",
+    r"No available memory for the cache blocks",
+    r"Free memory on device .* is less than desired",
+    r"larger than the (?:maximum number of tokens that can be stored in|available) KV cache",
+    r"(?:KV cache|kv cache).{0,80}(?:larger than|exceeds|not enough|is needed)",
+    r"Not enough (?:available )?memory",
+    r"can't allocate memory",
+    r"[Cc]annot allocate memory",
+    r"failed to allocate",
+    r"unable to allocate",
+    r"failed to create context",  # llama.cpp, when its KV cache or compute buffers cannot be had
+    r"std::bad_alloc",
+    r"\bMemoryError\b",
+)
+_RAN_OUT = re.compile("|".join(_PATTERNS))
+_SIGKILL = -9
+
+
+def ran_out_of_memory(log: str, code: int | None) -> bool:
+    """Whether the last words or the end of an engine say that it had too little memory.
+
+    Linux ends a process that takes the last memory with SIGKILL, and nothing is said.
+
+    >>> ran_out_of_memory("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", 1)
+    True
+    >>> ran_out_of_memory("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 99", 1)
+    True
+    >>> ran_out_of_memory("loading", -9), ran_out_of_memory("unknown model architecture", 1)
+    (True, False)
+    """
+    return code == _SIGKILL or _RAN_OUT.search(log) is not None

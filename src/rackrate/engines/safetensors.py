@@ -1,0 +1,71 @@
+"""Weights as vLLM and transformers want them: a directory of safetensors, a hub id, or a GGUF file converted once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rackrate.engines.install import cache_directory, environment_python, is_installed
+from rackrate.engines.weights import Weights, find_weights
+from rackrate.errors import EngineError
+
+CONVERTER = "transformers"
+"""The environment whose transformers reads GGUF."""
+FORMATS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+def find_safetensors(
+    model: str, say: Callable[[str], None], *, dtype: str = "bfloat16", install: bool = True
+) -> Weights:
+    """Weights for vLLM or transformers: an embedded model, a GGUF file, a directory with config.json, or a hub id.
+
+    A GGUF file is converted once, dequantised to `dtype`, and kept beside the embedded weights: what it lost when it
+    was quantised stays lost.
+
+    Raises:
+        EngineError: there is nothing of that name, or it cannot be converted.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise EngineError(
+                f"{path} has no config.json: it is not a directory of weights that vLLM or transformers read"
+            )
+        return Weights(path, None, FORMATS.get(dtype), None)
+    if not path.exists() and model.count("/") == 1 and not model.endswith(".gguf"):
+        return Weights(path, None, FORMATS.get(dtype), None, hub_id=model)
+    gguf = find_weights(model, say, install=install)
+    return _converted(gguf, dtype, say)
+
+
+def _converted(gguf: Weights, dtype: str, say: Callable[[str], None]) -> Weights:
+    target = cache_directory() / "weights" / f"{gguf.path.stem}-{(gguf.sha256 or '')[:12]}-{FORMATS[dtype]}"
+    weights = Weights(target, gguf.sha256, f"{FORMATS[dtype]} from {gguf.weight_format or 'GGUF'}", gguf.model)
+    if (target / "config.json").exists():
+        return weights
+    if not is_installed(CONVERTER):
+        raise EngineError(f"{gguf.path.name} must be converted first: run `rackrate engines install {CONVERTER}`")
+    say(f"converting {gguf.path.name} to safetensors ({dtype}), once")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))
+    script = Path(__file__).parent / "launch" / "convert_gguf.py"
+    try:
+        ran = subprocess.run(
+            [str(environment_python(CONVERTER)), str(script), str(gguf.path), str(temporary), dtype],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode != 0 or not (temporary / "config.json").exists():
+            last = "\n".join(f"  {line}" for line in ran.stderr.strip().splitlines()[-8:])
+            raise EngineError(f"{gguf.path} could not be converted to safetensors; the converter's last lines:\n{last}")
+        if target.exists():  # a start that was cut short
+            shutil.rmtree(target)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return weights

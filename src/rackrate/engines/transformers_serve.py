@@ -1,0 +1,117 @@
+"""`transformers serve`: Hugging Face's own server, with continuous batching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rackrate.engines import naive
+from rackrate.engines.install import cache_directory, environment_python
+from rackrate.engines.process import EngineCommand, free_port
+from rackrate.engines.safetensors import find_safetensors
+from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.vllm import on_gpu
+from rackrate.engines.weights import Weights
+from rackrate.errors import EngineError
+
+NAME = "transformers"
+TITLE = "transformers serve"
+START_TIMEOUT_S = 300.0
+BLOCK_TOKENS = 256
+"""Its own default."""
+SETTINGS = (
+    Setting("dtype", "word", "number format of weights and KV", ("bfloat16", "float16", "float32", "auto")),
+    Setting("continuous_batching", "switch", "whether requests are batched; without, they take turns"),
+    Setting("device", "word", "cpu, cuda:0, auto, ..."),
+    Setting("attention", "word", "attention implementation, such as sdpa or flash_attention_2"),
+    Setting("block_size", "whole", "tokens of a KV block", least=1),
+    Setting("blocks", "whole", "KV blocks", least=1),
+    Setting("batch_tokens", "whole", "tokens of one step at most", least=1),
+    Setting("compile", "switch", "whether the model is compiled"),
+    Setting("threads", "whole", "for computing", least=1),
+)
+
+is_ready = naive.is_ready
+install = naive.install
+
+
+def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
+    """Weights that it can serve."""
+    return find_safetensors(model, say, install=install)
+
+
+def command(
+    weights: Weights,
+    alias: str,
+    *,
+    slots: int,
+    context_tokens: int,
+    threads: int | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    settings: Settings | None = None,
+) -> EngineCommand:
+    """How to serve a model. It is served by the name of its directory or hub id: there are no aliases.
+
+    Args:
+        weights: a directory of safetensors or a hub id.
+        alias: unused.
+        slots: requests that the KV cache has room for; more wait.
+        context_tokens: longest input + output of one request.
+        threads: for computing; PyTorch's own choice by default.
+        host: 127.0.0.1 unless told otherwise.
+        port: a free one by default.
+        settings: over these defaults, by the names of SETTINGS.
+
+    Raises:
+        EngineError: not installed, or no such setting.
+    """
+    del alias
+    if not is_ready():
+        raise EngineError("transformers is not installed: run `rackrate engines install transformers`")
+    defaults: dict[str, str | int | float | bool | None] = {"dtype": "bfloat16", "continuous_batching": True}
+    if threads:
+        defaults["threads"] = threads
+    if not on_gpu():  # left to itself it takes nine tenths of the machine's memory for the KV cache
+        defaults |= {"block_size": BLOCK_TOKENS, "batch_tokens": max(512, slots)}
+        defaults["blocks"] = (-(-context_tokens // BLOCK_TOKENS) + 1) * slots
+    chosen = merged(NAME, SETTINGS, defaults, settings)
+    port = port or free_port(host)
+    program = str(environment_python(naive.PINS).parent / "transformers")
+    argv = [program, "serve", weights.argument, "--host", host, "--port", str(port), "--dtype", str(chosen["dtype"])]
+    if chosen.get("continuous_batching"):
+        argv.append("--continuous-batching")
+    if chosen.get("compile"):
+        argv.append("--compile")
+    for name, flag in (
+        ("device", "--device"),
+        ("attention", "--attn-implementation"),
+        ("block_size", "--cb-block-size"),
+        ("blocks", "--cb-num-blocks"),
+        ("batch_tokens", "--cb-max-batch-tokens"),
+    ):
+        if chosen.get(name) is not None:
+            argv += [flag, str(chosen[name])]
+    environment = {"OMP_NUM_THREADS": str(chosen["threads"])} if chosen.get("threads") else {}
+    if weights.hub_id is None:
+        environment["HF_HUB_CACHE"] = str(_empty_hub())
+    return EngineCommand(
+        name=TITLE,
+        version=naive.version(),
+        argv=argv,
+        has_children=True,
+        environment=environment,
+        host=host,
+        port=port,
+        ready_path="/health",
+        served_name=weights.argument,
+        settings=chosen,
+        start_timeout_s=START_TIMEOUT_S,
+    )
+
+
+def _empty_hub() -> Path:
+    """A hub cache without anything in it: /v1/models lists the cache, and fails where there is none."""
+    directory = cache_directory() / "empty-hub"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

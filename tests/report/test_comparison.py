@@ -1,0 +1,103 @@
+"""Runs side by side: ratios and prices against arithmetic on what servers of known speed served."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate.report.comparison import Compared, comparison_view
+from rackrate.report.comparison_outputs import comparison_html, comparison_markdown
+from scripted_server import ScriptedServer
+
+
+def run_view(engine: str, rates: dict[int, float], other: float = 0.0) -> dict[str, Any]:
+    """A run view with only what a comparison reads."""
+    levels = [
+        {
+            "index": number, "kind": "closed", "concurrency": concurrency, "output_tok_s": rate,
+            "output_tok_s_half_width": 1.0, "ttft": {"p50": 0.1, "p95": 0.2}, "tpot": {"p50": 0.01, "p95": 0.02},
+            "validity": [], "other_cpu_share": other,
+        }
+        for number, (concurrency, rate) in enumerate(rates.items())
+    ]  # fmt: skip
+    best = max(levels, key=lambda level: level["output_tok_s"])
+    return {
+        "provenance": {
+            "created": "2026-11-23",
+            "engine": {"name": engine, "version": "1", "settings": {}, "peak_memory_bytes": None},
+            "model": {"weight_format": "bf16", "catalogue_id": "m"}, "machine": {"description": "2 x CPU"},
+            "workload": {"input_tokens": 64, "output_tokens": 64, "endpoint": "chat"},
+        },
+        "levels": levels,
+        "saturation": {"level": best["index"], "lower_bound": False},
+    }  # fmt: skip
+
+
+def test_ratios_are_to_the_naive_loop_whatever_its_place() -> None:
+    runs = [
+        ("vLLM", {1: 60.0, 64: 660.0}),
+        ("naive transformers", {1: 33.0, 4: 32.0}),
+        ("llama.cpp", {1: 95.0, 8: 198.0}),
+    ]
+    view = comparison_view([Compared(name, name, run_view(name, rates), None) for name, rates in runs])
+    assert view["baseline"] == "naive transformers"
+    assert [row["ratio"] for row in view["rows"]] == [20.0, 1.0, 6.0]
+    assert [row["concurrency"] for row in view["rows"]] == [64, 1, 8]
+
+
+def test_without_it_the_slowest_is_the_baseline_and_failures_are_named() -> None:
+    runs = [Compared(n, n, run_view(n, {1: r}), None) for n, r in (("a", 10.0), ("b", 5.0))]
+    view = comparison_view(runs, [("c", "not installed")])
+    assert view["baseline"] == "b"
+    assert "c was not measured: not installed" in comparison_markdown(view)
+
+
+def test_other_load_is_said() -> None:
+    view = comparison_view([Compared("a", "a", run_view("a", {1: 10.0}, other=0.4), None)])
+    assert "other processes took up to 40 % of the CPUs" in comparison_markdown(view)
+
+
+def test_names_from_outside_are_escaped() -> None:
+    view = comparison_view([Compared("<script>alert(1)</script>", "x", run_view("<b>", {1: 10.0}), None)])
+    page = comparison_html(view)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def rackrate(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rackrate", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_two_servers_of_known_speed_measured_and_compared(tmp_path: Path) -> None:
+    """One gives a token every 10 ms, the other every 20 ms: half as fast, twice as dear."""
+    directories: list[str] = []
+    for name, gap_s in (("fast", 0.010), ("slow", 0.020)):
+        with ScriptedServer(ttft_s=gap_s, itl_s=gap_s) as server:
+            out = tmp_path / name
+            result = rackrate(
+                "measure", "--url", server.url, "--input-tokens", "32", "--output-tokens", "40", "-c", "4",
+                "--seconds", "3", "--max-seconds", "4", "--warmup", "1", "--no-prefill", "--on", "aws/g5.xlarge",
+                "--out", str(out),
+            )  # fmt: skip
+            assert result.returncode == 0, result.stderr
+            directories.append(str(out))
+    page = tmp_path / "page.html"
+    result = rackrate("compare", *directories, "--usd-per-hour", "3.6", "--json", "--out", str(page))
+    assert result.returncode == 0, result.stderr
+    view = json.loads(result.stdout)
+    fast, slow = view["rows"]
+    assert fast["ratio"] == pytest.approx(2, rel=0.25)
+    assert slow["ratio"] == 1
+    for row in (fast, slow):
+        [price] = row["prices"]
+        share = 32 / 40  # input tokens for each output token, about
+        assert price["blended_usd"] == pytest.approx(3.6 / 3600 / (row["output_tok_s"] * (1 + share)) * 1e6, rel=0.15)
+    assert view["machine"]
+    assert "vegaEmbed" in page.read_text(encoding="utf-8")
