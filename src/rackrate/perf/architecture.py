@@ -105,15 +105,16 @@ class Architecture:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token passes: all but the experts that it does not choose.
+        """Parameters that one token of text passes: all but the experts that it does not choose, and no vision tower.
 
         >>> of_catalogue_model(load("mixtral-8x7b-instruct")).active_parameters
         12879925248
         """
+        text = self.parameters.total - self.parameters.vision
         if self.experts is None:
-            return self.parameters.total
+            return text
         idle = self.experts.routed - self.experts.active
-        return self.parameters.total - idle * self.experts.layers * self.experts.parameters_each
+        return text - idle * self.experts.layers * self.experts.parameters_each
 
     @property
     def attention_layers(self) -> int:

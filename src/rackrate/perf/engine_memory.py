@@ -23,6 +23,8 @@ class EngineMemory:
     """Requests of one step; None: by card."""
     block_tokens: int = 16
     """The KV cache is given out in blocks of so many tokens."""
+    beyond_window: int = 0
+    """Tokens that layers with a sliding window keep besides it, for each request."""
     activations_inside: bool = True
     """The working memory of a step comes out of the usable share, not out of what is left free."""
     overhead_bytes: float = 0.0
@@ -55,10 +57,12 @@ SGLANG = EngineMemory(
 
 LLAMACPP = EngineMemory(
     "llamacpp", usable_share=1.0, batch_tokens=512, max_requests=32, block_tokens=256, overhead_bytes=0.4 * GIB,
-    sampler_values=1.0, value_bytes=4.0, hidden_states=5.0, mask_bytes=2.0, splits_matrices=False,
+    sampler_values=1.0, value_bytes=4.0, hidden_states=5.0, mask_bytes=2.0, beyond_window=512,
+    splits_matrices=False,
 )  # fmt: skip
-"""Micro-batches of 512 tokens in float32 with flash attention; contexts are multiples of 256. The working memory is
-what llama.cpp says of the embedded model, tests/engines/test_fit_engine.py. Overhead: a CUDA context."""
+"""Micro-batches of 512 tokens in float32 with flash attention; contexts are multiples of 256; windows keep a
+micro-batch more (src/llama-kv-cache-iswa.cpp). The working memory is what llama.cpp says of the embedded model,
+tests/engines/test_fit_engine.py. Overhead: a CUDA context."""
 
 
 TRANSFORMERS = EngineMemory(

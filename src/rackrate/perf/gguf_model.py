@@ -97,8 +97,8 @@ def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architectur
         keys.whole("attention.head_count"),
     )
     for name, value in (("block_count", layers), ("embedding_length", hidden), ("attention.head_count", heads)):
-        if value < 1:
-            raise UserError(f"{path}: {keys.architecture}.{name} should be at least 1, not {value}")
+        if not 1 <= value <= 10**6 or (name == "block_count" and value > 10_000):
+            raise UserError(f"{path}: {keys.architecture}.{name} is {value}, which no model has")
     kv_heads = keys.whole("attention.head_count_kv", default=heads) or heads
     head_dim = keys.whole("attention.key_length", default=hidden // heads)
     value_dim = keys.whole("attention.value_length", default=head_dim)

@@ -215,6 +215,8 @@ def _kind(word: str, window: int | None, text: ConfigValues) -> str:
         return "full"
     if word == "linear_attention":
         return "linear"
+    if word in {"mamba", "attention"}:
+        return "mamba" if word == "mamba" else "full"
     raise UserError(f"{text.file}: {text.prefix}layer_types has {word!r}, a kind of layer that is not known")
 
 
@@ -316,8 +318,9 @@ def _fixed_state(text: ConfigValues, shape: _Shape, kinds: list[str], counts: _C
         counts.vectors += linear * (channels * kernel + 2 * value_heads + value_dim)
         groups.append(_state(linear, value_heads * key_dim * value_dim * wide + channels * (kernel - 1) * 2))
     if mamba:
-        heads, dim = text.whole("mamba_num_heads"), text.whole("mamba_head_dim")
-        state, sets, kernel = text.whole("ssm_state_size"), text.whole("n_groups"), text.whole("conv_kernel")
+        heads, dim = text.whole("mamba_num_heads", "mamba_n_heads"), text.whole("mamba_head_dim", "mamba_d_head")
+        state, sets = text.whole("ssm_state_size", "mamba_d_state"), text.whole("n_groups", "mamba_n_groups")
+        kernel = text.whole("conv_kernel", "mamba_d_conv")
         inner = heads * dim
         channels = inner + 2 * sets * state
         counts.state += mamba * (h * (inner + channels + heads) + inner * h)
@@ -347,7 +350,7 @@ def _feed_forward(
             default=None if family.gated else 4 * h,
         )  # fmt: skip
         counts.feed_forward += len(dense) * matrices * h * inner
-        if text.flag("mlp_bias", "use_bias", default=family.feed_forward_bias):
+        if text.flag(*_mlp_bias_keys(text), default=family.feed_forward_bias):
             counts.vectors += len(dense) * ((matrices - 1) * inner + h)
         widest = inner
     if not routed or not moe:
@@ -378,8 +381,12 @@ def _feed_forward(
     return RoutedExperts(routed, active, len(moe), one), max(widest, active * inner + shared)
 
 
+def _mlp_bias_keys(text: ConfigValues) -> tuple[str, ...]:
+    return ("mlp_bias", "use_bias", "bias") if text.text("model_type") == "falcon" else ("mlp_bias", "use_bias")
+
+
 def _shared_width(text: ConfigValues, inner: int) -> int:
-    stated = text.optional("shared_expert_intermediate_size", least=0)
+    stated = text.optional("shared_expert_intermediate_size", "shared_intermediate_size", least=0)
     if stated is not None:
         return stated
     if text.text("model_type") == "llama4_text":
@@ -390,7 +397,7 @@ def _shared_width(text: ConfigValues, inner: int) -> int:
 
 def _has_feed_forward(kinds: list[str], number: int) -> bool:
     """Nemotron-H gives each layer one thing; everybody else's layers all have a feed-forward."""
-    return kinds[number] == "dense" if {"dense", "moe", "mamba"} & set(kinds) else True
+    return kinds[number] == "dense" if {"dense", "moe"} & set(kinds) else True
 
 
 def _moe_layers(text: ConfigValues, shape: _Shape, kinds: list[str]) -> set[int]:
@@ -412,7 +419,9 @@ def _moe_layers(text: ConfigValues, shape: _Shape, kinds: list[str]) -> set[int]
 def _norms(text: ConfigValues, shape: _Shape, family: Family, kinds: list[str], counts: _Counts) -> None:
     each = family.norm_vectors * shape.hidden
     per_layer = family.norms_per_layer
-    if text.text("model_type") == "falcon" and text.flag("new_decoder_architecture"):
+    if text.text("model_type") == "falcon" and (
+        text.flag("new_decoder_architecture") or not text.flag("parallel_attn", default=True)
+    ):
         per_layer = 2
     counts.vectors += len(kinds) * per_layer * each + each
     if text.text("model_type") == "bloom":

@@ -55,11 +55,12 @@ def group_token_bytes(group: CacheGroup, value_bytes: float, tp: int = 1) -> flo
 
 
 def group_request_bytes(
-    group: CacheGroup, tokens: int, value_bytes: float, tp: int = 1, block_tokens: int = 1
+    group: CacheGroup, tokens: int, value_bytes: float, tp: int = 1, block_tokens: int = 1, beyond_window: int = 0
 ) -> float:
     """Cache of one request of `tokens`, in all layers of a group, on one of `tp` ranks. [byte]
 
-    A sliding window keeps the last `window_tokens` only; tokens are given out in whole blocks.
+    A sliding window keeps the last `window_tokens` only, and what an engine keeps `beyond_window`; tokens are given out
+    in whole blocks.
 
     >>> window = CacheGroup("grouped", layers=12, kv_heads=8, key_dim=64, value_dim=64, window_tokens=128)
     >>> group_request_bytes(window, 8192, 2) == group_request_bytes(window, 128, 2) == 12 * 8 * 128 * 128 * 2
@@ -67,16 +68,17 @@ def group_request_bytes(
     """
     if group.kind == "state":
         return group.layers * group.state_bytes / tp
-    kept = tokens if group.window_tokens is None else min(tokens, group.window_tokens)
+    kept = tokens if group.window_tokens is None else min(tokens, group.window_tokens + beyond_window)
     blocks = math.ceil(kept / block_tokens)
     return blocks * block_tokens * group_token_bytes(group, value_bytes, tp)
 
 
 def request_bytes(
-    caches: Iterable[CacheGroup], tokens: int, value_bytes: float, tp: int = 1, block_tokens: int = 1
-) -> float:
+    caches: Iterable[CacheGroup], tokens: int, value_bytes: float, tp: int = 1, block_tokens: int = 1,
+    beyond_window: int = 0,
+) -> float:  # fmt: skip
     """Cache of one request of `tokens` in all layers, on one of `tp` ranks (one pipeline stage). [byte]"""
-    return sum(group_request_bytes(group, tokens, value_bytes, tp, block_tokens) for group in caches)
+    return sum(group_request_bytes(group, tokens, value_bytes, tp, block_tokens, beyond_window) for group in caches)
 
 
 def kv_bytes_per_token_on_rank(architecture: Architecture, value_bytes: float, tp: int = 1) -> float:

@@ -53,9 +53,13 @@ class _Stage:
     value_bytes: float
     tp: int
     block_tokens: int
+    beyond_window: int
 
     def request_bytes(self, tokens: int) -> float:
-        return self.share * request_bytes(self.caches, tokens, self.value_bytes, self.tp, self.block_tokens)
+        whole = request_bytes(
+            self.caches, tokens, self.value_bytes, self.tp, self.block_tokens, self.beyond_window
+        )  # fmt: skip
+        return self.share * whole
 
     def requests_of(self, tokens: int) -> int:
         if self.kv_bytes <= 0:
@@ -192,7 +196,8 @@ def fit(
         )
         left = usable - taken - on_rank
         share = layers / architecture.layers
-        stages.append((on_rank, _Stage(architecture.caches, share, left, value_bytes, tp, engine.block_tokens)))
+        room = _Stage(architecture.caches, share, left, value_bytes, tp, engine.block_tokens, engine.beyond_window)
+        stages.append((on_rank, room))
     on_rank, stage = min(stages, key=lambda one: (one[1].kv_bytes - one[1].request_bytes(context), -one[0]))
     needed = stage.request_bytes(context)
     if stage.kv_bytes < needed:

@@ -73,7 +73,7 @@ def tp_problem(architecture: Architecture, tp: int) -> str | None:
     """
     heads = architecture.heads
     if heads % tp:
-        can = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0 and n <= 128)
+        can = ", ".join(str(n) for n in range(1, min(heads, 128) + 1) if heads % n == 0)
         return f"tensor parallelism of {tp}: the {heads} attention heads do not divide by it ({can} do)"
     kv_heads = architecture.kv_heads
     grouped = any(group.kind == "grouped" for group in architecture.caches)

@@ -1,0 +1,182 @@
+"""config.json files against published numbers of parameters, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate.catalog.load import load_catalog
+from rackrate.errors import UserError
+from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.perf.config_values import ConfigValues
+from rackrate.perf.formats import weight_bytes, weight_format
+from rackrate.perf.hf_config import architecture_of_config
+from rackrate.perf.read_model import read_model
+
+ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))
+"""The keys of published configs that matter, with where they are from; `parameters` are published counts."""
+OF_CATALOGUE = [row for row in ROWS if "catalogue" in row]
+OTHERS = [row for row in ROWS if "name" in row]
+ROUNDED = {"kimi-k3", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8"}
+"""Published to three or four figures only."""
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
+    "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+def read(config: dict[str, Any], name: str = "m", **options: Any) -> Architecture:
+    return architecture_of_config(ConfigValues("config.json", config), name, **options)[0]
+
+
+def tolerance(name: str) -> float:
+    return 1e-3 if name in ROUNDED else 1e-5
+
+
+def test_every_model_of_the_catalogue_has_a_row() -> None:
+    assert {row["catalogue"] for row in OF_CATALOGUE} == set(load_catalog().models)
+    assert len(OTHERS) >= 15
+
+
+@pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])
+def test_parameters_of_the_config_are_the_published_ones(row: dict[str, Any]) -> None:
+    model = load_catalog().model(row["catalogue"])
+    found = read(row["config"])
+    published = model.parameters - (model.vision_parameters or 0)
+    assert found.parameters.total == pytest.approx(published, rel=tolerance(model.id))
+    if model.active_parameters is not None:
+        # gpt-oss: biases of idle experts are counted, 0.7 %; Kimi K3 is published to three figures
+        assert found.active_parameters == pytest.approx(model.active_parameters, rel=0.015)
+        of_entry = of_catalogue_model(model).active_parameters
+        assert of_entry == pytest.approx(model.active_parameters, rel=0.02)
+
+
+@pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])
+def test_the_catalogue_entry_and_the_config_describe_the_same_machine_load(row: dict[str, Any]) -> None:
+    of_entry = of_catalogue_model(load_catalog().model(row["catalogue"]))
+    of_config = read(row["config"])
+    for name in ("layers", "hidden_size", "heads", "vocabulary", "context_tokens", "widest_feed_forward", "caches",
+                 "native_weights", "experts"):  # fmt: skip
+        assert getattr(of_config, name) == getattr(of_entry, name), name
+    form = weight_format(of_entry.native_weights)
+    vision = 2 * of_entry.parameters.vision
+    # the entry does not say how latent or linear attention divides into matrices and vectors
+    assert weight_bytes(of_config, form) == pytest.approx(weight_bytes(of_entry, form) - vision, rel=3e-3)
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row["name"])
+def test_parameters_of_other_families(row: dict[str, Any]) -> None:
+    assert read(row["config"]).parameters.total == pytest.approx(row["parameters"], rel=tolerance(row["name"]))
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "name"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8-block"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "w4a16"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 64}, "w4a16-g64"),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "w8a16"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "nf4"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"group_0": {
+                "weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8}}}},
+            "int8",
+        ),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"group_0": {
+                "weights": {"num_bits": 4, "type": "int", "group_size": 32}}}},
+            "w4a16-g32",
+        ),
+    ],
+)  # fmt: skip
+def test_quantisation_is_read(quantisation: dict[str, Any], name: str) -> None:
+    found = read({**LLAMA, "quantization_config": quantisation})
+    assert found.native_weights == name
+    assert 0 < weight_bytes(found, weight_format(name)) < 2 * found.parameters.total
+
+
+def test_a_quantisation_nobody_knows_is_named_unless_the_format_is_stated() -> None:
+    config = {**LLAMA, "quantization_config": {"quant_method": "aqlm", "nbits": 2}}
+    with pytest.raises(UserError, match=r"config\.json: quantization_config\.quant_method is 'aqlm'.*--weights"):
+        read(config)
+    assert read(config, weights_stated=True).native_weights == "bf16"
+
+
+def test_a_nested_text_config_is_found_and_vision_is_said_to_be_left_out() -> None:
+    outer = {"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 1024}}
+    found, notes = architecture_of_config(ConfigValues("config.json", outer), "m")
+    assert found.parameters.total == 8_030_261_248
+    assert any("vision" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hidden_size": None}, "the key hidden_size .* is missing"),
+        ({"hidden_size": "wide"}, "hidden_size should be a whole number from 1 to .*, not 'wide'"),
+        ({"num_hidden_layers": -3}, "num_hidden_layers should be a whole number from 1"),
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers should be at most 10,000"),
+        ({"vocab_size": 10**15}, "vocab_size should be a whole number .*, not 1000000000000000"),
+        ({"vocab_size": True}, "vocab_size should be a whole number"),
+        ({"vocab_size": 1.5}, "vocab_size should be a whole number"),
+        ({"num_key_value_heads": 5}, "num_attention_heads .32. should be a multiple of num_key_value_heads .5."),
+        ({"hidden_size": 4097}, "hidden_size .4097. should be a multiple of num_attention_heads"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings should be true or false, not 'no'"),
+        ({"torch_dtype": "float8"}, "torch_dtype 'float8' is not a number format"),
+        ({"layer_types": ["full_attention"]}, "layer_types should list a word for each of the 32 layers"),
+        ({"layer_types": ["conv"] * 32}, "layer_types has 'conv'"),
+        ({"model_type": "deepseek_v4"}, "model_type 'deepseek_v4' cannot be computed"),
+        ({"model_type": "bert"}, "model_type 'bert' cannot be computed.*no decoder"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),
+        ({"num_experts": 8, "num_experts_per_tok": 9}, "9 experts per token are more than the 8"),
+        ({"hybrid_override_pattern": "M*"}, "hybrid_override_pattern should have"),
+    ],
+)
+def test_a_wrong_config_is_one_sentence_with_file_and_key(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        read({**LLAMA, **change})
+    assert str(caught.value).startswith("config.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_type_is_read_as_llama_and_said_so() -> None:
+    found, notes = architecture_of_config(ConfigValues("config.json", {**LLAMA, "model_type": "llamma"}), "m")
+    assert found.parameters.total == 8_030_261_248
+    assert "did you mean" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "not valid JSON"),
+        ("{", "config.json:1:2: not valid JSON"),
+        ("[1, 2]", "should hold a JSON object, not a list"),
+        ("[" * 100_000, "not valid JSON"),
+        ("{}", "the key model_type is missing"),
+    ],
+)
+def test_files_that_are_no_config(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        read_model(str(file))
+
+
+def test_names_and_places(tmp_path: Path) -> None:
+    assert read_model("meta-llama/Meta-Llama-3-8B-Instruct").architecture.name == "llama-3-8b-instruct"
+    with pytest.raises(UserError, match="no model is called 'lama-3-8b'; did you mean"):
+        read_model("lama-3-8b")
+    with pytest.raises(UserError, match=r"neither a config\.json nor a GGUF file"):
+        read_model(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    found = read_model(str(tmp_path)).architecture
+    assert found.name == tmp_path.name
+    assert found == read_model(str(tmp_path / "config.json")).architecture

@@ -1,0 +1,126 @@
+"""What vLLM said at start-up, in logs that people published, against what is predicted for the same deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rackrate.catalog.load import load_catalog
+from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.perf.config_values import ConfigValues
+from rackrate.perf.formats import weight_format
+from rackrate.perf.hf_config import architecture_of_config
+from rackrate.perf.kv_cache import kv_bytes_per_token_on_rank
+from rackrate.perf.memory import fit
+from rackrate.perf.sharding import stage_layers, weights_on_rank
+from rackrate.units import GIB
+
+QWEN25_1B: dict[str, Any] = {
+    "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+    "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768,
+    "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+}  # fmt: skip
+DEEPSEEK_V25: dict[str, Any] = {
+    "model_type": "deepseek_v2", "hidden_size": 5120, "intermediate_size": 12288, "moe_intermediate_size": 1536,
+    "num_hidden_layers": 60, "num_attention_heads": 128, "num_key_value_heads": 128, "n_routed_experts": 160,
+    "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "kv_lora_rank": 512,
+    "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "vocab_size": 102400,
+    "max_position_embeddings": 163840, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Log:
+    """A published log. Sizes are in GiB, as vLLM prints them; None: not printed."""
+
+    where: str
+    model: str
+    card: str
+    total: float
+    share: float
+    weights: float | None
+    activation: float | None = None
+    kv: float | None = None
+    kv_tokens: int | None = None
+    tp: int = 1
+    pp: int = 1
+    form: str = "bf16"
+    batch_tokens: int = 8192
+    requests: int = 256
+
+
+LOGS = [
+    Log("GitHub vllm-project/vllm 10511, 2024-12-13", "llama-3-8b-instruct", "h100-sxm", 79.22, 0.9, 14.96, 1.26),
+    Log("the same, -tp 2", "llama-3-8b-instruct", "h100-sxm", 79.22, 0.9, 7.48, 1.26, tp=2),
+    Log("a book's example 4-3, 80 GB card", "llama-3.1-8b-instruct", "a100-sxm-80gb", 79.14, 0.9, 14.99, 1.19, 54.93),
+    Log("Oracle AI blueprints, 2025-03-25", "llama-3.1-8b-instruct", "a10", 22.07, 0.9, 14.99, None, 4.60, 37_696),
+    Log("Colab T4, 05-30 16:23, 32768 tokens a step", "qwen2.5-1.5b", "t4", 14.56, 0.5, 2.89, 2.02, 2.36, 88_304,
+        form="fp16", batch_tokens=32768),
+    Log("A10G, 03-01 10:30", "qwen2.5-1.5b", "a10g", 22.06, 0.9, 2.88, 1.40, 15.52),
+    Log("4 x 2080 Ti 22 GB, vLLM 0.8.5", "qwen3-8b", "t4", 21.48, 0.93, 3.85, 1.45, 14.49, tp=4, form="fp16"),
+    Log("V100 32 GB, DeepSeek-R1-Distill-Qwen-7B, 03-23 19:17", "qwen2.5-7b-instruct", "v100-sxm-32gb", 31.74, 0.9,
+        14.27, 1.40, 12.80, 14_984 * 16, form="fp16"),
+    Log("A100 40 GB, 16 of them, 04-20 17:00", "deepseek-v2.5", "a100-sxm-40gb", 39.49, 0.9, 27.63, None, 5.57,
+        tp=8, pp=2),
+    Log("GitHub vllm-project/vllm 21348, 2025-07-22", "qwen3-235b-a22b", "h100-sxm", 79.14, 0.9, None, None, 8.11,
+        178_880, tp=4, form="fp8-block", requests=1024),
+]  # fmt: skip
+
+
+def architecture(name: str) -> Architecture:
+    for made, config in (("qwen2.5-1.5b", QWEN25_1B), ("deepseek-v2.5", DEEPSEEK_V25)):
+        if name == made:
+            return architecture_of_config(ConfigValues("config.json", config), name)[0]
+    return of_catalogue_model(load_catalog().model(name))
+
+
+@pytest.mark.parametrize(
+    "log", [one for one in LOGS if one.weights], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}"
+)
+def test_weights_are_what_vllm_says(log: Log) -> None:
+    model = architecture(log.model)
+    form = weight_format(log.form)
+    stages = stage_layers(model.layers, log.pp)
+    sizes = [
+        weights_on_rank(model, form, log.tp, layers=layers, embedding=number == 0, head=number == log.pp - 1) / GIB
+        for number, layers in enumerate(stages)
+    ]
+    # torch rounds tensors up to blocks, and rotary tables come on top: up to 1.5 % for a small shard
+    assert max(sizes) == pytest.approx(log.weights, rel=0.015)
+
+
+@pytest.mark.parametrize("log", [one for one in LOGS if one.activation], ids=lambda log: f"{log.model}-tp{log.tp}")
+def test_working_memory_is_what_vllm_says_within_a_fifth(log: Log) -> None:
+    found = fit(
+        architecture(log.model), load_catalog().accelerators[log.card], tp=log.tp, weights=log.form,
+        batch_tokens=log.batch_tokens, max_requests=log.requests, memory_bytes=log.total * GIB,
+    )  # fmt: skip
+    assert found.activation_bytes / GIB == pytest.approx(log.activation, rel=0.2)
+
+
+@pytest.mark.parametrize("log", [one for one in LOGS if one.kv], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}")
+def test_what_is_left_for_the_cache_is_within_a_twentieth_of_the_card(log: Log) -> None:
+    card = load_catalog().accelerators[log.card]
+    # another share than the default: the memory that gives the same usable bytes
+    memory = log.total * GIB * log.share / 0.9
+    found = fit(
+        architecture(log.model), card, tp=log.tp, pp=log.pp, weights=log.form, batch_tokens=log.batch_tokens,
+        max_requests=log.requests, memory_bytes=memory, context_tokens=1024,
+    )  # fmt: skip
+    assert found.kv_bytes / GIB == pytest.approx(log.kv, abs=0.05 * log.total)
+
+
+@pytest.mark.parametrize("log", [one for one in LOGS if one.kv_tokens], ids=lambda log: f"{log.model}-{log.card}")
+def test_bytes_per_token_are_what_vllms_tokens_and_gibs_say(log: Log) -> None:
+    per_token = kv_bytes_per_token_on_rank(architecture(log.model), 2.0, log.tp)
+    assert log.kv is not None
+    assert log.kv_tokens is not None
+    assert log.kv * GIB / log.kv_tokens == pytest.approx(per_token, rel=0.012)  # vLLM prints GiB to two places
+
+
+def test_a_vision_models_log_gives_its_language_models_cache() -> None:
+    # Qwen2.5-VL-7B, 24 GB card: 4.28 GiB hold 80,144 tokens (a public benchmark report)
+    per_token = kv_bytes_per_token_on_rank(architecture("qwen2.5-7b-instruct"), 2.0)
+    assert per_token == pytest.approx(4.28 * GIB / 80_144, rel=0.01)
