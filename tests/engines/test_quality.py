@@ -35,8 +35,8 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert 0.93 <= inside / 1000 <= 0.97
 
 
-def words(value: str) -> int:
-    return len(value.split())
+def words(text: str) -> int:
+    return len(text.split())
 
 
 def served(lengths: list[int], template: int, factor: float) -> list[Sample]:

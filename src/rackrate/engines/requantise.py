@@ -144,7 +144,8 @@ def _rewrite(source: Path, whole: mmap.mmap, target: Path, format_name: str, say
         )
     # what is coarser or as coarse as most matrices is rewritten; what was kept finer (embeddings) stays
     changed = {tensor.name for tensor in tensors if tensor.type == common}
-    table, sizes, offset = b"", [], 0
+    table, offset = b"", 0
+    sizes: list[int] = []
     for tensor in tensors:
         kind = TYPES[format_name] if tensor.name in changed else tensor.type
         size = _size(tensor, kind)
