@@ -94,7 +94,7 @@ def quantise(weights: Floats, format_name: str) -> Bytes:
         best_error = np.where(better, error, best_error)
         best_scale = np.where(better, scale, best_scale)
         best_codes = np.where(better[:, None], codes.astype(np.uint8), best_codes)
-    packed = best_codes[:, :16] | (best_codes[:, 16:] << 4)
+    packed: Bytes = (best_codes[:, :16] | (best_codes[:, 16:] << 4)).astype(np.uint8)
     return np.concatenate([best_scale.astype(np.float16)[:, None].view(np.uint8), packed], axis=1)
 
 

@@ -28,7 +28,8 @@ def comparison_tables(view: Json) -> RenderableType:
     names, priced = _machines(view), bool(_machines(view))
     table = plain_table(
         "", "weights", "output tok/s", "+-95 %", "in flight", "ratio", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]], *_quality_head(view), "notes", left=["", "weights", "notes"],
+        *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]], *_quality_head(view), "notes",
+        left=["", "weights", "notes"],
     )  # fmt: skip
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
