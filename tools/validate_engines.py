@@ -60,7 +60,7 @@ def check_engines(names: list[str], place: Path) -> int:
     for name in names:
         view = measure(name, place / name)
         rates[name] = best(view)
-        miscounts = [level["miscount"] for level in view["levels"] if level["miscount"] is not None]
+        miscounts: list[float] = [level["miscount"] for level in view["levels"] if level["miscount"] is not None]
         worst = max(map(abs, miscounts), default=None)
         counted = f"usage and its own counter differ by {worst:.2%}" if worst is not None else "it has no counter"
         answered = view["requests"]["finished"] > 0 and not view["requests"]["failed"]

@@ -13,6 +13,11 @@ from rackrate.engines.settings import read_settings
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
+
+def always(_: str) -> bool:
+    return True
+
+
 WEIGHTS = Weights(Path("/models/m"), None, "bf16", None)
 
 
@@ -21,7 +26,7 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RACKRATE_CACHE", str(tmp_path))
     monkeypatch.delenv("RACKRATE_VLLM_PYTHON", raising=False)
     for module in (llamacpp, vllm, naive):
-        monkeypatch.setattr(module, "is_installed", lambda _: True)
+        monkeypatch.setattr(module, "is_installed", always)
     monkeypatch.setattr(vllm, "on_gpu", lambda: False)
 
 

@@ -220,7 +220,8 @@ def test_what_would_fit_is_a_load_that_fits(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_log_is_followed_line_by_line(tmp_path: Path) -> None:
-    log, seen, done = tmp_path / "log", [], threading.Event()
+    log, done = tmp_path / "log", threading.Event()
+    seen: list[str] = []
     thread = follow(log, seen.append, done)
     with log.open("w", encoding="utf-8") as file:
         file.write("one\ntw")

@@ -72,7 +72,9 @@ def test_finds_the_best_configuration_and_what_each_setting_is_worth(tmp_path: P
 
 def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
     """Every other value costs a little; noise makes some look better once."""
-    worse = {(knob.name, value): 0.93 for knob in SPACE.knobs for value in knob.values[1:]}
+    worse: dict[tuple[str, object], float] = {
+        (knob.name, value): 0.93 for knob in SPACE.knobs for value in knob.values[1:]
+    }
     tuned = search(Engine(noise=0.03, effects=worse), tmp_path, minutes=8)
     assert tuned.verdict in {"defaults", "not better", "unsure"}
     facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}

@@ -17,7 +17,7 @@ from scripted_server import ScriptedServer
 
 def run_view(engine: str, rates: dict[int, float], other: float = 0.0) -> dict[str, Any]:
     """A run view with only what a comparison reads."""
-    levels = [
+    levels: list[dict[str, Any]] = [
         {
             "index": number, "kind": "closed", "concurrency": concurrency, "output_tok_s": rate,
             "output_tok_s_half_width": 1.0, "ttft": {"p50": 0.1, "p95": 0.2}, "tpot": {"p50": 0.01, "p95": 0.02},

@@ -155,11 +155,13 @@ def _run(command: EngineCommand, log: Path, restarts: int | None, *, quiet: bool
                 print_json({**facts, "ready_s": took_s, "log": str(log)})
 
         supervisor = Supervisor(command, log, say, tick, ready, restarts)
-        previous = {
-            number: signal.signal(number, lambda *_: supervisor.stopping.set())
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+
+        def stop(_number: int, _frame: object) -> None:
+            supervisor.stopping.set()
+
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         done = threading.Event()
+        follower: threading.Thread | None = None
         if not quiet:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")  # what an earlier one wrote is not shown again
@@ -170,6 +172,6 @@ def _run(command: EngineCommand, log: Path, restarts: int | None, *, quiet: bool
             for number, handler in previous.items():
                 signal.signal(number, handler)
             done.set()
-            if not quiet:
+            if follower is not None:
                 follower.join(2)
     say(f"{command.name} was stopped")

@@ -99,6 +99,7 @@ def _labels(runs: Sequence[Run], directories: Sequence[Path]) -> list[str]:
         lambda n: f"{runs[n].header.engine.name} {runs[n].header.model.weight_format or ''}".strip(),
         lambda n: f"{runs[n].header.engine.name} ({directories[n].name})",
     )
+    labels: list[str] = []
     for naming in namings:
         labels = [naming(n) for n in range(len(runs))]
         if len(set(labels)) == len(labels):

@@ -94,7 +94,7 @@ def quantise(weights: Floats, format_name: str) -> Bytes:
         best_error = np.where(better, error, best_error)
         best_scale = np.where(better, scale, best_scale)
         best_codes = np.where(better[:, None], codes.astype(np.uint8), best_codes)
-    packed = best_codes[:, :16] | (best_codes[:, 16:] << 4)
+    packed: Bytes = (best_codes[:, :16] | (best_codes[:, 16:] << 4)).astype(np.uint8)
     return np.concatenate([best_scale.astype(np.float16)[:, None].view(np.uint8), packed], axis=1)
 
 
@@ -144,7 +144,8 @@ def _rewrite(source: Path, whole: mmap.mmap, target: Path, format_name: str, say
         )
     # what is coarser or as coarse as most matrices is rewritten; what was kept finer (embeddings) stays
     changed = {tensor.name for tensor in tensors if tensor.type == common}
-    table, sizes, offset = b"", [], 0
+    table, offset = b"", 0
+    sizes: list[int] = []
     for tensor in tensors:
         kind = TYPES[format_name] if tensor.name in changed else tensor.type
         size = _size(tensor, kind)

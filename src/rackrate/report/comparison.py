@@ -57,7 +57,7 @@ def comparison_view(compared: Sequence[Compared], failures: Sequence[tuple[str, 
 def _row(one: Compared) -> Json:
     facts, best = one.run["provenance"], one.run["saturation"]
     level = next((level for level in one.run["levels"] if best and level["index"] == best["level"]), None)
-    machines = one.pricing["machines"] if one.pricing else []
+    machines: list[Json] = one.pricing["machines"] if one.pricing else []
     return {
         "label": one.label,
         "run": one.directory,

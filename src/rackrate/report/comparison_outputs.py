@@ -13,6 +13,8 @@ from rackrate.report.terminal import plain_table
 
 Json = dict[str, Any]
 
+LETTERS = "abcdefghij"
+"""Stand for machines in the narrow table of a terminal."""
 COLORS = ["#0b6e4f", "#1d4ed8", "#b45309", "#7b2d8b", "#be123c", "#52606d", "#0e7490", "#65a30d"]
 
 
@@ -24,10 +26,10 @@ def comparison_tables(view: Json) -> RenderableType:
         said = f"{work['input_tokens']} tokens in, {work['output_tokens']} out, {work['endpoint']}"
         lines.append(Text(f"{view['machine']} | {said} | measured", style="dim"))
     names, priced = _machines(view), bool(_machines(view))
-    times = f"x {view['baseline'] or 'baseline'}"
     table = plain_table(
-        "", "weights", "output tok/s", "+-95 %", "in flight", times, "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        *[f"USD/1M, {name}" for name in names], *_quality_head(view), "notes", left=["", "weights", "notes"],
+        "", "weights", "output tok/s", "+-95 %", "in flight", "ratio", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
+        *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]], *_quality_head(view), "notes",
+        left=["", "weights", "notes"],
     )  # fmt: skip
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
@@ -53,8 +55,12 @@ def comparison_tables(view: Json) -> RenderableType:
         levels = {level["concurrency"]: level["output_tok_s"] for level in row["levels"]}
         by_load.add_row(row["label"], *[rate(levels.get(load)) for load in loads])
     lines += [by_load, Text("")]
+    if view["baseline"]:
+        lines.append(Text(f"ratio: output tok/s over that of {view['baseline']}", style="dim"))
     if priced:
-        lines.append(Text("USD per 1M tokens, input and output together, at full load all month.", style="dim"))
+        lines.append(
+            Text(f"USD/1M: input and output tokens together, at full load all month, on {_legend(view)}", style="dim")
+        )
     lines += [Text(note) for note in _notes(view)]
     return Group(*lines)
 
@@ -75,6 +81,15 @@ def _notes(view: Json) -> list[str]:
 
 def _machines(view: Json) -> list[str]:
     return list(dict.fromkeys(price["machine"] for row in view["rows"] for price in row["prices"]))
+
+
+def _legend(view: Json) -> str:
+    """Which machine each letter stands for, and what it costs."""
+    costs = {price["machine"]: price for row in view["rows"] for price in row["prices"]}
+    return "; ".join(
+        f"{letter}: {name} at {usd(costs[name]['usd_h'])}/h ({costs[name]['source'].split(';')[0]})"
+        for letter, name in zip(LETTERS, _machines(view), strict=False)
+    )
 
 
 def _loads(view: Json) -> list[int]:
