@@ -61,9 +61,10 @@ def guidellm(values: Json) -> Json:
         for requests in benchmark["requests"].values():
             for request in requests or ():
                 request.pop("request_args", None)
-                for part in (request, request.get("input_metrics") or {}, request.get("output_metrics") or {}):
-                    for key in [key for key, one in part.items() if one is None]:
-                        del part[key]
+                for part in (request, request.get("input_metrics"), request.get("output_metrics")):
+                    values_of = cast("Json", part or {})
+                    for key in [key for key, one in values_of.items() if one is None]:
+                        del values_of[key]
                 for name in ("prompt", "output"):
                     if request.get(name):
                         request[name] = request[name][:16]
