@@ -61,10 +61,11 @@ def guidellm(values: Json) -> Json:
         for requests in benchmark["requests"].values():
             for request in requests or ():
                 request.pop("request_args", None)
-                for part in (request, request.get("input_metrics"), request.get("output_metrics")):
-                    values_of = cast("Json", part or {})
-                    for key in [key for key, one in values_of.items() if one is None]:
-                        del values_of[key]
+                parts: list[dict[str, Any]] = [request]
+                parts += [request[name] for name in ("input_metrics", "output_metrics") if request.get(name)]
+                for part in parts:
+                    for key in [key for key, one in part.items() if one is None]:
+                        del part[key]
                 for name in ("prompt", "output"):
                     if request.get(name):
                         request[name] = request[name][:16]
