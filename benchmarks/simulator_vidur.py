@@ -38,8 +38,11 @@ def main() -> None:
             seconds = dense + step["step_s"] + step["context_s"] * context
             return entities.ExecutionTime(self.layers, *[0.0] * 10, seconds * 1e3 / self.layers, 0.0, 0.0, 0.0)
 
+    def _linear(_cls: Any, _kind: Any, **settings: Any) -> Any:
+        return Linear(**settings)
+
     registry = predictors.ExecutionTimePredictorRegistry
-    registry.get = classmethod(lambda _cls, _kind, **settings: Linear(**settings))
+    registry.get = classmethod(_linear)
 
     class Given:
         """The requests, in the place of a generator's."""
@@ -49,7 +52,10 @@ def main() -> None:
         def generate(self) -> list[Any]:
             return [request(due, into, out) for due, into, out in given["requests"]]
 
-    simulator_module.RequestGeneratorRegistry.get = classmethod(lambda _cls, _kind, *_: Given())
+    def _given(_cls: Any, _kind: Any, *_: Any) -> Any:
+        return Given()
+
+    simulator_module.RequestGeneratorRegistry.get = classmethod(_given)
     sys.argv = ["vidur", *given["flags"]]
     simulator: Any = simulator_module.Simulator(config.create_from_cli_args())
     simulator._write_output = lambda: None  # noqa: SLF001 - plots are no simulation

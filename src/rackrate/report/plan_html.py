@@ -51,7 +51,7 @@ def pareto_chart(view: Json, metric: str) -> Json:
     ]  # fmt: skip
     x = alt.X("ms:Q", title=f"p95 {metric.upper()}, ms", scale=alt.Scale(zero=False))
     y = alt.Y("USD per 1M tokens:Q", title="USD per 1M tokens", axis=alt.Axis(format="$,.3~g"))
-    best = frontier([(row["ms"], row["USD per 1M tokens"]) for row in rows])
+    best = frontier([(float(row["ms"]), float(row["USD per 1M tokens"])) for row in rows])
     line = (
         alt.Chart(alt.Data(values=[{"ms": a, "USD per 1M tokens": b} for a, b in best]))
         .mark_line(color=API, strokeDash=[5, 4], interpolate="step-after")

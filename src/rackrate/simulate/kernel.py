@@ -162,11 +162,11 @@ def advance(
             core.x[LAST_DUE] = arrival
             if core.n[ARRIVED] == 1:
                 core.x[FIRST_DUE] = arrival
-            r = choose(core, prefix, request, input_tokens[i], group[i], arrival)
+            r = choose(core, prefix, request, int(input_tokens[i]), int(group[i]), float(arrival))
             core.q[place, Q_REPLICA] = r
             core.rep[r, R_IN_FLIGHT] += 1
             if may_interrupt(core, r):
-                interrupt(core, r, arrival)
+                interrupt(core, r, float(arrival))
             enqueue(core, r, place)
             if core.rep[r, R_KIND] == IDLE:
                 core.rep[r, R_KIND] = FORM

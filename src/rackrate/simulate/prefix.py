@@ -77,7 +77,7 @@ def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) ->
     start = prefix.start[request]
     pages = core.n[HASH_PAGES]
     for n in range(blocks):
-        block = prefix.hashes[start + n]
+        block = int(prefix.hashes[start + n])
         held = prefix.cache[replica, HELD, block]
         if held >= 0:
             if held == 0:
@@ -85,7 +85,7 @@ def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) ->
                 core.rep[replica, R_FREE] -= pages
             prefix.cache[replica, HELD, block] = held + 1
     for n in range(blocks):
-        block = prefix.hashes[start + n]
+        block = int(prefix.hashes[start + n])
         if prefix.cache[replica, HELD, block] == NOBODY:
             _evict(core, prefix, replica, pages)
             prefix.cache[replica, HELD, block] = 1
