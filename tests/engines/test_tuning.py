@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,17 @@ def test_trials_that_other_processes_disturbed_do_not_count(tmp_path: Path) -> N
     assert tuned.verdict == "better"
     assert tuned.gain == pytest.approx(0.6, abs=0.05)
     assert min(tuned.default_tok_s) > 90
+
+
+def test_where_the_defaults_were_always_disturbed_nothing_is_said(tmp_path: Path) -> None:
+    class Busy(Engine):
+        def __call__(self, configuration: Configuration) -> Result:
+            return replace(super().__call__(configuration), disturbed=True)
+
+    tuned = search(Busy(), tmp_path, minutes=2)
+    facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
+    assert tuned.verdict == "unsure"
+    assert sentence(tuning_view(tuned, facts, None)).startswith("Nothing can be said")
 
 
 def test_stays_within_its_budget(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ ENGINES = (
     KnownEngine(
         "vllm",
         "vLLM",
-        "a CPU with AVX2 or AVX-512: 2.5 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs an installation "
+        "a CPU with AVX2 or AVX-512: 2.4 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs an installation "
         "of your own, named by RACKRATE_VLLM_PYTHON",
         True,
         "rackrate measure --engine vllm",
@@ -70,7 +70,7 @@ ENGINES = (
     KnownEngine(
         "transformers",
         "transformers serve (Hugging Face, continuous batching)",
-        "1.3 GB on the disk (PyTorch)",
+        "1.2 GB on the disk (PyTorch)",
         True,
         "rackrate measure --engine transformers",
     ),

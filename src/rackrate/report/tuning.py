@@ -99,6 +99,8 @@ def sentence(view: Json) -> str:
     gain, interval = view["gain"], view["gain_interval_80"]
     sure = f" (80 % interval {interval[0]:+.1%} to {interval[1]:+.1%})" if interval else ""
     changed = ", ".join(f"{name} {value}" for name, value in view["changed"].items())
+    if not view["default_tok_s"]:
+        return "Nothing can be said: other processes disturbed every measurement of the defaults."
     match view["verdict"]:
         case "better":
             return f"The defaults were beaten by {gain:.1%}{sure}: {changed}."

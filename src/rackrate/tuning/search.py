@@ -96,6 +96,8 @@ class Tuned:
     @property
     def verdict(self) -> Literal["better", "not better", "unsure", "defaults"]:
         """Better only if the whole interval is above 0."""
+        if not self.default_tok_s:
+            return "unsure"  # every measurement of the defaults was disturbed
         if self.best == self.default:
             return "defaults"
         if self.gain_interval is None:
