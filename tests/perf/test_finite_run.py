@@ -31,7 +31,8 @@ def step_by_step(
             waiting.append(arrived)
             arrived += 1
         limit = budget - len(running) if mixed else budget
-        tokens, pairs, ended = 0, 0.0, []
+        tokens, pairs = 0, 0.0
+        ended: list[int] = []
         while waiting and limit > 0 and len(running) + len(ended) < slots:
             one = waiting[0]
             size = prompt[one] - computed[one]
