@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rackrate.perf.published import COLUMNS
 
-ROW = dict.fromkeys(COLUMNS, "") | {
+ROW: dict[str, str] = dict.fromkeys(COLUMNS, "") | {
     "source": "a blog", "date": "2024-06",
     "model": "meta-llama/Meta-Llama-3-8B-Instruct", "params": "8.03B", "gpu": "Tesla T4",
     "n_gpus": "4", "tp": "4", "engine": "vllm", "engine_version": "0.4.3", "weight_dtype": "float16", "isl": "128",

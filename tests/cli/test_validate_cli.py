@@ -28,7 +28,7 @@ def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.csv"
     more = [{**ROW, "concurrency_or_rate": f"conc={n}", "output_tok_s": str(50 * n)} for n in (2, 8, 32)]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer: csv.DictWriter[str] = csv.DictWriter(file, list(COLUMNS))
+        writer: csv.DictWriter[str] = csv.DictWriter(file, list[str](COLUMNS))
         writer.writeheader()
         writer.writerows([ROW, *more, {**ROW, "gpu": "unknown"}])
     return path

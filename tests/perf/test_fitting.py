@@ -92,10 +92,10 @@ def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
         truth, before = made.replay(load), known.replay(load)
         after = found.deployment.replay(load)
         assert after.output_tok_s == pytest.approx(truth.output_tok_s, rel=0.05)
+        assert truth.tpot_s is not None
+        assert before.tpot_s is not None
         assert after.tpot_s == pytest.approx(truth.tpot_s, rel=0.08)
         assert after.tpot_s is not None
-        assert before.tpot_s is not None
-        assert truth.tpot_s is not None
         assert abs(after.tpot_s - truth.tpot_s) < abs(before.tpot_s - truth.tpot_s)
         estimate = found.predict(load)["output_tok_s"]
         assert estimate.low is not None
