@@ -39,7 +39,11 @@ def main() -> None:
             return entities.ExecutionTime(self.layers, *[0.0] * 10, seconds * 1e3 / self.layers, 0.0, 0.0, 0.0)
 
     registry = predictors.ExecutionTimePredictorRegistry
-    registry.get = classmethod(lambda _cls, _kind, **settings: Linear(**settings))
+
+    def linear(_registry: Any, _kind: Any, **settings: Any) -> Linear:
+        return Linear(**settings)
+
+    registry.get = classmethod(linear)
 
     class Given:
         """The requests, in the place of a generator's."""
@@ -49,7 +53,10 @@ def main() -> None:
         def generate(self) -> list[Any]:
             return [request(due, into, out) for due, into, out in given["requests"]]
 
-    simulator_module.RequestGeneratorRegistry.get = classmethod(lambda _cls, _kind, *_: Given())
+    def given_ones(_registry: Any, _kind: Any, *_: Any) -> Given:
+        return Given()
+
+    simulator_module.RequestGeneratorRegistry.get = classmethod(given_ones)
     sys.argv = ["vidur", *given["flags"]]
     simulator: Any = simulator_module.Simulator(config.create_from_cli_args())
     simulator._write_output = lambda: None  # noqa: SLF001 - plots are no simulation

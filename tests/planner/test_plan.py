@@ -159,7 +159,11 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
     return step, limits, poisson_draw(lengths, cached_share=draw(st.sampled_from([0.0, 0.5])))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(replicas(), st.sampled_from([0.01, 1.0, 100.0]))
 def test_no_simulation_beats_the_bounds(case: tuple[StepCoefficients, EngineLimits, Draw], rate: float) -> None:
     step, limits, draw = case

@@ -113,7 +113,11 @@ def both(case: Case) -> tuple[list[Asked], float, Outcome]:
     return asked, on_seconds, outcome
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(cases(exact=True))
 def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
     asked, on_seconds, outcome = both(case)
@@ -130,7 +134,11 @@ def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
     assert outcome.output_tokens == sum(one.output for one in asked)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(cases(exact=False))
 def test_equal_to_rounding_with_any_times(case: Case) -> None:
     asked, _, outcome = both(case)

@@ -46,7 +46,7 @@ def cheapest_mix(rate: float, parts: Sequence[Part]) -> Mixed | None:
     most = np.ceil(rate / capacities)
     found = milp(
         prices,
-        integrality=np.ones(len(parts)),
+        integrality=np.ones(len(parts), dtype=np.int64),
         bounds=Bounds(np.zeros(len(parts)), most),
         constraints=LinearConstraint(capacities[None, :], lb=np.array([rate])),
         options={"time_limit": 2.0},

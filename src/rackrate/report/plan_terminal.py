@@ -114,7 +114,7 @@ def _notes(view: Json) -> list[str]:
 
 
 def _lost(view: Json) -> list[RenderableType]:
-    reasons = Counter(view["reasons"])
+    reasons: Counter[str] = Counter(view["reasons"])
     words = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     lines: list[RenderableType] = [
         Text(

@@ -56,7 +56,7 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
         def apply(function: Callable[..., Any]) -> Callable[..., Any]:
             if directory is not None:
                 # set anew for each function: others may keep theirs elsewhere in the meantime
-                numba.config.CACHE_DIR = directory  # pyright: ignore[reportAttributeAccessIssue]
+                cast("Any", numba).config.CACHE_DIR = directory
             return decorate(function)
 
         return apply
