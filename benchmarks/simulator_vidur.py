@@ -38,11 +38,12 @@ def main() -> None:
             seconds = dense + step["step_s"] + step["context_s"] * context
             return entities.ExecutionTime(self.layers, *[0.0] * 10, seconds * 1e3 / self.layers, 0.0, 0.0, 0.0)
 
-    def _linear(_cls: Any, _kind: Any, **settings: Any) -> Any:
+    registry = predictors.ExecutionTimePredictorRegistry
+
+    def linear(_registry: Any, _kind: Any, **settings: Any) -> Linear:
         return Linear(**settings)
 
-    registry = predictors.ExecutionTimePredictorRegistry
-    registry.get = classmethod(_linear)
+    registry.get = classmethod(linear)
 
     class Given:
         """The requests, in the place of a generator's."""
@@ -52,10 +53,10 @@ def main() -> None:
         def generate(self) -> list[Any]:
             return [request(due, into, out) for due, into, out in given["requests"]]
 
-    def _given(_cls: Any, _kind: Any, *_: Any) -> Any:
+    def given_ones(_registry: Any, _kind: Any, *_: Any) -> Given:
         return Given()
 
-    simulator_module.RequestGeneratorRegistry.get = classmethod(_given)
+    simulator_module.RequestGeneratorRegistry.get = classmethod(given_ones)
     sys.argv = ["vidur", *given["flags"]]
     simulator: Any = simulator_module.Simulator(config.create_from_cli_args())
     simulator._write_output = lambda: None  # noqa: SLF001 - plots are no simulation

@@ -162,12 +162,7 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
 @settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.filter_too_much,
-        HealthCheck.data_too_large,
-        HealthCheck.large_base_example,
-    ],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(replicas(), st.sampled_from([0.01, 1.0, 100.0]))
 def test_no_simulation_beats_the_bounds(case: tuple[StepCoefficients, EngineLimits, Draw], rate: float) -> None:

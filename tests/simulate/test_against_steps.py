@@ -116,12 +116,7 @@ def both(case: Case) -> tuple[list[Asked], float, Outcome]:
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.filter_too_much,
-        HealthCheck.data_too_large,
-        HealthCheck.large_base_example,
-    ],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(cases(exact=True))
 def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
@@ -142,12 +137,7 @@ def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
 @settings(
     max_examples=100,
     deadline=None,
-    suppress_health_check=[
-        HealthCheck.too_slow,
-        HealthCheck.filter_too_much,
-        HealthCheck.data_too_large,
-        HealthCheck.large_base_example,
-    ],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(cases(exact=False))
 def test_equal_to_rounding_with_any_times(case: Case) -> None:

@@ -40,7 +40,7 @@ def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def pareto_chart(view: Json, metric: str) -> Json:
     """USD per 1M tokens against the 95th percentile of TTFT or TPOT; the line joins what nothing beats in both."""
-    rows = [
+    rows: list[Json] = [
         {
             "ms": row[metric]["p95"] * 1000, "USD per 1M tokens": row["usd_per_1m"], "offer": row["cost_name"],
             "accelerator": row["accelerator"], "machines": row["machines"],

@@ -107,9 +107,10 @@ def advance(
             if core.n[PENDING] > 0:
                 arrival = pending_due[0]
         elif core.n[ARRIVED] < total:
-            if core.n[ARRIVED] - begin >= len(due):
+            following: int = core.n[ARRIVED] - begin
+            if following >= len(due):
                 return NEEDS_ARRIVALS
-            arrival = due[core.n[ARRIVED] - begin]
+            arrival = due[following]
         ends, forms = math.inf, math.inf
         ending = forming = replicas - 1  # not the number 0, for which numba would compile everything once more
         if single:
@@ -144,7 +145,7 @@ def advance(
                 return RING_FULL
             if closed:
                 _drop_first_pending(core, pending_due, pending_id)
-            i = request - begin
+            i: int = request - begin
             place = request & mask
             core.q[place, Q_ID] = request
             core.qx[place, Q_DUE] = arrival

@@ -54,7 +54,7 @@ def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks
 
     Only the leading ones save work; those behind a gap are taken over without being recomputed twice in memory.
     """
-    start = prefix.start[request]
+    start: int = prefix.start[request]
     leading = 0
     absent = 0
     unheld = 0
@@ -74,7 +74,7 @@ def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks
 @inner
 def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Takes a request's blocks: cached ones first, so that making room for the others does not drop them."""
-    start = prefix.start[request]
+    start: int = prefix.start[request]
     pages = core.n[HASH_PAGES]
     for n in range(blocks):
         block = int(prefix.hashes[start + n])
@@ -97,7 +97,7 @@ def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) ->
 def release(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Gives a request's blocks back to the cache, its end first: the beginning is likelier to be used."""
     end = prefix.cache.shape[2] - 1
-    start = prefix.start[request]
+    start: int = prefix.start[request]
     for back in range(blocks):
         block = prefix.hashes[start + blocks - 1 - back]
         prefix.cache[replica, HELD, block] -= 1

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from rackrate.simulate.simulator import Trace
 from rackrate.simulate.state import Floats
-
-Ints = npt.NDArray[np.int64]
 
 
 def token_times(trace: Trace, requests: int) -> list[Floats]:
@@ -22,10 +19,11 @@ def token_times(trace: Trace, requests: int) -> list[Floats]:
     for replica in np.unique(trace.segments[:, 1]) if len(trace.segments) else ():
         jumps = trace.jumps[trace.jumps[:, 0] == replica]
         before = jumps[:, 1].astype(np.int64)
-        for request, _, first, last in trace.segments[trace.segments[:, 1] == replica]:
-            steps: Ints = np.arange(int(first), int(last) + 1, dtype=np.int64)
-            row: Ints = (np.searchsorted(before, steps, side="left") - 1).astype(np.int64)
-            k: Ints = steps - before[row]
-            times[int(request)].append(jumps[row, 2] + (k * jumps[row, 3] + jumps[row, 4] * (0.5 * k * (k - 1))))
+        for segment in trace.segments[trace.segments[:, 1] == replica]:
+            request, first, last = int(segment[0]), int(segment[2]), int(segment[3])
+            steps = np.arange(first, last + 1, dtype=np.int64)
+            row = np.searchsorted(before, steps, side="left") - 1
+            k = steps - before[row]
+            times[request].append(jumps[row, 2] + (k * jumps[row, 3] + jumps[row, 4] * (0.5 * k * (k - 1))))
     empty = np.zeros(0)
     return [np.concatenate(parts) if parts else empty for parts in times]
