@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
 from rackrate.workload.distributions import parse_distribution
+from rackrate.workload.patterns import parse_pattern
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
 from rackrate.workload.rows import PAGE, Rows
-from rackrate.workload.schedule import draw, parse_pattern
+from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import Conversations, SharedPrefix, SyntheticWorkload
 from rackrate.workload.trace_files import BLOCK_TOKENS
 from rackrate.workload.traces import Trace

@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from rackrate.workload.distributions import Distribution
+    from rackrate.workload.patterns import Pattern
     from rackrate.workload.prompts import PromptLength
-    from rackrate.workload.schedule import Pattern
     from rackrate.workload.synthetic import Conversations, Endpoint, SharedPrefix, SyntheticWorkload
     from rackrate.workload.traces import Trace
 
@@ -128,7 +128,7 @@ def load_shape(given: LoadFlags) -> LoadShape:
         WorkloadError: flags that are wrong, or do not go together.
     """
     from rackrate.errors import WorkloadError
-    from rackrate.workload.schedule import parse_pattern
+    from rackrate.workload.patterns import parse_pattern
 
     trace = _trace(given)
     natural = parse_pattern(given.arrivals or ("poisson" if trace is None else "trace"))
@@ -177,7 +177,6 @@ def _as_recorded(trace: Trace, pattern: Pattern, given: LoadFlags) -> tuple[Trac
 
 def _trace(given: LoadFlags) -> Trace | None:
     from rackrate.errors import WorkloadError
-    from rackrate.workload.traces import read_trace
 
     for name, value in (("--trace-speedup", given.speedup), ("--longest", given.longest)):
         if value is not None and given.trace is None:
@@ -186,6 +185,8 @@ def _trace(given: LoadFlags) -> Trace | None:
             raise WorkloadError(f"{name} must be above 0, got {value:g}")
     if given.trace is None:
         return None
+    from rackrate.workload.traces import read_trace
+
     trace = read_trace(given.trace)
     return trace.no_longer_than(given.longest) if given.longest is not None else trace
 
@@ -253,10 +254,12 @@ def check_lengths(workload: SyntheticWorkload, length: PromptLength, say: Callab
     Raises:
         WorkloadError: none of them can.
     """
+    length.words_for(workload.longest_input)
+    if not workload.varies:
+        return
     from rackrate.report.format import percent
     from rackrate.workload.rows import PAGE, Rows
 
-    length.words_for(workload.longest_input)
     shortest, _ = Rows(workload).lengths(PAGE)
     short = float((shortest < length.least_tokens).mean())
     if short:

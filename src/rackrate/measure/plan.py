@@ -67,7 +67,7 @@ class SweepPlan:
         if self.rates and self.levels:
             raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
         if self.arrivals != "poisson":
-            from rackrate.workload.schedule import parse_pattern
+            from rackrate.workload.patterns import parse_pattern
 
             parse_pattern(self.arrivals)  # says what is wrong with it
         for rate in self.rates:

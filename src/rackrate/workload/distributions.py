@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from rackrate.errors import WorkloadError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Kind = Literal["fixed", "lognormal", "exponential", "geometric", "file"]
 
@@ -62,6 +63,8 @@ class Distribution:
 
     def draw(self, generator: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
         """So many values. Fixed ones leave the generator alone, so that what else is drawn from it stays."""
+        import numpy as np
+
         match self.kind:
             case "fixed":
                 return np.full(count, self.mean)
@@ -196,6 +199,8 @@ def _from_file(rest: str, flag: str, text: str, *, whole: bool, least: float) ->
         raise WorkloadError(f"{flag}: {path}: cannot be read ({error})") from None
     if not values:
         raise WorkloadError(f"{flag}: {path}: has no values")
+    import numpy as np
+
     found = np.array(values)
     if whole:
         found = np.rint(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rackrate.errors import WorkloadError
 from rackrate.workload.distributions import Distribution
-from rackrate.workload.traces import Trace
+
+if TYPE_CHECKING:
+    from rackrate.workload.traces import Trace
 
 Endpoint = Literal["chat", "completions"]
 
