@@ -20,7 +20,7 @@ demo: .venv/.runtime ## measure the embedded model on this machine, price it, wr
 	$(BIN)/rackrate engines install llamacpp
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(BIN)/rackrate measure --engine llamacpp --model smollm2-135m-instruct \
-	  --input-tokens 48 --output-tokens 48 --max-concurrency 32 --max-seconds 150 --out $(DEMO)/run
+	  --input-tokens 48 --output-tokens 48 --max-concurrency 32 --seconds 10 --max-seconds 20 --out $(DEMO)/run
 	$(BIN)/rackrate price $(DEMO)/run --force
 	$(BIN)/rackrate report $(DEMO)/run --force -o $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser; the run is in $(DEMO)/run ($(BIN)/rackrate show $(DEMO)/run)."
@@ -41,6 +41,7 @@ docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FOLDER also docs/validation.md
 	$(BIN)/python tools/validate.py
 	$(BIN)/python tools/validate_engines.py
+	$(BIN)/python tools/validate_ray.py
 	@if [ -n "$(PUBLISHED)" ]; then $(BIN)/rackrate validate "$(PUBLISHED)" --cv --anchor -o docs/validation.md; \
 	else echo "PUBLISHED names no folder of published rows (docs/predict.md): docs/validation.md stays as it is"; fi
 
@@ -51,6 +52,7 @@ bench: .venv/.dev ## timings, other load generators (12 GB) beside ours; BENCH_T
 	$(BIN)/python benchmarks/capacity.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
 	$(BIN)/python benchmarks/peers.py $(if $(BENCH_TOOLS),--tools $(BENCH_TOOLS))
 	$(BIN)/python benchmarks/simulator.py
+	$(BIN)/python benchmarks/traces.py
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
