@@ -171,7 +171,11 @@ def _machine(priced: Priced, model: Model | None, served: str, options: CompareO
     if notes:
         scenario["notes"] = " ".join(notes)
     if priced.rig is not None:
-        rig = priced.rig.model_dump(exclude={"name", "hardware", "notes"})
+        # money is in USD and a tariff is its mean by now; spares are bought, kept and sold like the rest
+        said = {"name", "hardware", "notes", "usd_per", "tariff_usd_per_kwh", "energy_region", "spare_share"}
+        rig = priced.rig.model_dump(exclude=said)
+        for key in ("capex_usd", "resale_usd"):
+            rig[key] *= 1 + priced.rig.spare_share
         return {**scenario, "own": rig, "source": cost.source}
     if cost.kind == "rented":
         offer = cost.name.removesuffix(f" ({options.price_kind})")
