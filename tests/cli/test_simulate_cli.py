@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,7 +139,10 @@ def test_a_plan_has_its_rows_apis_explanation_and_page(run: Run, tmp_path: Path)
     assert waits[0] < waits[-1]
     assert view["explained"]["steps"][-1]["value"] == pytest.approx(view["rows"][0]["usd_per_1m"])
     text = page.read_text(encoding="utf-8")
-    assert "chart-pareto-tpot" in text
+    places = set(re.findall(r'id="chart-([a-z-]+)"', text))
+    specs = re.search(r'<script type="application/json" id="specs">(.*?)</script>', text, re.DOTALL)
+    assert specs is not None
+    assert places == set(json.loads(specs[1])) == {"pareto-tpot", "pareto-ttft", "load-ttft", "load-tpot", "load-cost"}
     assert "http://" not in text.split("<script>")[0].replace("http://www.w3.org", "")
 
 

@@ -17,9 +17,15 @@ def plan_report(view: Json, explanation: list[Json]) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
     jinja = environment()
     jinja.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent)
-    specs = (
-        {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")} if view["rows"] else {}
-    )
+    specs: dict[str, Json] = {}
+    if view["rows"]:
+        specs |= {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")}
+    if view["curve"]:
+        specs |= {
+            "load-ttft": load_chart(view, "ttft"),
+            "load-tpot": load_chart(view, "tpot"),
+            "load-cost": cost_chart(view),
+        }
     return jinja.get_template("plan.html").render(
         view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts()
     )
