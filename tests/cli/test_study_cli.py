@@ -289,7 +289,8 @@ def test_a_stated_range_has_an_interval(command: Command, tmp_path: Path) -> Non
 
 def test_a_rig_of_ones_own(command: Command, tmp_path: Path, t4_run: Path) -> None:
     (tmp_path / "rig.yaml").write_text(
-        "name: the rack\ncapex_usd: 3800\nresale_usd: 300\nspare_share: 0.1\nlife_years: 5\nidle_w: 100\nbusy_w: 300\nusd_per_kwh: 0.2\n",
+        "name: the rack\ncapex_usd: 3800\nresale_usd: 300\nspare_share: 0.1\nlife_years: 5\nidle_w: 100\nbusy_w: 300\n"
+        "usd_per_kwh: 0.2\n",
         encoding="utf-8",
     )
     view = command("compare", t4_run, "--own", "rig.yaml", "--utilisation", "0.5", "--json").json

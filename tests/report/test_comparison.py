@@ -89,7 +89,7 @@ def test_two_servers_of_known_speed_measured_and_compared(tmp_path: Path) -> Non
             assert result.returncode == 0, result.stderr
             directories.append(str(out))
     page = tmp_path / "page.html"
-    result = rackrate("compare", *directories, "--usd-per-hour", "3.6", "--json", "--out", str(page))
+    result = rackrate("side-by-side", *directories, "--usd-per-hour", "3.6", "--json", "--out", str(page))
     assert result.returncode == 0, result.stderr
     view = json.loads(result.stdout)
     fast, slow = view["rows"]
