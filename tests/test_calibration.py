@@ -122,7 +122,7 @@ def test_a_calibrated_box_predicts_what_it_did_not_serve(tmp_path: Path) -> None
     plain = _box(None)
     wrong = [abs(math.log(plain.replay(load).output_tok_s / (seen.output_tok_s or 1))) for _, load, seen in
              calibration.points_of(_levels(other))]  # fmt: skip
-    assert view["errors"]["output_tok_s"]["median"] < 0.3 * float(np.median(wrong))
+    assert view["errors"]["output_tok_s"]["largest"] < 0.5 * max(wrong)
 
 
 def test_runs_that_must_not_be_priced_are_refused_with_their_fault() -> None:

@@ -16,8 +16,8 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "catalog", "workload", "records", "metrics", "perf", "simulate", "measure", "economics",
-    "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
+    "errors", "units", "catalog", "workload", "records", "steady", "metrics", "perf", "simulate", "measure",
+    "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
     "tuning",
 }  # fmt: skip
@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"units"},
     "workload": {"units"},
     "records": {"workload"},
-    "metrics": {"records"},
+    "steady": {"records"},
+    "metrics": {"records", "steady"},
     "perf": {"catalog"},
     "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},

@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 from rackrate.metrics import (
     DEFINITIONS,
     VALIDITY,
-    Array,
     LevelSummary,
     Quantiles,
     Saturation,
-    batch_means,
     saturation,
-    steady_window,
     summarise,
     summarise_level,
 )
@@ -35,6 +32,7 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
+from rackrate.steady import Array, batch_means, steady_window
 
 
 def make_level(concurrency: int = 4, started: float = 0.0, stopped: float = 40.0, **more: Any) -> Level:

@@ -29,7 +29,7 @@ def fewest_machines(rate: float, replicas: int, busy_s: float) -> int:
     """Machines that no schedule can do without: rate x least busy seconds over replicas of a machine, rounded up.
 
     >>> fewest_machines(rate=10.0, replicas=2, busy_s=0.46)
-    2
+    3
     """
     return max(1, math.ceil(rate * busy_s / LEEWAY / replicas))
 

@@ -37,13 +37,15 @@ from rackrate.simulate.state import (
 
 @compiled
 def mixed_bits(value: int) -> int:
-    """A well-mixed 31-bit number of a small one (Knuth's multiplicative hashing, 2**32 over the golden ratio).
+    """A well-mixed 31-bit number of a small one: the finaliser of MurmurHash3 (A. Appleby, 2011, public domain).
 
-    >>> sorted({mixed_bits(group) % 4 for group in range(8)})
+    >>> sorted({mixed_bits(group) % 4 for group in range(32)})
     [0, 1, 2, 3]
     """
-    product = (int(value) * 2654435761) & 0xFFFFFFFF
-    return (product >> 1) ^ (product >> 16)
+    mixed = int(value) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    return (mixed ^ (mixed >> 16)) >> 1
 
 
 @inner

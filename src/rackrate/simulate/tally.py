@@ -45,7 +45,7 @@ def bin_of(value: float) -> int:
 def bin_middle_s(place: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The middle of bins. [s]
 
-    >>> abs(float(bin_middle_s(np.array([bin_of(0.25)]))[0]) / 0.25 - 1) < 1 / 256
+    >>> abs(float(bin_middle_s(np.array([bin_of(0.25)]))[0]) / 0.25 - 1) <= 1 / 256
     True
     """
     exponent, part = np.divmod(place, FINENESS)

@@ -1,0 +1,154 @@
+"""The steady part of a level, and how sure its figures are: functions of times and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rackrate.records import Level, RequestRecord
+
+Array = npt.NDArray[np.float64]
+
+_STUDENT_T_975 = {
+    3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160,
+    14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
+}  # fmt: skip
+"""Two-sided 95 % quantiles of Student's t by degrees of freedom; NIST/SEMATECH e-Handbook, table 1.3.6.7.2."""
+
+
+def steady_window(times: Array, weights: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
+    """The part of a level that is priced: what MSER-5 leaves of it. None where nothing arrived.
+
+    MSER-5 [1]_: group observations (token/s in 200 equal stretches) by five, then drop the first d groups that
+    minimise the squared standard error of the rest; d is at most half.
+
+    .. [1] K. P. White, M. J. Cobb, S. C. Spratt, "A comparison of five steady-state truncation heuristics for
+       simulation", Winter Simulation Conference 2000.
+    """
+    if end_s <= start_s or not len(times):
+        return None
+    groups, size = 40, 5
+    counts, _ = np.histogram(times, bins=groups * size, range=(start_s, end_s), weights=weights)
+    means = counts.reshape(groups, size).mean(axis=1)
+    scores = [means[d:].var() / (groups - d) for d in range(groups // 2 + 1)]
+    return start_s + int(np.argmin(scores)) / groups * (end_s - start_s), end_s
+
+
+def batch_means(
+    times: Array, weights: Array, start_s: float, end_s: float, typical_s: float
+) -> tuple[float, float | None, float | None]:
+    """Throughput over a window, half its 95 % interval, and its trend.
+
+    Returns:
+        tokens per second; half-width of the interval in the same unit (None where the window is shorter than five
+        typical requests); the significant change over the window as a share of the mean (0 where not significant).
+    """
+    span = end_s - start_s
+    batches = int(min(20, span / typical_s)) if typical_s > 0 else 20
+    inside = (times >= start_s) & (times < end_s)
+    rate = soft_rate(times[inside], weights[inside], start_s, end_s, typical_s)
+    if batches < 5 or rate == 0:
+        return rate, None, None
+    sums, _ = np.histogram(times[inside], bins=batches, range=(start_s, end_s), weights=weights[inside])
+    means = sums / (span / batches)
+    t = _STUDENT_T_975[batches - 1]
+    half_width = float(t * means.std(ddof=1) / np.sqrt(batches))
+    return rate, half_width, _significant_change(means) / rate
+
+
+def soft_rate(times: Array, weights: Array, start_s: float, end_s: float, edge_s: float) -> float:
+    """Mean rate over a window, whose edges rise and fall over `edge_s` instead of at once. [weight/s]
+
+    Requests of one length that march in step make a pattern that repeats every request: a window with hard edges then
+    counts up to one request of each worker too many or too few, by where it happens to begin. Averaged over windows
+    that begin anywhere within one such period, which is what a trapezoid is, the pattern cancels. A window shorter than
+    three edges is counted plainly.
+
+    >>> times = np.repeat(np.arange(8.0), 10)    # ten tokens at once, every second
+    >>> float(soft_rate(times, np.ones(80), 0.0, 5.5, 1.0)), float(soft_rate(times, np.ones(80), 0.0, 5.5, 9.0))
+    (10.0, 10.909090909090908)
+    """
+    span = end_s - start_s
+    inside = (times >= start_s) & (times < end_s)
+    if not 0 < 3 * edge_s <= span:
+        return float(weights[inside].sum() / span)
+    rise = np.clip((times[inside] - start_s) / edge_s, 0.0, 1.0)
+    fall = np.clip((end_s - times[inside]) / edge_s, 0.0, 1.0)
+    return float((weights[inside] * rise * fall).sum() / (span - edge_s))
+
+
+def _significant_change(values: Array) -> float:
+    """How much a straight line through equally spaced values rises over them; 0 where no slope shows at 95 %."""
+    number = len(values)
+    centred = (np.arange(number) + 0.5) / number - 0.5
+    slope = float((centred * values).sum() / (centred**2).sum())
+    residual = values - values.mean() - slope * centred
+    error = float(np.sqrt((residual**2).sum() / (number - 2) / (centred**2).sum()))
+    return slope if abs(slope) > _STUDENT_T_975[number - 2] * error else 0.0
+
+
+def stationary(level: Level, requests: Sequence[RequestRecord]) -> bool:
+    """Whether as many requests come at any time; more of them in flight then means that the server falls behind."""
+    steady = (level.arrivals or "poisson").partition(":")[0] in {"poisson", "constant", "gamma"}
+    return steady and not any(r.session is not None for r in requests)  # further turns come later
+
+
+def wait_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> float | None:
+    """How much the wait for the first token grew over a window, as a share of its mean.
+
+    For loads that vary by themselves: there a server that falls behind shows by ever longer waits, not by the number
+    in flight. Means of up to 20 groups of as many requests each, in the order of being due; None below 25 requests.
+    One that never had a token waited until it was given up.
+    """
+    waits = [
+        (r.first_token_s if r.first_token_s is not None else r.done_s) - r.due_s
+        for r in sorted(requests, key=lambda r: r.due_s)
+        if start_s <= r.due_s < end_s
+    ]
+    if len(waits) < 25:
+        return None
+    means = np.array([group.mean() for group in np.array_split(np.array(waits), min(20, len(waits) // 5))])
+    return _significant_change(means) / float(means.mean())
+
+
+def quantile_half_width(values: Array, share: float = 0.95) -> float | None:
+    """Half of the 95 % interval of a quantile of values given in order of time; None where they are too few.
+
+    Between order statistics: the rank of the quantile is binomial. Neighbours in a queue wait alike, so that n of them
+    tell as much as n (1 - r) / (1 + r) independent ones, with r their first autocorrelation [1]_.
+
+    >>> quantile_half_width(np.arange(20.0)) is None
+    True
+
+    .. [1] G. W. Oehlert, "A first course in design and analysis of experiments", 2000, on correlated errors; for the
+       rank interval, W. J. Conover, "Practical nonparametric statistics", 3rd ed., 3.2.
+    """
+    number = len(values)
+    if number < 20:
+        return None
+    centred = values - values.mean()
+    spread = float((centred**2).sum())
+    correlation = float((centred[1:] * centred[:-1]).sum()) / spread if spread > 0 else 0.0
+    correlation = min(max(correlation, 0.0), 0.99)
+    independent = number * (1 - correlation) / (1 + correlation)
+    reach = 1.96 * float(np.sqrt(share * (1 - share) / independent)) * number
+    low, high = int(np.floor(share * number - reach)), int(np.ceil(share * number + reach))
+    if low < 0 or high >= number:
+        return None
+    ordered = np.sort(values)
+    return float(ordered[high] - ordered[low]) / 2
+
+
+def in_flight_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> tuple[float, float | None]:
+    """Mean number of requests in flight over a window, and how much it grew, as a share of the mean.
+
+    The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average.
+    """
+    moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
+    begun = np.searchsorted(np.sort([r.due_s for r in requests]), moments, side="right")
+    ended = np.searchsorted(np.sort([r.done_s for r in requests]), moments, side="right")
+    numbers = (begun - ended).astype(np.float64)
+    mean = float(numbers.mean())
+    return mean, _significant_change(numbers) / mean if mean >= 1 else None
