@@ -125,7 +125,7 @@ def requantise(source: Path, target: Path, format_name: str, say: Callable[[floa
             _rewrite(source, whole, target, format_name, say)
     except OSError as error:
         raise EngineError(f"{error.filename or source}: {error.strerror}") from None
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+    except (struct.error, IndexError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise EngineError(f"{source} cannot be rewritten: its header is damaged ({error})") from None
 
 
