@@ -27,6 +27,8 @@ from rackrate.errors import WorkloadError
 from rackrate.simulate.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
+_NEGLIGIBLE_S = 1e-18
+"""Of any coefficient: less than a billionth of a nanosecond."""
 
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
 PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE = range(10, 14)
@@ -79,14 +81,27 @@ class StepCoefficients:
 
     def as_array(self) -> Floats:
         """The coefficients in the order in which the compiled functions read them."""
-        return np.array(
+        values = np.array(
             [
-                self.token_compute_s, self.weights_s, self.token_memory_s, self.experts_s,
-                math.log(self.expert_miss) if self.expert_miss else 0.0, self.sharpness, self.token_s, self.sequence_s,
-                self.step_s, self.context_s, self.prefill_step_s, self.pair_s, self.floor_s, self.floor_sequence_s,
+                self.token_compute_s,
+                self.weights_s,
+                self.token_memory_s,
+                self.experts_s,
+                math.log(self.expert_miss) if self.expert_miss else 0.0,
+                self.sharpness,
+                self.token_s,
+                self.sequence_s,
+                self.step_s,
+                self.context_s,
+                self.prefill_step_s,
+                self.pair_s,
+                self.floor_s,
+                self.floor_sequence_s,
             ],
             dtype=np.float64,
         )  # fmt: skip
+        # a share of a step that no clock could show would make steps until a crossing a number that no integer holds
+        return np.where(np.abs(values) < _NEGLIGIBLE_S, 0.0, values)
 
     def step_time_s(
         self, decodes: int, context_tokens: float, prompts: int = 0, prompt_tokens: int = 0, pairs: float = 0.0
