@@ -20,7 +20,7 @@ demo: .venv/.runtime ## measure the embedded model on this machine, price it, wr
 	$(BIN)/rackrate engines install llamacpp
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
 	$(BIN)/rackrate measure --engine llamacpp --model smollm2-135m-instruct \
-	  --input-tokens 48 --output-tokens 48 --max-concurrency 32 --seconds 10 --max-seconds 20 --out $(DEMO)/run
+	  --input-tokens 48 --output-tokens 48 --max-concurrency 32 --precision none --max-seconds 150 --out $(DEMO)/run
 	$(BIN)/rackrate price $(DEMO)/run --force
 	$(BIN)/rackrate report $(DEMO)/run --force -o $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser; the run is in $(DEMO)/run ($(BIN)/rackrate show $(DEMO)/run)."
