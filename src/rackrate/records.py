@@ -233,6 +233,8 @@ class RunHeader(_Header):
     """When the run was gone on with after a stop. UTC, ISO 8601."""
     processes: int = 1
     """Load processes, on this machine or several."""
+    clock_uncertainty_s: float | None = None
+    """Of several machines: how far the clock of one may be off from ours. None on one machine, whose clock is one."""
     model: ServedModel
     engine: Engine
     machine: Machine

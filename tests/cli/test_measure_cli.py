@@ -308,13 +308,15 @@ def test_a_run_in_which_nearly_all_failed_is_kept_and_exits_with_2(call: Call, t
 # --- going on, and going on for long enough ---
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_run_that_was_killed_is_gone_on_with(
-    tmp_path: Path, server: ScriptedServer, private_environment: dict[str, str], call: Call
+    tmp_path: Path, server: ScriptedServer, private_environment: dict[str, str], call: Call, processes: str
 ) -> None:
     directory = tmp_path / "run"
     arguments = (
         "measure", "--url", server.url, "--input-tokens", "16", "--output-tokens", "24", "-c", "1,2,4",
         "--seconds", "1.5", "--precision", "none", "--warmup", "1", "--no-prefill", "--out", str(directory),
+        "--processes", processes,
     )  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "rackrate", *arguments],
@@ -344,6 +346,10 @@ def test_a_run_that_was_killed_is_gone_on_with(
     ]  # fmt: skip
     assert [summary.concurrency for summary in summarise(run)] == [1, 2, 4]
     assert run.requests[: len(before.requests)] == before.requests  # nothing that was measured is lost
+    ended_s = max(request.done_s for request in before.requests)
+    assert min(request.sent_s for request in run.requests[len(before.requests) :]) > ended_s  # one clock goes on
+    numbers = [request.index for request in run.requests]
+    assert len(set(numbers)) == len(numbers)  # a number is a prompt: none is sent twice, to be found in a cache
     starts = [level.started_s for level in run.header.levels]
     assert starts == sorted(starts)
     assert "there is nothing to go on with" in sentence(call("measure", "--resume", directory))

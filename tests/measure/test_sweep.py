@@ -407,9 +407,12 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_what_was_under_way(tmp_p
 
 def test_an_engine_that_dies_ends_the_sweep(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(2, 4), least_s=20.0, warmup_requests=0)
-    began = time.monotonic()
     with ScriptedServer(ttft_s=TTFT_S, itl_s=ITL_S) as server:
-        swept = measure(server, tmp_path / "run", plan, engine_alive=lambda: time.monotonic() - began < 0.5)
+
+        def alive() -> bool:
+            return sum(served.ended for served in server.log) < PROBES + 6
+
+        swept = measure(server, tmp_path / "run", plan, engine_alive=alive)
     assert swept.outcome == "engine-died"
     assert [level.ended_because for level in swept.run.header.levels] == ["engine-died"]
     assert sum(request.status == "stopped" for request in swept.run.requests) == 2

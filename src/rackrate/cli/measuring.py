@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from rackrate.measure.host import CpuAccount
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.probe import Probe
-    from rackrate.measure.sweep import Outcome
+    from rackrate.measure.sweep import Done, Outcome
     from rackrate.measure.target import Target, Timeouts
-    from rackrate.metrics import LevelSummary
     from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -92,7 +91,7 @@ class Job:
                 f"{alias} takes {known.context_tokens} tokens, prompt and answer; the longest request asked for has "
                 f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with --longest"
             )
-        with RunningEngine(command, self.directory / "engine.log") as running:
+        with RunningEngine(command, self.directory / "engine.log", append=self.continued is not None) as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
             self.model = command.served_name
@@ -160,7 +159,7 @@ class Job:
             from rackrate.measure.host import CpuAccount, detect_machine
             from rackrate.measure.identify import identify
             from rackrate.measure.server_side import ServerSide
-            from rackrate.measure.sweep import sweep
+            from rackrate.measure.sweep import NOTHING, sweep
             from rackrate.run_store import RunWriter, read_run
 
             if ours is None:
@@ -172,12 +171,12 @@ class Job:
             self._complete_model(served, found, load_catalog())
             header = self._header(served, engine, machine, found)
             continued = self.continued
-            before, elapsed_s = _what_is_done(continued, header) if continued is not None else ([], 0.0)
+            done = _what_is_done(continued, header) if continued is not None else NOTHING
             async with AsyncExitStack() as stack:
                 writer = stack.enter_context(RunWriter(self.directory, header, continued))
                 crew = None
                 if self.processes > 1 or self.ray is not None:
-                    crew = await stack.enter_async_context(await self._crew(target, found, account, header))
+                    crew = await stack.enter_async_context(await self._crew(target, found, account, header, done))
                 shown = SweepDisplay(self.plan, _meter(machine, load_catalog()))
                 with shown, PowerMeter(find_source() if process is not None else None, shown) as display:
                     names = METRIC_NAMES.get(engine.name)
@@ -192,8 +191,7 @@ class Job:
                         (lambda: ours.alive) if ours else lambda: True,
                         ServerSide(client, names) if names else None,
                         crew,
-                        before,
-                        elapsed_s,
+                        done,
                     )
                 display.write(self.directory)
                 header.state, header.stopped_because = _ending(outcome, ours)
@@ -204,7 +202,7 @@ class Job:
             )
         return read_run(self.directory)
 
-    async def _crew(self, target: Target, found: Probe, account: CpuAccount, header: RunHeader) -> Crew:
+    async def _crew(self, target: Target, found: Probe, account: CpuAccount, header: RunHeader, done: Done) -> Crew:
         """Several load processes, here or on the machines of a Ray cluster."""
         import asyncio
 
@@ -214,11 +212,16 @@ class Job:
         if self.ray is not None:
             from rackrate.measure.ray_hands import start_hands
 
-            hands.extend(await start_hands(self.ray, self.processes))
+            remote = await start_hands(self.ray, self.processes)
+            header.clock_uncertainty_s = max(hand.uncertainty_s for hand in remote)
+            hands.extend(remote)
         else:
             hands.extend(await asyncio.gather(*(ProcessHand.start() for _ in range(self.processes))))
         header.processes = len(hands)
-        return Crew(hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo)
+        return Crew(
+            hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo,
+            done.elapsed_s, done.requests,
+        )  # fmt: skip
 
     def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
         """What the server says of its model, and the catalogue's entry for it."""
@@ -270,11 +273,12 @@ class Job:
         )
 
 
-def _what_is_done(run: Run, header: RunHeader) -> tuple[list[LevelSummary], float]:
-    """The levels of a run that were measured to their end, and its clock; takes its facts over into the new header."""
+def _what_is_done(run: Run, header: RunHeader) -> Done:
+    """What a run that is gone on with has; takes its facts over into the new header."""
     from datetime import UTC, datetime
 
     from rackrate.errors import RunError
+    from rackrate.measure.sweep import Done
     from rackrate.metrics import summarise
 
     old = run.header
@@ -286,7 +290,8 @@ def _what_is_done(run: Run, header: RunHeader) -> tuple[list[LevelSummary], floa
     header.created, header.levels = old.created, old.levels
     header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
     ends = [level.ended_s or level.started_s for level in old.levels] + [request.done_s for request in run.requests]
-    return summarise(run), max(ends, default=0.0)
+    numbers = max((request.index for request in run.requests), default=-1) + 1
+    return Done(tuple(summarise(run)), max(ends, default=0.0), numbers)
 
 
 def _meter(machine: Machine, catalog: Catalog) -> Meter | None:

@@ -138,8 +138,11 @@ class Crew:
         workload: SyntheticWorkload,
         cpu: CpuAccount,
         slo: Slo | None = None,
+        elapsed_s: float = 0.0,
+        first_number: int = 0,
     ) -> None:
-        self.origin_s = time.perf_counter()
+        """A run that is gone on with has its clock at `elapsed_s`, and its requests numbered from `first_number` on."""
+        self.origin_s = time.perf_counter() - elapsed_s
         self._cpu = cpu
         self._slo = slo
         self._add: Callable[[RequestRecord], None] = lambda _: None
@@ -149,7 +152,7 @@ class Crew:
         self._reason: Reason | None = None
         for worker in self._workers:
             origin_s = self.origin_s + worker.hand.offset_s
-            worker.hand.send(Setup(target, api_key, timeouts, probe, workload, worker.part, origin_s))
+            worker.hand.send(Setup(target, api_key, timeouts, probe, workload, worker.part, origin_s, first_number))
             if worker.hand.pid is not None:
                 cpu.add_client(worker.hand.pid)
 

@@ -46,8 +46,13 @@ class LoadGenerator:
         slo: Slo | None = None,
         part: Part = WHOLE,
         origin_s: float | None = None,
+        first_number: int = 0,
     ) -> None:
-        """With an SLO, an open level ends once it can no longer meet it."""
+        """With an SLO, an open level ends once it can no longer meet it.
+
+        A run that is gone on with has its requests numbered from `first_number` on: their prompts are made by number,
+        and the server may still have those of before in its cache.
+        """
         self.client = client
         self.workload = workload
         self.part = part
@@ -57,6 +62,7 @@ class LoadGenerator:
         self._add = add
         self._cpu = cpu
         self._slo = slo
+        self._first_number = first_number
         self._next = 0
         self.stop_event = asyncio.Event()
         self._stop_reason: Reason | None = None
@@ -176,7 +182,7 @@ class LoadGenerator:
 
     def number(self) -> int:
         """The number of the next request; no two processes give the same."""
-        number = self.part.number + self.part.of * self._next
+        number = self._first_number + self.part.number + self.part.of * self._next
         self._next += 1
         return number
 

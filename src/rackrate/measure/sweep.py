@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rackrate.measure.capacity import next_rate, sustained
@@ -35,6 +37,20 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a run that is gone on with has already."""
+
+    summaries: tuple[LevelSummary, ...] = ()
+    """Of the levels that were measured to their end."""
+    elapsed_s: float = 0.0
+    """Its clock."""
+    requests: int = 0
+    """Numbers that were given to requests: others have other prompts."""
+
+
+NOTHING = Done()
+
 Outcome = Literal["complete", "interrupted", "engine-died", "errors"]
 
 
@@ -49,12 +65,11 @@ async def sweep(
     engine_alive: Callable[[], bool] = lambda: True,
     server_side: ServerSide | None = None,
     crew: Crew | None = None,
-    before: Sequence[LevelSummary] = (),
-    elapsed_s: float = 0.0,
+    done: Done = NOTHING,
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
 
-    A run that is gone on with has its finished levels in `before`, and its clock at `elapsed_s`.
+    A run that is gone on with says in `done` what it has; a crew is to be made with the same.
     Ctrl-C ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
     its journal, as they come.
     """
@@ -65,9 +80,14 @@ async def sweep(
         writer.add(record)
 
     generator: LoadGenerator | Crew
-    generator = crew.recording(add) if crew is not None else LoadGenerator(client, probe, workload, add, cpu, plan.slo)
+    if crew is not None:
+        generator = crew.recording(add)
+    else:
+        origin_s = time.perf_counter() - done.elapsed_s
+        generator = LoadGenerator(
+            client, probe, workload, add, cpu, plan.slo, origin_s=origin_s, first_number=done.requests
+        )
     loop = asyncio.get_running_loop()
-    generator.origin_s -= elapsed_s
     guard = asyncio.create_task(_guard(generator, engine_alive))
     loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")
     loop.add_signal_handler(signal.SIGTERM, generator.interrupt, "interrupted")
@@ -77,7 +97,7 @@ async def sweep(
             await generator.warm_up(plan.warmup_requests)
         if generator.interrupted:
             return "interrupted" if engine_alive() else "engine-died"
-        summaries = list(before)
+        summaries = list(done.summaries)
         while (step := next_step(plan, summaries, workload.mean_turns)) is not None:
             level = Level(
                 index=len(writer.header.levels),

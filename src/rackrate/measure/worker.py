@@ -44,6 +44,8 @@ class Setup:
     part: Part
     origin_s: float
     """The run's start on the worker's own clock."""
+    first_number: int = 0
+    """Of the crew's requests."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ async def work(setup: Setup, receive: Receive, send: Send) -> None:
             CpuAccount(None),
             part=setup.part,
             origin_s=setup.origin_s,
+            first_number=setup.first_number,
         )
 
         async def hold(task: Hold) -> None:
