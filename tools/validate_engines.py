@@ -93,11 +93,9 @@ def check_kill(place: Path) -> int:
     process.send_signal(signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 15
-    while (
-        any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family) and time.monotonic() < deadline
-    ):
+    while any(map(alive, family)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    left = [one.pid for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    left = [one.pid for one in family if alive(one)]
     return int(
         say(not left and len(family) > 2, f"kill -9: of {len(family)} processes {len(left)} are left after 15 s")
     )

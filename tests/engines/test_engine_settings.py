@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rackrate.engines import llamacpp, naive, transformers_serve, vllm
 from rackrate.engines.known import ENGINES, known_engine, launcher
+from rackrate.engines.process import first_raised
 from rackrate.engines.settings import read_settings
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -54,6 +56,29 @@ def test_vllm_is_told_in_its_own_words() -> None:
     assert command.environment["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
     assert command.has_children
     assert command.settings["tensor_parallel"] == 3
+
+
+def test_the_cache_of_vllm_fits_the_node_that_has_least_memory(tmp_path: Path) -> None:
+    """As a node's meminfo reads on Linux; vLLM refuses a cache that is larger than what its node has."""
+    for node, free in ((0, 6_000_000), (1, 90_000_000)):
+        (tmp_path / f"node{node}").mkdir()
+        page = (
+            f"Node {node} MemTotal: 99000000 kB\nNode {node} MemFree: {free} kB\nNode {node} Inactive(file): 500 kB\n"
+        )
+        (tmp_path / f"node{node}" / "meminfo").write_text(page)
+    (tmp_path / "node2").mkdir()  # cores without memory
+    (tmp_path / "node2" / "meminfo").write_text("Node 2 MemTotal: 0 kB\nNode 2 MemFree: 0 kB\n")
+    assert vllm.free_memory_bytes(tmp_path) == min(6_000_500 * 1024, psutil.virtual_memory().available)
+
+
+def test_the_first_exception_is_said_and_no_warning_that_names_one() -> None:
+    log = """\
+(APIServer pid=1) WARNING 11-27 21:03:19 [system_utils.py:255] It can cause errors like `OSError: [Errno 24] Too many`.
+(Worker pid=2) ERROR 11-27 21:05:11 [multiproc_executor.py:1063]     raise ValueError(
+(Worker pid=2) ERROR 11-27 21:05:11 [multiproc_executor.py:1063] ValueError: Available memory on node 0 is too little.
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+    assert first_raised(log) == "ValueError: Available memory on node 0 is too little."
 
 
 def test_llamacpp_gets_every_setting_it_was_given() -> None:

@@ -9,6 +9,7 @@ _PATTERNS = (
     r"OutOfMemoryError",
     r"No available memory for the cache blocks",
     r"Free memory on device .* is less than desired",
+    r"[Aa]vailable memory on node .* is less than",  # vLLM on a CPU, of a NUMA node
     r"larger than the (?:maximum number of tokens that can be stored in|available) KV cache",
     r"(?:KV cache|kv cache).{0,80}(?:larger than|exceeds|not enough|is needed)",
     r"Not enough (?:available )?memory",
@@ -32,6 +33,8 @@ def ran_out_of_memory(log: str, code: int | None) -> bool:
     >>> ran_out_of_memory("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", 1)
     True
     >>> ran_out_of_memory("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 99", 1)
+    True
+    >>> ran_out_of_memory("ValueError: Available memory on node 0 (6.2/8.3 GiB) on startup is less than desired", 1)
     True
     >>> ran_out_of_memory("loading", -9), ran_out_of_memory("unknown model architecture", 1)
     (True, False)

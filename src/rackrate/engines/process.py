@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import http.client
 import os
+import re
 import shlex
 import signal
 import socket
@@ -23,6 +23,10 @@ from rackrate.errors import EngineError
 
 LOG_LINES = 20
 """How many of an engine's last lines are shown when it dies."""
+_LOG_BYTES = 2**18
+"""How much of a log is searched for what went wrong."""
+_RAISED = re.compile(r"^(?:.*\] |\s*)((?:[A-Za-z_]+\.)*[A-Z]\w*(?:Error|Exception): \S.*)$", re.MULTILINE)
+"""An exception's line, after what a logger may put before it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,18 @@ class EngineCommand:
         """The command for a shell."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
         return " ".join([*variables, shlex.join(self.argv)])
+
+
+def first_raised(log: str) -> str | None:
+    """The first Python exception that a log names: what it raises later follows from it, and names it less well.
+
+    >>> first_raised("(Worker pid=7) ERROR [x.py:1] ValueError: too little memory\\nRuntimeError: a worker failed")
+    'ValueError: too little memory'
+    >>> first_raised("main: exiting due to model loading error") is None
+    True
+    """
+    found = _RAISED.search(log)
+    return found.group(1).strip() if found is not None else None
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -107,6 +123,7 @@ class RunningEngine:
         require_free(command.host, command.port)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab" if append else "wb") as output:
+            self._log_start = output.tell()
             try:
                 self._process = subprocess.Popen(
                     command.kept_argv,
@@ -173,15 +190,24 @@ class RunningEngine:
             if code >= 0
             else f"was killed by {_signal_name(-code)}"
         )
-        return f"{self.command.name} {how} {when}; the last lines of {self.log}:\n{self.last_lines()}"
+        last = self.last_lines()
+        first = first_raised(self.said())
+        why = f": {first}" if first is not None and first not in last else ""
+        return f"{self.command.name} {how} {when}{why}; the last lines of {self.log}:\n{last}"
+
+    def said(self) -> str:
+        """What it wrote since this start, the last 256 KiB of it."""
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._log_start, size - _LOG_BYTES))
+                return file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def last_lines(self) -> str:
-        """The last 20 lines of its log, indented."""
-        try:
-            with self.log.open(encoding="utf-8", errors="replace") as file:
-                lines = collections.deque((line.rstrip() for line in file if line.strip()), LOG_LINES)
-        except OSError:
-            return "  (no log)"
+        """The last 20 lines of its log since this start, indented."""
+        lines = [line.rstrip() for line in self.said().splitlines() if line.strip()][-LOG_LINES:]
         return "\n".join(f"  {line}" for line in lines) or "  (it wrote nothing)"
 
     def stop(self, grace_s: float = 5.0) -> None:

@@ -67,7 +67,7 @@ class Supervisor:
                 if self.stopping.is_set():
                     return
                 obituary = engine.obituary("while it served" if ready else "at its start")
-                short_of_memory = ran_out_of_memory(engine.last_lines(), engine.code)
+                short_of_memory = ran_out_of_memory(engine.said(), engine.code)
             if not once_ready:
                 raise (OutOfMemoryAtStartError if short_of_memory else EngineError)(obituary)
             failures = 1 if ready and time.monotonic() - began > WELL_S else failures + 1

@@ -127,7 +127,7 @@ def command(
     if not gpu:
         cores = threads or psutil.cpu_count(logical=False) or 1
         defaults |= {
-            "kv_gib": kv_gib(psutil.virtual_memory().available),
+            "kv_gib": kv_gib(free_memory_bytes()),
             "threads_bind": f"0-{cores - 1}" if cores > 1 else "0",
         }
         if not shutil.which("g++"):  # its compiler needs one
@@ -187,6 +187,23 @@ def _environment(chosen: Settings, python: Path, *, gpu: bool) -> dict[str, str]
 
 _TCMALLOC = tuple(Path(f"/usr/lib/{machine}-linux-gnu/libtcmalloc_minimal.so.4") for machine in ("x86_64", "aarch64"))
 """Where Debian and Ubuntu put it (package libtcmalloc-minimal4); used if it is there."""
+
+
+def free_memory_bytes(nodes: Path = Path("/sys/devices/system/node")) -> int:
+    """Memory that a worker can have: of the NUMA node that has least free, which vLLM binds it to and asks likewise.
+
+    A virtual machine's node may hold far less than the machine is said to have, and grow as it is used.
+    """
+    free = [psutil.virtual_memory().available]
+    for page in nodes.glob("node*/meminfo"):
+        kib = {
+            words[2].rstrip(":"): int(words[3])
+            for words in (line.split() for line in page.read_text(encoding="ascii").splitlines())
+            if len(words) > 3
+        }
+        if kib.get("MemTotal"):  # a node may have cores and no memory
+            free.append(1024 * sum(kib.get(name, 0) for name in ("MemFree", "Active(file)", "Inactive(file)")))
+    return min(free)
 
 
 def kv_gib(available_bytes: int) -> int:
