@@ -41,6 +41,7 @@ docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FOLDER also docs/validation.md
 	$(BIN)/python tools/validate.py
 	$(BIN)/python tools/validate_engines.py
+	$(BIN)/python tools/soak.py
 	$(BIN)/python tools/validate_ray.py
 	@if [ -n "$(PUBLISHED)" ]; then $(BIN)/rackrate validate "$(PUBLISHED)" --cv --anchor -o docs/validation.md; \
 	else echo "PUBLISHED names no folder of published rows (docs/predict.md): docs/validation.md stays as it is"; fi

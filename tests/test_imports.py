@@ -16,7 +16,7 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "catalog", "workload", "records", "steady", "metrics", "perf", "simulate", "measure",
+    "errors", "units", "gpus", "catalog", "workload", "records", "steady", "metrics", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
     "tuning",
@@ -24,6 +24,7 @@ ALL_ROOMS = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "units": {"errors"},
+    "gpus": set(),
     "catalog": {"units"},
     "workload": {"units"},
     "records": {"workload"},
@@ -32,10 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "perf": {"catalog"},
     "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},
-    "measure": {"workload", "records", "metrics", "catalog"},
+    "measure": {"workload", "records", "metrics", "catalog", "gpus"},
     "importers": {"records", "metrics", "measure"},
     "economics": {"catalog", "metrics", "records"},
-    "engines": {"catalog"},
+    "engines": {"catalog", "gpus"},
     "deploy": {"engines"},
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},

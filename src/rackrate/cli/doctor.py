@@ -56,7 +56,7 @@ def _rows() -> list[tuple[str, str, str, str]]:
             ("GPU", "missing" if unknown else "ok", ", ".join(f"{g.count} x {g.name}" for g in machine.gpus), todo)
         )
     else:
-        rows.append(("GPU", "none", "none found (nvidia-smi)", "engines run on the CPU"))
+        rows.append(("GPU", "none", "none found (nvidia-smi, rocm-smi)", "engines run on the CPU"))
     nearest = nearest_offers(machine, catalog.offers.values())
     rows.append(("nearest offers", "ok" if nearest else "missing", ", ".join(offer.id for offer in nearest), ""))
     installed = is_installed(llamacpp.NAME)

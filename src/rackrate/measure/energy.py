@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import shutil
 import subprocess
 import threading
@@ -101,6 +102,42 @@ class NvidiaSmi:
             return None
 
 
+class RocmSmi:
+    """All AMD GPUs of the machine, as the driver reports them."""
+
+    def __init__(self, program: str) -> None:
+        self.name = "ROCm SMI (GPUs only)"
+        self._program = program
+
+    def watts(self) -> float | None:
+        """Power of all GPUs now."""
+        try:
+            output = subprocess.run(
+                [self._program, "--showpower", "--json"], capture_output=True, text=True, timeout=5, check=True
+            ).stdout
+            return rocm_watts(output)
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+
+def rocm_watts(text: str) -> float | None:
+    """The sum over GPUs of `rocm-smi --showpower --json`; None where one says no figure. [W]
+
+    >>> rocm_watts('{"card0": {"Current Socket Graphics Package Power (W)": "140.0"}, '
+    ...            '"card1": {"Average Graphics Package Power (W)": "38.5"}, "system": {"Driver version": "6.7.0"}}')
+    178.5
+    >>> rocm_watts('{"card0": {"Average Graphics Package Power (W)": "N/A"}}') is None
+    True
+    """
+    try:
+        found = json.loads(text)
+        cards = [card for name, card in found.items() if name.startswith("card")]
+        each = [[float(card[key]) for key in card if "Package Power (W)" in key and "Max" not in key] for card in cards]
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return sum(one[0] for one in each) if each and all(each) else None
+
+
 class Together:
     """Several sources, added."""
 
@@ -120,6 +157,9 @@ def find_source() -> Source | None:
     program = shutil.which("nvidia-smi")
     if program is not None and NvidiaSmi(program).watts() is not None:
         sources.append(NvidiaSmi(program))
+    program = shutil.which("rocm-smi")
+    if program is not None and RocmSmi(program).watts() is not None:
+        sources.append(RocmSmi(program))
     rapl = Rapl()
     if rapl.readable:
         sources.append(rapl)

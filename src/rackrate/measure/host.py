@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import shutil
-import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 from rackrate.catalog.load import Catalog, cpu_architectures
 from rackrate.catalog.types import CpuArchitecture, Offer
 from rackrate.errors import CatalogError
+from rackrate.gpus import found_gpus
 from rackrate.records import Gpu, Machine
 
 _FORWARDERS = {"ssh", "sshd", "autossh", "kubectl", "socat", "chisel", "cloudflared"}
@@ -82,33 +82,15 @@ def _is(known: CpuArchitecture, words: dict[str, str]) -> bool:
 
 
 def _gpus(catalog: Catalog) -> tuple[Gpu, ...]:
-    """GPUs as nvidia-smi names them; none where there is no such program (AMD: rocm-smi is not read yet)."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    try:
-        output = subprocess.run(
-            [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    counted: dict[tuple[str, int], int] = {}
-    for line in output.splitlines():
-        name, _, mebibytes = line.rpartition(",")
-        if mebibytes.strip().isdigit():
-            key = (name.strip(), int(mebibytes))
-            counted[key] = counted.get(key, 0) + 1
+    """GPUs as their drivers name them, and what the catalogue calls them."""
+    counted = Counter((gpu.name, gpu.memory_bytes) for gpu in found_gpus())
     gpus: list[Gpu] = []
-    for (name, mebibytes), count in counted.items():
+    for (name, memory_bytes), count in counted.items():
         try:
             accelerator = catalog.accelerator(name).id
         except CatalogError:
             accelerator = None
-        gpus.append(Gpu(name=name, count=count, memory_bytes=mebibytes * 2**20, accelerator=accelerator))
+        gpus.append(Gpu(name=name, count=count, memory_bytes=memory_bytes, accelerator=accelerator))
     return tuple(gpus)
 
 

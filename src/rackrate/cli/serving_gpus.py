@@ -1,0 +1,106 @@
+"""How vLLM serves a model on the GPUs of this machine: a number format that they have, over as few as hold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rackrate.catalog.types import Accelerator
+    from rackrate.engines.settings import Settings
+    from rackrate.gpus import FoundGpu
+    from rackrate.perf.read_model import ReadModel
+
+
+@dataclass(frozen=True)
+class OnGpus:
+    """What to set, and why."""
+
+    settings: Settings = field(default_factory=dict[str, "str | int | float | bool | None"])
+    notes: tuple[str, ...] = ()
+
+
+def settings_on_gpus(model: str, requests: int, context: int, weights: str | None = None) -> OnGpus:
+    """The settings for the GPUs that the drivers of this machine list; none where there are none.
+
+    Raises:
+        EngineError: the model does not fit them; says by how much, and what would.
+    """
+    from rackrate.gpus import found_gpus
+
+    return choose_settings(model, found_gpus(), requests, context, weights)
+
+
+def choose_settings(
+    model: str, gpus: tuple[FoundGpu, ...], requests: int, context: int, weights: str | None = None
+) -> OnGpus:
+    """As settings_on_gpus, for stated GPUs.
+
+    The fewest tensor-parallel ranks whose caches hold `requests` of `context` tokens, or else the most that fit at all.
+    A model whose shape cannot be read, such as one named by its hub id, is left to vLLM; so are unknown cards.
+    """
+    from rackrate.catalog.load import load_catalog
+    from rackrate.errors import CatalogError, UserError
+    from rackrate.perf.formats import weight_format
+    from rackrate.perf.read_model import read_model
+
+    if not gpus:
+        return OnGpus()
+    if len({gpu.name for gpu in gpus}) > 1:
+        return OnGpus(notes=("the GPUs are not alike: vLLM chooses by itself",))
+    try:
+        accelerator = load_catalog().accelerator(gpus[0].name)
+    except CatalogError:
+        return OnGpus(notes=(f"{gpus[0].name} is not in the catalogue: vLLM chooses by itself",))
+    halved: Settings = {"dtype": "float16"} if "bf16" in accelerator.lacks else {}
+    told = (f"{accelerator.id} has no bf16 units: served in fp16",) if halved else ()
+    try:
+        read = read_model(model, weights_stated=weights is not None)
+        if weights is not None:
+            weight_format(weights)
+    except UserError as error:
+        return OnGpus(halved, (*told, f"whether it fits was not looked at ({error})"))
+    return _over_ranks(read, accelerator, gpus, requests, context, weights, OnGpus(halved, told))
+
+
+def _over_ranks(
+    read: ReadModel, accelerator: Accelerator, gpus: tuple[FoundGpu, ...], requests: int, context: int,
+    weights: str | None, so_far: OnGpus,
+) -> OnGpus:  # fmt: skip
+    from rackrate.errors import EngineError
+    from rackrate.perf.engine_memory import VLLM
+    from rackrate.perf.memory import fit
+    from rackrate.perf.remedies import remedies
+    from rackrate.perf.sharding import tp_problem
+    from rackrate.units import GIB
+
+    free = min(gpu.free_bytes for gpu in gpus)
+    file_bytes = read.weights_file_bytes if weights is None else None
+    fits = [
+        fit(
+            read.architecture, accelerator, tp=tp, context_tokens=context, weights=weights, engine=VLLM,
+            memory_bytes=free, weights_file_bytes=file_bytes,
+        )
+        for tp in range(1, len(gpus) + 1)
+        if tp_problem(read.architecture, tp) is None
+    ]  # fmt: skip
+    good = [one for one in fits if one.fits]
+    if not good:
+        failed = fits[-1]
+        others = remedies(
+            read.architecture, accelerator, failed, weights=weights, engine=VLLM, weights_file_bytes=file_bytes
+        )
+        would = f" It would fit with {others[0].text}." if others else ""
+        raise EngineError(
+            f"{read.architecture.name} does not fit the {len(gpus)} x {accelerator.id} here "
+            f"({free / GIB:.1f} GiB free each): {'; '.join(failed.reasons)}.{would}"
+        )
+    chosen = next((one for one in good if one.requests >= requests), good[-1])
+    note = (
+        f"{accelerator.id} x {chosen.tp}: {chosen.weights_bytes / GIB:.1f} GiB of weights each, and KV cache for "
+        f"{chosen.requests:,} requests of {context:,} tokens (predicted)"
+    )
+    if chosen.requests < requests:
+        note += f"; more than that of the {requests} asked for will wait"
+    ranks: Settings = {"tensor_parallel": chosen.tp} if chosen.tp > 1 else {}
+    return OnGpus({**so_far.settings, **ranks}, (*so_far.notes, note))
