@@ -1,9 +1,9 @@
 """Soak: serve and load an engine for a while, and see whether memory or open files grow. Part of `make validate`.
 
-`rackrate serve` keeps the embedded engine at a URL and `rackrate measure` loads it for the whole time. Of each process of
-both, every five seconds: proportional set size, open files, threads. What counts as growth is taken from the last two
-thirds: a line through the memory of a family that would add more than 5 % of it in an hour and more than 8 MiB in the time
-measured, or more open files at the end than a third of the way in.
+`rackrate serve` keeps the embedded engine at a URL and `rackrate measure` loads it for the whole time. Of each process
+of both, every five seconds: proportional set size, open files, threads. What counts as growth is taken from the last two
+thirds: a line through the memory of a family that would add more than 5 % of it in an hour and more than 8 MiB in the
+time measured, or more open files in the second half of them than in the first.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as ending:
         run = Path(temporary) / "run"
         server = subprocess.Popen(
-            [*ours, "serve", "smollm2-135m-instruct", "--engine", options.engine, "--port", str(url_port), "--json", "-q",
-             "--requests", str(2 * options.concurrency), "--context", "512"],
+            [*ours, "serve", "smollm2-135m-instruct", "--engine", options.engine, "--port", str(url_port), "--json",
+             "-q", "--requests", str(2 * options.concurrency), "--context", "1536"],
             stdout=subprocess.PIPE,
         )  # fmt: skip
         ending.callback(server.wait, 30)
@@ -106,7 +106,8 @@ def main() -> None:
             if time.monotonic() - began < seconds:
                 for family in families:
                     family.look(time.monotonic() - began)
-        failures += client.wait() != 0
+        if client.wait() != 0:
+            sys.exit("FAILED the load ended with an error")
         requests = read_run(run).requests
         failed = sum(not request.ok for request in requests)
         failures += failed > 0

@@ -57,8 +57,8 @@ def serve(
     """Serve a model with an OpenAI-compatible API, and keep it running until Ctrl-C.
 
     Picks the engine for the weights and the machine (on GPUs also a number format that they have, and the fewest that
-    hold the requests), prints the command that it runs, waits until it answers, streams its log, and starts it again when it dies, after 1, 2, 4, ... at most 60 seconds. No process of the engine outlives
-    this one, however it ends.
+    hold the requests), prints the command that it runs, waits until it answers, streams its log, and starts it again
+    when it dies, after 1, 2, 4, ... at most 60 seconds. No process of the engine outlives this one, however it ends.
     """
     from rackrate.cli.output import print_json, say
     from rackrate.engines.supervise import OutOfMemoryAtStartError

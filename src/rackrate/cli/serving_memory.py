@@ -7,8 +7,8 @@ from rackrate.units import GIB
 
 def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
-    from rackrate.gpus import found_gpus
     from rackrate.errors import UserError
+    from rackrate.gpus import found_gpus
     from rackrate.perf.formats import weight_bytes, weight_format
     from rackrate.perf.kv_cache import request_bytes
     from rackrate.perf.read_model import read_model
@@ -23,8 +23,8 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
     if gpus := found_gpus():
         free = min(gpu.free_bytes for gpu in gpus) / GIB
         return (
-            f"It ran out of memory on {len(gpus)} x {gpus[0].name} with {free:.1f} GiB free each: `rackrate fit {model} "
-            f"--on GPU --memory {free:.1f}` says what fits; {ask}."
+            f"It ran out of memory on {len(gpus)} x {gpus[0].name} with {free:.1f} GiB free each: `rackrate fit "
+            f"{model} --on GPU --memory {free:.1f}` says what fits; {ask}."
         )
 
     free = free_bytes()
