@@ -1,8 +1,8 @@
 """Soak: serve and load an engine for a while, and see whether memory or open files grow. Part of `make validate`.
 
 `rackrate serve` keeps the embedded engine at a URL and `rackrate measure` loads it for the whole time. Of each process
-of both, every five seconds: proportional set size, open files, threads. What counts as growth is taken from the last two
-thirds: a line through the memory of a family that would add more than 5 % of it in an hour and more than 8 MiB in the
+of both, every five seconds: proportional set size, open files, threads. What counts as growth is taken from the last
+two thirds: a line through the memory of a family that would add more than 5 % of it in an hour and over 8 MiB in the
 time measured, or more open files in the second half of them than in the first.
 """
 

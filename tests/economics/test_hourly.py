@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Offer, Price, Source
 from rackrate.economics.hardware import assumed_rig, matching, mismatch, nearest_offers, rig_mismatch
 from rackrate.economics.hourly import PriceKind, Rig, RigHardware, annuity_usd_per_year, has_price, owned, rented
@@ -238,6 +239,12 @@ def test_the_nearest_offer_is_of_the_same_type_and_nearest_in_size() -> None:
     two_t4 = Machine(origin="detected", gpus=(Gpu(name="Tesla T4", count=2, accelerator="t4"),))
     assert names(nearest_offers(two_t4, OFFERS)) == ["t4x1", "t4x4"]
     assert nearest_offers(Machine(origin="unknown"), OFFERS) == []
+
+
+def test_a_machine_that_nobody_rents_out_is_nearest_to_its_vendors_next_generation() -> None:
+    """An Emerald Rapids is a Sapphire Rapids with more cache, and no Arm."""
+    emerald = Machine(origin="detected", cpu_architecture="emerald-rapids", logical_cpus=2)
+    assert nearest_offers(emerald, load_catalog().offers.values())[0].cpu == "sapphire-rapids"
 
 
 @pytest.mark.parametrize(

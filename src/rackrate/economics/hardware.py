@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rackrate.catalog.load import cpu_architectures
 from rackrate.catalog.types import Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, Rig, has_price, rented
 from rackrate.records import Machine
@@ -92,11 +93,30 @@ def nearest_offers(
         return sorted(kin, key=lambda o: (abs(o.accelerator_count - size), rented(o, kind).fixed_usd_h))[:count]
     cpus = machine.logical_cpus or 1
 
-    def distance(offer: Offer) -> tuple[bool, float, float]:
+    def distance(offer: Offer) -> tuple[int, float, float]:
         apart = abs((offer.vcpus or 1) - cpus) / cpus
-        return (offer.cpu != machine.cpu_architecture, apart, rented(offer, kind).fixed_usd_h)
+        return (_generations(machine.cpu_architecture, offer.cpu), apart, rented(offer, kind).fixed_usd_h)
 
     return sorted((offer for offer in listed if offer.accelerator is None), key=distance)[:count]
+
+
+def _generations(one: str | None, other: str | None) -> int:
+    """How far two CPU types are apart in the catalogue's list, which goes by vendor and generation; many, if unlike.
+
+    >>> _generations("emerald-rapids", "sapphire-rapids"), _generations("zen4", "zen4")
+    (1, 0)
+    >>> _generations("emerald-rapids", "neoverse-v1") == _generations("zen4", None) == _generations(None, "zen4")
+    True
+    """
+    places: dict[str, tuple[str, int]] = {}
+    for known in cpu_architectures():
+        places.setdefault(known.architecture, (known.vendor, len(places)))
+    if one is not None and one == other:
+        return 0
+    mine, theirs = places.get(one or ""), places.get(other or "")
+    if mine is None or theirs is None or mine[0] != theirs[0]:
+        return len(places)
+    return abs(mine[1] - theirs[1])
 
 
 def assumed_rig(machine: Machine) -> Rig | None:
