@@ -125,6 +125,7 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--engine", "sglang"], "start it yourself and measure it with `rackrate measure --url"),
         (["--engine", "llamacpp"], "run `rackrate engines install llamacpp`"),
         (["--engine", "llamacpp", "--model", "missing.gguf"], "no weights for 'missing.gguf'"),
+        (["--engine", "llamacpp", "--model", "/missing.gguf"], "/missing.gguf: there is no such file or directory"),
         (["--engine", "llamacpp", "--model", "."], "is a directory"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rackrate.engines.safetensors import is_hub_id
 from rackrate.errors import EngineError
 
 
@@ -27,7 +28,7 @@ def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str,
     'transformers'
     """
     path = Path(model.removesuffix(":Q4_0").removesuffix(":Q8_0"))
-    plain = path.is_dir() or (model.count("/") == 1 and path.suffix != ".gguf" and not path.exists())
+    plain = path.is_dir() or (is_hub_id(model) and not path.exists())
     if gpu and ready("vllm"):
         return "vllm", "the machine has a GPU, and vLLM batches best on it"
     if not plain:

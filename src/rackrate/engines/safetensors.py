@@ -35,10 +35,20 @@ def find_safetensors(
                 f"{path} has no config.json: it is not a directory of weights that vLLM or transformers read"
             )
         return Weights(path, None, FORMATS.get(dtype), None)
-    if not path.exists() and model.count("/") == 1 and not model.endswith(".gguf"):
+    if not path.exists() and is_hub_id(model):
         return Weights(path, None, FORMATS.get(dtype), None, hub_id=model)
     gguf = find_weights(model, say, install=install)
     return _converted(gguf, dtype, say)
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether a name can only be meant as OWNER/NAME at a hub: no path from the root, from home or from here.
+
+    >>> [is_hub_id(name) for name in ("org/model-7b", "/models", "./model", "~/model", "org/m.gguf", "a/b/c", "model")]
+    [True, False, False, False, False, False, False]
+    """
+    owner, slash, name = model.partition("/")
+    return bool(slash and owner.strip("~.") and name and "/" not in name and not name.endswith(".gguf"))
 
 
 def _converted(gguf: Weights, dtype: str, say: Callable[[str], None]) -> Weights:

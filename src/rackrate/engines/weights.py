@@ -106,6 +106,8 @@ def _as_they_are(model: str, say: Callable[[str], None], *, install: bool) -> We
     path = Path(model).expanduser()
     if not path.exists():
         known = ", ".join(one.model for one in EMBEDDED)
+        if path.is_absolute() or model.startswith((".", "~")):
+            raise EngineError(f"{path}: there is no such file or directory")
         raise EngineError(f"no weights for {model!r}: give the path of a GGUF file, or an embedded model ({known})")
     check_gguf(path)
     return Weights(path, file_sha256(path), None, None)
