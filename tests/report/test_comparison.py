@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rackrate.report.comparison import Compared, comparison_view
-from rackrate.report.comparison_outputs import comparison_html, comparison_markdown
+from rackrate.report.comparison_outputs import comparison_chart, comparison_html, comparison_markdown
 from scripted_server import ScriptedServer
 
 
@@ -60,6 +60,21 @@ def test_without_it_the_slowest_is_the_baseline_and_failures_are_named() -> None
 def test_other_load_is_said() -> None:
     view = comparison_view([Compared("a", "a", run_view("a", {1: 10.0}, other=0.4), None)])
     assert "other processes took up to 40 % of the CPUs" in comparison_markdown(view)
+
+
+def test_a_figure_that_something_stands_against_is_marked_wherever_it_is_shown() -> None:
+    run = run_view("a", {1: 10.0, 4: 31.0, 8: 70.0})
+    run["levels"][0]["validity"] = ["batch-1"]  # slow and right
+    run["levels"][1]["validity"] = ["finite-burst"]
+    view = comparison_view([Compared("a", "a", run, None)])
+    assert "| a | 10.0 | 31.0 * | 70.0 |" in comparison_markdown(view)
+    assert "must not be taken for the engine's own" in comparison_markdown(view)
+    page = comparison_html(view)
+    assert "<td>31.0 *</td>" in page
+    points = comparison_chart(view)["data"]["values"]
+    assert [point["doubtful"] for point in points] == [False, True, False]
+    sound = comparison_view([Compared("a", "a", run_view("a", {1: 10.0}), None)])
+    assert "*" not in comparison_markdown(sound)
 
 
 def test_names_from_outside_are_escaped() -> None:

@@ -14,6 +14,8 @@ from rackrate.report.terminal import plain_table
 Json = dict[str, Any]
 
 LETTERS = "abcdefghij"
+DOUBT = " *"
+"""After a figure that something stands against."""
 """Stand for machines in the narrow table of a terminal."""
 COLORS = ["#0b6e4f", "#1d4ed8", "#b45309", "#7b2d8b", "#be123c", "#52606d", "#0e7490", "#65a30d"]
 
@@ -52,8 +54,7 @@ def comparison_tables(view: Json) -> RenderableType:
     loads = _loads(view)
     by_load = plain_table("output tok/s at", *[f"{load} in flight" for load in loads], left=["output tok/s at"])
     for row in view["rows"]:
-        levels = {level["concurrency"]: level["output_tok_s"] for level in row["levels"]}
-        by_load.add_row(row["label"], *[rate(levels.get(load)) for load in loads])
+        by_load.add_row(row["label"], *[_at(row, load) for load in loads])
     lines += [by_load, Text("")]
     if view["baseline"]:
         lines.append(Text(f"ratio: output tok/s over that of {view['baseline']}", style="dim"))
@@ -75,6 +76,8 @@ def _notes(view: Json) -> list[str]:
     ]
     names = {name for row in view["rows"] for name in row["validity"]}
     notes += [f"{name}: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    if any(_doubtful(level) for row in view["rows"] for level in row["levels"]):
+        notes.append(f"{DOUBT.strip()}, or a hollow point: a load whose figure must not be taken for the engine's own.")
     notes += [f"{one['engine']} was not measured: {one['why']}" for one in view["failures"]]
     return notes
 
@@ -90,6 +93,19 @@ def _legend(view: Json) -> str:
         f"{letter}: {name} at {usd(costs[name]['usd_h'])}/h ({costs[name]['source'].split(';')[0]})"
         for letter, name in zip(LETTERS, _machines(view), strict=False)
     )
+
+
+def _doubtful(level: Json) -> bool:
+    """Whether something stands against a level's throughput; one request at a time is slow and right."""
+    return any(name != "batch-1" for name in level["validity"])
+
+
+def _at(row: Json, load: int) -> str:
+    """Output tok/s of a row at a load, with a star where something stands against it."""
+    level = next((level for level in row["levels"] if level["concurrency"] == load), None)
+    if level is None or level["output_tok_s"] is None:
+        return NONE
+    return rate(level["output_tok_s"]) + (DOUBT if _doubtful(level) else "")
 
 
 def _loads(view: Json) -> list[int]:
@@ -131,6 +147,7 @@ def comparison_chart(view: Json) -> Json:
             "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
             "engine": row["label"],
             "notes": ", ".join(level["validity"]) or "none",
+            "doubtful": _doubtful(level),
         }
         for row in view["rows"]
         for level in row["levels"]
@@ -142,11 +159,13 @@ def comparison_chart(view: Json) -> Json:
     band = base.mark_errorbar(thickness=2).encode(
         y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
     )
-    line = base.mark_line(point=alt.OverlayMarkDef(size=70, filled=True)).encode(
+    line = base.mark_line().encode(y=alt.Y("output:Q"))
+    points = base.mark_point(size=70, opacity=1, strokeWidth=2).encode(
         y=alt.Y("output:Q"),
+        fill=alt.condition("datum.doubtful", alt.value("white"), color),
         tooltip=["engine:N", "in flight:Q", alt.Tooltip("output:Q", title="output tok/s", format=".1f"), "notes:N"],
     )
-    return finish(band + line, height=320)
+    return finish(band + line + points, height=320)
 
 
 def comparison_markdown(view: Json) -> str:
@@ -173,8 +192,7 @@ def comparison_markdown(view: Json) -> str:
     lines += ["", "| output tok/s at | " + " | ".join(f"{load} in flight" for load in loads) + " |"]
     lines.append("| --- |" + " ---: |" * len(loads))
     for row in view["rows"]:
-        levels = {level["concurrency"]: level["output_tok_s"] for level in row["levels"]}
-        lines.append("| " + " | ".join([row["label"], *[rate(levels.get(load)) for load in loads]]) + " |")
+        lines.append("| " + " | ".join([row["label"], *[_at(row, load) for load in loads]]) + " |")
     return "\n".join([*lines, "", *_notes(view), ""])
 
 
@@ -188,6 +206,7 @@ def comparison_html(view: Json) -> str:
         machines=_machines(view),
         loads=_loads(view),
         notes=_notes(view),
+        at=_at,
         price=_price,
         quality_head=_quality_head(view),
         quality_cells=_quality_cells,
