@@ -154,7 +154,8 @@ def comparison_chart(view: Json) -> Json:
         if level["output_tok_s"]
     ]
     labels = [row["label"] for row in view["rows"]]
-    color = alt.Color("engine:N", title=None, scale=alt.Scale(domain=labels, range=COLORS[: max(1, len(labels))]))
+    scale = alt.Scale(domain=labels, range=COLORS[: max(1, len(labels))])
+    color = alt.Color("engine:N", title=None, scale=scale)
     base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight(), color=color)
     band = base.mark_errorbar(thickness=2).encode(
         y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
@@ -162,7 +163,7 @@ def comparison_chart(view: Json) -> Json:
     line = base.mark_line().encode(y=alt.Y("output:Q"))
     points = base.mark_point(size=70, opacity=1, strokeWidth=2).encode(
         y=alt.Y("output:Q"),
-        fill=alt.condition("datum.doubtful", alt.value("white"), color),
+        fill=alt.condition("datum.doubtful", alt.value("white"), alt.Fill("engine:N", legend=None, scale=scale)),
         tooltip=["engine:N", "in flight:Q", alt.Tooltip("output:Q", title="output tok/s", format=".1f"), "notes:N"],
     )
     return finish(band + line + points, height=320)
