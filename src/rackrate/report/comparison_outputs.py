@@ -163,7 +163,7 @@ def comparison_chart(view: Json) -> Json:
     line = base.mark_line().encode(y=alt.Y("output:Q"))
     points = base.mark_point(size=70, opacity=1, strokeWidth=2).encode(
         y=alt.Y("output:Q"),
-        fill=alt.condition("datum.doubtful", alt.value("white"), alt.Fill("engine:N", legend=None, scale=scale)),
+        fill=alt.condition("datum.doubtful", alt.value("white"), alt.Fill("engine:N", title=None, scale=scale)),
         tooltip=["engine:N", "in flight:Q", alt.Tooltip("output:Q", title="output tok/s", format=".1f"), "notes:N"],
     )
     return finish(band + line + points, height=320)
