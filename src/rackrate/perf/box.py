@@ -90,9 +90,9 @@ def _names_that_matter(deployment: Deployment, spreads: dict[str, float]) -> dic
 def known_coefficients(deployment: Deployment) -> Coefficients:
     """The coefficients a deployment was made with."""
     groups = Groups(
+        deployment.accelerator.vendor,
         deployment.accelerator.architecture,
         deployment.accelerator.id,
-        deployment.era.engine,
         deployment.era.id,
         deployment.box,
     )
