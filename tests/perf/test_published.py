@@ -116,7 +116,15 @@ def test_sizes_as_they_are_stated(params: str, name: str, sizes: list[float]) ->
 def test_added_models_have_the_parameters_that_their_shape_says() -> None:
     """Embeddings, attention and feed-forward of the typed shapes come to the typed parameters, within what biases,
     gates or their absence change."""
-    for name in ("opt-6.7b", "llama-65b", "yi-34b", "qwen1.5-72b", "mistral-large-2407", "deepseek-llm-67b", "gemma-7b"):
+    for name in (
+        "opt-6.7b",
+        "llama-65b",
+        "yi-34b",
+        "qwen1.5-72b",
+        "mistral-large-2407",
+        "deepseek-llm-67b",
+        "gemma-7b",
+    ):
         model, _ = find_model(name, "")
         assert model.intermediate_size is not None
         gates = 2 if model.family == "opt" else 3
