@@ -118,6 +118,7 @@ GROUPS: dict[str, dict[str, float]] = {
     "accelerator": {"memory": 0.04, "compute": 0.05, "attention": 0.05, "link": 0.05, "latency": 0.05},
     # kernels that an engine of its time had not tuned for a vendor
     "vendor": {"compute": 0.5, "memory": 0.15, "attention": 0.2, "link": 0.3, "latency": 0.4},
+    "kernels": {"compute": 0.5, "memory": 0.1, "attention": 0.2},
     # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels
     "era": {"latency": 0.7},
     "box": {"host": 0.40, "compute": 0.06, "memory": 0.05},
@@ -154,6 +155,7 @@ class Groups:
         yield "era", self.era
         if self.vendor != "nvidia":
             yield "vendor", f"{self.vendor} {self.era}"
+            yield "kernels", f"{self.family} {self.era}"
         if self.box is not None:
             yield "box", self.box
 
