@@ -50,7 +50,7 @@ SHARED: dict[str, Prior] = {
     "link_latency_s": Prior(15e-6, 0.6),
     "link_scaling": Prior(0.3, 0.7),
     "link_share": Prior(0.5, 0.4),
-    "pcie_latency_s": Prior(25e-6, 0.6),
+    "pcie_latency_s": Prior(12e-6, 0.6),
     "pcie_share": Prior(0.4, 0.5),
     "rank_s": Prior(2e-4, 1.0),
 }

@@ -151,7 +151,7 @@ class Coefficients:
     link_share: float
     """Share of a fast link's rate."""
     pcie_latency_s: float
-    """[s] per all-reduce over PCIe."""
+    """[s] more per all-reduce over PCIe."""
     pcie_share: float
     """Share of PCIe's rate."""
     rank_s: float
@@ -223,7 +223,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
     spread = tp > 1 or parallel.expert > 1
     reduces = 2 * model.layers if spread else 0
     fast = has_fast_link(accelerator, tp)
-    latency = known.link_latency_s if fast else known.pcie_latency_s
+    latency = known.link_latency_s + (0.0 if fast else known.pcie_latency_s)
     if fast:
         latency *= (450 * GB / link_b_s(accelerator, fast)) ** known.link_scaling
     link_rate = link_b_s(accelerator, fast) * (known.link_share if fast else known.pcie_share)
