@@ -10,12 +10,14 @@ import pytest
 from published_row import ROW
 from rackrate.errors import UserError
 from rackrate.perf.engine_eras import era_of
+from rackrate.perf.fitting import observations
 from rackrate.perf.published import (
     COLUMNS,
     CannotPredictError,
     find_accelerator,
     find_model,
     read_published,
+    stated_sizes,
     understand,
     weight_format,
 )
@@ -72,6 +74,73 @@ def test_an_unknown_model_takes_the_nearest_shape_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spelling", "model"),
+    [
+        ("DeepSeek R1", "deepseek-r1"),
+        ("Llama 4 Scout", "llama-4-scout"),
+        ("llama3:8b", "llama-3-8b-instruct"),
+        ("Meta-Llama-3-8B-Instruct.Q4_K_M.gguf", "llama-3-8b-instruct"),
+        ("TheBloke/Llama-2-13B-chat-GPTQ", "llama-2-13b-chat"),
+        ("neuralmagic/Meta-Llama-3.1-70B-Instruct-quantized.w8a8", "llama-3.1-70b-instruct"),
+        ("amd/Llama-3.1-405B-Instruct-MXFP4", "llama-3.1-405b-instruct"),
+        ("deepseek-r1:14b", "qwen2.5-14b-instruct"),
+        ("facebook/opt-6.7b", "opt-6.7b"),
+        ("bigscience/bloom-7b1", "bloom-7b1"),
+        ("tiiuae/falcon-40b", "falcon-40b"),
+        ("THUDM/glm-4-9b-chat", "glm-4-9b"),
+    ],
+)
+def test_spellings_of_more_models(spelling: str, model: str) -> None:
+    found, assumed = find_model(spelling, "")
+    assert (found.id, assumed) == (model, False)
+
+
+@pytest.mark.parametrize(
+    ("params", "name", "sizes"),
+    [
+        ("8.03B", "", [8.03e9]),
+        ("1T(32B active)", "", [1e12, 32e9]),
+        ("494M", "", [494e6]),
+        ("6740000000", "", [6.74e9]),
+        ("70", "", [70e9]),
+        ("", "tuned-30b-a3b-awq", [30e9, 3e9]),
+        ("", "tuned-7B-v2", [7e9]),
+        ("", "qwen-next", []),
+        ("", "w4a16-8bit", []),
+    ],
+)
+def test_sizes_as_they_are_stated(params: str, name: str, sizes: list[float]) -> None:
+    assert stated_sizes(params, name) == pytest.approx(sizes)
+
+
+def test_added_models_have_the_parameters_that_their_shape_says() -> None:
+    """Embeddings, attention and feed-forward of the typed shapes come to the typed parameters, within what biases,
+    gates or their absence change."""
+    for name in (
+        "opt-6.7b",
+        "llama-65b",
+        "yi-34b",
+        "qwen1.5-72b",
+        "mistral-large-2407",
+        "deepseek-llm-67b",
+        "gemma-7b",
+    ):
+        model, _ = find_model(name, "")
+        assert model.intermediate_size is not None
+        gates = 2 if model.family == "opt" else 3
+        layer = 2 * model.hidden_size * model.head_dim * (model.heads + model.kv_heads)
+        layer += gates * model.hidden_size * model.intermediate_size
+        embeddings = model.vocabulary * model.hidden_size * (1 if model.tied_embeddings else 2)
+        assert model.parameters == pytest.approx(model.layers * layer + embeddings, rel=0.02), name
+
+
+def test_an_engine_that_has_no_coefficients_is_predicted_as_vllm_and_not_fitted() -> None:
+    case = understand({**ROW, "engine": "somebody's", "engine_version": "", "date": "2024-03"}, "file", 2)
+    assert case.era.id == "vllm-0.4"
+    assert observations([case]) == []
+
+
+@pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
         ("batch=16", "static", 16),
@@ -99,7 +168,6 @@ def test_a_row_in_si_units() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"engine": "somebody's"}, "no coefficients for the engine"),
         ({"isl": ""}, "prompt or output length"),
         ({"isl": "long"}, "prompt or output length"),
         ({"output_tok_s": "", "itl_ms": ""}, "no throughput"),
@@ -121,7 +189,7 @@ def test_formats_and_eras() -> None:
     assert [getattr(era_of(name, version), "id", None) for name, version in (
         ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""),
         ("nim (trt-llm)", "1.0"), ("x", ""),
-    )] == ["vllm-0.4", "vllm-0.8", "sglang", "trtllm", "trtllm", None]  # fmt: skip
+    )] == ["vllm-0.4", "vllm-0.8", "sglang", "trtllm-1", "trtllm-0", None]  # fmt: skip
 
 
 def _write(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...] = COLUMNS) -> Path:

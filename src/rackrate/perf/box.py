@@ -34,10 +34,11 @@ SWEEP_SPREADS: dict[str, float] = {
 """How far a machine's own coefficient may lie from the fitted one (standard deviation of the logarithm)."""
 
 ANCHOR_SPREADS: dict[str, float] = {
-    "memory": 0.12, "compute16": 0.15, "compute8": 0.15, "compute4": 0.15, "attention_memory": 0.15,
-    "host_step_s": 0.4, "host_sequence_s": 0.4, "host_prefill_s": 0.4,
+    "memory": 0.3, "compute16": 0.375, "compute8": 0.375, "compute4": 0.375, "attention_memory": 0.375,
+    "host_step_s": 1.0, "host_sequence_s": 1.0, "host_prefill_s": 1.0, "link_latency_s": 0.4, "pcie_latency_s": 0.4,
+    "gap_s": 0.5, "experts_memory": 0.3, "experts_compute": 0.3, "experts_gap_s": 0.5,
 }  # fmt: skip
-"""The same where one point is known: what boxes of one accelerator differ by."""
+"""The same where one point is known: chosen by how well it predicts the other rows of published boxes."""
 
 UNKNOWN_HARDWARE = 1.5
 """Spread of rates where the catalogue has no datasheet of the hardware."""
@@ -90,9 +91,9 @@ def _names_that_matter(deployment: Deployment, spreads: dict[str, float]) -> dic
 def known_coefficients(deployment: Deployment) -> Coefficients:
     """The coefficients a deployment was made with."""
     groups = Groups(
+        deployment.accelerator.vendor,
         deployment.accelerator.architecture,
         deployment.accelerator.id,
-        deployment.era.engine,
         deployment.era.id,
         deployment.box,
     )

@@ -140,7 +140,7 @@ def deploy(
     parallel = parallel or Parallel()
     era = find_era(engine, version, accelerator.kind == "cpu")
     chosen = weights or {"fp32": "fp32", "fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}.get(model.weight_format, "bf16")
-    groups = Groups(accelerator.architecture, accelerator.id, era.engine, era.id, box)
+    groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, era.id, box)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, era, groups)
     formats = formats_on(accelerator, chosen, kv)

@@ -41,7 +41,8 @@ ERAS: dict[str, Era] = {
         Era("vllm-0.8", "vllm", captured=True),
         Era("vllm-0.20", "vllm", captured=True),
         Era("sglang", "sglang", captured=True),
-        Era("trtllm", "tensorrt-llm", captured=True),
+        Era("trtllm-0", "tensorrt-llm", captured=True),
+        Era("trtllm-1", "tensorrt-llm", captured=True),
         Era("tgi", "tgi", captured=True),
         Era("deepspeed-mii", "deepspeed-mii", captured=False),
         Era("llamacpp-gpu", "llama.cpp", captured=True),
@@ -55,15 +56,19 @@ def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = 
     """The era of an engine by its published name, version, and where that is missing the year. None where unknown.
 
     >>> era_of("vLLM", "0.7.3").id, era_of("vllm (V1)").id, era_of("trtllm", "1.0.0rc3").id
-    ('vllm-0.4', 'vllm-0.8', 'trtllm')
+    ('vllm-0.4', 'vllm-0.8', 'trtllm-1')
     >>> era_of("vllm", "", 2024).id, era_of("vllm", "0.20.1").id
     ('vllm-0.4', 'vllm-0.20')
     """
     name = engine.lower().strip()
+    if "mlperf" in version.lower() and "vllm" in name:
+        return ERAS[
+            "vllm-0.8"
+        ]  # a submitter's fork of 0.6 with several steps per scheduling, as later versions overlap
     number = re.search(r"(\d+)\.(\d+)", version)
     parts = (int(number[1]), int(number[2])) if number else None
     if "nim" in name and "vllm" not in name:
-        return ERAS["trtllm"]
+        return ERAS["trtllm-0"]  # its own version numbers; all of them older than TensorRT-LLM 1.0
     if "vllm" in name or "aphrodite" in name:
         if "v1" in name and parts is None:
             return ERAS["vllm-0.8"]
@@ -72,9 +77,12 @@ def era_of(engine: str, version: str = "", year: int | None = None, cpu: bool = 
         if name != "vllm" and parts[0] >= 1:  # forks count their own versions
             return ERAS["vllm-0.8"]
         return ERAS["vllm-0.4"] if parts < (0, 8) else ERAS["vllm-0.8"] if parts < (0, 20) else ERAS["vllm-0.20"]
+    # from 1.0 on the PyTorch backend is the default; "TensorRT 10.11" is the version of something else
+    older = parts < (1, 0) if parts is not None and "tensorrt" not in version.lower() else (year or 2025) < 2025
+    trt = "trtllm-0" if older else "trtllm-1"
     for word, era in (
-        ("sglang", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm"), ("tgi", "tgi"), ("text-generation", "tgi"),
-        ("mii", "deepspeed-mii"), ("deepspeed", "deepspeed-mii"), ("lmdeploy", "trtllm"),
+        ("sglang", "sglang"), ("trt", trt), ("tensorrt", trt), ("tgi", "tgi"), ("text-generation", "tgi"),
+        ("mii", "deepspeed-mii"), ("deepspeed", "deepspeed-mii"), ("lmdeploy", "trtllm-0"),
         ("transformers", "transformers"),
         ("optimum", "transformers"), ("hugging", "transformers"),
     ):  # fmt: skip
@@ -117,7 +125,7 @@ def scheduler_of(era: Era, accelerator: Accelerator, prompt_tokens: float = 0) -
         return Scheduler(1024 if large else 256, 8192 if large else 2048, mixed=True, keep=0.0, memory_share=0.9)
     if era.id == "sglang":
         return Scheduler(2048, 8192 if large else 4096, mixed=False, keep=0.4, memory_share=0.87)
-    if era.id == "trtllm":
+    if era.engine == "tensorrt-llm":
         return Scheduler(2048, 8192, mixed=True, keep=1.0, memory_share=0.92)
     if era.id == "tgi":
         return Scheduler(256, 4096, mixed=False, keep=1.0, memory_share=0.9)

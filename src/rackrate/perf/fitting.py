@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rackrate.perf.model_terms import Groups, coefficients_of, parameter_priors, touches
+from rackrate.perf.model_terms import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
 from rackrate.perf.predict_case import Predicted, cache_tokens, replay
-from rackrate.perf.step_time import engine_step
+from rackrate.perf.step_time import Coefficients, EngineStep, engine_step
 from rackrate.perf.step_work import formats_on, linear_work
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SCALE = {"throughput": 0.12, "tpot": 0.12, "ttft": 0.30}
 """Spread of log ratios that is expected of a good row: 0.1 is what two boxes of one card differ by."""
 FREEDOM = 3.0
 """Degrees of freedom of the Student-t: at 3 a residual of five spreads counts an eighth."""
-CELL_ROWS = 40.0
+CELL_ROWS = 12.0
 """Rows of one class that a cell counts for at most."""
 NUDGE = 0.05
 """Step of the finite differences, in logarithms: runs are made of whole requests, smaller steps see their noise."""
@@ -53,18 +53,33 @@ class Observation:
 def groups_of(case: Case, with_box: bool = True) -> Groups:
     """The groups of a published row; its box is the file and the accelerator, for machines have no column."""
     box = f"{case.source}/{case.gpu}".replace(":", " ")
-    return Groups(case.accelerator.architecture, case.gpu, case.era.engine, case.era.id, box if with_box else None)
+    return Groups(
+        case.accelerator.vendor, case.accelerator.architecture, case.gpu, case.era.id, box if with_box else None
+    )
 
 
 def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:
     """What the fitted model says of a row. Raises UserError where facts of its accelerator are missing."""
-    groups = groups_of(case, with_box)
-    known = coefficients_of(values, case.era, groups)
+    return replay_of(case, replay_terms(case, coefficients_of(values, case.era, groups_of(case, with_box))))
+
+
+Terms = tuple[EngineStep, float, float]
+"""Step, cache [token] and seconds of a request: all that the replay of a row depends on."""
+
+
+def replay_terms(case: Case, known: Coefficients) -> Terms:
+    """What coefficients make of a row. Raises UserError where facts of its accelerator are missing."""
     formats = formats_on(case.accelerator, case.weights, case.kv)
     step = engine_step(case.model, case.accelerator, case.parallel, formats, known, case.era)
     work = linear_work(case.model, formats)
     room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, known.engine_gib)
-    return replay(case.load, step, case.scheduler, room, known.request_s, case.parallel.data)
+    return step, room, known.request_s
+
+
+def replay_of(case: Case, terms: Terms) -> Predicted:
+    """The row's run."""
+    step, room, request_s = terms
+    return replay(case.load, step, case.scheduler, room, request_s, case.parallel.data)
 
 
 def figures(predicted: Predicted) -> dict[str, float | None]:
@@ -82,6 +97,7 @@ def observations(cases: Sequence[Case], everything: bool = False) -> list[Observ
             "burst",
             "prefix-cache",
             "assumed-format",
+            "assumed-engine",
             "assumed-prompt",
             "data-expert",
         }:
@@ -157,21 +173,40 @@ def fit(
     by_case: dict[int, list[int]] = defaultdict(list)
     for row, one in enumerate(seen):
         by_case[one.case].append(row)
-    cases_of = [[index for index in by_case if touches(name, cases[index].era.id, groups[index])] for name in names]
+    moved_by = {index: _columns(names, cases[index], groups[index]) for index in by_case}
 
-    def logs(at: Floats, only: Sequence[int], into: Floats) -> Floats:
+    def fill(index: int, terms: Terms, into: Floats) -> None:
+        got = figures(replay_of(cases[index], terms))
+        for row in by_case[index]:
+            value = got[seen[row].kind]
+            into[row] = math.log(value) if value is not None and value > 0 and math.isfinite(value) else observed[row]
+
+    def logs(at: Floats) -> Floats:
         table = dict(zip(names, at.tolist(), strict=True))
-        for index in only:
-            got = figures(predict(cases[index], table))
-            for row in by_case[index]:
-                value = got[seen[row].kind]
-                into[row] = (
-                    math.log(value) if value is not None and value > 0 and math.isfinite(value) else observed[row]
-                )
+        into = np.zeros(len(seen))
+        for index in by_case:
+            known = coefficients_of(table, cases[index].era, groups[index])
+            fill(index, replay_terms(cases[index], known), into)
         return into
 
-    everyone = list(by_case)
-    now = logs(values, everyone, np.zeros(len(seen)))
+    def slopes(at: Floats, now: Floats) -> Floats:
+        """Departures add to the logarithms of the same few fields: one replay for each field that matters to a row."""
+        table = dict(zip(names, at.tolist(), strict=True))
+        jacobian = np.zeros((len(seen), len(names)))
+        changed = now.copy()
+        for index, columns in moved_by.items():
+            case, rows = cases[index], by_case[index]
+            base = logs_of(table, case.era, groups[index])
+            terms = replay_terms(case, of_logs(base))
+            for field, moved in columns.items():
+                nudged = replay_terms(case, of_logs({**base, field: base[field] + NUDGE}))
+                if nudged == terms:
+                    continue
+                fill(index, nudged, changed)
+                jacobian[np.ix_(rows, moved)] += ((changed[rows] - now[rows]) / NUDGE)[:, None]
+        return jacobian
+
+    now = logs(values)
 
     def loss(residual: Floats, at: Floats) -> float:
         unit = residual / scale
@@ -184,12 +219,7 @@ def fit(
     done = 0
     damping = 1e-3
     for number in range(iterations):
-        for column, name in enumerate(names):
-            nudged = values.copy()
-            nudged[column] += NUDGE
-            changed = logs(nudged, cases_of[column], now.copy())
-            jacobian[:, column] = (changed - now) / NUDGE
-            del name
+        jacobian = slopes(values, now)
         residual = now - observed
         unit = residual / scale
         weight = share / scale**2 * (FREEDOM + 1) / (FREEDOM + unit * unit)
@@ -200,7 +230,7 @@ def fit(
             step = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
             step = np.clip(step, -0.7, 0.7)
             tried = values - step
-            then = logs(tried, everyone, now.copy())
+            then = logs(tried)
             lost = loss(then - observed, tried)
             if lost < best:
                 improved = best - lost > 1e-3 * best
@@ -225,6 +255,15 @@ def fit(
         weight,
         priors,
     )
+
+
+def _columns(names: Sequence[str], case: Case, groups: Groups) -> dict[str, list[int]]:
+    """By field of `Coefficients`, the parameters that move it for this row."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for column, name in enumerate(names):
+        for field in fields_of(name, case.era.id, groups):
+            found[field].append(column)
+    return found
 
 
 def without(fitted: Fit, rows: NDArray[np.bool_]) -> dict[str, float]:

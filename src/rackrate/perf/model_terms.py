@@ -35,7 +35,8 @@ SHARED: dict[str, Prior] = {
     "power_exponent": Prior(0.2, 0.5),
     "dequantise_compute": Prior(0.8, 0.3),
     "memory": Prior(0.80, 0.15),
-    "dequantise_memory": Prior(0.8, 0.2),
+    "dequantise_memory": Prior(0.9, 0.1),
+    "four_bit_memory": Prior(0.85, 0.15),
     "attention_memory": Prior(0.60, 0.3),
     "attention_compute": Prior(0.35, 0.4),
     "sharpness": Prior(3.0, 0.4),
@@ -46,9 +47,10 @@ SHARED: dict[str, Prior] = {
     "unshared_heads": Prior(0.7, 0.4),
     "engine_gib": Prior(3.0, 0.4),
     "launch_s": Prior(80e-6, 0.7),
-    "link_latency_s": Prior(8e-6, 0.6),
+    "link_latency_s": Prior(15e-6, 0.6),
+    "link_scaling": Prior(0.3, 0.7),
     "link_share": Prior(0.5, 0.4),
-    "pcie_latency_s": Prior(25e-6, 0.6),
+    "pcie_latency_s": Prior(12e-6, 0.6),
     "pcie_share": Prior(0.4, 0.5),
     "rank_s": Prior(2e-4, 1.0),
 }
@@ -59,10 +61,13 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "vllm-0.8": Prior(1.5e-3, 0.7),
         "vllm-0.20": Prior(1e-3, 0.7),
         "sglang": Prior(1e-3, 0.7),
-        "trtllm": Prior(7e-4, 0.7),
+        "trtllm-0": Prior(7e-4, 0.7),
+        "trtllm-1": Prior(7e-4, 0.7),
         "tgi": Prior(2e-3, 0.7),
         "deepspeed-mii": Prior(3e-3, 0.7),
-        "llamacpp-gpu": Prior(5e-4, 0.7),
+        "llamacpp-gpu": Prior(
+            1.5e-3, 0.7
+        ),  # launches, after NVIDIA's post on CUDA graphs in llama.cpp (2024-08), from memory
         "llamacpp-cpu": Prior(3e-4, 0.7),
         "transformers": Prior(5e-3, 0.7),
     },
@@ -71,7 +76,8 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "vllm-0.8": Prior(2e-5, 0.8),
         "vllm-0.20": Prior(1e-5, 0.8),
         "sglang": Prior(1e-5, 0.8),
-        "trtllm": Prior(5e-6, 0.8),
+        "trtllm-0": Prior(5e-6, 0.8),
+        "trtllm-1": Prior(5e-6, 0.8),
         "tgi": Prior(3e-5, 0.8),
         "deepspeed-mii": Prior(8e-5, 0.8),
         "llamacpp-gpu": Prior(5e-5, 0.8),
@@ -83,7 +89,8 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "vllm-0.8": Prior(3e-3, 0.5),
         "vllm-0.20": Prior(2e-3, 0.5),
         "sglang": Prior(3e-3, 0.5),
-        "trtllm": Prior(2e-3, 0.5),
+        "trtllm-0": Prior(2e-3, 0.5),
+        "trtllm-1": Prior(2e-3, 0.5),
         "tgi": Prior(5e-3, 0.5),
         "deepspeed-mii": Prior(5e-3, 0.5),
         "llamacpp-gpu": Prior(1e-3, 0.5),
@@ -95,7 +102,8 @@ BY_ERA: dict[str, dict[str, Prior]] = {
         "vllm-0.8": Prior(8e-3, 0.25),
         "vllm-0.20": Prior(6e-3, 0.25),
         "sglang": Prior(8e-3, 0.25),
-        "trtllm": Prior(5e-3, 0.25),
+        "trtllm-0": Prior(5e-3, 0.25),
+        "trtllm-1": Prior(5e-3, 0.25),
         "tgi": Prior(8e-3, 0.25),
         "deepspeed-mii": Prior(8e-3, 0.25),
         "llamacpp-gpu": Prior(5e-3, 0.25),
@@ -106,10 +114,13 @@ BY_ERA: dict[str, dict[str, Prior]] = {
 
 # Which groups may depart in what, and how far before their rows are seen.
 GROUPS: dict[str, dict[str, float]] = {
-    "family": {"memory": 0.12, "compute": 0.20, "attention": 0.2, "link": 0.3, "latency": 0.3},
-    "accelerator": {"memory": 0.08, "compute": 0.10, "attention": 0.1, "link": 0.2, "latency": 0.2},
-    "engine": {"memory": 0.06, "compute": 0.10, "attention": 0.15},
-    "pair": {"compute": 0.5, "memory": 0.1},
+    "family": {"memory": 0.03, "compute": 0.05, "attention": 0.06, "link": 0.1, "latency": 0.1},
+    "accelerator": {"memory": 0.04, "compute": 0.05, "attention": 0.05, "link": 0.05, "latency": 0.05},
+    # kernels that an engine of its time had not tuned for a vendor
+    "vendor": {"compute": 0.5, "memory": 0.15, "attention": 0.2, "link": 0.3, "latency": 0.4},
+    "kernels": {"compute": 0.5, "memory": 0.1, "attention": 0.2},
+    # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels
+    "era": {"latency": 0.7},
     "box": {"host": 0.40, "compute": 0.06, "memory": 0.05},
 }
 _TERMS: dict[str, tuple[str, ...]] = {
@@ -131,9 +142,9 @@ _CEILING: dict[str, float] = {
 class Groups:
     """The groups of one deployment. `box` None: a machine that no row was seen of."""
 
+    vendor: str
     family: str
     accelerator: str
-    engine: str
     era: str
     box: str | None = None
 
@@ -141,9 +152,10 @@ class Groups:
         """Level and name of each group."""
         yield "family", self.family
         yield "accelerator", self.accelerator
-        yield "engine", self.engine
-        # an accelerator that an engine of its time had no tuned kernels for
-        yield "pair", f"{self.accelerator} {self.era}"
+        yield "era", self.era
+        if self.vendor != "nvidia":
+            yield "vendor", f"{self.vendor} {self.era}"
+            yield "kernels", f"{self.family} {self.era}"
         if self.box is not None:
             yield "box", self.box
 
@@ -166,6 +178,11 @@ def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str,
 def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Coefficients:
     """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's
     median."""
+    return of_logs(logs_of(values, era, groups))
+
+
+def logs_of(values: Mapping[str, float], era: Era, groups: Groups) -> dict[str, float]:
+    """The logarithm of each field of `Coefficients`, before shares are stopped at what a share can be."""
     logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
     for name, by_era in BY_ERA.items():
         logs[name] = values.get(f"{name}@{era.id}", math.log(by_era[era.id].median))
@@ -175,12 +192,18 @@ def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Co
             if departure:
                 for name in _TERMS[term]:
                     logs[name] += departure
+    return logs
+
+
+def of_logs(logs: Mapping[str, float]) -> Coefficients:
+    """Coefficients from logarithms; shares stop at what a share can be."""
     return Coefficients.of({name: min(math.exp(log), _CEILING.get(name, math.inf)) for name, log in logs.items()})
 
 
-def touches(parameter: str, era: str, groups: Groups) -> bool:
-    """Whether a parameter can change the prediction of a deployment."""
+def fields_of(parameter: str, era: str, groups: Groups) -> tuple[str, ...]:
+    """The fields of `Coefficients` whose logarithm a parameter moves for a deployment; none if it has no part in it."""
     if ":" in parameter:
-        level, group, _ = parameter.split(":")
-        return (level, group) in set(groups.items())
-    return "@" not in parameter or parameter.split("@")[1] == era
+        level, group, term = parameter.split(":")
+        return _TERMS[term] if (level, group) in set(groups.items()) else ()
+    name, _, of_era = parameter.partition("@")
+    return (name,) if of_era in {"", era} else ()

@@ -22,7 +22,7 @@ from rackrate.catalog.documents import parse_document, read_yaml
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError, UserError
-from rackrate.perf.engine_eras import Era, Scheduler, era_of, scheduler_of
+from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
 from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_work
 from rackrate.units import GIB
 
@@ -41,6 +41,11 @@ class _Names(BaseModel):
     added_models: list[Model]
     accelerators: dict[str, str]
     added_accelerators: list[Accelerator]
+
+
+class _Models(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    models: list[Model]
 
 
 class CannotPredictError(Exception):
@@ -113,6 +118,14 @@ def _names() -> _Names:
         return parse_document(read_yaml(file), _Names, file)
 
 
+@cache
+def _added_models() -> dict[str, Model]:
+    """By every name."""
+    with resources.as_file(resources.files("rackrate.perf") / "data" / "published_models.yaml") as file:
+        more = parse_document(read_yaml(file), _Models, file).models
+    return {alias: one for one in (*_names().added_models, *more) for alias in (one.id, *one.aliases)}
+
+
 def _squeeze(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -137,9 +150,14 @@ def find_accelerator(name: str) -> Accelerator:
         raise CannotPredictError("the accelerator is not stated")
     if name.count(" (x") >= 1:
         raise CannotPredictError("several accelerator types in one row")
-    tries = [name, re.sub(r"\(.*?\)", "", name)]
-    tries += [re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|server edition", "", one) for one in tuple(tries)]
+    one_of = re.sub(r"(?i)^\s*\d+\s*x\s*|^hpu\s+|\s+mig .*$|-\d+q$", "", name)
+    tries = [name, one_of, re.sub(r"\(.*?\)", "", one_of)]
+    tries += [
+        re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|(blackwell )?(server|workstation) edition", "", one)
+        for one in tuple(tries)
+    ]
     tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla)\s+", "", one) for one in tuple(tries)]
+    tries += [re.sub(r"(?i)(\d)g$", r"\1gb", one) for one in tuple(tries)]
     tries += [re.sub(r"(?i)[ -]*\d+(\.\d+)?\s*gb.*$", "", one) for one in tuple(tries)]
     tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla|rtx)\s+", "", one) for one in tuple(tries)]
     tries += [f"rtx{one}" for one in tuple(tries)]
@@ -153,38 +171,81 @@ def find_accelerator(name: str) -> Accelerator:
         raise CannotPredictError(f"no facts about the accelerator {name}") from None
 
 
+_SUFFIXES = re.compile(
+    r"[-.](gguf|i?q\d[\w-]*|fp8.*|w?\d?-?(nv|mx)?fp4.*|awq.*|gptq.*|exl2.*|int[48].*|w\da\d+.*|quantized.*|bnb.*|\d-?bit"
+    r"|bf16|fp16|f16|float16|kv|hf|dynamic|instruct|chat|it|base|instruct-v[\d.]+)$"
+)
+
+
+def _spellings(name: str) -> list[str]:
+    """The name, and what is left of it without its organisation, number format and kind of tuning, longest first."""
+    last = re.sub(r"[\s:_]+", "-", name.lower().strip().rsplit("/", 1)[-1])
+    found = [name.lower().strip(), name.lower().strip().rsplit("/", 1)[-1], last]
+    while (shorter := _SUFFIXES.sub("", last)) != last:
+        found.append(shorter)
+        last = shorter
+    return list(dict.fromkeys(found))
+
+
+@cache
+def _models() -> dict[str, Model]:
+    """By every name, and by its letters and digits alone; what the catalogue lists comes first."""
+    table: dict[str, Model] = {}
+    listed: list[tuple[str, Model]] = []
+    for one in load_catalog().models.values():
+        hub = (one.hub_id.rsplit("/", 1)[-1],) if one.hub_id else ()
+        listed += [(name, one) for name in (one.id, *one.aliases, *hub)]
+    listed += list(_added_models().items())
+    for name, one in listed:
+        table.setdefault(name.lower(), one)
+    for name, target in _names().models.items():
+        if target in table:
+            table.setdefault(name, table[target])
+    for name, one in tuple(table.items()):
+        for spelling in _spellings(name):
+            table.setdefault(spelling, one)
+    for name, one in tuple(table.items()):
+        table.setdefault(_squeeze(name), one)
+    return table
+
+
 @cache
 def find_model(name: str, params: str) -> tuple[Model, bool]:
     """The model of a published name, and whether its shape was only assumed from the parameter count."""
-    catalog, names = load_catalog(), _names()
-    lowered = name.lower().strip()
-    last = lowered.rsplit("/", 1)[-1]
-    added = {alias: one for one in names.added_models for alias in (one.id, *one.aliases)}
-    for word in dict.fromkeys((lowered, last, last.removesuffix("-hf"), last.replace("_", "-"))):
-        for candidate in (
-            word,
-            re.sub(r"-(chat|instruct|it|base|hf)$", "", word),
-            re.sub(r"-(fp8.*|nvfp4|awq.*|gptq.*|int4|int8|w4a16|w8a8|bf16|fp4|kv)$", "", word),
-            re.sub(r"-(instruct|chat|it)?-?(fp8.*|nvfp4|awq.*|gptq.*|int4|w4a16)$", "", word),
-        ):
-            if candidate in added:
-                return added[candidate], False
-            target = names.models.get(candidate, candidate)
-            for known in (target, target + "-instruct", target + "-chat", target + "-it"):
-                if (found := catalog.known_model(known)) is not None:
-                    return found, False
+    table = _models()
+    for spelling in _spellings(name):
+        found = table.get(spelling) or table.get(_squeeze(spelling))
+        if found is not None:
+            return found, False
     return _assumed(name, params), True
+
+
+_UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
+
+
+def stated_sizes(params: str, name: str) -> list[float]:
+    """Parameters, and active ones if there are, from the column, else as names state them. [parameter]
+
+    >>> stated_sizes("1T(32B active)", ""), stated_sizes("", "someone/tuned-30b-a3b"), stated_sizes("494M", "")
+    ([1000000000000.0, 32000000000.0], [30000000000.0, 3000000000.0], [494000000.0])
+    """
+    bare = _number(params)
+    if bare is not None:
+        return [bare if bare > 1e6 else bare * 1e9]
+    found = re.findall(r"(\d+(?:\.\d+)?)\s*([MBT])(?![A-Z])", params.upper())
+    if not found:
+        found = re.findall(r"(?<![A-Z0-9.])A?(\d+(?:\.\d+)?)([MBT])(?![A-Z0-9])", name.upper())
+    sizes = [float(number) * _UNITS[unit] for number, unit in found if float(number) > 0]
+    return sizes[:2] if len(sizes) > 1 and sizes[1] < sizes[0] else sizes[:1]
 
 
 def _assumed(name: str, params: str) -> Model:
     """A model of the nearest known shape, scaled to the stated parameters."""
-    sizes = [
-        float(one) * (1000 if unit == "T" else 1) for one, unit in re.findall(r"([\d.]+)\s*([BT])", params.upper())
-    ]
+    sizes = stated_sizes(params, name)
     if not sizes:
         raise CannotPredictError(f"no facts about the model {name}, and no parameter count")
-    total = sizes[0] * 1e9
-    active = sizes[1] * 1e9 if len(sizes) > 1 else None
+    total = sizes[0]
+    active = sizes[1] if len(sizes) > 1 else None
 
     def distance(model: Model) -> float:
         apart = abs(math.log(model.parameters / total))
@@ -410,9 +471,11 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     model, assumed = find_model(row["model"], row["params"])
     year = re.search(r"20\d\d", row["date"])
     era = era_of(row["engine"], row["engine_version"], int(year[0]) if year else None, cpu=accelerator.kind == "cpu")
-    if era is None:
-        raise CannotPredictError(f"no coefficients for the engine {row['engine'] or '(not stated)'}")
     flags: set[str] = {"assumed-model"} if assumed else set()
+    if era is None:
+        # another engine, or none stated: the arithmetic is the same, the host's time that of vLLM at that date
+        era = ERAS["vllm-0.4"] if year is not None and int(year[0]) < 2025 else ERAS["vllm-0.8"]
+        flags.add("assumed-engine")
     weights = weight_format(row["weight_dtype"])
     if weights is None:
         weights = "bf16"
@@ -459,7 +522,8 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
     kv = (
         "fp8"
-        if ("kv fp8" in notes and weights in {"fp8", "fp4"}) or (era.id == "trtllm" and weights in {"fp8", "fp4"})
+        if ("kv fp8" in notes and weights in {"fp8", "fp4"})
+        or (era.engine == "tensorrt-llm" and weights in {"fp8", "fp4"})
         else None
     )
     return Case(

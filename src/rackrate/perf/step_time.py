@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.perf.engine_eras import Era, shares_kv_heads
@@ -65,7 +65,7 @@ class EngineStep:
 
     def as_tuple(self) -> tuple[float, ...]:
         """The numbers in the order of the fields, for compiled code."""
-        return astuple(self)
+        return tuple(getattr(self, name) for name in _STEP_FIELDS)
 
     def seconds(
         self, sequences: float, context: float, prefill_tokens: float = 0, prefill_pairs: float = 0, ended: float = 0
@@ -99,6 +99,9 @@ class EngineStep:
         }
 
 
+_STEP_FIELDS = tuple(field.name for field in fields(EngineStep))
+
+
 @dataclass(frozen=True)
 class Coefficients:
     """What measurements teach, for one accelerator and engine; shares of a datasheet's rate unless a unit is named."""
@@ -117,6 +120,8 @@ class Coefficients:
     """Share of the bandwidth with which weights are read."""
     dequantise_memory: float
     """Factor on `memory` for weights that are widened before the product."""
+    four_bit_memory: float
+    """Factor on `memory` for weights of about 4 bits: scales and unpacking, natively or not."""
     attention_memory: float
     """Share of the bandwidth with which the KV cache is read."""
     attention_compute: float
@@ -140,11 +145,13 @@ class Coefficients:
     launch_s: float
     """[s] per layer to launch its kernels one by one, in engines that capture no graph."""
     link_latency_s: float
-    """[s] per all-reduce over a fast link (NVLink, Infinity Fabric)."""
+    """[s] per all-reduce over a fast link (NVLink, Infinity Fabric) of 450 GB/s."""
+    link_scaling: float
+    """That latency falls with the rate of the link to this power: a newer link is quicker in both."""
     link_share: float
     """Share of a fast link's rate."""
     pcie_latency_s: float
-    """[s] per all-reduce over PCIe."""
+    """[s] more per all-reduce over PCIe."""
     pcie_share: float
     """Share of PCIe's rate."""
     rank_s: float
@@ -161,7 +168,10 @@ class Coefficients:
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Coefficients:
         """From a mapping that has every name."""
-        return cls(**{field.name: float(values[field.name]) for field in fields(cls)})
+        return cls(**{name: float(values[name]) for name in COEFFICIENTS})
+
+
+COEFFICIENTS = tuple(field.name for field in fields(Coefficients))
 
 
 def experts_touched(routed: int, active: int, tokens: float) -> float:
@@ -200,7 +210,11 @@ def engine_step(  # the one place where facts and fitted numbers meet
     share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
     powered = min(power_ratio(accelerator, peak16) ** known.power_exponent, 0.95 / share)
     share *= powered * (known.dequantise_compute if widened else 1.0)
-    read = known.memory * (known.dequantise_memory if widened else 1.0) * bandwidth
+    read = known.memory * bandwidth
+    if formats.weight_bits < 6:
+        read *= known.four_bit_memory
+    elif widened:
+        read *= known.dequantise_memory
     rate = peak * share * tp * pp
     expert_ranks = max(parallel.expert, tp)
     token_compute = work.token_flop / rate
@@ -209,7 +223,9 @@ def engine_step(  # the one place where facts and fitted numbers meet
     spread = tp > 1 or parallel.expert > 1
     reduces = 2 * model.layers if spread else 0
     fast = has_fast_link(accelerator, tp)
-    latency = known.link_latency_s if fast else known.pcie_latency_s
+    latency = known.link_latency_s + (0.0 if fast else known.pcie_latency_s)
+    if fast:
+        latency *= (450 * GB / link_b_s(accelerator, fast)) ** known.link_scaling
     link_rate = link_b_s(accelerator, fast) * (known.link_share if fast else known.pcie_share)
     comm_token = reduces * all_reduce_bytes(max(tp, parallel.expert), model.hidden_size, 2) / link_rate / pp
     ranks = math.log2(max(tp, parallel.expert) * pp)
