@@ -101,8 +101,8 @@ def ms(seconds: float | None) -> str:
 def rate(value: float | None) -> str:
     """A rate per second, three figures.
 
-    >>> rate(84.91), rate(1234.5), rate(0.1234)
-    ('84.9', '1,234', '0.123')
+    >>> rate(84.91), rate(1234.5), rate(0.1234), rate(0.00028935), rate(0)
+    ('84.9', '1,234', '0.123', '0.000289', '0.000')
     """
     if value is None:
         return NONE
@@ -114,6 +114,8 @@ def rate(value: float | None) -> str:
         else f"{value:.2f}"
         if value >= 1
         else f"{value:.3f}"
+        if value >= 0.0995 or value == 0
+        else f"{value:.3g}"
     )
 
 

@@ -185,6 +185,8 @@ class Owned(Document):
     capex_usd: Figure
     life_years: Figure
     resale_usd: Figure = _number(0)
+    spare_share: Figure = _number(0)
+    """Spare parts and machines kept ready, as a share of the purchase."""
     discount_rate: Share = _number(0)
     idle_w: Figure = _number(0)
     busy_w: Figure = _number(0)
@@ -211,6 +213,10 @@ class Scenario(Document):
     price_kind: PriceKind = "on-demand"
     offer_prices: tuple[Price, ...] = ()
     """Dated prices of that offer that the catalogue lacks."""
+    interruptions_per_month: Figure | None = None
+    """Of a spot machine; what is lost to them makes its hours dearer."""
+    recovery_s: Figure = _number(180)
+    """From an interruption until a replacement serves."""
     own: Owned | None = None
     usd_per_hour: Figure | None = None
     tokens_per_second: Figure | None = None
@@ -244,6 +250,8 @@ class Scenario(Document):
             raise ValueError("machines need one of tokens_per_second, output_tokens_per_second, run")
         if not hosted and rates:
             raise ValueError(f"{rates[0]} is for machines, not for an API")
+        if self.interruptions_per_month is not None and (self.own is not None or not hosted):
+            raise ValueError("interruptions_per_month goes with rented machines: offer or usd_per_hour")
         if self.tokenizers is not None and "tokenizer_ratio" in self.model_fields_set:
             raise ValueError("give tokenizer_ratio or tokenizers, not both")
         if self.prices and not self.api and self.model is None:
