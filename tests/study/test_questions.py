@@ -271,6 +271,55 @@ def test_the_difference_of_the_two_that_are_compared_has_its_interval(tmp_path: 
         assert got == pytest.approx(of - api)
 
 
+def test_traffic_from_a_file_is_the_same_traffic_written_out(tmp_path: Path) -> None:
+    # two days by the hour: nights of 10 requests, days of 30, one hour of 60; 100 tokens in (20 cached), 50 out
+    hours = [10 if hour % 24 < 12 else 30 for hour in range(48)]
+    hours[40] = 60
+    header = "start_time,end_time,num_model_requests,model,input_tokens,input_cached_tokens,output_tokens"
+    rows = [
+        f"{1760313600 + 3600 * i},{1760313600 + 3600 * (i + 1)},{n},gpt-x,{100 * n},{20 * n},{50 * n}"
+        for i, n in enumerate(hours)
+    ]
+    (tmp_path / "usage.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    mean = sum(hours) / 48
+    profile = [(hours[h] + hours[h + 24]) / 2 / mean for h in range(24)]
+    written = {
+        "requests_per_day": mean * 24,
+        "input_tokens": 100,
+        "output_tokens": 50,
+        "cached_share": 0.2,
+        "profile": profile,
+        "peak_to_mean": 60 / mean / max(profile),
+    }
+    box = {**BOX, "tokens_per_second": 1.5}
+    of_file = ask(tmp_path, [box, API], {"file": "usage.csv"})
+    by_hand = ask(tmp_path, [box, API], written)
+    for name in ("box", "api"):
+        one, other = row(of_file, name), row(by_hand, name)
+        assert one.usd_month.value == pytest.approx(other.usd_month.value)
+        assert one.usd_per_1m.value == pytest.approx(other.usd_per_1m.value)
+    assert of_file.peak_to_mean == pytest.approx(60 / mean)
+    machines = row(of_file, "box").machines
+    assert machines is not None
+    assert machines.value == math.ceil(60 * 150 / 3600 / 1.5)
+    assert any("usage.csv" in note for note in of_file.notes)
+    double = ask(tmp_path, [box, API], {"file": "usage.csv", "requests_per_day": mean * 48})
+    assert row(double, "api").usd_month.value == pytest.approx(2 * (row(of_file, "api").usd_month.value or 0))
+
+
+def test_a_traffic_file_that_cannot_be_is_said_with_both_places(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("t_s,rate\n0,5\n600,3\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.yaml:\d+:\d+: .*rates\.csv: does not say how long requests are"):
+        ask(tmp_path, [BOX, API], {"file": "rates.csv"})
+    (tmp_path / "trace.csv").write_text("time_s,input_tokens,output_tokens\n5,1,1\n0,1,1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.yaml:\d+:\d+: .*trace\.csv:3: column time_s: 0 is earlier"):
+        ask(tmp_path, [BOX, API], {"file": "trace.csv"})
+    with pytest.raises(UserError, match=r"usage_model goes with file"):
+        ask(tmp_path, [BOX, API], {"tokens_per_month": 1e9, "usage_model": "gpt"})
+    answer = ask(tmp_path, [BOX, API], {"file": "rates.csv", "input_tokens": 100, "output_tokens": 50})
+    assert answer.tokens_month.value == pytest.approx(4 * HOURS * 3600 * 150)
+
+
 def test_output_rates_say_nothing_of_traffic_without_output(tmp_path: Path) -> None:
     box = {"name": "box", "model": "m", "usd_per_hour": 2.0, "output_tokens_per_second": 1000}
     with pytest.raises(UserError, match="without output"):

@@ -122,13 +122,14 @@ def rate(value: float | None) -> str:
 def count(value: float | None) -> str:
     """A large number of tokens.
 
-    >>> count(157_075_200), count(2.19e9), count(950)
-    ('157 M', '2.19 G', '950')
+    >>> count(157_075_200), count(2.19e9), count(950), count(999_999_999.9)
+    ('157 M', '2.19 G', '950', '1 G')
     """
     if value is None:
         return NONE
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        # 999.6 M, with three figures, is 1 G
+        if value >= size * 0.9995:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
 

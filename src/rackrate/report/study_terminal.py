@@ -120,8 +120,9 @@ def question_tables(question: Json) -> list[RenderableType]:
     uncertain = any(between(row[key], "USD") for row in question["rows"] for key in ("usd_month", "usd_per_1m"))
     spread = ["80 %"] if uncertain else []
     table = plain_table(
-        "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in", "price",
-        left=["", "kind", "price"],
+        "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in",
+        "price, APIs per 1M",
+        left=["", "kind", "price, APIs per 1M"],
     )  # fmt: skip
     for row in question["rows"]:
         other = row["is_api"] and row["same_model"] is False

@@ -112,7 +112,7 @@ class Alternative:
             tariff = self.tariff(at)
             batch = ", batch" if self.listed is not None and self.listed.batch else ""
             into, out = float(tariff.input_usd_per_1m), float(tariff.output_usd_per_1m)
-            return f"${into:.4g} in, ${out:.4g} out per 1M tokens{batch}"
+            return f"${into:.4g} in, ${out:.4g} out{batch}"
         machine, scenario = self.machine(at, demand), self.scenario
         if machine.capex_usd is not None and scenario.own is not None:
             years = at.of(f"{self.name}: life_years", "life_years", scenario.own.life_years)

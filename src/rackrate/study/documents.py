@@ -267,6 +267,10 @@ class Scenario(Document):
 class Traffic(Document):
     """What is asked for in a month; the same for every scenario of a question."""
 
+    file: Path | None = None
+    """A trace, rates over time or a usage export, relative to the study's file: it says what is not stated here."""
+    usage_model: str | None = None
+    """Of a usage export: only models whose name has this."""
     tokens_per_month: Figure | None = None
     input_share: Share = _number(0.5)
     """With tokens_per_month: the input's share of the tokens."""
@@ -283,9 +287,14 @@ class Traffic(Document):
     @model_validator(mode="after")
     def _volume(self) -> Self:
         by_requests = (self.requests_per_day, self.input_tokens, self.output_tokens)
-        if (self.tokens_per_month is None) == (self.requests_per_day is None):
+        if self.usage_model is not None and self.file is None:
+            raise ValueError("usage_model goes with file: an API's usage export")
+        if self.file is not None:
+            if self.tokens_per_month is not None and self.requests_per_day is not None:
+                raise ValueError("tokens_per_month and requests_per_day are both stated: give one")
+        elif (self.tokens_per_month is None) == (self.requests_per_day is None):
             raise ValueError("traffic needs tokens_per_month, or requests_per_day with input_tokens and output_tokens")
-        if self.requests_per_day is not None and None in by_requests:
+        if self.file is None and self.requests_per_day is not None and None in by_requests:
             raise ValueError("requests_per_day goes with input_tokens and output_tokens")
         if self.profile is not None:
             if len(self.profile) not in {24, 168}:

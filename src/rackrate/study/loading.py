@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from rackrate.catalog.documents import parse_document, read_yaml, value_position
 from rackrate.economics.hourly import DEAR_USD_PER_KWH
 from rackrate.economics.uncertainty import central
-from rackrate.errors import UserError, did_you_mean
+from rackrate.errors import UserError, WorkloadError, did_you_mean
 from rackrate.study.dimensions import check_units, dimension_of
-from rackrate.study.documents import BUILT_IN, Number, Scenario, Study
+from rackrate.study.documents import BUILT_IN, Number, Question, Scenario, Study
 from rackrate.study.expressions import Expression, ExpressionError
+from rackrate.study.recorded import recorded
 
 Where = list[int | str]
 
@@ -66,11 +67,27 @@ def load_study(path: Path) -> Loaded:
     Raises:
         UserError: the first mistake, with file, line and column.
     """
-    loaded = Loaded(path, parse_document(read_yaml(path), Study, path), ())
+    loaded = _with_traffic(Loaded(path, parse_document(read_yaml(path), Study, path), ()))
     _check_names(loaded)
     _check_formulas(loaded)
     _check_limits(loaded)
     return Loaded(path, loaded.study, tuple(_warnings(loaded)))
+
+
+def _with_traffic(loaded: Loaded) -> Loaded:
+    """Traffic that is in files is read; a note says of what it is."""
+    questions: list[Question] = []
+    for position, question in enumerate(loaded.study.questions):
+        if question.traffic.file is not None:
+            try:
+                traffic, note = recorded(question.traffic, loaded.path.parent)
+            except WorkloadError as error:
+                place = loaded.place(["questions", position, "traffic", "file"])
+                raise UserError(f"{place}: {error}") from None
+            notes = f"{question.notes} {note}" if question.notes else note
+            question = question.model_copy(update={"traffic": traffic, "notes": notes})  # noqa: PLW2901
+        questions.append(question)
+    return replace(loaded, study=loaded.study.model_copy(update={"questions": tuple(questions)}))
 
 
 def _check_names(loaded: Loaded) -> None:

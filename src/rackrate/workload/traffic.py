@@ -205,7 +205,8 @@ def _steps(duration_s: float, step_s: float) -> int:
     steps = round(duration_s / step_s)
     if not 1 <= steps <= MOST_STEPS:
         raise WorkloadError(
-            f"{duration_s:g} s in steps of {step_s:g} s are {steps:,} steps; they must be 1 to {MOST_STEPS:,}"
+            f"{duration_s:g} s in steps of {step_s:g} s are {steps if steps < 1e15 else float(steps):,} steps; "
+            f"they must be 1 to {MOST_STEPS:,}"
         )
     return steps
 
