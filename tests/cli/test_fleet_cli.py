@@ -49,6 +49,19 @@ def trace(tmp_path: Path) -> Path:
 # --- traffic ---
 
 
+def test_the_days_of_a_bill_become_hours_under_a_profile(rackrate: Command, tmp_path: Path) -> None:
+    header = "start_time,end_time,num_model_requests,model,input_tokens,output_tokens"
+    days = [f"{1760313600 + 86400 * i},{1760400000 + 86400 * i},{1000 * (i + 1)},m,100000,5000" for i in range(7)]
+    path = tmp_path / "usage.csv"
+    path.write_text("\n".join([header, *days]) + "\n", encoding="utf-8")
+    profile = ",".join(["1"] * 12 + ["3"] * 12)
+    seen = rackrate("traffic", path, "--profile", profile, "--json").json
+    assert (seen["step_s"], seen["requests"]) == (3600.0, pytest.approx(28_000))
+    assert seen["by_hour_of_day"] == pytest.approx([0.5] * 12 + [1.5] * 12)
+    # the last day's afternoon: 7,000 of 28,000 requests in a seventh of the time, at 1.5 of its mean
+    assert seen["peak_over_mean"] == pytest.approx(7 * 7 / 28 * 1.5)
+
+
 def test_a_trace_is_summarised(rackrate: Command, trace: Path) -> None:
     seen = rackrate("traffic", trace, "--json").json
     assert seen["schema"] == "rackrate.traffic/1"
