@@ -41,7 +41,8 @@ def study_tables(view: Json, *, inputs: bool = False) -> RenderableType:
     if view["questions"]:
         lines.append(
             Text(
-                f"\n80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices in USD without taxes; "
+                f"\n80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices in USD without "
+                "taxes, of APIs per 1M tokens; "
                 f"a month is {view['hours_per_month']:g} hours",
                 style="dim",
             )
@@ -121,8 +122,8 @@ def question_tables(question: Json) -> list[RenderableType]:
     spread = ["80 %"] if uncertain else []
     table = plain_table(
         "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in",
-        "price, APIs per 1M",
-        left=["", "kind", "price, APIs per 1M"],
+        "price",
+        left=["", "kind", "price"],
     )  # fmt: skip
     for row in question["rows"]:
         other = row["is_api"] and row["same_model"] is False
@@ -308,5 +309,10 @@ def compare_tables(view: Json) -> RenderableType:
     """Machines and APIs for the same requests."""
     lines = question_tables(view)
     lines += [Text(one, style="dim") for one in view["remarks"]]
-    lines.append(Text(f"80 % intervals of {view['draws']:,} draws, seed {view['seed']}", style="dim"))
+    lines.append(
+        Text(
+            f"80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices of APIs in USD per 1M tokens",
+            style="dim",
+        )
+    )
     return Group(*lines)
