@@ -178,7 +178,7 @@ MISTAKES: dict[str, tuple[str, int, int | None, str]] = {
     ),
     "impossible date": (OFFER.replace("2026-11-01", "2026-13-01"), 6, 13, "a date is YYYY, YYYY-MM or YYYY-MM-DD"),
     "not a list": ("id: acme/box\nprovider: acme\n", 1, 1, "should be a list of entries"),
-    "not entries": ("- just a word\n", 1, 3, "should be a valid dictionary"),
+    "not entries": ("- just a word\n", 1, 3, "should be keys with values"),
     "tab": ("- id: acme/box\n\tprovider: acme\n", 2, 1, "not valid YAML"),
     "bracket left open": ("- id: [acme\n- id: other\n", 2, None, "not valid YAML"),
     "python object": ("- !!python/object/apply:os.getcwd []\n", 1, 3, "not valid YAML"),

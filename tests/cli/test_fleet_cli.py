@@ -49,6 +49,19 @@ def trace(tmp_path: Path) -> Path:
 # --- traffic ---
 
 
+def test_the_days_of_a_bill_become_hours_under_a_profile(rackrate: Command, tmp_path: Path) -> None:
+    header = "start_time,end_time,num_model_requests,model,input_tokens,output_tokens"
+    days = [f"{1760313600 + 86400 * i},{1760400000 + 86400 * i},{1000 * (i + 1)},m,100000,5000" for i in range(7)]
+    path = tmp_path / "usage.csv"
+    path.write_text("\n".join([header, *days]) + "\n", encoding="utf-8")
+    profile = ",".join(["1"] * 12 + ["3"] * 12)
+    seen = rackrate("traffic", path, "--profile", profile, "--json").json
+    assert (seen["step_s"], seen["requests"]) == (3600.0, pytest.approx(28_000))
+    assert seen["by_hour_of_day"] == pytest.approx([0.5] * 12 + [1.5] * 12)
+    # the last day's afternoon: 7,000 of 28,000 requests in a seventh of the time, at 1.5 of its mean
+    assert seen["peak_over_mean"] == pytest.approx(7 * 7 / 28 * 1.5)
+
+
 def test_a_trace_is_summarised(rackrate: Command, trace: Path) -> None:
     seen = rackrate("traffic", trace, "--json").json
     assert seen["schema"] == "rackrate.traffic/1"
@@ -269,7 +282,16 @@ def test_names_from_outside_are_escaped(rackrate: Command, tmp_path: Path) -> No
         ((*STATED, "--usd-per-hour", "1", "--shape", "mix"), "no shape is possible"),
         ((*STATED, "--usd-per-hour", "1", "--cold-start", "soon"), "'soon' is not a length of time"),
         ((*STATED, "--usd-per-hour", "1", "--currency", "EUR"), "a currency is CODE=USD-PER-UNIT"),
-        ((*STATED, "--usd-per-hour", "-1"), "--usd-per-hour must not be negative"),
+        ((*STATED, "--usd-per-hour", "-1"), "--usd-per-hour is a number of at least 0"),
+        ((*STATED, "--usd-per-hour", "1e305"), "more than can be meant; is a price wrong?"),
+        ((*STATED, "--usd-per-hour", "1", "--spares", "99999999999999999999"), "floor and spares are 0 to 1,000,000"),
+        (
+            (*STATED, "--offer", "aws/g4dn.xlarge:spot", "--spot-interruptions", "nan"),
+            "--spot-interruptions is a number",
+        ),
+        (("--capacity", "2/s", "-t", "1e300/s", "--usd-per-hour", "1"), "the peak takes 5e+299 replicas"),
+        ((*STATED, "--usd-per-hour", "1", "--growth", "1e300"), "is without end"),
+        (("--capacity", "2/s", "-t", "1e400/s", "--usd-per-hour", "1"), "a rate is a number of at least 0, got inf"),
         ((*STATED, "--usd-per-hour", "1", "-o", "page.pdf"), "the page is HTML"),
         ((*STATED, "--usd-per-hour", "1", "--over", "1000y"), "steps; they must be"),
         ((*STATED, "--usd-per-hour", "1", "--profile", "1,2"), "24 factors"),

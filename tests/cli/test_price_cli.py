@@ -432,8 +432,8 @@ BAD_RIGS: dict[str, tuple[str, str]] = {
     "empty": ("", r"rig\.yaml:1:1: "),
     "NUL": ('name: "a\0b"\n', r"rig\.yaml.*: not valid YAML: "),
     "odd key": ("? [a, b]\n: 1\n", r"rig\.yaml:1:\d+: not valid YAML: "),
-    "busy below idle": (RIG.replace("300", "20"), r"rig\.yaml: busy_w \(20\) is below idle_w \(50\)"),
-    "dearer used than new": (RIG + "resale_usd: 4000\n", r"rig\.yaml: resale_usd \(4000\) is above capex_usd"),
+    "busy below idle": (RIG.replace("300", "20"), r"rig\.yaml:\d+:1: busy_w \(20\) is below idle_w \(50\)"),
+    "dearer used than new": (RIG + "resale_usd: 4000\n", r"rig\.yaml:\d+:1: resale_usd \(4000\) is above capex_usd"),
 }
 
 
@@ -469,7 +469,7 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
         ["RUN", "--offer", "aws/m7a.large", "--price-kind", "spot"],
         r"aws/m7a\.large has no spot",
     ),
-    "negative hourly price": (["RUN", "--usd-per-hour", "-1"], r"--usd-per-hour must not be negative, got -1"),
+    "negative hourly price": (["RUN", "--usd-per-hour", "-1"], r"--usd-per-hour is a number of at least 0, got -1"),
     "hourly price not a number": (["RUN", "--usd-per-hour", "nan"], r"--usd-per-hour "),
     "infinite hourly price": (["RUN", "--usd-per-hour", "inf"], r"--usd-per-hour "),
     "no utilisation": (["RUN", "--utilisation", "0"], r"--utilisation is a share above 0 and at most 1 .*got 0$"),
@@ -478,8 +478,8 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     "utilisation in words": (["RUN", "--utilisation", "half"], r".*utilisation.*number"),
     "two loads": (["RUN", "-u", "0.5", "--requests-per-day", "10"], r"give one of --utilisation, .*not several"),
     "three loads": (["RUN", "-u", "0.5", "--requests-per-day", "10", "--requests-per-second", "1"], r"give one of "),
-    "no requests": (["RUN", "--requests-per-day", "0"], r".*must be above 0, got 0$"),
-    "negative requests": (["RUN", "--requests-per-second", "-3"], r".*must be above 0, got -3$"),
+    "no requests": (["RUN", "--requests-per-day", "0"], r".*is a number above 0, got 0$"),
+    "negative requests": (["RUN", "--requests-per-second", "-3"], r".*is a number above 0, got -3$"),
     "requests not a number": (["RUN", "--requests-per-second", "nan"], r".*request"),
     "infinite requests": (["RUN", "--requests-per-day", "inf"], r".*request"),
     "no hours": (["RUN", "--hours-per-month", "0"], r"--hours-per-month must be above 0 and at most 744, got 0$"),
@@ -491,15 +491,18 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     "nothing": ([], r"say what to price: either a RUN directory, or --tokens-per-second$"),
     "both": (["RUN", "--tokens-per-second", "5"], r"say what to price: "),
     "a throughput without machine": (["--tokens-per-second", "5"], r"say on which machine: "),
-    "no throughput": (["--tokens-per-second", "0", "--usd-per-hour", "1"], r"--tokens-per-second must be above 0"),
+    "no throughput": (["--tokens-per-second", "0", "--usd-per-hour", "1"], r"--tokens-per-second is a number above 0"),
     "negative throughput": (
         ["--tokens-per-second", "-5", "--usd-per-hour", "1"],
-        r"--tokens-per-second must be above 0",
+        r"--tokens-per-second is a number above 0",
     ),
-    "throughput not a number": (["--tokens-per-second", "nan", "--usd-per-hour", "1"], r"--tokens-per-second must be"),
+    "throughput not a number": (
+        ["--tokens-per-second", "nan", "--usd-per-hour", "1"],
+        r"--tokens-per-second is a number",
+    ),
     "infinite throughput": (
         ["--tokens-per-second", "inf", "--usd-per-hour", "1"],
-        r"--tokens-per-second must be above",
+        r"--tokens-per-second is a number above",
     ),
     "odd mix": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "half"], r"--mix is INPUT:OUTPUT"),
     "mix of three": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "1:2:3"], r"--mix is INPUT:OUTPUT"),

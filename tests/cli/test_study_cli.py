@@ -102,7 +102,7 @@ def read_page(path: Path) -> Page:
 def test_the_articles_claims_are_printed_with_their_verdicts(command: Command) -> None:
     ran = command("study", "run", STUDIES / "lytix-2024.yaml", "--draws", 2000)
     assert ran.code == 0
-    assert "29 claims: 14 reproduced, 11 does not follow, 4 cannot be checked" in ran.out
+    assert "29 claims: 14 reproduced, 11 do not follow, 4 cannot be checked" in ran.out
     for figure in ("$167.18", "$17.93", "$88.65", "$0.637", "66.58", "157,075,200"):
         assert figure in ran.out, figure
     assert ran.err == ""
@@ -179,6 +179,10 @@ def test_a_diff_says_what_flipped(command: Command) -> None:
         (("study", "rum", "x.yaml"), "did you mean run"),
         (("study", "run", "none.yaml"), "no such file"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--as-of", "yesterday"), "--as-of is a date"),
+        (("study", "run", STUDIES / "lytix-2024.yaml", "--as-of", "2024-02-31"), "--as-of is a date"),
+        (("study", "run", STUDIES / "lytix-2024.yaml", "-o", "page.pdf"), "the page is HTML"),
+        (("study", "diff", STUDIES / "lytix-2024.yaml", "-o", "page.html"), "-o goes with `rackrate study run`"),
+        (("study", "validate", STUDIES / "lytix-2024.yaml", "--json"), "--json goes with"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--draws", "10"), "between 1,000 and 1,000,000"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--seed", "-1"), "must not be negative"),
     ],
@@ -312,6 +316,8 @@ def test_a_rig_of_ones_own(command: Command, tmp_path: Path, t4_run: Path) -> No
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "-u", "0.2", "--tokens-per-month", "5"), "not several"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--peak-to-mean", "0.5"), "at least 1"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "x"), "--as-of is a date"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "2024-02-31"), "--as-of is a date"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "-o", "page.txt"), "the page is HTML"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--api", "openai/gtp-4o"), "did you mean"),
         (("--tokens-per-second", "60"), "on which machine"),
     ],

@@ -226,7 +226,7 @@ def test_the_interval_is_that_of_the_throughput() -> None:
     replica = replace(parse_capacity("1/s"), relative_half_width=0.2)
     shape = price_fleet(asked, replica, [offer(1.0)], FleetPlan(Policy(headroom=1.0))).shapes[0]
     assert shape.usd_month == pytest.approx(7300)
-    assert shape.usd_month_interval == pytest.approx((9 * 730, 13 * 730))  # ceil(10 / 1.2), ceil(10 / 0.8)
+    assert shape.usd_month_interval == pytest.approx((9 * 730, 12 * 730))  # ceil(10 / 1.131), ceil(10 / 0.869)
 
 
 # --- capacity ---

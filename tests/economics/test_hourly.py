@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Offer, Price, Source
@@ -151,13 +152,14 @@ def test_a_rig_that_costs_nothing_costs_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"busy_w": 50}, r"^rig\.yaml: busy_w \(50\) is below idle_w \(100\)"),
-        ({"resale_usd": 4000}, r"^rig\.yaml: resale_usd \(4000\) is above capex_usd \(3800\)"),
+        ({"busy_w": 50}, r"busy_w \(50\) is below idle_w \(100\)"),
+        ({"resale_usd": 4000}, r"resale_usd \(4000\) is above capex_usd \(3800\)"),
+        ({"energy_region": "us-commercial"}, r"energy_region is instead of usd_per_kwh"),
     ],
 )
 def test_a_rig_that_cannot_be_is_refused(change: dict[str, float], said: str) -> None:
-    with pytest.raises(PriceError, match=said):
-        owned(RIG.model_copy(update=change), "rig.yaml")
+    with pytest.raises(ValidationError, match=said):
+        Rig.model_validate({**RIG.model_dump(exclude_none=True), **change})
 
 
 # --- rented ---

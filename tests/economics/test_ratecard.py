@@ -201,12 +201,13 @@ def test_the_interval_is_that_of_the_throughput() -> None:
     card = rate_card(make_serving(half=0.1), make_cost())
     assert card.blended_interval_usd is not None
     low, high = card.blended_interval_usd
-    slow = usd_per_million(1.0, 240 * 0.9)
-    fast = usd_per_million(1.0, 240 * 1.1)
+    # 95 % are within a tenth, so 80 % within 1.2816 / 1.96 of that
+    slow = usd_per_million(1.0, 240 * (1 - 0.1 * 1.281552 / 1.959964))
+    fast = usd_per_million(1.0, 240 * (1 + 0.1 * 1.281552 / 1.959964))
     assert (low, high) == pytest.approx((fast, slow))
     assert low < card.blended_usd < high
     assert rate_card(make_serving(half=None), make_cost()).blended_interval_usd is None
-    assert rate_card(make_serving(half=1.0), make_cost()).blended_interval_usd is None
+    assert rate_card(make_serving(half=1.6), make_cost()).blended_interval_usd is None
 
 
 def make_level(**changed: Any) -> LevelSummary:

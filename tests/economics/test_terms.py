@@ -137,7 +137,7 @@ def test_a_tariff_costs_its_mean_over_a_day(tariff: list[float], share: float) -
     [
         ({"tariff_usd_per_kwh": [0.1] * 23}, "24 prices"),
         ({"tariff_usd_per_kwh": [-0.1] + [0.1] * 23}, "24 prices"),
-        ({"tariff_usd_per_kwh": [0.1] * 24, "usd_per_kwh": 0.2}, "not both"),
+        ({"tariff_usd_per_kwh": [0.1] * 24, "usd_per_kwh": 0.2}, "both stated"),
         ({}, "usd_per_kwh"),
     ],
 )

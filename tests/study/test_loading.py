@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ def place_of(text: str, marker: str) -> str:
         ("  - name: bought", "  - name: rented ", "- name: |rented \n", "the name 'rented' is written twice"),
         ("    api: groq/llama3-8b-8192", "    batch: true", "- |name: Groq", "one of offer, own, usd_per_hour"),
         ("value: 0.2, ", "value: kwh + 1, ", "|kwh: {value", "in a circle"),
+        ("usd_per_kwh: kwh}", "usd_per_kwh: kwh, resale_usd: 4000}", "resale_usd: |4000", "does not sell for more"),
+        (
+            "api: groq/llama3-8b-8192",
+            "api: groq/llama3-8b-8192\n    interruptions_per_month: 3",
+            "    |interruptions_per_month: 3",
+            "interruptions_per_month goes with rented machines",
+        ),
+        ("draws: 1000", "prices_as_of: 2024-02-31", "|prices_as_of", "a date is YYYY, YYYY-MM or YYYY-MM-DD"),
+        ("value: 0.2", "value: " + "9" * 5000, "value: |999", "a number of 5,000 characters"),
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, marker: str, says: str) -> None:
@@ -108,6 +118,7 @@ def test_mistakes(tmp_path: Path, old: str, new: str, marker: str, says: str) ->
     ("old", "new", "marker", "says"),
     [
         ("value: 0.2", "value: 20", "value: |20,", "more than any tariff known"),
+        ("says: a sentence", "unit: Quatloos, says: a sentence", "unit: |Quatloos", "the unit 'Quatloos' is not known"),
         ("usd_per_kwh: kwh", "usd_per_kwh: 18.7", "usd_per_kwh: |18.7", "was it meant in cents?"),
         ("unit: token/s", "unit: furlong", "unit: |furlong", "the unit 'furlong' is not known"),
         ("says: a sentence", "unit: USD, says: a sentence", 'formula: "|4 * speed', "token / time"),
@@ -122,6 +133,45 @@ def test_units_that_cannot_be_are_warned_of(tmp_path: Path, old: str, new: str, 
     (warning,) = load_study(path).warnings
     assert says in warning
     assert warning.startswith(f"{path}:{place_of(text, marker)}: "), warning
+
+
+def test_a_price_in_cents_that_comes_of_a_formula_is_warned_of(tmp_path: Path) -> None:
+    text = GOOD.replace("value: 0.2, unit: USD/kWh", "value: gpus * 6, unit: USD/kWh")
+    path = write(tmp_path, text)
+    (warning,) = (one for one in evaluate(load_study(path), load_catalog()).warnings if "tariff" in one)
+    assert warning.startswith(f"{path}:{place_of(text, 'value: |gpus * 6')}: 24 USD per kWh is more than any tariff")
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", ":1:1: the file is empty"),
+        (b"# nothing\n", ":1:1: the file is empty"),
+        (b"- 1\n- 2\n", ":1:1: should be keys with values, not [1, 2]"),
+        (b'study: t\ntitle: "caf\xe9"\n', ":2:12: is not UTF-8 text (byte 0xe9)"),
+        ("study: t\n".encode("utf-16"), ":1:1: is not UTF-8 text (byte 0xff)"),
+        (b"study: t\ntitle: a test\ntitle: twice\n", ":3:1: not valid YAML: the key 'title' is written twice"),
+        (b"study: t\ntitle: a test\ninputs: &a {x: {value: 1, notes: *a}}\n", ":3:27: inputs.x.notes: should be a"),
+        (b"study: t\ntitle: a test\ninputs: " + b"[" * 5000 + b"]" * 5000, ":3:72: not valid YAML: more than 64 lists"),
+        (b"!!python/object/apply:os.getcwd []\n", ":1:1: not valid YAML: could not determine a constructor"),
+    ],
+)
+def test_what_is_no_study_is_said_with_its_place(tmp_path: Path, raw: bytes, says: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(UserError) as error:
+        load_study(path)
+    assert str(error.value).startswith(f"{path}{says}"), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_anchors_that_would_unfold_to_a_billion_values_are_refused_at_once(tmp_path: Path) -> None:
+    layers = ["  a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for before, name in itertools.pairwise("abcdefghi"):
+        layers.append(f"  {name}: &{name} [{', '.join(['*' + before] * 10)}]")
+    path = write(tmp_path, "study: t\ntitle: a test\ninputs:\n" + "\n".join(layers) + "\n")
+    with pytest.raises(UserError, match=r"study\.yaml:4:3: inputs\.a: should be "):
+        load_study(path)
 
 
 def test_a_scenario_that_needs_what_is_not_known_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
+from rackrate.report.format import rate
 from rackrate.workload.traces import Trace
 from rackrate.workload.traffic import (
     Profile,
@@ -289,6 +290,22 @@ def test_other_exports_are_understood(tmp_path: Path) -> None:
         (OPENAI.replace("1760313600,1760400000", "then,1760400000", 1), r":2: column start_time: then is not a date"),
         (OPENAI.replace(",7000,", ",-7000,"), r":2: column output_tokens: -7000 must be finite"),
         (OPENAI.replace("1760486400,1760572800", "1760486400,1760490000"), r"rows cover different lengths of time"),
+        (
+            OPENAI.replace("1760486400,1760572800", "1760486400,1760480000"),
+            r":\d+: column end_time: the row ends before",
+        ),
+        (
+            "start_time,num_model_requests,input_tokens,input_cached_tokens,output_tokens\n1760313600,1,100,500,7\n",
+            r":2: column input_cached_tokens: 500 cached tokens are more than the input's 100",
+        ),
+        (
+            "start_time,num_model_requests,input_tokens,output_tokens\n1760313600,1,9,9\n1760317200,1,9,9\n1760319100,1,9,9\n"
+            "1760324400,1,9,9\n1760325000,1,9,9\n",
+            r":\d: 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d is not a whole number of steps of 10 min",
+        ),
+        ("t_s,rate\n0,5\n600,1e308\n1200,1e308\n", r":3: column rate: 1e308 is more than can be meant"),
+        ("time_s;input_tokens;output_tokens\n0;1;1\n", r":1: columns must have commas between, not ;"),
+        ('time_s,input_tokens,output_tokens\n"0,10,5\n', r":2: not CSV \(unexpected end of data\)"),
         ("a,b\n1,2\n", r"no column"),
         ("", r"is empty"),
     ],
@@ -299,12 +316,36 @@ def test_files_that_cannot_be_are_refused_with_their_place(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        ("time_s,input_tokens,output_tokens\n0,1,1\n".encode("utf-16"), "1:1"),
+        (b"time_s,input_tokens,output_tokens\n0,1,1\n5,caf\xe9,1\n", "3:6"),
+        (b"t_s,rate\n0,5\n600,\xff\n", "3:5"),
+    ],
+)
+def test_what_is_not_utf8_is_said_with_its_place(tmp_path: Path, raw: bytes, place: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(raw)
+    with pytest.raises(WorkloadError) as error:
+        read_traffic(path, 60.0)
+    assert str(error.value).startswith(f"{path}:{place}: is not UTF-8 text"), str(error.value)
+
+
+def test_a_small_rate_is_not_shown_as_none() -> None:
+    assert rate(760 / (730 * 3600)) == "0.000289"
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("{", r"not JSON"),
         ('{"data": 3}', r"is not the answer of a usage API"),
         ('{"data": [{"start_time": 1, "end_time": 2, "results": [{"input_tokens": -5}]}]}', r"negative"),
         ('{"data": []}', r"no buckets"),
+        (
+            '{"data": [{"start_time": 1, "end_time": 2, "results": [{"input_tokens": 5, "input_cached_tokens": 6}]}]}',
+            r"more input_cached_tokens than input_tokens",
+        ),
     ],
 )
 def test_answers_that_are_none_are_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -17,8 +17,19 @@ T = TypeVar("T")
 _FastestSafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_MOST_DIGITS = 300
+
+
 class _Loader(_FastestSafeLoader):
-    """The safe loader, except that dates stay text and a key written twice is an error."""
+    """The safe loader, except that dates stay text and a key written twice or an endless number is an error."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number, of no more digits than can be meant."""
+        if len(node.value) > _MOST_DIGITS:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of {len(node.value):,} characters", problem_mark=node.start_mark
+            )
+        return super().construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -33,23 +44,35 @@ class _Loader(_FastestSafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
+MOST_NESTED = 64
+"""Levels of lists and mappings in a file; no document of ours has more than ten."""
+
+
 def read_yaml(path: Path) -> Any:
     """The plain values of a YAML file. Raises UserError, with line and column, where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, not a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8", "replace").split("\n")
+        place = f"{path}:{len(before)}:{len(before[-1]) + 1}"
+        raise UserError(f"{place}: is not UTF-8 text (byte 0x{raw[error.start]:02x}); save the file as UTF-8") from None
+    try:
+        _refuse_depth(text)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -57,6 +80,21 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _refuse_depth(text: str) -> None:
+    """Nesting that would exhaust the stack is refused while it is only read, before anything is built of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_FastestSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MOST_NESTED:
+                raise yaml.MarkedYAMLError(
+                    problem=f"more than {MOST_NESTED} lists and mappings inside each other",
+                    problem_mark=event.start_mark,  # pyright: ignore[reportArgumentType] - libyaml's own mark
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def read_document(path: Path, kind: type[T]) -> T:
@@ -91,6 +129,12 @@ def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:
         text = f"the key {where[-1]!r} is missing"
     else:
         message = mistake["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if mistake["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+            said = f"should be keys with values, not {_short(mistake['input'])}"
+            return f"{path}:{line}:{column}: {key + ': ' if key else ''}{said}"
+        if mistake["type"] == "value_error":
+            # a rule between keys names the one that breaks it first
+            line, column = _position(path, [*where, message.split(" ", 1)[0].rstrip(":")])
         if mistake["msg"].startswith("Input should be "):
             message = f"should be {message}, not {_short(mistake['input'])}"
         text = f"{key}: {message}" if key else message
@@ -148,6 +192,13 @@ def _position(path: Path, where: list[int | str]) -> tuple[int, int]:
         else:
             break
     return mark.line + 1, mark.column + 1
+
+
+def place_of(path: Path, keys: Sequence[str]) -> str:
+    """`file:line:column` of the first of these top-level keys that a file has."""
+    found = (_position(path, [key]) for key in keys)
+    line, column = next((at for at in found if at != (1, 1)), (1, 1))
+    return f"{path}:{line}:{column}"
 
 
 def value_position(path: Path, where: list[int | str], line: int = 0, column: int = 0) -> tuple[int, int]:

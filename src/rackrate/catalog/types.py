@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date as calendar_day
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4", "int8", "int4"]
 
-_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
 
 
 def is_date(text: str) -> bool:
-    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD."""
-    return _DATE.fullmatch(text) is not None
+    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD, of a day that there is.
+
+    >>> is_date("2024-06"), is_date("2024-02-29"), is_date("2023-02-29")
+    (True, True, False)
+    """
+    if _DATE.fullmatch(text) is None:
+        return False
+    try:
+        # from 1970 on, so that a date can be a moment anywhere
+        return calendar_day.fromisoformat(text + "-01-01"[len(text) - 4 :]).year >= 1970
+    except ValueError:
+        return False
 
 
 def _partial_date(text: str) -> str:

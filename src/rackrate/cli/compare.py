@@ -80,8 +80,9 @@ def compare(
     --requests-per-day.
     """
     from rackrate.cli.comparing import CompareOptions, compare_alternatives
-    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
 
+    refuse_other_than_html(out)
     view = compare_alternatives(
         CompareOptions(
             run=run,

@@ -20,7 +20,6 @@ Json = dict[str, Any]
 
 SHOWN_APIS = 8
 DRAWS, SEED = 100_000, 1
-Z975 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,8 @@ def _priced(options: CompareOptions, catalog: Catalog) -> tuple[Pricing, Model |
             wanted = replace(wanted, offers=_matching(options.run, catalog, options.price_kind))
         run = price_run(options.run, wanted)
         serving = run.pricing.serving
+        from rackrate.economics.uncertainty import Z975
+
         sd = serving.tok_s * (serving.relative_half_width or 0.0) / Z975
         speed: Any = {"normal": {"mean": serving.tok_s, "sd": sd}} if sd else serving.tok_s
         return run.pricing, catalog.known_model(run.run.header.model.catalogue_id or ""), speed

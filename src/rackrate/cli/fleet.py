@@ -133,7 +133,7 @@ def fleet(
     from dataclasses import replace
 
     from rackrate.cli.fleet_options import FleetOptions, api_bills, fleet_offers, plan_of, replica_and_header
-    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
     from rackrate.economics.currency import parse_currency
     from rackrate.economics.fleet_price import price_models
     from rackrate.economics.fleet_types import FleetModel
@@ -142,8 +142,7 @@ def fleet(
     from rackrate.report.fleet_view import fleet_view
     from rackrate.workload.traffic_files import parse_duration
 
-    if out is not None and out.suffix.lower() not in {".html", ".htm"}:
-        raise UserError(f"-o {out}: the page is HTML; give a name that ends in .html, or --json")
+    refuse_other_than_html(out)
     money = parse_currency(currency)
     cold_start_s = _seconds(cold_start)
     plan = plan_of(
@@ -177,7 +176,19 @@ def fleet(
     if models is not None:
         from rackrate.cli.fleet_models import read_models
 
-        alone = {"RUN": run, "--capacity": capacity, "--traffic": traffic, "--profile": profile, "--lengths": lengths}
+        alone: dict[str, object] = {
+            "RUN": run,
+            "--capacity": capacity,
+            "--traffic": traffic,
+            "--profile": profile,
+            "--weekdays": weekdays,
+            "--mean-rate": mean_rate,
+            "--lengths": lengths,
+            "--cached-share": cached_share,
+            "--usage-model": usage_model,
+            "--growth": growth or None,
+            "--utc-offset": utc_offset or None,
+        }
         stray = next((name for name, value in alone.items() if value is not None), None)
         if stray is not None:
             raise UserError(f"{stray} and --models exclude each other: each model of the file says its own")

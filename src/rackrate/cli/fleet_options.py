@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rackrate.cli.pricing import PRICE_KINDS
+from rackrate.cli.pricing import PRICE_KINDS, energy_warning
 from rackrate.errors import PriceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
         cost = rented(offer, kind)
         if kind == "spot":
             stated = options.interruptions_per_month
+            if stated is not None and not 0 <= stated < float("inf"):
+                raise PriceError(f"--spot-interruptions is a number of at least 0, got {stated:g}")
             often = ASSUMED_INTERRUPTIONS_PER_MONTH if stated is None else stated
             cost = with_interruptions(cost, often, options.cold_start_s)
             notes.append(
@@ -132,8 +134,7 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
     for path in options.rigs:
         rig = read_document(path, Rig)
         check(rig_mismatch(machine, rig) if machine is not None else None, "measure on the rig")
-        if rig.usd_per_kwh > 5:
-            notes.append(f"{path}: {rig.usd_per_kwh:g} USD per kWh is more than any tariff known; was it in cents?")
+        notes += energy_warning(rig, path)
         result.append(FleetOffer(owned(rig, str(path)), committed=True, replicas=per_machine))
     for path in options.contracts:
         contract = read_document(path, Contract)
@@ -141,7 +142,7 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
         result.append(FleetOffer(contracted(contract, str(path)), committed=contract.committed, replicas=per_machine))
     if options.usd_per_hour is not None:
         if not 0 <= options.usd_per_hour < float("inf"):
-            raise PriceError(f"--usd-per-hour must not be negative, got {options.usd_per_hour:g}")
+            raise PriceError(f"--usd-per-hour is a number of at least 0, got {options.usd_per_hour:g}")
         stated = {"rent": options.usd_per_hour}
         cost = HourlyCost("stated price", "stated", options.usd_per_hour, 0.0, stated, "stated on the command line")
         result.append(FleetOffer(cost, replicas=per_machine))

@@ -65,6 +65,12 @@ def to_json(values: Any) -> str:
     return orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode()
 
 
+def refuse_other_than_html(out: Path | None) -> None:
+    """Raises UserError where a page is to be written to a file that is not named as one; first of all."""
+    if out is not None and out.suffix.lower() not in {".html", ".htm"}:
+        raise UserError(f"-o {out}: the page is HTML; give a name that ends in .html, or --json")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a result to a file. Raises UserError where it cannot be written."""
     try:

@@ -111,7 +111,7 @@ def price_stated(tokens_per_second: float, mix: str, model: str | None, options:
     from rackrate.records import Machine
 
     if not 0 < tokens_per_second < float("inf"):
-        raise PriceError(f"--tokens-per-second must be above 0, got {tokens_per_second:g}")
+        raise PriceError(f"--tokens-per-second is a number above 0, got {tokens_per_second:g}")
     parts = mix.split(":")
     try:
         into, out = (float(part) for part in parts)
@@ -158,7 +158,8 @@ def _load(options: PricingOptions) -> Load:
     if options.requests_per_day is not None:
         rate = options.requests_per_day / 86_400
     if rate is not None and not 0 < rate < math.inf:
-        raise PriceError(f"the request rate must be above 0, got {rate:g}")
+        flag = "--requests-per-second" if options.requests_per_day is None else "--requests-per-day"
+        raise PriceError(f"{flag} is a number above 0, got {given[0]:g}")
     return Load(options.utilisation, rate, options.hours_per_month)
 
 
@@ -226,10 +227,10 @@ def _machines(
         why = None if serving.stated else rig_mismatch(machine, rig)
         if why is not None and not options.as_if:
             raise PriceError(f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use --as-if")
-        add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *_energy_note(rig, path)])
+        add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *energy_warning(rig, path)])
     if options.usd_per_hour is not None:
         if not 0 <= options.usd_per_hour < math.inf:
-            raise PriceError(f"--usd-per-hour must not be negative, got {options.usd_per_hour:g}")
+            raise PriceError(f"--usd-per-hour is a number of at least 0, got {options.usd_per_hour:g}")
         add(
             HourlyCost(
                 "stated price",
@@ -299,10 +300,18 @@ def _read_rig(path: Path) -> Rig:
     return read_document(path, Rig)
 
 
-def _energy_note(rig: Rig, path: Path) -> list[str]:
-    if rig.usd_per_kwh > 5:
-        return [f"{path}: {rig.usd_per_kwh:g} USD per kWh is more than any tariff known; was it meant in cents?"]
-    return []
+def energy_warning(rig: Rig, path: Path) -> list[str]:
+    """Says so where a rig's energy was probably meant in cents."""
+    from rackrate.catalog.documents import place_of
+    from rackrate.economics.hourly import DEAR_USD_PER_KWH
+
+    if rig.usd_per_kwh <= DEAR_USD_PER_KWH:
+        return []
+    written = ("usd_per_kwh", "tariff_usd_per_kwh", *(f"{code}_per_kwh" for code in rig.usd_per))
+    return [
+        f"warning: {place_of(path, written)}: {rig.usd_per_kwh:g} USD per kWh is more than any tariff known "
+        f"(over {DEAR_USD_PER_KWH:g} USD/kWh); was it meant in cents?"
+    ]
 
 
 def save_rig(directory: Path, path: Path) -> None:

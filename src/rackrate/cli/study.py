@@ -44,6 +44,10 @@ def study(
 
     if action not in _ACTIONS:
         raise UserError(f"`rackrate study {action}` is not a command{did_you_mean(action, _ACTIONS)}")
+    if out is not None and action != "run":
+        raise UserError(f"-o goes with `rackrate study run`, not with {action}")
+    if as_json and action in {"new", "validate"}:
+        raise UserError(f"--json goes with `rackrate study run` and diff, not with {action}")
     if action == "new":
         _new(file)
     elif action == "validate":
@@ -74,9 +78,10 @@ def _date(text: str | None) -> str | None:
 def _run(
     file: Path, as_of: str | None, out: Path | None, draws: int | None, seed: int | None, *, inputs: bool, as_json: bool
 ) -> None:
-    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
     from rackrate.report.study_view import study_view
 
+    refuse_other_than_html(out)
     view = study_view(_evaluate(file, _date(as_of), draws, seed))
     if out is not None:
         from rackrate.report.study_html import study_report

@@ -49,6 +49,8 @@ def traffic(
             step=step,
             usage_model=usage_model,
             utc_offset=utc_offset,
+            # a profile says how the days of a bill fall on their hours
+            step_at_most_s=3600.0 if profile is not None else None,
         )
     )
     view = traffic_view(summarised(found))

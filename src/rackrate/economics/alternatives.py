@@ -147,6 +147,7 @@ def owned_hour(
     capex_usd: Numbers,
     life_years: Numbers,
     resale_usd: Numbers = 0.0,
+    spare_share: Numbers = 0.0,
     discount_rate: Numbers = 0.0,
     idle_w: Numbers = 0.0,
     busy_w: Numbers = 0.0,
@@ -169,7 +170,7 @@ def owned_hour(
     growth = life_years * np.log1p(discount_rate)
     with np.errstate(divide="ignore", invalid="ignore"):
         recovery = np.where(np.asarray(discount_rate) == 0, 1 / life_years, discount_rate / -np.expm1(-growth))
-    purchase = (capex_usd - resale_usd * np.exp(-growth)) * recovery / HOURS_PER_YEAR
+    purchase = (1 + spare_share) * (capex_usd - resale_usd * np.exp(-growth)) * recovery / HOURS_PER_YEAR
     usd_per_watt_hour = pue * usd_per_kwh / 1000
     running = (
         hosting_usd_per_kw_month * busy_w / 1000 / HOURS_PER_MONTH
@@ -177,6 +178,22 @@ def owned_hour(
         + idle_w * usd_per_watt_hour
     )
     return purchase + running, (busy_w - idle_w) * usd_per_watt_hour, running
+
+
+def serving_hour_usd(usd_h: Numbers, interruptions_per_month: Numbers, recovery_s: Numbers) -> Numbers:
+    """What an hour of serving costs on a machine that is taken away now and then. [USD/h]
+
+    Price / (1 - lost share), as `terms.spot_usd_h` and `terms.lost_share`, for many draws at once; a machine that never
+    gets to serve costs without end.
+
+    >>> round(float(serving_hour_usd(1.9, interruptions_per_month=36.5, recovery_s=3600)), 9)
+    2.0
+    """
+    import numpy as np
+
+    lost = interruptions_per_month / HOURS_PER_MONTH * recovery_s / SECONDS_PER_HOUR
+    with np.errstate(divide="ignore"):
+        return np.where(np.asarray(lost) < 1, usd_h / np.maximum(1 - lost, 1e-300), np.inf)
 
 
 def profile_of(rates: Sequence[float]) -> tuple[float, ...]:

@@ -21,6 +21,8 @@ from rackrate.errors import PriceError
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+MOST_REPLICAS = 1_000_000
+"""Of a fleet; more is a slip of the pen."""
 _ROUNDING = 1e-9
 """0.3 / 0.1 is three replicas, not four."""
 
@@ -48,8 +50,8 @@ class Policy:
     def __post_init__(self) -> None:
         if not 1 <= self.headroom <= 100:
             raise PriceError(f"headroom is replicas per replica of load, 1 to 100, got {self.headroom:g}")
-        if self.floor < 0 or self.spares < 0:
-            raise PriceError(f"floor and spares must not be negative, got {self.floor} and {self.spares}")
+        if not (0 <= self.floor <= MOST_REPLICAS and 0 <= self.spares <= MOST_REPLICAS):
+            raise PriceError(f"floor and spares are 0 to {MOST_REPLICAS:,}, got {self.floor} and {self.spares}")
         for name in ("cold_start_s", "scale_down_s", "max_wait_s"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise PriceError(f"{name} must be at least 0, got {getattr(self, name):g}")

@@ -12,6 +12,8 @@ from rackrate.units import PER_MILLION
 
 MICRO = Decimal("0.000001")
 """Bills and their parts are whole micro-dollars."""
+MOST_USD = 1e18
+"""More is no bill, and more than decimal arithmetic keeps to the micro-dollar."""
 
 
 def billed(usd: float) -> Decimal:
@@ -19,7 +21,12 @@ def billed(usd: float) -> Decimal:
 
     >>> billed(2 / 3)
     Decimal('0.666667')
+
+    Raises:
+        PriceError: more than `MOST_USD`.
     """
+    if not usd <= MOST_USD:
+        raise PriceError(f"a bill of {usd:.3g} USD is more than can be meant; is a price wrong?")
     return Decimal(repr(usd)).quantize(MICRO, ROUND_HALF_EVEN)
 
 

@@ -10,20 +10,20 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.economics.fleet import Policy, Replicas, machines, replicas, served
+from rackrate.economics.fleet import MOST_REPLICAS, Policy, Replicas, machines, replicas, served
 from rackrate.economics.fleet_card import FleetCard, Tokens, apportion, billed, fleet_card
 from rackrate.economics.fleet_types import FleetModel, FleetPlan, FleetPricing, FleetShape, Kind, ModelPart, OfferUse
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.lateness import SAMPLE_DAYS, Bursts, Lateness, bursts_of, lateness
 from rackrate.economics.mix import Allocation, Demand, FleetOffer, cheapest_mix, only, work_while_held
 from rackrate.economics.replica import BusyTime, Replica, busy_time
+from rackrate.economics.uncertainty import half80
 from rackrate.errors import PriceError
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.traffic import Traffic, together
 
 Floats = npt.NDArray[np.float64]
 
-MOST_REPLICAS = 1_000_000
 MOST_HEADROOM = 4.0
 HEADROOM_STEP = 0.05
 
@@ -73,7 +73,7 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
         busy = busy_time(one.traffic, one.replica)
         asked.append(_Asked(one, busy, busy.total / one.traffic.step_s, bursts_of(one.traffic, one.replica)))
         if float(asked[-1].load.max()) * plan.policy.headroom > MOST_REPLICAS:
-            raise PriceError(f"the peak takes {asked[-1].load.max():,.0f} replicas; is the capacity of one right?")
+            raise PriceError(f"the peak takes {asked[-1].load.max():.3g} replicas; is the capacity of one right?")
     for offer in offers:
         if len(models) > 1 or models[0].slots > 1:
             machines([(np.zeros(1, dtype=np.int64), one.slots) for one in models], offer.replicas)
@@ -112,8 +112,8 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
 
 
 def _half(asked: _Asked) -> float:
-    half = asked.model.replica.relative_half_width
-    return half if half is not None and 0 < half < 1 else 0.0
+    half = half80(asked.model.replica.relative_half_width or 0.0)
+    return half if 0 < half < 1 else 0.0
 
 
 def _by_name(shapes: Sequence[FleetShape]) -> dict[str, FleetShape]:

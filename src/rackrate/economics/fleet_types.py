@@ -93,7 +93,7 @@ class FleetShape:
     usd_month: float
     """Mean of the months (of so many hours as stated)."""
     usd_month_interval: tuple[float, float] | None
-    """With the throughput at the ends of its 95 % interval; prices are taken as given."""
+    """80 %: with the throughput at the ends of its own; prices are taken as given."""
     by_month_usd: tuple[float, ...]
     """Machines and labour of each month from the start; the last may be incomplete."""
     utilisation: float

@@ -17,6 +17,9 @@ from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR
 
 PriceKind = Literal["on-demand", "spot", "reserved-1y", "reserved-3y"]
 
+DEAR_USD_PER_KWH = 5.0
+"""No tariff is known above it: a price above was probably meant in cents."""
+
 
 @dataclass(frozen=True)
 class HourlyCost:
@@ -108,6 +111,9 @@ class Rig(Document):
             return values
         rig = to_usd_keys(cast("dict[str, Any]", values))
         tariff, region = rig.get("tariff_usd_per_kwh"), rig.get("energy_region")
+        said = [key for key in ("usd_per_kwh", "tariff_usd_per_kwh", "energy_region") if rig.get(key) is not None]
+        if "energy_region" in said and len(said) > 1:
+            raise ValueError(f"energy_region is instead of {said[0]}: give one of them")
         if "usd_per_kwh" in rig:
             return rig
         if isinstance(tariff, list | tuple):
@@ -119,13 +125,23 @@ class Rig(Document):
         return rig
 
     @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.busy_w < self.idle_w:
+            raise ValueError(f"busy_w ({self.busy_w:g}) is below idle_w ({self.idle_w:g})")
+        if self.resale_usd > self.capex_usd:
+            raise ValueError(f"resale_usd ({self.resale_usd:g}) is above capex_usd ({self.capex_usd:g})")
+        return self
+
+    @model_validator(mode="after")
     def _tariff_is_a_day(self) -> Self:
         tariff = self.tariff_usd_per_kwh
         if tariff is not None:
             if len(tariff) != 24 or min(tariff) < 0:
                 raise ValueError(f"tariff_usd_per_kwh has 24 prices of at least 0, from midnight on, not {len(tariff)}")
             if abs(sum(tariff) / 24 - self.usd_per_kwh) > 1e-9 * max(1.0, self.usd_per_kwh):
-                raise ValueError("state usd_per_kwh or tariff_usd_per_kwh, not both: the mean of the day is used")
+                raise ValueError(
+                    "usd_per_kwh and tariff_usd_per_kwh are both stated: give one (of a tariff its mean is used)"
+                )
         return self
 
 
@@ -153,14 +169,7 @@ def owned(rig: Rig, origin: str) -> HourlyCost:
     Args:
         rig: its prices and watts.
         origin: where they come from (a file, an assumption), for the provenance.
-
-    Raises:
-        PriceError: it draws less when busy than when idle, or sells for more than it cost.
     """
-    if rig.busy_w < rig.idle_w:
-        raise PriceError(f"{origin}: busy_w ({rig.busy_w:g}) is below idle_w ({rig.idle_w:g})")
-    if rig.resale_usd > rig.capex_usd:
-        raise PriceError(f"{origin}: resale_usd ({rig.resale_usd:g}) is above capex_usd ({rig.capex_usd:g})")
     usd_per_watt_hour = rig.pue * rig.usd_per_kwh / 1000
     parts = {
         "purchase": (1 + rig.spare_share)

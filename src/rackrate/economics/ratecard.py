@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rackrate.economics.hourly import HourlyCost
+from rackrate.economics.uncertainty import half80
 from rackrate.errors import PriceError
 from rackrate.metrics import Saturation
 from rackrate.units import HOURS_PER_MONTH, PER_MILLION, SECONDS_PER_HOUR
@@ -72,7 +73,7 @@ class RateCard:
     output_tokens_month: float
     blended_usd: float
     blended_interval_usd: tuple[float, float] | None
-    """From the 95 % interval of the throughput alone; prices are taken as given."""
+    """80 %, from the interval of the throughput alone; prices are taken as given."""
     input_usd: float | None
     """Of a new input token (one that was not cached)."""
     output_usd: float | None
@@ -116,7 +117,7 @@ def rate_card(
     output_usd = usd_h * (1 - share) / serving.output_tok_s * per_million if share is not None else None
 
     blended = usd_h / serving.tok_s * per_million
-    half = serving.relative_half_width
+    half = half80(serving.relative_half_width) if serving.relative_half_width is not None else None
     interval = (blended / (1 + half), blended / (1 - half)) if half is not None and half < 1 else None
     month = hours_per_month * served
     return RateCard(

@@ -26,6 +26,19 @@ Z90 = 1.2815515655446004
 """The 90 % quantile of the standard normal distribution: half of a central 80 % interval, in standard deviations."""
 
 
+Z975 = 1.959963984540054
+"""The 97.5 % quantile: half of a central 95 % interval."""
+
+
+def half80(half95: float) -> float:
+    """Half of the 80 % interval of something normal, of half of its 95 % interval.
+
+    >>> round(half80(0.05), 4)
+    0.0327
+    """
+    return half95 * Z90 / Z975
+
+
 class QuantityError(UserError):
     """A distribution that cannot be (its ends swapped, weights that sum to nothing, ...)."""
 

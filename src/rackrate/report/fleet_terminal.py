@@ -155,7 +155,7 @@ def _shapes_table(view: Json) -> RenderableType:
     tokens = view["shapes"][0]["card"]["blended_usd_per_1m"] is not None
     price = "per 1M tokens" if tokens else "per 1k requests"
     table = plain_table(
-        "shape", "a month", *(["95 % interval"] if sure else []), price, "busy", "machines mean", "peak", "headroom",
+        "shape", "a month", *(["80 %"] if sure else []), price, "busy", "machines mean", "peak", "headroom",
         "late", "longest wait", "", left=["shape", ""],
     )  # fmt: skip
     for position, shape in enumerate(view["shapes"]):
@@ -274,7 +274,8 @@ def _policy_notes(view: Json) -> list[str]:
     notes = [
         f"Fixed: sized for the peak x {policy['headroom']:g}. Following the load: a replica serves "
         f"{span(policy['cold_start_s'])} after it is asked for, goes {span(policy['scale_down_s'])} after it was last "
-        f"wanted; at least {policy['floor']}, {policy['spares']} spare; headroom {shape['headroom']:g}.",
+        f"wanted; at least {policy['floor']}, {policy['spares']} spare{'' if policy['spares'] == 1 else 's'}; headroom "
+        f"{shape['headroom']:.3g}.",
         f"Late: waited more than {span(policy['max_wait_s'])} for a replica to be free; a shape may have "
         f"{percent(view['plan']['late_limit'])} of them. Waiting within a replica is in its capacity.",
     ]

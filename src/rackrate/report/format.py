@@ -101,8 +101,8 @@ def ms(seconds: float | None) -> str:
 def rate(value: float | None) -> str:
     """A rate per second, three figures.
 
-    >>> rate(84.91), rate(1234.5), rate(0.1234)
-    ('84.9', '1,234', '0.123')
+    >>> rate(84.91), rate(1234.5), rate(0.1234), rate(0.00028935), rate(0)
+    ('84.9', '1,234', '0.123', '0.000289', '0.000')
     """
     if value is None:
         return NONE
@@ -114,19 +114,22 @@ def rate(value: float | None) -> str:
         else f"{value:.2f}"
         if value >= 1
         else f"{value:.3f}"
+        if value >= 0.0995 or value == 0
+        else f"{value:.3g}"
     )
 
 
 def count(value: float | None) -> str:
     """A large number of tokens.
 
-    >>> count(157_075_200), count(2.19e9), count(950)
-    ('157 M', '2.19 G', '950')
+    >>> count(157_075_200), count(2.19e9), count(950), count(999_999_999.9)
+    ('157 M', '2.19 G', '950', '1 G')
     """
     if value is None:
         return NONE
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        # 999.6 M, with three figures, is 1 G
+        if value >= size * 0.9995:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
 

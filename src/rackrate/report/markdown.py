@@ -64,12 +64,13 @@ def markdown_report(run: Json, pricing: Json) -> str:
         )
         cards = ([machine["at_load"]] if machine["at_load"] else []) + machine["by_utilisation"]
         lines += _table(
-            ["load", "machines", "USD per 1M", "new input", "output", "USD/month", "tokens/month"],
+            ["load", "machines", "USD per 1M", "80 %", "new input", "output", "USD/month", "tokens/month"],
             [
                 [
                     percent(c["utilisation"]),
                     c["machines"],
                     usd(c["blended_usd"]),
+                    " to ".join(usd(end) for end in c["blended_interval_usd"]) if c["blended_interval_usd"] else NONE,
                     usd(c["input_usd"]),
                     usd(c["output_usd"]),
                     usd(c["usd_month"]),

@@ -38,12 +38,12 @@ def ranking_chart(question: Json) -> Json:
         "usd:Q",
         title="USD per 1M tokens (log scale), with 80 % interval",
         scale=alt.Scale(type="log", nice=False, padding=24),
-        axis=alt.Axis(format="$,.3~g", tickCount=6),
+        axis=alt.Axis(format="$,.3~r", tickCount=6, labelOverlap="greedy", labelSeparation=6),
     )
     money = [
-        alt.Tooltip("usd:Q", title="USD per 1M", format="$,.4~g"),
-        alt.Tooltip("low:Q", title="80 % from", format="$,.4~g"),
-        alt.Tooltip("high:Q", title="to", format="$,.4~g"),
+        alt.Tooltip("usd:Q", title="USD per 1M", format="$,.4~r"),
+        alt.Tooltip("low:Q", title="80 % from", format="$,.4~r"),
+        alt.Tooltip("high:Q", title="to", format="$,.4~r"),
         alt.Tooltip("usd a month:Q", format="$,.2f"),
     ]
     span = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=alt.X("low:Q", title=None), x2="high:Q")
@@ -78,7 +78,7 @@ def tornado_chart(question: Json, most: int = 12) -> Json:
     x = alt.X(
         "at low:Q",
         title="machines less API, USD a month (below 0: machines are cheaper)",
-        axis=alt.Axis(format="$,.3~s"),
+        axis=alt.Axis(format="$,.3~s", labelOverlap="greedy", labelSeparation=6),
     )
     drawn = (
         alt.Chart(alt.Data(values=bars))

@@ -7,8 +7,8 @@ from typing import Any
 from rackrate.report.format import between, count, figure, percent, usd
 from rackrate.report.html import environment, script_json, vega_scripts
 from rackrate.report.study_charts import ranking_chart, tornado_chart
-from rackrate.report.study_terminal import against_each, crossing_sentence, published
-from rackrate.report.study_view import VERDICTS
+from rackrate.report.study_terminal import against_each, crossing_sentence, difference, published
+from rackrate.report.study_view import QUESTION_VERDICTS, VERDICTS
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ def _page(view: Json, questions: list[Json], title: str) -> str:
     jinja = environment()
     filters: Json = {
         "usd": usd, "count": count, "percent": percent, "figure": figure, "between": between, "published": published,
-        "crossing": crossing_sentence, "against_each": against_each,
+        "crossing": crossing_sentence, "against_each": against_each, "difference": difference,
     }  # fmt: skip
     jinja.filters.update(filters)
     specs: Json = {}
@@ -39,7 +39,7 @@ def _page(view: Json, questions: list[Json], title: str) -> str:
         view=view,
         title=title,
         questions=questions,
-        definitions=VERDICTS,
+        definitions=VERDICTS if view.get("claims") else QUESTION_VERDICTS,
         specs=script_json(specs),
         scripts=vega_scripts(),
         charts=sorted(specs),

@@ -35,19 +35,35 @@ def study_tables(view: Json, *, inputs: bool = False) -> RenderableType:
     if view["claims"]:
         counts = view["claim_counts"]
         lines += [Text(""), _claims(view)]
-        said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-        lines.append(Text(f"{len(view['claims'])} claims: {said}", style="bold"))
+        lines.append(Text(verdict_counts(counts), style="bold"))
     for question in view["questions"]:
         lines += [Text(""), *question_tables(question)]
     if view["questions"]:
         lines.append(
             Text(
-                f"\n80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices in USD without taxes; "
+                f"\n80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices in USD without "
+                "taxes, of APIs per 1M tokens; "
                 f"a month is {view['hours_per_month']:g} hours",
                 style="dim",
             )
         )
     return Group(*lines)
+
+
+def verdict_counts(counts: Json) -> str:
+    """How many claims have which verdict.
+
+    >>> verdict_counts({"reproduced": 1, "does not follow": 2, "cannot be checked": 0})
+    '3 claims: 1 reproduced, 2 do not follow'
+    """
+    total = sum(counts.values())
+    words = {"does not follow": "do not follow"}
+    said = ", ".join(
+        f"{number} {words.get(verdict, verdict) if number > 1 else verdict}"
+        for verdict, number in counts.items()
+        if number
+    )
+    return f"{total} claim{'s' if total != 1 else ''}: {said}"
 
 
 def _inputs(view: Json) -> RenderableType:
@@ -105,7 +121,8 @@ def question_tables(question: Json) -> list[RenderableType]:
     uncertain = any(between(row[key], "USD") for row in question["rows"] for key in ("usd_month", "usd_per_1m"))
     spread = ["80 %"] if uncertain else []
     table = plain_table(
-        "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in", "price",
+        "", "kind", "USD/month", *spread, "USD per 1M", *spread, "machines", "busy", "cheapest in",
+        "price",
         left=["", "kind", "price"],
     )  # fmt: skip
     for row in question["rows"]:
@@ -179,6 +196,10 @@ def crossing_sentence(row: Json) -> str:
         if life and months and months > life:
             text += f" (after its life of {life:.0f} months)"
     hybrid = crossing["hybrid"]
+    if hybrid and hybrid["verdict"] == "self-hosted":
+        text += "; best split: nothing at the API"
+    if hybrid and hybrid["verdict"] == "api" and crossing["verdict"] == "at":
+        text += "; best split at this volume: all at the API"
     if hybrid and hybrid["verdict"] == "hybrid":
         text += (
             f"; best split: {hybrid['machines']} machine{'s' if hybrid['machines'] > 1 else ''} for "
@@ -234,8 +255,18 @@ def _tornado(question: Json) -> list[RenderableType]:
             f"{_signed(bar['at_low'])} .. {_signed(bar['at_high'])}",
             Text("\u2588" * cells, style="cyan"),
         )
-    head = f"{own} less {api}: {_signed(chart['outcome'])} a month with all figures at their medians"
+    head = f"{own} less {api}: {difference(question)}"
     return [Text(head), table]
+
+
+def difference(question: Json) -> str:
+    """What the two that are compared are apart."""
+    apart = question["difference_usd_month"]
+    low, high, value = apart["low"], apart["high"], apart["value"]
+    text = f"{_signed(value)} a month with all figures at their medians"
+    if abs(high - low) > 1e-9 * max(abs(value), 1e-300):
+        text += f" (80 %: {_signed(low)} to {_signed(high)})"
+    return text
 
 
 def _input(value: float, unit: str | None) -> str:
@@ -278,5 +309,10 @@ def compare_tables(view: Json) -> RenderableType:
     """Machines and APIs for the same requests."""
     lines = question_tables(view)
     lines += [Text(one, style="dim") for one in view["remarks"]]
-    lines.append(Text(f"80 % intervals of {view['draws']:,} draws, seed {view['seed']}", style="dim"))
+    lines.append(
+        Text(
+            f"80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices of APIs in USD per 1M tokens",
+            style="dim",
+        )
+    )
     return Group(*lines)

@@ -26,6 +26,8 @@ VERDICTS = {
     "not compared": "the question has no machines, or no API",
 }
 """The words of verdicts."""
+QUESTION_VERDICTS = {word: VERDICTS[word] for word in ("self-hosting", "api", "too close to call", "not compared")}
+"""Those of questions alone."""
 
 
 def study_view(result: StudyResult) -> Json:

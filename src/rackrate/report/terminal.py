@@ -226,6 +226,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
         "load",
         "machines",
         "USD per 1M tokens",
+        *(["80 %"] if low_high else []),
         "new input",
         "output",
         "USD/month",
@@ -243,6 +244,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
             Text(label, style="bold" if stated else ""),
             str(card["machines"]),
             Text(usd(card["blended_usd"]), style="bold green" if card["utilisation"] == 1 or stated else ""),
+            *([" to ".join(usd(end) for end in card["blended_interval_usd"])] if low_high else []),
             usd(card["input_usd"]),
             usd(card["output_usd"]),
             usd(card["usd_month"]),
@@ -251,13 +253,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
         )
     lines += [table]
     if low_high:
-        lines.append(
-            Text(
-                f"95 % interval at full load, from the throughput alone: {usd(low_high[0])} to {usd(low_high[1])} "
-                "per 1M tokens",
-                style="dim",
-            )
-        )
+        lines.append(Text("80 % intervals are from the throughput alone: prices are taken as given.", style="dim"))
     rows = priced["apis"]
     if rows:
         shown = rows if api_rows is None else _some_of_each(rows, api_rows)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
-from rackrate.economics.alternatives import Demand, Machine, Tariff, owned_hour, profile_of
+from rackrate.economics.alternatives import Demand, Machine, Tariff, owned_hour, profile_of, serving_hour_usd
 from rackrate.economics.ratecard import Serving
-from rackrate.economics.uncertainty import Fixed, Normal, Quantity, Uniform
+from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH
+from rackrate.economics.uncertainty import Z975, Fixed, Normal, Quantity, Uniform
 from rackrate.errors import RunError, UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
 from rackrate.study.loading import Loaded, Where, limits_of
@@ -20,8 +21,6 @@ from rackrate.study.tokenizers import measured_ratio
 if TYPE_CHECKING:
     from rackrate.economics.uncertainty import Numbers
 
-Z975 = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution: half of a 95 % interval in standard deviations."""
 
 UNITS = {
     "tokens_per_second": "token/s",
@@ -44,6 +43,8 @@ UNITS = {
     "labour_hours_per_month": "h/month",
     "labour_usd_per_hour": "USD/h",
     "other_usd_per_month": "USD/month",
+    "interruptions_per_month": "1/month",
+    "recovery_s": "s",
 }
 """Of figures by their key; shares and ratios have none."""
 
@@ -111,7 +112,7 @@ class Alternative:
             tariff = self.tariff(at)
             batch = ", batch" if self.listed is not None and self.listed.batch else ""
             into, out = float(tariff.input_usd_per_1m), float(tariff.output_usd_per_1m)
-            return f"${into:.4g} in, ${out:.4g} out per 1M tokens{batch}"
+            return f"${into:.4g} in, ${out:.4g} out{batch}"
         machine, scenario = self.machine(at, demand), self.scenario
         if machine.capex_usd is not None and scenario.own is not None:
             years = at.of(f"{self.name}: life_years", "life_years", scenario.own.life_years)
@@ -128,11 +129,16 @@ class Alternative:
             get = {key: at.of(f"{self.name}: {key}", key, getattr(scenario.own, key)) for key in Owned.model_fields}
             other = get.pop("other_usd_per_month") / demand.hours
             fixed, busy, running = owned_hour(**get)
-            fixed, running, capex = fixed + other, running + other, get["capex_usd"]
+            fixed, running = fixed + other, running + other
+            capex = get["capex_usd"] * (1 + get["spare_share"])
         elif scenario.usd_per_hour is not None:
             fixed = at.of(f"{self.name}: usd_per_hour", "usd_per_hour", scenario.usd_per_hour)
         else:
             fixed = at.figures[f"{self.name}: list price"]
+        if (often := _interruptions(scenario)) is not None:
+            recovery = at.of(f"{self.name}: recovery_s", "recovery_s", scenario.recovery_s)
+            interruptions = at.of(f"{self.name}: interruptions_per_month", "interruptions_per_month", often)
+            fixed = serving_hour_usd(fixed, interruptions, recovery)
         return Machine(
             tok_s=self._tok_s(at, demand),
             fixed_usd_h=fixed,
@@ -260,6 +266,11 @@ def _machine(
         if (number := getattr(scenario, key)) is not None:
             figures.add(f"{name}: {key}", key, number)
     notes = [scenario.notes] if scenario.notes else []
+    if (often := _interruptions(scenario)) is not None:
+        figures.add(f"{name}: interruptions_per_month", "interruptions_per_month", often)
+        figures.add(f"{name}: recovery_s", "recovery_s", scenario.recovery_s)
+        if scenario.interruptions_per_month is None:
+            notes.append(f"{ASSUMED_INTERRUPTIONS_PER_MONTH:g} interruptions a month are assumed")
     serving = None
     if scenario.run is not None:
         serving, served = _measured(loaded, scenario)
@@ -287,6 +298,15 @@ def _machine(
     if serving is not None:
         source = f"{serving.origin}; {source}" if source else serving.origin
     return Alternative(scenario, kind, model, serving, None, None, source, date, tuple(notes))
+
+
+def _interruptions(scenario: Scenario) -> Number | None:
+    """How often a machine is taken away: as stated; of spot prices, where nothing is, as assumed."""
+    if scenario.interruptions_per_month is not None:
+        return scenario.interruptions_per_month
+    if scenario.offer is not None and scenario.price_kind == "spot":
+        return Number(Fixed(ASSUMED_INTERRUPTIONS_PER_MONTH), None)
+    return None
 
 
 def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:

@@ -185,6 +185,8 @@ class Owned(Document):
     capex_usd: Figure
     life_years: Figure
     resale_usd: Figure = _number(0)
+    spare_share: Figure = _number(0)
+    """Spare parts and machines kept ready, as a share of the purchase."""
     discount_rate: Share = _number(0)
     idle_w: Figure = _number(0)
     busy_w: Figure = _number(0)
@@ -211,6 +213,10 @@ class Scenario(Document):
     price_kind: PriceKind = "on-demand"
     offer_prices: tuple[Price, ...] = ()
     """Dated prices of that offer that the catalogue lacks."""
+    interruptions_per_month: Figure | None = None
+    """Of a spot machine; what is lost to them makes its hours dearer."""
+    recovery_s: Figure = _number(180)
+    """From an interruption until a replacement serves."""
     own: Owned | None = None
     usd_per_hour: Figure | None = None
     tokens_per_second: Figure | None = None
@@ -244,6 +250,8 @@ class Scenario(Document):
             raise ValueError("machines need one of tokens_per_second, output_tokens_per_second, run")
         if not hosted and rates:
             raise ValueError(f"{rates[0]} is for machines, not for an API")
+        if self.interruptions_per_month is not None and (self.own is not None or not hosted):
+            raise ValueError("interruptions_per_month goes with rented machines: offer or usd_per_hour")
         if self.tokenizers is not None and "tokenizer_ratio" in self.model_fields_set:
             raise ValueError("give tokenizer_ratio or tokenizers, not both")
         if self.prices and not self.api and self.model is None:
@@ -259,6 +267,10 @@ class Scenario(Document):
 class Traffic(Document):
     """What is asked for in a month; the same for every scenario of a question."""
 
+    file: Path | None = None
+    """A trace, rates over time or a usage export, relative to the study's file: it says what is not stated here."""
+    usage_model: str | None = None
+    """Of a usage export: only models whose name has this."""
     tokens_per_month: Figure | None = None
     input_share: Share = _number(0.5)
     """With tokens_per_month: the input's share of the tokens."""
@@ -275,9 +287,14 @@ class Traffic(Document):
     @model_validator(mode="after")
     def _volume(self) -> Self:
         by_requests = (self.requests_per_day, self.input_tokens, self.output_tokens)
-        if (self.tokens_per_month is None) == (self.requests_per_day is None):
+        if self.usage_model is not None and self.file is None:
+            raise ValueError("usage_model goes with file: an API's usage export")
+        if self.file is not None:
+            if self.tokens_per_month is not None and self.requests_per_day is not None:
+                raise ValueError("tokens_per_month and requests_per_day are both stated: give one")
+        elif (self.tokens_per_month is None) == (self.requests_per_day is None):
             raise ValueError("traffic needs tokens_per_month, or requests_per_day with input_tokens and output_tokens")
-        if self.requests_per_day is not None and None in by_requests:
+        if self.file is None and self.requests_per_day is not None and None in by_requests:
             raise ValueError("requests_per_day goes with input_tokens and output_tokens")
         if self.profile is not None:
             if len(self.profile) not in {24, 168}:

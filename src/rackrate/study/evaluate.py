@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rackrate.catalog.load import Catalog
+from rackrate.economics.hourly import DEAR_USD_PER_KWH
 from rackrate.economics.uncertainty import central, draw_all
 from rackrate.study.claims import check_claim
-from rackrate.study.inputs import read_inputs
+from rackrate.study.inputs import Inputs, read_inputs
 from rackrate.study.loading import Loaded
 from rackrate.study.questions import answer
 from rackrate.study.results import StudyResult
+
+if TYPE_CHECKING:
+    from rackrate.economics.uncertainty import Numbers
 
 
 def today() -> str:
@@ -52,5 +58,18 @@ def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None) -> Stud
             answer(loaded, question, catalog, inputs, as_of or question.prices_as_of or when)
             for question in study.questions
         ),
-        warnings=loaded.warnings,
+        warnings=(*loaded.warnings, *_dear(loaded, inputs, middle)),
     )
+
+
+def _dear(loaded: Loaded, inputs: Inputs, middle: Mapping[str, Numbers]) -> Iterator[str]:
+    """Energy prices that come of formulas, and were probably meant in cents."""
+    for name, one in inputs.known.items():
+        if one.formula is None or one.missing is not None or (one.unit or "").lower().replace(" ", "") != "usd/kwh":
+            continue
+        value = float(middle[name])
+        if value > DEAR_USD_PER_KWH:
+            yield (
+                f"{loaded.place(['inputs', name, 'value'])}: {value:g} USD per kWh is more than any tariff known "
+                f"(over {DEAR_USD_PER_KWH:g} USD/kWh); was it meant in cents?"
+            )

@@ -11,14 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from rackrate.catalog.documents import parse_document, read_yaml, value_position
+from rackrate.economics.hourly import DEAR_USD_PER_KWH
 from rackrate.economics.uncertainty import central
-from rackrate.errors import UserError, did_you_mean
+from rackrate.errors import UserError, WorkloadError, did_you_mean
 from rackrate.study.dimensions import check_units, dimension_of
-from rackrate.study.documents import BUILT_IN, Number, Scenario, Study
+from rackrate.study.documents import BUILT_IN, Number, Question, Scenario, Study
 from rackrate.study.expressions import Expression, ExpressionError
-
-DEAR_USD_PER_KWH = 5.0
-"""No tariff is known above it: a price above was probably meant in cents."""
+from rackrate.study.recorded import recorded
 
 Where = list[int | str]
 
@@ -37,6 +36,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "output_tokens_per_second": (1e-9, 1e12),
     "tokens_per_month": (1e-9, 1e18),
     "requests_per_day": (1e-9, 1e15),
+    "spare_share": (0, 5),
 }
 """What a figure can be; the central case outside is a mistake, the tail of a distribution is cut there. All others are
 not negative."""
@@ -67,11 +67,27 @@ def load_study(path: Path) -> Loaded:
     Raises:
         UserError: the first mistake, with file, line and column.
     """
-    loaded = Loaded(path, parse_document(read_yaml(path), Study, path), ())
+    loaded = _with_traffic(Loaded(path, parse_document(read_yaml(path), Study, path), ()))
     _check_names(loaded)
     _check_formulas(loaded)
     _check_limits(loaded)
     return Loaded(path, loaded.study, tuple(_warnings(loaded)))
+
+
+def _with_traffic(loaded: Loaded) -> Loaded:
+    """Traffic that is in files is read; a note says of what it is."""
+    questions: list[Question] = []
+    for position, question in enumerate(loaded.study.questions):
+        if question.traffic.file is not None:
+            try:
+                traffic, note = recorded(question.traffic, loaded.path.parent)
+            except WorkloadError as error:
+                place = loaded.place(["questions", position, "traffic", "file"])
+                raise UserError(f"{place}: {error}") from None
+            notes = f"{question.notes} {note}" if question.notes else note
+            question = question.model_copy(update={"traffic": traffic, "notes": notes})  # noqa: PLW2901
+        questions.append(question)
+    return replace(loaded, study=loaded.study.model_copy(update={"questions": tuple(questions)}))
 
 
 def _check_names(loaded: Loaded) -> None:
@@ -170,11 +186,16 @@ def _check_limits(loaded: Loaded) -> None:
             raise UserError(f"{loaded.place(where)}: {key} is {middle:g}, and should be {said}")
     for position, scenario in enumerate(loaded.study.scenarios):
         own = scenario.own
-        if own is None or own.busy_w.quantity is None or own.idle_w.quantity is None:
+        if own is None:
             continue
-        if central(own.busy_w.quantity) < central(own.idle_w.quantity):
-            place = loaded.place(["scenarios", position, "own", "busy_w"])
-            raise UserError(f"{place}: a machine does not draw less when busy (busy_w) than when idle (idle_w)")
+        for less, more, said in (
+            ("idle_w", "busy_w", "a machine does not draw less when busy (busy_w) than when idle (idle_w)"),
+            ("resale_usd", "capex_usd", "a machine does not sell for more (resale_usd) than it cost (capex_usd)"),
+        ):
+            low, high = getattr(own, less).quantity, getattr(own, more).quantity
+            if low is not None and high is not None and central(high) < central(low):
+                key = more if more in own.model_fields_set and less == "idle_w" else less
+                raise UserError(f"{loaded.place(['scenarios', position, 'own', key])}: {said}")
 
 
 def _warnings(loaded: Loaded) -> Iterator[str]:
@@ -193,6 +214,10 @@ def _warnings(loaded: Loaded) -> Iterator[str]:
             yield f"{loaded.place(where)}: {middle:g} USD per kWh is {cents}"
         if unit == "share" and not 0 <= middle <= 1:
             yield f"{loaded.place(where)}: a share is between 0 and 1 (0.3 is 30 %), not {middle:g}"
+    for position, claim in enumerate(study.claims):
+        if claim.unit is not None and dimension_of(claim.unit) is None:
+            place = loaded.place(["claims", position, "unit"])
+            yield f"{place}: the unit {claim.unit!r} is not known, and not checked"
     for where, key, number in figures(study):
         if key == "usd_per_kwh" and number.quantity is not None and central(number.quantity) > DEAR_USD_PER_KWH:
             yield f"{loaded.place(where)}: {central(number.quantity):g} USD per kWh is {cents}"

@@ -18,7 +18,7 @@ from rackrate.economics.alternatives import (
 )
 from rackrate.economics.breakeven import break_even, hybrid_split, payback_months
 from rackrate.economics.sensitivity import Tornado, tornado
-from rackrate.economics.uncertainty import central, draw_all, estimate, probability
+from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
 from rackrate.errors import UserError
 from rackrate.study.alternatives import Alternative, At, Figures, alternative, demand_at, traffic_figures
 from rackrate.study.dimensions import COUNTED
@@ -147,6 +147,9 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         tornado=chart,
         tornado_units={bar.name: table.units.get(bar.name) for bar in chart.bars} if chart is not None else {},
         compared=(best.one.name, reference.one.name) if best is not None and reference is not None else None,
+        difference_usd_month=estimate(best.usd - reference.usd, best.usd_drawn - reference.usd_drawn)
+        if best is not None and reference is not None
+        else None,
         notes=tuple(notes),
     )
 
@@ -220,6 +223,7 @@ def _row(
 ) -> Row:
     one = each.one
     per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
+    month = estimate(each.usd, each.usd_drawn)
     machines = used = beats = None
     if each.month is not None and each.month_drawn is not None:
         machines = estimate(float(each.month.machines), each.month_drawn.machines)
@@ -230,7 +234,7 @@ def _row(
         kind=one.kind,
         model=one.model,
         same_model=same,
-        usd_month=estimate(each.usd, each.usd_drawn),
+        usd_month=month,
         usd_per_1m=per_1m,
         machines=machines,
         utilisation=used,
@@ -241,8 +245,32 @@ def _row(
         price=each.price,
         source=one.source,
         date=one.date,
-        notes=one.notes,
+        notes=(*one.notes, *_outside(each, (month, per_1m), draws)),
     )
+
+
+def _outside(each: _Worked, estimates: Sequence[Estimate], draws: int) -> tuple[str, ...]:
+    """Says why a figure lies outside its own interval: with whole machines, medians in are no median out."""
+    if each.month is None or each.month_drawn is None or not any(_is_outside(one) for one in estimates):
+        return ()
+    machines = float(each.month.machines)
+    more = probability(each.month_drawn.machines > machines, draws)
+    fewer = probability(each.month_drawn.machines < machines, draws)
+    share, which = (more, "more") if more >= fewer else (fewer, "fewer")
+    if share == 0:
+        return ()
+    word = "machine is" if machines == 1 else "machines are"
+    return (
+        f"with every number at its median {machines:.0f} {word} enough, but in {share:.0%} of the draws it takes "
+        f"{which}: go by the interval",
+    )
+
+
+def _is_outside(one: Estimate) -> bool:
+    low, high, value = one.low, one.high, one.value
+    if low is None or high is None or value is None:
+        return False
+    return not low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
 
 
 def _with_crossing(

@@ -132,6 +132,8 @@ class QuestionResult:
     tornado_units: dict[str, str | None]
     compared: tuple[str, str] | None
     """Which two the tornado is of."""
+    difference_usd_month: Estimate | None
+    """The first of the two less the second."""
     notes: tuple[str, ...]
 
 

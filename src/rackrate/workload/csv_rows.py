@@ -9,15 +9,20 @@ from pathlib import Path
 
 from rackrate.errors import WorkloadError
 
+MOST = 1e18
+"""No rate or number of tokens in a row is larger."""
+
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and values of each row. Raises WorkloadError for a row of another length, or no row."""
     any_row = False
+    line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             next(reader)
             for row in reader:
+                line = reader.line_num
                 if not row:
                     continue
                 if len(row) != len(columns):
@@ -26,7 +31,11 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                     )
                 any_row = True
                 yield reader.line_num, dict(zip(columns, row, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise WorkloadError(not_utf8(path)) from None
+    except csv.Error as error:
+        raise WorkloadError(f"{path}:{line + 1}: not CSV ({error})") from None
+    except OSError as error:
         raise WorkloadError(f"{path}: cannot be read ({error})") from None
     if not any_row:
         raise WorkloadError(f"{path}: has a header but no rows")
@@ -43,7 +52,21 @@ def csv_number(path: Path, line: int, row: dict[str, str], column: str, *, empty
         raise WorkloadError(f"{path}:{line}: column {column}: {text or 'nothing'} is not a number") from None
     if not 0 <= value < math.inf:
         raise WorkloadError(f"{path}:{line}: column {column}: {text} must be finite and not negative")
+    if value > MOST:
+        raise WorkloadError(f"{path}:{line}: column {column}: {text} is more than can be meant")
     return value
+
+
+def not_utf8(path: Path) -> str:
+    """Where a file stops being UTF-8, in a sentence."""
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, 1):
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                column = len(raw[: error.start].decode("utf-8")) + 1
+                return f"{path}:{line}:{column}: is not UTF-8 text (byte 0x{raw[error.start]:02x}); save it as UTF-8"
+    return f"{path}: is not UTF-8 text; save it as UTF-8"
 
 
 def first_of(names: Sequence[str], columns: Sequence[str]) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from rackrate.errors import WorkloadError
+from rackrate.workload.csv_rows import not_utf8
 
 Field = Literal["time", "input", "output", "cached", "session", "prefix", "prefix_tokens", "blocks"]
 
@@ -82,7 +83,10 @@ def detect_layout(path: Path) -> Layout:
         raise WorkloadError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise WorkloadError(f"{path}: is a directory; a trace is a file") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        said = not_utf8(path) if path.suffix != ".gz" else f"{path}: cannot be read as text ({error})"
+        raise WorkloadError(said) from None
+    except (OSError, EOFError) as error:
         raise WorkloadError(f"{path}: cannot be read as text ({error})") from None
     if not lines:
         raise WorkloadError(f"{path}: is empty; {_KNOWN_LAYOUTS}")
@@ -118,6 +122,10 @@ def _csv_layout(path: Path, lines: list[str]) -> Layout:
     for field, name in (("time", "time_s"), ("input", "input_tokens"), ("output", "output_tokens")):
         if field not in fields:
             found = ", ".join(columns)[:100]
+            if len(columns) == 1 and re.search(r"[;\t]", columns[0]):
+                raise WorkloadError(
+                    f"{path}:1: columns must have commas between, not {'tabs' if chr(9) in columns[0] else ';'}"
+                )
             raise WorkloadError(f"{path}:1: no column {name} (there are: {found}); {_KNOWN_LAYOUTS}")
     if ("prefix" in fields) != ("prefix_tokens" in fields):
         raise WorkloadError(f"{path}:1: the columns prefix and prefix_tokens belong together; one is missing")
@@ -134,9 +142,10 @@ def first_fault(path: Path, layout: Layout) -> str | None:
     """
     before: float | None = None
     rows = _json_rows(path) if layout.kind == "mooncake" else _csv_rows(path, layout)
-    seen = False
+    seen, last = False, 1
     try:
         for line, values in rows:
+            last = line
             if isinstance(values, str):
                 return f"{path}:{line}: {values}"
             seen = True
@@ -151,7 +160,11 @@ def first_fault(path: Path, layout: Layout) -> str | None:
                     "requests must be in the order of time (sort the file)"
                 )
             before = time
-    except (OSError, EOFError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        return not_utf8(path) if path.suffix != ".gz" else f"{path}: cannot be read as text ({error})"
+    except csv.Error as error:
+        return f"{path}:{last + 1}: not CSV ({error})"
+    except (OSError, EOFError) as error:
         return f"{path}: cannot be read ({error})"
     return None if seen else f"{path}: has no rows; a trace needs at least one request"
 

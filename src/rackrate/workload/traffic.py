@@ -194,7 +194,7 @@ def steady(rate: float, duration_s: float, step_s: float = SECONDS_PER_HOUR, ori
     7200.0
     """
     if not 0 <= rate < math.inf:
-        raise WorkloadError(f"a rate must not be negative, got {rate:g}")
+        raise WorkloadError(f"a rate is a number of at least 0, got {rate:g}")
     steps = _steps(duration_s, step_s)
     return Traffic(step_s, np.full(steps, rate * step_s), None, None, origin=origin)
 
@@ -205,7 +205,8 @@ def _steps(duration_s: float, step_s: float) -> int:
     steps = round(duration_s / step_s)
     if not 1 <= steps <= MOST_STEPS:
         raise WorkloadError(
-            f"{duration_s:g} s in steps of {step_s:g} s are {steps:,} steps; they must be 1 to {MOST_STEPS:,}"
+            f"{duration_s:g} s in steps of {step_s:g} s are {steps if steps < 1e15 else float(steps):,} steps; "
+            f"they must be 1 to {MOST_STEPS:,}"
         )
     return steps
 
@@ -246,7 +247,8 @@ def of_trace(trace: Trace, step_s: float, start_s: float | None = None, detail_s
     if detail_s is not None and parts > 1 and abs(parts * detail_s - step_s) < 1e-9 and steps * parts <= MOST_DETAIL:
         detail = of_trace(trace, detail_s, start_s).taken(np.arange(steps * parts))
     left_out = len(trace) - kept
-    notes = (f"{left_out} requests of a last, incomplete step are left out",) if left_out else ()
+    words = "requests of a last, incomplete step are" if left_out > 1 else "request of a last, incomplete step is"
+    notes = (f"{left_out:,} {words} left out",) if left_out else ()
     return Traffic(
         step_s=step_s,
         requests=sums(None),
@@ -283,7 +285,12 @@ def tiled(
         long = long.times(profile.factors(long))
     if growth_per_month:
         months = (np.arange(steps) + 0.5) * traffic.step_s / MONTH_S
-        long = long.times(np.exp(months * math.log1p(growth_per_month)))
+        with np.errstate(over="ignore"):
+            factors = np.exp(months * math.log1p(growth_per_month))
+        most = max(float(values.max()) for values in long.series().values() if values is not None)
+        if not math.isfinite(float(factors.max()) * max(most, 1.0)):
+            raise WorkloadError(f"growth of {growth_per_month:g} a month for {months[-1]:.3g} months is without end")
+        long = long.times(factors)
     return long
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from rackrate.errors import WorkloadError
-from rackrate.workload.csv_rows import csv_number, csv_rows, first_of
+from rackrate.workload.csv_rows import MOST, csv_number, csv_rows, first_of
 from rackrate.workload.traffic import MOST_STEPS, Traffic
 
 
@@ -69,6 +69,8 @@ class _Bucket:
     input: float
     cached: float | None
     output: float
+    line: int | None = None
+    """Of the file."""
 
 
 def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic:
@@ -92,19 +94,26 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
         models.add(name)
         begin = _moment(path, line, row, layout.begin)
         end = _moment(path, line, row, layout.end) if layout.end in columns and row[layout.end or ""] else None
+        if end is not None and end <= begin:
+            raise WorkloadError(f"{path}:{line}: column {layout.end}: the row ends before it begins")
         if model is not None and model.lower() not in name.lower():
             buckets.append(_Bucket(begin, end, 0.0, 0.0, 0.0, 0.0))  # its time is still part of the export
             continue
-        buckets.append(
-            _Bucket(
-                begin,
-                end,
-                None if requests is None else csv_number(path, line, row, requests, empty=0.0),
-                sum(csv_number(path, line, row, one, empty=0.0) for one in inputs),
-                None if cached is None else csv_number(path, line, row, cached, empty=0.0),
-                sum(csv_number(path, line, row, one, empty=0.0) for one in layout.output),
-            )
+        bucket = _Bucket(
+            begin,
+            end,
+            None if requests is None else csv_number(path, line, row, requests, empty=0.0),
+            sum(csv_number(path, line, row, one, empty=0.0) for one in inputs),
+            None if cached is None else csv_number(path, line, row, cached, empty=0.0),
+            sum(csv_number(path, line, row, one, empty=0.0) for one in layout.output),
+            line,
         )
+        if bucket.cached is not None and bucket.cached > bucket.input:
+            raise WorkloadError(
+                f"{path}:{line}: column {cached}: {bucket.cached:g} cached tokens are more than the input's "
+                f"{bucket.input:g}, which has them in it"
+            )
+        buckets.append(bucket)
     return _of_buckets(
         path, layout.name, buckets, models, model, has_requests=requests is not None, has_cached=cached is not None
     )
@@ -140,7 +149,8 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
                         float(row.get(key) or 0)
                         for key in ("num_model_requests", "input_tokens", "input_cached_tokens", "output_tokens")
                     ]
-                    buckets.append(_Bucket(begin, end, *numbers))
+                    asked, into, cached, out = numbers
+                    buckets.append(_Bucket(begin, end, asked, into, cached, out))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WorkloadError(
             f"{path}: is not the answer of a usage API: data[] of buckets with start_time, end_time and results[] "
@@ -148,6 +158,10 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
         ) from None
     if any(min(one.requests or 0, one.input, one.cached or 0, one.output) < 0 for one in buckets):
         raise WorkloadError(f"{path}: a number of requests or tokens is negative")
+    if any((one.cached or 0) > one.input for one in buckets):
+        raise WorkloadError(f"{path}: there are more input_cached_tokens than input_tokens, which have them in them")
+    if any(max(one.requests or 0, one.input, one.output) > MOST for one in buckets):
+        raise WorkloadError(f"{path}: a number of requests or tokens is more than can be meant")
     return _of_buckets(path, "OpenAI usage API", buckets, models, model, has_requests=True, has_cached=True)
 
 
@@ -188,7 +202,11 @@ def _of_buckets(
     for one in buckets:
         at = (one.begin - first) / width
         if abs(at - round(at)) > 1e-6:
-            raise WorkloadError(f"{path}: the row of {one.begin:%Y-%m-%d %H:%M:%S} is not on the steps of {width}")
+            place = f"{path}:{one.line}" if one.line is not None else str(path)
+            raise WorkloadError(
+                f"{place}: {one.begin:%Y-%m-%d %H:%M:%S} is not a whole number of steps of {_hours(width)} after the "
+                f"first row, {first:%Y-%m-%d %H:%M:%S}"
+            )
         series[:, round(at)] += (one.requests or 0.0, one.input, one.cached or 0.0, one.output)
     step_s = width.total_seconds()
     notes = [f"times are UTC; one row covers {step_s / 3600:g} h, bursts within it are not seen"]
@@ -209,6 +227,11 @@ def _of_buckets(
         + (f", model {model}" if model else ""),
         notes=tuple(notes),
     )
+
+
+def _hours(width: timedelta) -> str:
+    hours = width.total_seconds() / 3600
+    return f"{hours:g} h" if hours >= 1 else f"{hours * 60:g} min"
 
 
 def _width(path: Path, buckets: list[_Bucket]) -> timedelta:
