@@ -49,6 +49,10 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
     # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
     njit = cast("Any", numba).njit
     settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}
+    if hasattr(cast("Any", numba).core.options.DefaultOptions, "_nrt"):
+        # no function makes an array: without this each look into one counts references to it up and down, with two
+        # locked instructions, which took nine tenths of the time
+        settings["_nrt"] = False
 
     def decorator(**more: bool) -> _Decorator:
         decorate = njit(**settings, **more)
