@@ -157,3 +157,38 @@ def test_an_anchor_moves_the_prediction_towards_it(run: Run) -> None:
     plain = json.loads(run(*PLAN, "--weights", "bf16", "--json")[1])["rows"][0]["capacity_request_s"]
     slow = json.loads(run(*PLAN, "--weights", "bf16", "--anchor", "a10g:128:128:16:200", "--json")[1])
     assert slow["rows"][0]["capacity_request_s"] < plain
+
+
+def test_aggregates_are_those_of_the_requests(run: Run) -> None:
+    """At a constant rate both simulate the same requests; only how they are counted differs."""
+    load = ("--rate", "1", "--arrivals", "constant", "--requests", "5000", "--output-tokens", "lognormal:mean=64,cv=1")
+    code, out, error = run(*SIMULATE, *load, "--aggregates", "--slo", "p95 ttft < 1s", "--json")
+    assert code == 0, error
+    (level,) = json.loads(out)["levels"]
+    code, out, _ = run(*SIMULATE, *load, "--json")
+    (kept,) = json.loads(out)["levels"]
+    assert level["requests"] == 5000
+    assert level["judged"] == 4500
+    assert level["slo_met"] is True
+    assert level["output_tok_s"] == pytest.approx(kept["output_tok_s"], rel=0.03)
+    for metric in ("ttft", "tpot"):
+        for share in ("p50", "p95"):
+            assert level[metric][share] == pytest.approx(kept[metric][share], rel=0.03)
+    code, out, _ = run(*SIMULATE, *load, "--aggregates")
+    assert code == 0
+    assert re.search(r"1\.00/s constant: 5,000 requests in", out)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--concurrency", "4"), "give --rate"),
+        (("--rate", "1", "--out", "somewhere"), "keeps no request"),
+        ((), "needs a load"),
+        (("--rate", "1", "--arrivals", "ramp:1-2@60"), "ends by itself"),
+    ],
+)
+def test_aggregates_refuse_what_needs_requests(run: Run, more: tuple[str, ...], words: str) -> None:
+    code, _, error = run(*SIMULATE, "--aggregates", *more)
+    assert code == 2
+    assert words in error

@@ -79,8 +79,21 @@ def simulate(
         bool, typer.Option("--prefix-cache/--no-prefix-cache", help="Follow the prefix blocks that a trace records.")
     ] = True,
     requests: Annotated[
-        int | None, typer.Option("--requests", help="Requests of a level.", show_default="1,000, or 12 x in flight")
+        int | None,
+        typer.Option(
+            "--requests",
+            help="Requests of a level.",
+            show_default="1,000, or 12 x in flight; with --aggregates 1,000,000",
+        ),
     ] = None,
+    aggregates: Annotated[
+        bool,
+        typer.Option(
+            "--aggregates",
+            help="Keep no request, only sums and quantiles: open loops of any length in bounded memory, such as "
+            "--requests 100000000.",
+        ),
+    ] = False,
     max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", show_default="the engine's")] = None,
     max_num_batched_tokens: Annotated[
         int | None, typer.Option("--max-num-batched-tokens", show_default="the engine's")
@@ -144,6 +157,21 @@ def simulate(
         say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
     header = _header(known, accelerator, offer, served, fleet, limits, workload, slo, seed)
     pattern = arrivals or ("trace" if trace is not None else "poisson")
+    if aggregates:
+        from rackrate.cli.simulated_stream import Streamed, refuse, streamed_view
+        from rackrate.report.simulated_terminal import aggregate_tables
+
+        if workload.trace is not None and not rates and not levels:
+            rates = [workload.trace.mean_rate]
+        refuse(rates=rates, levels=levels, out=out, workload=workload, prefix_cache=prefix_cache)
+        streamed = Streamed(workload, served, limits, fleet, pattern, cached_share, requests or 1_000_000, objectives)
+        totals = streamed_view(streamed, rates, header)
+        if as_json:
+            print_json(totals)
+        else:
+            print_result(aggregate_tables(totals))
+            print_result(_served_note(header))
+        return
     work = _Work(workload, served, limits, fleet, pattern, cached_share, prefix_cache, requests, header)
     if objectives is not None and not rates and not levels:
         rates = work.search(objectives)
@@ -246,6 +274,17 @@ def _header(
             trace=workload.trace.name if workload.trace is not None else None,
         ),
     )  # fmt: skip
+
+
+def _served_note(header: RunHeader) -> str:
+    """What was simulated, in a sentence."""
+    settings = header.engine.settings
+    return (
+        f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
+        f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
+        f"{settings['max_num_batched_tokens']} tokens a step; {settings['replicas']} replicas of "
+        f"{settings['tensor_parallel']} accelerators."
+    )
 
 
 class _Work:
@@ -360,13 +399,7 @@ class _Work:
     def notes(self) -> list[str]:
         """What the simulation knows and a measurement does not."""
         found: list[str] = []
-        settings = self.header.engine.settings
-        found.append(
-            f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
-            f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
-            f"{settings['max_num_batched_tokens']} tokens a step; {settings['replicas']} replicas of "
-            f"{settings['tensor_parallel']} accelerators."
-        )
+        found.append(_served_note(self.header))
         if self.cached:
             found.append(f"Prefix cache: {self.cached / self.input:.1%} of the input tokens were cached.")
         if self.preemptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -306,6 +306,8 @@ def simulate_blocks(
     *,
     slo: Slo | None = None,
     warmup: int = 0,
+    cached_share: float = 0.0,
+    told: Callable[[int], None] = lambda done: None,
 ) -> Outcome:
     """Simulates an open loop block by block, in memory that does not grow with the number of requests.
 
@@ -317,13 +319,20 @@ def simulate_blocks(
         fleet: replicas and router.
         slo: objectives, counted exactly.
         warmup: the first requests, which are not judged.
+        cached_share: of each prompt's tokens, those that the prefix cache has.
+        told: is handed how many requests have arrived, after each block.
     """
     run = Simulation(step, limits, fleet, total=total, slo=slo, warmup=warmup)
-    nothing = np.zeros(0, dtype=np.int32)
+    cached = np.zeros(0, dtype=np.int32)
     nobody = np.zeros(0, dtype=np.int32)
+    arrived = 0
     for due, input_tokens, output_tokens in blocks:
         check(due, input_tokens, output_tokens, limits)
-        if len(nothing) != len(due):
-            nothing, nobody = np.zeros(len(due), dtype=np.int32), np.full(len(due), -1, dtype=np.int32)
-        run.feed(due, input_tokens, output_tokens, nothing, nobody)
+        if len(nobody) != len(due):
+            cached, nobody = np.zeros(len(due), dtype=np.int32), np.full(len(due), -1, dtype=np.int32)
+        if cached_share:
+            cached = (input_tokens * cached_share).astype(np.int32)
+        run.feed(due, input_tokens, output_tokens, cached, nobody)
+        arrived += len(due)
+        told(arrived)
     return run.outcome()

@@ -57,11 +57,11 @@ class Rows:
         self._turns: dict[int, Ints] = {}
         self._first_of_page = [0]
 
-    def lengths(self, count: int) -> tuple[Ints, Ints]:
-        """Input and output tokens of the first `count` requests."""
+    def lengths(self, count: int, first: int = 0) -> tuple[Ints, Ints]:
+        """Input and output tokens of `count` requests from number `first` on, which begins a page."""
         inputs, outputs = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32)
         for at in range(0, count, PAGE):
-            page = self._page(at // PAGE)
+            page = self._page((first + at) // PAGE)
             inputs[at : at + PAGE] = page.input_tokens[: count - at]
             outputs[at : at + PAGE] = page.output_tokens[: count - at]
         return inputs, outputs

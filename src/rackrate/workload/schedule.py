@@ -123,15 +123,15 @@ def named(pattern: str, workload: SyntheticWorkload) -> str:
     return f"trace:{workload.trace.name}" if plain == "trace" and workload.trace is not None else plain
 
 
-def recorded(trace: Trace, rate: float, count: int) -> npt.NDArray[np.float64]:
-    """Recorded arrivals, stretched or squeezed so that the whole trace has the mean rate; the pattern stays. [s]
+def recorded(trace: Trace, rate: float, count: int, first: int = 0) -> npt.NDArray[np.float64]:
+    """Recorded arrivals from number `first` on, stretched or squeezed so that the whole trace has the mean rate. [s]
 
-    Where more are wanted than were recorded, the trace begins anew, a mean gap after its end.
+    The pattern stays. Where more are wanted than were recorded, the trace begins anew, a mean gap after its end.
 
     >>> trace = Trace("t", np.array([0.0, 3.0, 4.0]), np.ones(3, np.int32), np.ones(3, np.int32))
     >>> recorded(trace, rate=1.0, count=5).tolist()
     [0.0, 1.5, 2.0, 3.0, 4.5]
     """
     times = arrivals.scaled(trace.arrival_s, rate)
-    passes, rows = np.divmod(np.arange(count), len(times))
+    passes, rows = np.divmod(np.arange(first, first + count), len(times))
     return times[rows] + passes * (times[-1] + 1 / rate)
