@@ -102,6 +102,8 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
         (("simulate", "llama-3-8b", "--on", "t4", "--rate", "1"), "does not fit"),
         ((*SIMULATE, "--rate", "0"), "--rate must be above 0"),
         ((*SIMULATE, "--rate", "1", "--concurrency", "1"), "not both"),
+        ((*SIMULATE, "--rate", "1", "--max-num-seqs", "0"), "--max-num-seqs must be at least 1"),
+        ((*SIMULATE, "--rate", "1", "--replicas", "0"), "--replicas must be at least 1"),
         ((*SIMULATE, "--router", "fastest"), "--router is one of"),
         ((*SIMULATE, "--autoscale", "8"), "LEAST:MOST:IN_FLIGHT"),
         ((*SIMULATE, "--input-tokens", "9000"), "context"),
@@ -192,3 +194,54 @@ def test_aggregates_refuse_what_needs_requests(run: Run, more: tuple[str, ...], 
     code, _, error = run(*SIMULATE, "--aggregates", *more)
     assert code == 2
     assert words in error
+
+
+def test_a_model_that_fits_nothing_is_not_called_too_slow(run: Run) -> None:
+    code, out, error = run("plan", "llama-3-70b-instruct", "--traffic", "1/s", "--offer", "aws/g4dn.xlarge")
+    assert code == 2
+    assert "The model fits no offer" in out
+    assert "fits none of the" in error
+    assert "GiB" in error
+    assert "SLO" not in error
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_plan_is_whole_on_a_narrow_terminal(run: Run, width: int) -> None:
+    from rich.console import Console
+
+    from rackrate.report.format import usd
+    from rackrate.report.plan_terminal import plan_tables
+
+    code, out, _ = run(*PLAN, "--json")
+    assert code == 0
+    view = json.loads(out)
+    screen = Console(width=width, record=True, markup=False, emoji=False, color_system=None)
+    with screen.capture() as shown:
+        screen.print(plan_tables(view))
+    text = shown.get()
+    assert all(len(line) <= width for line in text.splitlines())
+    row = view["rows"][0]
+    for whole in (row["cost_name"], usd(row["usd_per_1m"]), f"{row['weights']} tp{row['tensor_parallel']}"):
+        assert whole in text
+    for api in [one for one in view["apis"] if one["same_model"]][:6]:
+        assert usd(api["usd_per_1m"]) in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_loads_of_a_run_are_whole_on_any_terminal(run: Run, width: int) -> None:
+    from rich.console import Console
+
+    from rackrate.report.format import rate
+    from rackrate.report.terminal import run_tables
+
+    code, out, _ = run(*SIMULATE, "--rate", "0.5,2", "--requests", "100", "--slo", "p95 ttft < 5s", "--json")
+    assert code == 0
+    view = json.loads(out)
+    screen = Console(width=width, markup=False, emoji=False, color_system=None)
+    with screen.capture() as shown:
+        screen.print(run_tables(view))
+    text = shown.get()
+    assert all(len(line) <= width for line in text.splitlines())
+    for level in view["levels"]:
+        for figure in (level["output_tok_s"], level["input_tok_s"], level["request_s"]):
+            assert rate(figure) in text

@@ -121,6 +121,7 @@ def test_a_nested_text_config_is_found_and_vision_is_said_to_be_left_out() -> No
     ("change", "sentence"),
     [
         ({"hidden_size": None}, "the key hidden_size .* is missing"),
+        ({"quantization_config": [1]}, "quantization_config should be a JSON object, not .1."),
         ({"hidden_size": "wide"}, "hidden_size should be a whole number from 1 to .*, not 'wide'"),
         ({"num_hidden_layers": -3}, "num_hidden_layers should be a whole number from 1"),
         ({"num_hidden_layers": 10**7}, "num_hidden_layers should be at most 10,000"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -125,6 +126,9 @@ def test_an_slo_that_nothing_meets_names_the_nearest(catalog: Catalog) -> None:
     assert found.closest is not None
     assert "asked for" in found.closest
     assert plan_view(found)["closest"] == found.closest
+    takes = re.search(r"it takes (p95 tpot < \d+ms)", found.closest)
+    assert takes is not None
+    assert plan(demand(rate=0.01, slo=takes[1]), catalog, offers=OFFERS).rows
 
 
 def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> None:

@@ -127,7 +127,7 @@ def plan(
 
     def told(done: int, of: int) -> None:
         nonlocal last
-        if time.monotonic() - last > 1.0:
+        if done and time.monotonic() - last > 2.0:
             last = time.monotonic()
             say(f"{done} of {of} candidates")
 
@@ -168,6 +168,11 @@ def plan(
         if explain is not None and row is not None:
             print_result("")
             print_result(explanation_table(row.candidate.name, explanation))
+    if not found.rows and set(found.reasons) == {"does not fit"}:
+        raise UserError(
+            f"{known.id} fits none of the {found.candidates} candidates: {found.lost[0].detail}. Choose "
+            f"other --weights or offers, or shorter requests; `rackrate fit {known.id}` says what holds it"
+        )
     if not found.rows:
         raise UserError(
             f"no offer meets {demand.slo}" + (f"; nearest is {found.closest}" if found.closest else "")

@@ -127,8 +127,12 @@ def simulate(
 
     if rate is not None and concurrency is not None:
         raise UserError("give --rate (open loop) or --concurrency (closed loop), not both")
-    if requests is not None and requests < 1:
-        raise UserError(f"--requests must be at least 1, got {requests}")
+    for name, value in (
+        ("--requests", requests), ("--replicas", replicas), ("--max-num-seqs", max_num_seqs),
+        ("--max-num-batched-tokens", max_num_batched_tokens),
+    ):  # fmt: skip
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
     if not 0 <= cached_share < 1:
         raise UserError(f"--cached-share must be at least 0 and below 1, got {cached_share:g}")
     if router not in ROUTERS:

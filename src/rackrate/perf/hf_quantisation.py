@@ -16,6 +16,10 @@ def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigVa
     Raises:
         UserError: the quantisation is not known; the message names file and key.
     """
+    for one in (config, text):
+        stated = one.values.get("quantization_config")
+        if stated is not None and not isinstance(stated, dict):
+            raise UserError(f"{one.file}: {one.prefix}quantization_config should be a JSON object, not {stated!r}")
     quantised = config.nested("quantization_config") or text.nested("quantization_config")
     if quantised is not None:
         return _quantised(quantised)

@@ -145,7 +145,8 @@ def plan(
         over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > model.context_tokens).mean())
         raise WorkloadError(
             f"the longest request has {longest:,} tokens in and out, {over:.1%} of them more than the "
-            f"{model.context_tokens:,} of {model.id}'s context; leave those out with --longest {model.context_tokens}"
+            f"{model.context_tokens:,} of {model.id}'s context; shorten the lengths, or leave recorded "
+            f"requests out with --longest {model.context_tokens}"
         )
     everything = list(candidates(model, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
     if not everything:
@@ -182,7 +183,10 @@ def plan(
             lost.append(Lost(one, "misses the SLO", text))
             ratio = best / missed.limit_s
             if nearest is None or ratio < nearest[0]:
-                nearest = (ratio, f"{one.name}: {text}, {missed.limit_s * 1000:.0f} ms asked for")
+                nearest = (
+                    ratio,
+                    f"{one.name}: {text}, {missed.limit_s * 1000:g} ms asked for; it takes {_loosened(missed, best)}",
+                )
             continue
         machines = fewest_machines(demand.peak, one.replicas, sizer.busy_s(replica))
         bounded.append(((machines + demand.spares) * one.cost.usd_h(1.0), order, one, replica))
@@ -206,6 +210,8 @@ def plan(
         sized = sizer.size(replica, one.replicas, min(most, 4096))
         if sized is None:
             reason = "misses the SLO" if most >= 4096 else "dearer"
+            if most >= 4096 and (nearest is None or nearest[0] > 1):
+                nearest = (1.0, f"{one.name}: within it when idle, but not with 4,096 machines that share the load")
             lost.append(
                 Lost(one, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
             )
@@ -246,6 +252,15 @@ def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], se
     deployment = correct(replica.deployment)
     step = StepCoefficients(**deployment.step.simulator_terms(seen))
     return replace(replica, deployment=deployment, step=step)
+
+
+def _loosened(missed: Objective, best_s: float) -> str:
+    """An objective that would be met when idle, in whole milliseconds.
+
+    >>> _loosened(Objective("ttft", 99, 0.001), 0.0171)
+    'p99 ttft < 18ms'
+    """
+    return f"p{missed.percentile:g} {missed.metric} < {math.floor(best_s * 1000) + 1}ms"
 
 
 def _better(one: Row, other: Row) -> bool:

@@ -27,8 +27,10 @@ def plan_report(view: Json, explanation: list[Json]) -> str:
             "load-cost": cost_chart(view),
         }
     return jinja.get_template("plan.html").render(
-        view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts()
-    )
+        view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts(),
+        ranked=sorted([*view["rows"], *view["apis"]], key=lambda one: one["usd_month"]),
+        fits=set(view["reasons"]) != {"does not fit"},
+    )  # fmt: skip
 
 
 def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -76,11 +78,25 @@ def pareto_chart(view: Json, metric: str) -> Json:
         )
     )  # fmt: skip
     names = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.Data(values=_named(rows)))
         .mark_text(align="left", dx=8, fontSize=11)
         .encode(x=x, y=y, text="accelerator:N")
     )
     return finish(alt.layer(line, dots, names), height=300)
+
+
+NEAR = 0.06
+"""Of the range of an axis: points nearer than that in both figures share a name."""
+
+
+def _named(rows: list[Json]) -> list[Json]:
+    """The points that get a name: one where several lie on each other, the cheapest."""
+    named: list[Json] = []
+    spans = {key: max((row[key] for row in rows), default=0.0) or 1.0 for key in ("ms", "USD per 1M tokens")}
+    for row in sorted(rows, key=lambda row: row["USD per 1M tokens"]):
+        if all(any(abs(row[key] - one[key]) > NEAR * span for key, span in spans.items()) for one in named):
+            named.append(row)
+    return named
 
 
 def load_chart(view: Json, metric: str) -> Json:

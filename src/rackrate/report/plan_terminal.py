@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from rackrate.report.format import NONE, count, ms, percent, rate, usd
@@ -30,50 +31,117 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
         Text(""),
     ]
     if view["rows"]:
-        lines.append(_rows(view, api_rows))
+        lines.append(_Rows(view, api_rows))
         lines.append(Text(""))
         lines += [Text(note, style="dim") for note in _notes(view)]
     else:
-        lines.append(Text("No offer meets the SLO.", style="bold yellow"))
+        fits = set(view["reasons"]) != {"does not fit"}
+        lines.append(Text("No offer meets the SLO." if fits else "The model fits no offer.", style="bold yellow"))
         if view["closest"]:
             lines.append(Text(f"Nearest is {view['closest']}."))
     lines += [Text(""), *_lost(view)]
     return Group(*lines)
 
 
-def _rows(view: Json, api_rows: int) -> RenderableType:
-    table = plain_table(
-        "offer", "deployment", "machines", "load", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms", "USD/month", "USD/1M",
-        "80 %", "data", left=["offer"],
-    )  # fmt: skip
-    apis = list(view["apis"])
-    shown = [one for one in apis if one["same_model"]][:api_rows] + [one for one in apis if not one["same_model"]]
-    entries: list[tuple[float, Json, bool]] = [(row["usd_month"], row, False) for row in view["rows"]]
-    entries += [(one["usd_month"], one, True) for one in shown]
-    entries.sort(key=lambda entry: entry[0])
-    first = view["rows"][0]
-    several = len({row["engine"] for row in view["rows"]}) > 1
-    for usd_month, row, is_api in entries:
+class _Rows:
+    """The ranked table: a line a row where the terminal is wide enough for all of it, else two."""
+
+    def __init__(self, view: Json, api_rows: int) -> None:
+        apis = list(view["apis"])
+        shown = [one for one in apis if one["same_model"]][:api_rows] + [one for one in apis if not one["same_model"]]
+        entries: list[tuple[float, Json, bool]] = [(row["usd_month"], row, False) for row in view["rows"]]
+        entries += [(one["usd_month"], one, True) for one in shown]
+        self.entries = sorted(entries, key=lambda entry: entry[0])
+        self.first = view["rows"][0]
+        self.several = len({row["engine"] for row in view["rows"]}) > 1
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._wide()
+        needed = console.measure(wide, options=options.update(max_width=1000)).maximum
+        yield wide if needed <= options.max_width else self._narrow()
+
+    def _wide(self) -> Table:
+        table = plain_table(
+            "offer", "deployment", "machines", "load", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms", "USD/month",
+            "USD/1M", "80 %", "data", left=["offer"],
+        )  # fmt: skip
+        for usd_month, row, is_api in self.entries:
+            if is_api:
+                table.add_row(
+                    self._name(row, is_api), self._kind(row), *[NONE] * 6, usd(usd_month), usd(row["usd_per_1m"]), NONE,
+                    "listed",
+                )  # fmt: skip
+                continue
+            low_high = row["usd_per_1m_interval"]
+            table.add_row(
+                self._name(row, is_api),
+                self._deployment(row),
+                _machines(row),
+                percent(row["utilisation"]),
+                *_pair(row["ttft"]),
+                *_pair(row["tpot"]),
+                usd(usd_month),
+                usd(row["usd_per_1m"]),
+                f"{usd(low_high[0])} - {usd(low_high[1])}" if low_high else NONE,
+                _distance(row),
+            )
+        return table
+
+    def _narrow(self) -> Table:
+        table = plain_table(
+            "offer\n  deployment", "load\ndata", "TTFT\np50\np95 ms", "TPOT\np50\np95 ms", "USD/\nmonth",
+            "USD/1M\n80 %", left=["offer\n  deployment"],
+        )  # fmt: skip
+        table.columns[0].no_wrap = False
+        for usd_month, row, is_api in self.entries:
+            name = self._name(row, is_api)
+            if is_api:
+                what = Text.assemble(name, "\n  ", self._kind(row))
+                table.add_row(what, "-\nlisted", NONE, NONE, _round_usd(usd_month), usd(row["usd_per_1m"]))
+                continue
+            low_high = row["usd_per_1m_interval"]
+            table.add_row(
+                Text.assemble(name, f"\n  {_machines(row)}, {self._deployment(row)}"),
+                f"{percent(row['utilisation'])}\n{_distance(row)}",
+                "\n".join(_pair(row["ttft"])),
+                "\n".join(_pair(row["tpot"])),
+                _round_usd(usd_month),
+                f"{usd(row['usd_per_1m'])}\n{_interval(low_high)}",
+            )
+        return table
+
+    def _name(self, row: Json, is_api: bool) -> Text:
         if is_api:
-            kind = Text("same model" if row["same_model"] else "another model", style="yellow")
-            name = f"API {_short(row['api'])}"
-            table.add_row(name, kind, *[NONE] * 6, usd(usd_month), usd(row["usd_per_1m"]), NONE, "listed")
-            continue
-        low_high = row["usd_per_1m_interval"]
-        spares = f"+{row['spares']}" if row["spares"] else ""
-        table.add_row(
-            Text(row["cost_name"], style="bold green" if row is first else ""),
-            f"{row['weights']} tp{row['tensor_parallel']}" + (f" {row['engine']}" if several else ""),
-            f"{row['machines']}{spares} x {row['accelerators']} {row['accelerator']}",
-            percent(row["utilisation"]),
-            *_pair(row["ttft"]),
-            *_pair(row["tpot"]),
-            usd(usd_month),
-            usd(row["usd_per_1m"]),
-            f"{usd(low_high[0])} - {usd(low_high[1])}" if low_high else NONE,
-            {"seen": "card", "family": "family", "new": "others"}.get(row["distance"], row["distance"]),
-        )
-    return table
+            return Text(f"API {_short(row['api'])}")
+        return Text(row["cost_name"], style="bold green" if row is self.first else "")
+
+    def _kind(self, row: Json) -> Text:
+        return Text("same model" if row["same_model"] else "another model", style="yellow")
+
+    def _deployment(self, row: Json) -> str:
+        return f"{row['weights']} tp{row['tensor_parallel']}" + (f" {row['engine']}" if self.several else "")
+
+
+def _machines(row: Json) -> str:
+    spares = f"+{row['spares']}" if row["spares"] else ""
+    return f"{row['machines']}{spares} x {row['accelerators']} {row['accelerator']}"
+
+
+def _distance(row: Json) -> str:
+    return {"seen": "card", "family": "family", "new": "others"}.get(row["distance"], str(row["distance"]))
+
+
+def _round_usd(value: float) -> str:
+    """Dollars without cents where there are thousands of them.
+
+    >>> _round_usd(18404.87), _round_usd(684.4)
+    ('$18,405', '$684.40')
+    """
+    return f"${value:,.0f}" if value >= 1000 else usd(value)
+
+
+def _interval(low_high: list[float] | None) -> str:
+    return f"{usd(low_high[0])}-{usd(low_high[1]).removeprefix('$')}" if low_high else NONE
 
 
 def _short(reference: str) -> str:

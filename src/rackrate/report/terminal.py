@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -57,10 +57,7 @@ def run_tables(view: Json) -> RenderableType:
     )
     best = view["saturation"]
     closed = all(level["kind"] != "open" for level in view["levels"])
-    table = plain_table(
-        "in flight" if closed else "load", "output tok/s", "+-95 %", "input tok/s", "request/s", "TTFT p50", "p95 ms",
-        "TPOT p50", "p95 ms", "requests", "failed", "", left=[""],
-    )  # fmt: skip
+    rows: list[tuple[str | Text, ...]] = []
     for level in view["levels"]:
         if level["kind"] == "prefill":
             continue
@@ -76,21 +73,50 @@ def run_tables(view: Json) -> RenderableType:
             mark.append(within if level["slo_met"] else f"[yellow]{within}, missed[/]")
         mark += [f"[yellow]{name}[/]" for name in level["validity"]]
         half = level["output_tok_s_half_width"]
-        table.add_row(
-            load_label(level),
-            rate(level["output_tok_s"]),
-            f"{half:.1f}" if half is not None else NONE,
-            rate(level["input_tok_s"]),
-            rate(level["request_s"]),
-            *_pair(level["ttft"]),
-            *_pair(level["tpot"]),
-            str(level["requests"]),
-            str(sum(level["failed"].values())),
-            Text.from_markup(" ".join(mark)),
+        rows.append(
+            (
+                load_label(level),
+                rate(level["output_tok_s"]),
+                f"{half:.1f}" if half is not None else NONE,
+                rate(level["input_tok_s"]),
+                rate(level["request_s"]),
+                *_pair(level["ttft"]),
+                *_pair(level["tpot"]),
+                str(level["requests"]),
+                str(sum(level["failed"].values())),
+                Text.from_markup(" ".join(mark)),
+            )
         )
-    lines += [Text(""), table]
+    lines += [Text(""), _Levels("in flight" if closed else "load", rows)]
     lines += [Text.from_markup(text) for text in _run_notes(view)]
     return Group(*lines)
+
+
+class _Levels:
+    """A run's loads: a line each where the terminal is wide enough for all figures, else two."""
+
+    def __init__(self, load: str, rows: list[tuple[str | Text, ...]]) -> None:
+        self.load = load
+        self.rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = plain_table(
+            self.load, "output tok/s", "+-95 %", "input tok/s", "request/s", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
+            "requests", "failed", "", left=[""],
+        )  # fmt: skip
+        for row in self.rows:
+            wide.add_row(*row)
+        if console.measure(wide, options=options.update(max_width=1000)).maximum <= options.max_width:
+            yield wide
+            return
+        narrow = plain_table(
+            self.load, "output\ninput tok/s", "+-95 %\nrequest/s", "TTFT p50\np95 ms", "TPOT p50\np95 ms",
+            "requests\nfailed", "", left=[""],
+        )  # fmt: skip
+        for load, output, half, inputs, requests_s, *latencies, number, failed, mark in self.rows:
+            pairs = ((output, inputs), (half, requests_s), latencies[:2], latencies[2:], (number, failed))
+            narrow.add_row(load, *(f"{above}\n{below}" for above, below in pairs), mark)
+        yield narrow
 
 
 def _pair(quantiles: Json | None) -> tuple[str, str]:
