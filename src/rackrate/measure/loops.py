@@ -38,7 +38,7 @@ _SPARES = 8
 """Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
 _SMALL_BYTES = 2048
 """A smaller answer may be an error told as a stream: it is decoded before its worker goes on."""
-_WAITING_BYTES = 16 * 2**20
+_WAITING_BYTES = 64 * 2**20
 """Answers that wait to be decoded take at most so much. A server without delay sends faster than that is done."""
 _SOON_S = 0.0002
 _PREPARED = 64
@@ -455,9 +455,14 @@ def judge(exchange: Exchange) -> Answer:
     elif status == OK and exchange.content_type == "application/json":
         status, detail = "not-streaming", "the answer came in one piece"
     if status == OK:
-        answer = exchange.answer() or decode_parts(exchange.times, exchange.parts)
-        if exchange.fault is None:
+        answer = exchange.answer()
+        if answer is not None:
             return answer
+        if exchange.packets:  # it ended as most do, but was not of the usual kind: [DONE] may also stand before the end
+            exchange.digest()
+            exchange.done_s = exchange.done_line_s() or exchange.done_s
+        if exchange.fault is None:
+            return decode_parts(exchange.times, exchange.parts)
         status, detail = "malformed", exchange.fault
     return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
 
