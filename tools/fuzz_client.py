@@ -8,11 +8,13 @@ tests replay, and are damaged further. The first that differs is printed and end
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "measure"
 CORPUS = TESTS / "client_corpus.jsonl"
@@ -28,15 +30,15 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     asked = parser.parse_args()
     sys.path.insert(0, str(TESTS))
-    import client_fuzzing as fuzzing
+    fuzzing: Any = importlib.import_module("client_fuzzing")
 
     lines = asked.corpus.read_text(encoding="utf-8").splitlines() if asked.corpus.exists() else []
-    kept = [[part.encode("latin-1") for part in json.loads(line)] for line in lines]
-    known = {fuzzing.way(packets) for packets in kept}
+    kept: list[list[bytes]] = [[part.encode("latin-1") for part in json.loads(line)] for line in lines]
+    known: set[Any] = {fuzzing.way(packets) for packets in kept}
     began_s = time.monotonic()
     count = skipped = 0
     while time.monotonic() - began_s < asked.seconds:
-        draw = random.Random(asked.seed + count)
+        draw = random.Random(asked.seed + count)  # noqa: S311 - nothing secret
         packets = draw.choice(kept) if kept and draw.random() < 0.3 else fuzzing.made(draw)
         if count % 4:
             packets = fuzzing.damaged(draw, packets)

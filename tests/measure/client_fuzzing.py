@@ -6,6 +6,7 @@ is read by itself. `tools/fuzz_client.py` runs this for as long as is asked.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import dataclass
@@ -124,11 +125,11 @@ def by_the_book(packets: list[bytes]) -> Seen | None:
         status, detail = OK, None
     elif fault is not None:
         status, detail = "malformed", fault
-    elif book.status and not book.framed and book.body:
+    elif book.status is not None and not book.framed and book.body:
         status, detail = OK, None
     else:
         status, detail = "reset", "the server closed the connection"
-    if status == OK and (book.status >= 300 or book.kind == "application/json"):
+    if status == OK and ((book.status or 0) >= 300 or book.kind == "application/json"):
         return None  # no stream: judged by its head
     reading = Reading()
     for place, data in _events(b"".join(byte for _, byte in book.body)):
@@ -155,7 +156,7 @@ class _Book:
         self.body: list[tuple[int, bytes]] = []
         self.packet = 0
         self.complete = self.framed = False
-        self.status = 0
+        self.status: int | None = None
         self.kind = ""
         self.parser: httptools.HttpResponseParser | None = None
 
@@ -180,7 +181,7 @@ class _Book:
             self.body.append((self.packet, body))
 
     def on_message_complete(self) -> None:
-        self.complete = self.complete or self.status >= 200
+        self.complete = self.complete or not 100 <= (self.status or 0) < 200
 
 
 def _events(body: bytes) -> list[tuple[int, bytes]]:
@@ -246,7 +247,7 @@ def made(draw: random.Random) -> list[bytes]:
                 chunks = [b"".join(chunks[at : at + 5]) for at in range(0, len(chunks), 5)]
             elif style == "anyhow":
                 cuts = sorted({0, len(body), *(draw.randrange(len(body)) for _ in range(8))})
-                chunks = [body[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+                chunks = [body[a:b] for a, b in itertools.pairwise(cuts)]
             framed = [(size % len(one)) + b"\r\n" + one + b"\r\n" for one in chunks if one]
             raw = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"".join(framed) + b"0\r\n\r\n"
     return cut(draw, raw)
@@ -262,12 +263,14 @@ def cut(draw: random.Random, raw: bytes) -> list[bytes]:
             return [one for one in [*(part + b"\n\n\r\n" for part in parts[:-1]), parts[-1]] if one]
         case 2:
             step = draw.choice([1, 7, 100, 1000, 4096])
-            return [raw[at : at + step] for at in range(0, len(raw), max(step, len(raw) // 300))] if step > 50 else [
-                raw[at : at + step] for at in range(0, len(raw), step)
-            ][:4000]
+            return (
+                [raw[at : at + step] for at in range(0, len(raw), max(step, len(raw) // 300))]
+                if step > 50
+                else [raw[at : at + step] for at in range(0, len(raw), step)][:4000]
+            )
         case _:
             places = sorted({0, len(raw), *(draw.randrange(len(raw) + 1) for _ in range(draw.choice([1, 4, 30])))})
-            return [raw[a:b] for a, b in zip(places, places[1:], strict=False) if b > a]
+            return [raw[a:b] for a, b in itertools.pairwise(places) if b > a]
 
 
 def damaged(draw: random.Random, packets: list[bytes]) -> list[bytes]:
@@ -285,7 +288,18 @@ def damaged(draw: random.Random, packets: list[bytes]) -> list[bytes]:
                 raw[at:at] = raw[at : at + span]
             case 3:
                 raw[at:at] = draw.choice(
-                    [b"\r\n", b"\n\n", b"\r", b"data: ", b"data: [DONE]\n\n", b"0\r\n\r\n", b'"', b"\\", b"\xc3", b"\x01"]
+                    [
+                        b"\r\n",
+                        b"\n\n",
+                        b"\r",
+                        b"data: ",
+                        b"data: [DONE]\n\n",
+                        b"0\r\n\r\n",
+                        b'"',
+                        b"\\",
+                        b"\xc3",
+                        b"\x01",
+                    ]
                 )
             case _:
                 other = draw.randrange(len(raw) + 1)
@@ -309,4 +323,12 @@ def way(packets: list[bytes]) -> tuple[object, ...]:
     fast, slow = by_client(packets), by_the_book(packets)
     assert fast is not None
     detail = (fast.detail or "").split("{")[0][:28]
-    return fast.status, detail, slow is None, min(fast.chunks, 3), fast.tokens[2] is None, fast.finish is None, len(set(fast.places)) > 1
+    return (
+        fast.status,
+        detail,
+        slow is None,
+        min(fast.chunks, 3),
+        fast.tokens[2] is None,
+        fast.finish is None,
+        len(set(fast.places)) > 1,
+    )
