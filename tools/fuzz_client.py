@@ -1,7 +1,7 @@
 """Fuzzes the client's reading of answers for as long as is asked: `python tools/fuzz_client.py --seconds 170`.
 
 Answers of every kind are made, damaged and cut at random; what the client makes of their packets must be what a slow
-reader makes of them (`tests/measure/client_fuzzing.py`). Cases that end in a new way are kept in the corpus, which the
+reader makes of them (`tests/client_fuzzing.py`). Cases that end in a new way are kept in the corpus, which the
 tests replay, and are damaged further. The first that differs is printed and ends it.
 """
 
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent.parent / "tests" / "measure"
-CORPUS = TESTS / "client_corpus.jsonl"
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+CORPUS = TESTS / "measure" / "client_corpus.jsonl"
 _LARGEST = 3000
 """Larger cases are not kept."""
 

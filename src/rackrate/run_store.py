@@ -183,7 +183,7 @@ def read_run(directory: Path) -> Run:
         large = path.stat().st_size > PACK_BYTES
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-    records = stored if large else list(stored)
+    records = stored if large else list(iter(stored))
     return Run(header, records, stored.torn_lines)
 
 

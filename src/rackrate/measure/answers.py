@@ -190,7 +190,7 @@ def _cut_out(raw: bytes, head: int, reading: Reading, *, framed: bool) -> tuple[
     # from the end of a text to the next
     gap = len(after) + 2 + len(before)
     digits = len(b"%x" % (gap + 1))
-    varies = framed and len(b"%x" % (gap + _FEW)) != digits
+    varies = framed and len(b"%x" % (gap + max(64, 2 * (find(b'"', at) - at)))) != digits
     if framed:
         gap += 2 + digits + 2
     mark = before[-8:]
