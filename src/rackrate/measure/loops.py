@@ -40,7 +40,10 @@ _SMALL_BYTES = 2048
 """A smaller answer may be an error told as a stream: it is decoded before its worker goes on."""
 _WAITING_BYTES = 64 * 2**20
 """Answers that wait to be decoded take at most so much. A server without delay sends faster than that is done."""
+_WAITING_S = 0.5
+"""Nor do they wait for longer: a run that is killed has all but its last second."""
 _SOON_S = 0.0002
+"""So long before a request of an open loop is due, nothing else is begun."""
 _PREPARED = 64
 """Requests of an open loop that are made ahead."""
 
@@ -178,7 +181,7 @@ class Loop:
         try:
             if self._answers:
                 self.record_one()
-            while self._answers and self._waiting_bytes > _WAITING_BYTES:
+            while self._answers and self._must_be_read():
                 self.record_one()
             if self.wants_preparing():
                 self.prepare_one()
@@ -190,6 +193,11 @@ class Loop:
             self._busy = False
             if not self.live.in_flight:
                 self._quiet.set()
+
+    def _must_be_read(self) -> bool:
+        """Whether the answer that has waited longest can wait no longer."""
+        done_s = self._answers[0][1].done_s or 0.0
+        return self._waiting_bytes > _WAITING_BYTES or time.perf_counter() - done_s > _WAITING_S
 
     @property
     def hurries(self) -> bool:
