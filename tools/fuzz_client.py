@@ -32,7 +32,7 @@ def main() -> None:
     sys.path.insert(0, str(TESTS))
     fuzzing: Any = importlib.import_module("client_fuzzing")
 
-    lines = asked.corpus.read_text(encoding="utf-8").splitlines() if asked.corpus.exists() else []
+    lines: list[str] = asked.corpus.read_text(encoding="utf-8").splitlines() if asked.corpus.exists() else []
     kept: list[list[bytes]] = [[part.encode("latin-1") for part in json.loads(line)] for line in lines]
     known: set[Any] = {fuzzing.way(packets) for packets in kept}
     began_s = time.monotonic()
