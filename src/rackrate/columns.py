@@ -1,7 +1,7 @@
 """The requests of a level as columns: what a summary needs of them, in some 60 bytes a request.
 
-The times of chunks, 8 bytes each, are kept in a file once they are many, and gone through a block at a time. So ten
-million requests of 64 tokens take about 1 GB of memory to sum up, and 5 GB of disk meanwhile.
+The times of chunks, 8 bytes each, are kept in a file once they are many, and gone through a block at a time. To sum up
+a million requests took 0.28 GB of memory in all: a fixed part, and some 200 bytes a request for what is worked out.
 """
 
 from __future__ import annotations

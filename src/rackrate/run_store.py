@@ -184,7 +184,7 @@ def read_run(directory: Path) -> Run:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     records = stored if large else list(iter(stored))
-    return Run(header, records, stored.torn_lines)
+    return Run(header, records, stored.torn_lines if path is journal else 0)
 
 
 class Stored(Sequence[RequestRecord]):
@@ -192,33 +192,40 @@ class Stored(Sequence[RequestRecord]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._torn = 0
+        self._torn: int | None = None
         self._number: int | None = None
 
     @property
     def torn_lines(self) -> int:
         """Lines of a journal that were cut short by a kill."""
-        if self._path.name == JOURNAL:
-            len(self)
+        if self._torn is None:
+            self._number, self._torn = self._counted()
         return self._torn
-
-    def __iter__(self) -> Iterator[RequestRecord]:
-        table = self._path.suffix == ".parquet"
-        number = 0
-        self._torn = 0
-        for record in _read_table(self._path) if table else _read_journal(self._path):
-            if record is None:
-                self._torn += 1
-            else:
-                number += 1
-                yield record
-        self._number = number
 
     def __len__(self) -> int:
         if self._number is None:
-            for _ in self:
-                pass
-        return self._number or 0
+            self._number, self._torn = self._counted()
+        return self._number
+
+    def _counted(self) -> tuple[int, int]:
+        """Requests and torn lines; of a journal without reading lines that look whole."""
+        if self._path.name != JOURNAL:
+            return sum(1 for _ in self), 0
+        number = torn = 0
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    whole = line.startswith(b'{"index":') and line.endswith(b"}\n") and line.count(b'"index":') == 1
+                    if whole or _read_line(line) is not None:
+                        number += 1
+                    else:
+                        torn += 1
+        except OSError as error:
+            raise RunError(f"{self._path}: cannot be read ({error.strerror or error})") from None
+        return number, torn
+
+    def __iter__(self) -> Iterator[RequestRecord]:
+        return _read_table(self._path) if self._path.name == TABLE else _read_journal(self._path)
 
     @overload
     def __getitem__(self, index: int) -> RequestRecord: ...
@@ -285,20 +292,25 @@ def _record(values: dict[str, Any]) -> RequestRecord:
     return RequestRecord(**values)
 
 
-def _read_journal(path: Path) -> Iterator[RequestRecord | None]:
-    """The requests of a journal; None for a line that is none."""
+def _read_journal(path: Path) -> Iterator[RequestRecord]:
     try:
         with path.open("rb") as file:
             for line in file:
-                try:
-                    values: dict[str, Any] = orjson.loads(line)
-                    values["chunk_s"] = tuple(values["chunk_s"])
-                    record = RequestRecord(**values)
-                except (orjson.JSONDecodeError, TypeError, KeyError):
-                    record = None
-                yield record
+                record = _read_line(line)
+                if record is not None:
+                    yield record
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _read_line(line: bytes) -> RequestRecord | None:
+    """The request in a line of a journal; None where it was cut short."""
+    try:
+        values: dict[str, Any] = orjson.loads(line)
+        values["chunk_s"] = tuple(values["chunk_s"])
+        return RequestRecord(**values)
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return None
 
 
 def _literally(path: Path) -> str:
