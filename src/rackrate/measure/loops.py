@@ -42,6 +42,7 @@ _WAITING_BYTES = 64 * 2**20
 """Answers that wait to be decoded take at most so much. A server without delay sends faster than that is done."""
 _WAITING_S = 0.5
 """Nor do they wait for longer: a run that is killed has all but its last second."""
+_AT_ONCE = 32
 _SOON_S = 0.0002
 """So long before a request of an open loop is due, nothing else is begun."""
 _PREPARED = 64
@@ -181,7 +182,12 @@ class Loop:
         try:
             if self._answers:
                 self.record_one()
-            while self._answers and self._must_be_read():
+            while self._answers and self._waiting_bytes > _WAITING_BYTES:
+                self.record_one()
+            # some at a time: whoever reads until none is late is away from the sockets for as long as they have waited
+            for _ in range(_AT_ONCE):
+                if not self._answers or time.perf_counter() - (self._answers[0][1].done_s or 0.0) < _WAITING_S:
+                    break
                 self.record_one()
             if self.wants_preparing():
                 self.prepare_one()
@@ -193,11 +199,6 @@ class Loop:
             self._busy = False
             if not self.live.in_flight:
                 self._quiet.set()
-
-    def _must_be_read(self) -> bool:
-        """Whether the answer that has waited longest can wait no longer."""
-        done_s = self._answers[0][1].done_s or 0.0
-        return self._waiting_bytes > _WAITING_BYTES or time.perf_counter() - done_s > _WAITING_S
 
     @property
     def hurries(self) -> bool:
