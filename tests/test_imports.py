@@ -16,7 +16,8 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "gpus", "catalog", "workload", "records", "steady", "metrics", "perf", "simulate", "measure",
+    "errors", "units", "gpus", "catalog", "workload", "records", "columns", "steady", "metrics", "perf", "simulate",
+    "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
     "tuning",
@@ -28,8 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"units"},
     "workload": {"units"},
     "records": {"workload"},
+    "columns": {"records"},
     "steady": {"records"},
-    "metrics": {"records", "steady"},
+    "metrics": {"records", "columns", "steady"},
     "perf": {"catalog"},
     "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},

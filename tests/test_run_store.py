@@ -81,7 +81,7 @@ def test_a_large_journal_is_packed_and_a_small_one_is_kept(tmp_path: Path, monke
             writer.add(WHOLE)
             writer.finish()
         assert sorted(path.name for path in (tmp_path / kept).iterdir()) == sorted([kept, HEADER])
-        assert read_run(tmp_path / kept).requests == [WHOLE]
+        assert list(read_run(tmp_path / kept).requests) == [WHOLE]
 
 
 # --- round trips ---

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from rackrate.columns import Flags, LevelColumns, Whole, nth_values
 from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
 from rackrate.steady import (
     Array,
-    batch_means,
+    batch_means_of_blocks,
     in_flight_trend,
     quantile_half_width,
     stationary,
-    steady_window,
     wait_trend,
+    window_of_blocks,
 )
 from rackrate.workload.slo import Objective, Slo, parse_slo
 
@@ -55,6 +57,8 @@ VALIDITY = {
 }
 """Reasons for which a figure must not be priced as if it were the machine's capacity. Named in every output."""
 
+HELD_VALUES = 8_000_000
+"""So many durations are held to find their percentiles; of more, the same percentiles are found by counting."""
 CLIENT_LAG_LIMIT_S = 0.005
 CLIENT_CPU_LIMIT = 0.8
 CONTENTION_LIMIT = 0.10
@@ -91,6 +95,25 @@ class Quantiles:
         sample = np.asarray(values, dtype=np.float64)
         p50, p90, p95, p99 = (float(value) for value in np.percentile(sample, [50, 90, 95, 99]))
         return Quantiles(len(sample), float(sample.mean()), p50, p90, p95, p99)
+
+    @staticmethod
+    def of_blocks(blocks: Callable[[], Iterator[Array]]) -> Quantiles | None:
+        """The same of values that come in blocks; those that are too many to be held are gone through five times."""
+        count, total = 0, 0.0
+        held: list[Array] = []
+        for values in blocks():
+            count += len(values)
+            total += float(values.sum())
+            held = [*held, values] if count <= HELD_VALUES else []
+        if count <= HELD_VALUES:
+            return Quantiles.of(np.concatenate(held)) if count else None
+        places = [(count - 1) * share for share in (0.5, 0.9, 0.95, 0.99)]
+        at = nth_values(blocks, {rank for place in places for rank in (int(place), min(int(place) + 1, count - 1))})
+        p50, p90, p95, p99 = (
+            float(np.interp(place, [int(place), int(place) + 1], [at[int(place)], at[min(int(place) + 1, count - 1)]]))
+            for place in places
+        )
+        return Quantiles(count, total / count, p50, p90, p95, p99)
 
 
 @dataclass(frozen=True)
@@ -207,10 +230,10 @@ GAIN_LIMIT = 0.05
 def summarise(run: Run) -> list[LevelSummary]:
     """One summary per level of the run, in order; those that were cut short and measured anew are left out."""
     levels = [level for level in run.header.levels if not level.superseded]
-    by_level: dict[int, list[RequestRecord]] = {level.index: [] for level in levels}
+    by_level = {level.index: LevelColumns() for level in levels}
     for request in run.requests:
         if request.level in by_level:
-            by_level[request.level].append(request)
+            by_level[request.level].add(request)
     slo = parse_slo(run.header.workload.slo) if run.header.workload.slo else None
     return [summarise_level(level, by_level[level.index], slo) for level in levels]
 
@@ -238,55 +261,65 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
     return Saturation(best, prefill, growing, best.validity, tuple(levels))
 
 
-def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | None = None) -> LevelSummary:
+def summarise_level(
+    level: Level, requests: Iterable[RequestRecord] | LevelColumns, slo: Slo | None = None
+) -> LevelSummary:
     """The metrics of one level; with an SLO, how far it was met."""
     if level.stated is not None:
         return _stated_summary(level, level.stated)
-    finished = [request for request in requests if request.ok]
-    failed = Counter(request.status for request in requests if not request.ok)
-    with_usage = [request for request in finished if request.output_tokens is not None]
-    chunks = sum(len(request.chunk_s) for request in with_usage)
-    tokens = sum(request.output_tokens or 0 for request in with_usage)
+    of = LevelColumns.of(requests)
+    due_s, sent_s, first_s, done_s, ok, output = of.due_s, of.sent_s, of.first_s, of.done_s, of.ok, of.output_tokens
+    has_first, in_time = ~np.isnan(first_s), ~of.stagger
+    with_usage = ok & (output >= 0)
+    chunks = int(of.pieces[with_usage].sum(dtype=np.int64))
+    tokens = int(output[with_usage].sum(dtype=np.int64))
+    finished = int(ok.sum())
     per_chunk = tokens / chunks if chunks else None
 
-    times, weights = _token_arrivals(requests, per_chunk or 1.0)
-    end = level.stopped_s if level.stopped_s is not None else max((r.done_s for r in requests), default=level.started_s)
-    e2e_all = [request.done_s - request.due_s for request in finished]
-    window = steady_window(times, weights, level.started_s, end)
+    arrivals = partial(_token_arrivals, of, per_chunk or 1.0)
+    end = level.stopped_s if level.stopped_s is not None else float(done_s.max(initial=-np.inf))
+    end = end if np.isfinite(end) else level.started_s
+    e2e_s = done_s - due_s
+    window = window_of_blocks(arrivals, level.started_s, end)
     rate = half_width = trend = None
-    if window is not None and len(times):
-        rate, half_width, trend = batch_means(times, weights, *window, typical_s=float(np.median(e2e_all or [0.0])))
+    if window is not None:
+        typical_s = float(np.median(e2e_s[ok])) if finished else 0.0
+        rate, half_width, trend = batch_means_of_blocks(arrivals, *window, typical_s=typical_s)
     start, stop = window or (None, None)
-    inside = [r for r in requests if start is not None and stop is not None and start <= r.sent_s <= stop]
-    timed = [r for r in inside if r.ok and not r.stagger]
-    arrived = [
-        r
-        for r in requests
-        if r.first_token_s is not None and start is not None and stop is not None and start <= r.first_token_s < stop
-    ]
-    length = stop - start if start is not None and stop is not None else None
-    counted = [r for r in arrived if r.input_tokens is not None]
+    # NaN is in no window
+    low, high = window or (np.nan, np.nan)
+    inside = (sent_s >= low) & (sent_s <= high)
+    timed = inside & ok & in_time
+    arrived = (first_s >= low) & (first_s < high)
+    length = high - low if window is not None else None
+    counted = arrived & (of.input_tokens >= 0)
 
     in_flight = growth = lateness = None
     if window is not None:
-        in_flight, growth = in_flight_trend(requests, *window)
-        if not stationary(level, requests):
-            growth = wait_trend(requests, *window)
-    if level.kind == "open" and requests:
-        lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
-    judged = [r for r in inside if not r.stagger]
+        in_flight, growth = in_flight_trend(due_s, done_s, *window)
+        if not stationary(level, conversations=bool(of.sessions)):
+            growth = wait_trend(due_s, np.where(has_first, first_s, done_s), *window)
+    if level.kind == "open" and len(of):
+        lateness = float(np.percentile(sent_s - due_s, 99))
+    judged = inside & in_time
+    number = int(judged.sum())
     attained = slo_met = None
-    if slo is not None and judged and level.kind != "prefill":
-        attained = sum(all(meets(one, r) for one in slo.objectives) for r in judged) / len(judged)
+    if slo is not None and number and level.kind != "prefill":
+        met = [_met(one, of) & judged for one in slo.objectives]
+        attained = int(np.logical_and.reduce(met).sum()) / number
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(
-            sum(meets(one, r) for r in judged) >= one.share * len(judged) for one in slo.objectives
+            int(one.sum()) >= objective.share * number for objective, one in zip(slo.objectives, met, strict=True)
         )
     miscount = None
     served = level.server.output_tokens if level.server is not None else None
-    if served and tokens and not failed:  # what a failed request was answered, only the server knows
+    if served and tokens and not of.failed:  # what a failed request was answered, only the server knows
         miscount = tokens / served - 1
-    validity = _validity(level, finished, failed, with_usage, _Signs(trend, in_flight, growth, lateness, miscount))
+    signs = _Signs(trend, in_flight, growth, lateness, miscount)
+    with_ttft = timed & has_first
+    in_order = np.flatnonzero(with_ttft)[np.argsort(due_s[with_ttft], kind="stable")]
+    with_tpot = with_ttft & (output > 1)
+    whole = ok & in_time
     return LevelSummary(
         index=level.index,
         kind=level.kind,
@@ -296,44 +329,60 @@ def summarise_level(level: Level, requests: Sequence[RequestRecord], slo: Slo | 
         mean_in_flight=in_flight,
         send_lateness_p99_s=lateness,
         ended_because=level.ended_because,
-        ttft_p95_half_width=quantile_half_width(
-            np.array([r.first_token_s - r.due_s for r in sorted(timed, key=_due) if r.first_token_s is not None])
-        ),
+        ttft_p95_half_width=quantile_half_width(first_s[in_order] - due_s[in_order]),
         attainment=attained,
-        goodput=attained * len(judged) / length if attained is not None and length else None,
+        goodput=attained * number / length if attained is not None and length else None,
         slo_met=slo_met,
-        conversations=len({r.session for r in requests if r.session is not None}) or None,
-        length_error=length_error(requests),
+        conversations=len(of.sessions) or None,
+        length_error=length_error(of),
         miscount=miscount,
         server=level.server,
-        requests=len(finished),
-        failed=dict(failed),
+        requests=finished,
+        failed=dict(of.failed),
         window_start_s=start,
         window_end_s=stop,
         output_tok_s=rate if finished else None,
         output_tok_s_half_width=half_width,
-        input_tok_s=sum(r.input_tokens or 0 for r in counted) / length if length and counted else None,
-        cached_tok_s=sum(r.cached_tokens or 0 for r in counted) / length if length and counted else None,
-        request_s=sum(start <= r.done_s < stop for r in finished) / length if length and start is not None else None,  # pyright: ignore[reportOperatorIssue]
-        mean_input_tokens=_mean([r.input_tokens for r in finished if not r.stagger]),
-        mean_cached_tokens=_mean([r.cached_tokens for r in finished if not r.stagger]),
-        mean_output_tokens=_mean([r.output_tokens for r in finished if not r.stagger]),
+        input_tok_s=_total(of.input_tokens[counted]) / length if length and counted.any() else None,
+        cached_tok_s=_total(of.cached_tokens[counted]) / length if length and counted.any() else None,
+        request_s=int((ok & (done_s >= low) & (done_s < high)).sum()) / length if length else None,
+        mean_input_tokens=_mean(of.input_tokens[whole]),
+        mean_cached_tokens=_mean(of.cached_tokens[whole]),
+        mean_output_tokens=_mean(output[whole]),
         tokens_per_chunk=per_chunk,
-        ttft=Quantiles.of([r.first_token_s - r.due_s for r in timed if r.first_token_s is not None]),
-        tpot=Quantiles.of(
-            [
-                (r.done_s - r.first_token_s) / (r.output_tokens - 1)
-                for r in timed
-                if r.first_token_s is not None and r.output_tokens is not None and r.output_tokens > 1
-            ]
-        ),
-        itl=Quantiles.of(np.concatenate([np.diff(r.chunk_s) for r in timed]))
-        if timed and per_chunk is not None and per_chunk < 1.05
-        else None,
-        e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
-        validity=validity,
+        ttft=Quantiles.of(first_s[with_ttft] - due_s[with_ttft]),
+        tpot=Quantiles.of((done_s[with_tpot] - first_s[with_tpot]) / (output[with_tpot] - 1)),
+        itl=_gaps(of, timed) if per_chunk is not None and per_chunk < 1.05 else None,
+        e2e=Quantiles.of(e2e_s[timed]),
+        validity=_validity(level, finished, of.failed, int(with_usage.sum()), signs),
         unknown=level.unknown,
     )
+
+
+def _gaps(of: LevelColumns, timed: Flags) -> Quantiles | None:
+    """Of the gaps between successive pieces of the same answer."""
+
+    def gaps() -> Iterator[Array]:
+        for requests, times in of.blocks():
+            pieces = of.pieces[requests]
+            owner = np.repeat(np.flatnonzero(pieces), pieces[pieces > 0])
+            wanted = (owner[1:] == owner[:-1]) & timed[requests][owner[1:]]
+            yield np.diff(times)[wanted]
+
+    return Quantiles.of_blocks(gaps)
+
+
+def _met(objective: Objective, of: LevelColumns) -> Flags:
+    """As `meets`, of each request."""
+    good = of.ok & ~np.isnan(of.first_s)
+    match objective.metric:
+        case "ttft":
+            return good & (of.first_s - of.due_s <= objective.limit_s)
+        case "e2e":
+            return good & (of.done_s - of.due_s <= objective.limit_s)
+        case "tpot":
+            tokens = np.where(of.output_tokens > 0, of.output_tokens, of.pieces)
+            return good & ((tokens < 2) | ((of.done_s - of.first_s) / np.maximum(tokens - 1, 1) <= objective.limit_s))
 
 
 def _stated_summary(level: Level, stated: StatedFigures) -> LevelSummary:
@@ -381,19 +430,19 @@ def _stated_summary(level: Level, stated: StatedFigures) -> LevelSummary:
     )
 
 
-def length_error(requests: Sequence[RequestRecord]) -> LengthError | None:
+def length_error(requests: Iterable[RequestRecord] | LevelColumns) -> LengthError | None:
     """What the server counted against what was asked for, over all requests that were answered whole."""
-    counted = [r for r in requests if r.ok and r.input_tokens is not None and r.asked_input_tokens]
-    if not counted:
+    of = LevelColumns.of(requests)
+    counted = of.ok & (of.input_tokens >= 0) & (of.asked_input_tokens > 0)
+    if not counted.any():
         return None
-    asked = sum(r.asked_input_tokens or 0 for r in counted)
-    off = [abs((r.input_tokens or 0) - (r.asked_input_tokens or 0)) for r in counted]
-    answered = [r for r in counted if r.output_tokens is not None]
-    wanted = sum(r.asked_output_tokens or 0 for r in answered)
+    given, asked = of.input_tokens[counted], of.asked_input_tokens[counted]
+    answered = counted & (of.output_tokens >= 0)
+    wanted = _total(of.asked_output_tokens[answered])
     return LengthError(
-        input_share=sum(r.input_tokens or 0 for r in counted) / asked - 1,
-        input_p95=float(np.percentile(off, 95)),
-        output_share=sum(r.output_tokens or 0 for r in answered) / wanted - 1 if wanted else None,
+        input_share=_total(given) / _total(asked) - 1,
+        input_p95=float(np.percentile(np.abs(given - asked), 95)),
+        output_share=_total(of.output_tokens[answered]) / wanted - 1 if wanted else None,
     )
 
 
@@ -427,12 +476,12 @@ class _Signs:
 
 def _validity(
     level: Level,
-    finished: Sequence[RequestRecord],
+    finished: int,
     failed: Counter[str],
-    with_usage: Sequence[RequestRecord],
+    with_usage: int,
     signs: _Signs,
 ) -> tuple[str, ...]:
-    tried = len(finished) + sum(failed.values()) - failed["stopped"]
+    tried = finished + sum(failed.values()) - failed["stopped"]
     in_flight = level.concurrency or signs.in_flight or 1.0
     open_loop = level.kind == "open"
     checks: dict[str, bool] = {
@@ -442,9 +491,9 @@ def _validity(
         or (signs.lateness_s or 0.0) > CLIENT_LAG_LIMIT_S,
         "overloaded": open_loop and (signs.growth or 0.0) > OVERLOAD_LIMIT,
         "unsteady": not open_loop and signs.trend is not None and abs(signs.trend) > TREND_LIMIT,
-        "finite-burst": len(finished) < BURST_FACTOR * in_flight,
-        "errors": tried > 0 and (tried - len(finished)) / tried > ERROR_LIMIT,
-        "no-usage": len(with_usage) < len(finished),
+        "finite-burst": finished < BURST_FACTOR * in_flight,
+        "errors": tried > 0 and (tried - finished) / tried > ERROR_LIMIT,
+        "no-usage": with_usage < finished,
         "miscounted": abs(signs.miscount or 0.0) > MISCOUNT_LIMIT,
         "cold": level.warmed_up is False,
         "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
@@ -453,33 +502,28 @@ def _validity(
     return tuple(name for name, applies in checks.items() if applies)
 
 
-def _due(request: RequestRecord) -> float:
-    return request.due_s
+def _total(counts: Whole) -> int:
+    """The sum of those that are known."""
+    return int(counts[counts >= 0].sum(dtype=np.int64))
 
 
-def _mean(values: Sequence[int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _mean(counts: Whole) -> float | None:
+    known = int((counts >= 0).sum())
+    return _total(counts) / known if known else None
 
 
-def _token_arrivals(requests: Sequence[RequestRecord], per_chunk: float) -> tuple[Array, Array]:
-    """When output tokens arrived, and how many at each of those moments, in order of time.
+def _token_arrivals(of: LevelColumns, per_chunk: float) -> Iterator[tuple[Array, Array]]:
+    """When output tokens arrived, and how many at each of those moments, a block of requests after the other.
 
     An answer's tokens (usage) are spread evenly over its pieces. A request that was cut off has no usage: its pieces
     count for as many tokens as those of whole answers do. Of an imported request with no time but those of its first
     token and its end, the tokens are spread evenly between the two.
     """
-    times: list[float] = []
-    weights: list[float] = []
-    for request in requests:
-        pieces = len(request.chunk_s)
-        if not pieces and request.first_token_s is not None and request.output_tokens:
-            points = min(request.output_tokens, 1000)
-            times.extend(np.linspace(request.first_token_s, request.done_s, points).tolist())
-            weights.extend([request.output_tokens / points] * points)
-        if pieces:
-            weight = request.output_tokens / pieces if request.output_tokens is not None else per_chunk
-            times.extend(request.chunk_s)
-            weights.extend([weight] * pieces)
-    order = np.argsort(times)
-    return np.asarray(times, dtype=np.float64)[order], np.asarray(weights, dtype=np.float64)[order]
+    for requests, times in of.blocks():
+        pieces, output, first_s = of.pieces[requests], of.output_tokens[requests], of.first_s[requests]
+        weight = np.where(output >= 0, output / np.maximum(pieces, 1), per_chunk)
+        yield times, np.repeat(weight, pieces)
+        for number in np.flatnonzero((pieces == 0) & ~np.isnan(first_s) & (output > 0)):
+            points = min(int(output[number]), 1000)
+            spread = np.asarray(np.linspace(first_s[number], of.done_s[requests][number], points), dtype=np.float64)
+            yield spread, np.full(points, output[number] / points)

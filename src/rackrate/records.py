@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -285,6 +286,7 @@ class Run:
     """A header and its requests, in the order in which they ended."""
 
     header: RunHeader
-    requests: list[RequestRecord]
+    requests: Sequence[RequestRecord]
+    """A list, or where they are many a view of their file: gone through once, they need no memory."""
     torn_lines: int = 0
     """Journal lines cut short by a kill, left out."""

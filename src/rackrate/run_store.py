@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, cast, overload
 
 import orjson
 from pydantic import ValidationError
@@ -28,6 +28,9 @@ TABLE = "requests.parquet"
 PACK_BYTES = 32 * 2**20
 """A journal larger than this (some 20,000 requests of 64 tokens) is packed: a quarter of the size, read by columns.
 Packing needs DuckDB, which would be most of the memory that measuring a small run takes."""
+
+_ROWS = 2048
+"""Rows of a table that are held at once."""
 
 _COLUMNS = {
     "index": "BIGINT",
@@ -165,19 +168,77 @@ class RunWriter:
 
 
 def read_run(directory: Path) -> Run:
-    """The run that a directory holds, finished or not.
+    """The run that a directory holds, finished or not. The requests of a large one stay in its file: see `Stored`.
 
     Raises:
         RunError: nothing there, not a run, of a newer format, or damaged; the sentence says which and where.
     """
     header = _read_header(directory)
     table, journal = directory / TABLE, directory / JOURNAL
-    if table.exists():
-        return Run(header, _read_table(table))
-    if journal.exists():
-        records, torn = _read_journal(journal)
-        return Run(header, records, torn)
-    raise RunError(f"{directory}: the run has a header but neither {TABLE} nor {JOURNAL}; its requests are lost")
+    path = table if table.exists() else journal
+    if not path.exists():
+        raise RunError(f"{directory}: the run has a header but neither {TABLE} nor {JOURNAL}; its requests are lost")
+    stored = Stored(path)
+    try:
+        large = path.stat().st_size > PACK_BYTES
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    records = stored if large else list(iter(stored))
+    return Run(header, records, stored.torn_lines if path is journal else 0)
+
+
+class Stored(Sequence[RequestRecord]):
+    """The requests in a file of a run, read anew each time they are gone through, some at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._torn: int | None = None
+        self._number: int | None = None
+
+    @property
+    def torn_lines(self) -> int:
+        """Lines of a journal that were cut short by a kill."""
+        if self._torn is None:
+            self._number, self._torn = self._counted()
+        return self._torn
+
+    def __len__(self) -> int:
+        if self._number is None:
+            self._number, self._torn = self._counted()
+        return self._number
+
+    def _counted(self) -> tuple[int, int]:
+        """Requests and torn lines; of a journal without reading lines that look whole."""
+        if self._path.name != JOURNAL:
+            return sum(1 for _ in self), 0
+        number = torn = 0
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    whole = line.startswith(b'{"index":') and line.endswith(b"}\n") and line.count(b'"index":') == 1
+                    if whole or _read_line(line) is not None:
+                        number += 1
+                    else:
+                        torn += 1
+        except OSError as error:
+            raise RunError(f"{self._path}: cannot be read ({error.strerror or error})") from None
+        return number, torn
+
+    def __iter__(self) -> Iterator[RequestRecord]:
+        return _read_table(self._path) if self._path.name == TABLE else _read_journal(self._path)
+
+    @overload
+    def __getitem__(self, index: int) -> RequestRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RequestRecord]: ...
+    def __getitem__(self, index: int | slice) -> RequestRecord | list[RequestRecord]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        wanted = index + len(self) if index < 0 else index
+        for number, record in enumerate(self):
+            if number == wanted:
+                return record
+        raise IndexError(index)
 
 
 def _read_header(directory: Path) -> RunHeader:
@@ -206,23 +267,24 @@ def _read_header(directory: Path) -> RunHeader:
         raise RunError(f"{path}: {place}: {first['msg']}; the run is damaged or not rackrate's") from None
 
 
-def _read_table(path: Path) -> list[RequestRecord]:
+def _read_table(path: Path) -> Iterator[RequestRecord]:
     import duckdb
 
     try:
         with duckdb.connect() as database:
             table = database.execute("SELECT * FROM read_parquet(?)", [_literally(path)])
             there = [column[0] for column in table.description or ()]
-            rows = table.fetchall()
+            # columns that a later version added have a default, and are not in older files
+            missing = [one.name for one in fields(RequestRecord) if one.name not in there and one.default is MISSING]
+            if missing:
+                raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
+            known = [(there.index(one.name), one.name) for one in fields(RequestRecord) if one.name in there]
+            while rows := table.fetchmany(_ROWS):
+                for row in rows:
+                    yield _record({name: row[at] for at, name in known})
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
-    # columns that a later version added have a default, and are not in older files
-    missing = [one.name for one in fields(RequestRecord) if one.name not in there and one.default is MISSING]
-    if missing:
-        raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
-    known = [(there.index(one.name), one.name) for one in fields(RequestRecord) if one.name in there]
-    return [_record({name: row[at] for at, name in known}) for row in rows]
 
 
 def _record(values: dict[str, Any]) -> RequestRecord:
@@ -230,21 +292,25 @@ def _record(values: dict[str, Any]) -> RequestRecord:
     return RequestRecord(**values)
 
 
-def _read_journal(path: Path) -> tuple[list[RequestRecord], int]:
-    records: list[RequestRecord] = []
-    torn = 0
+def _read_journal(path: Path) -> Iterator[RequestRecord]:
     try:
         with path.open("rb") as file:
             for line in file:
-                try:
-                    values: dict[str, Any] = orjson.loads(line)
-                    values["chunk_s"] = tuple(values["chunk_s"])
-                    records.append(RequestRecord(**values))
-                except (orjson.JSONDecodeError, TypeError, KeyError):
-                    torn += 1
+                record = _read_line(line)
+                if record is not None:
+                    yield record
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return records, torn
+
+
+def _read_line(line: bytes) -> RequestRecord | None:
+    """The request in a line of a journal; None where it was cut short."""
+    try:
+        values: dict[str, Any] = orjson.loads(line)
+        values["chunk_s"] = tuple(values["chunk_s"])
+        return RequestRecord(**values)
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return None
 
 
 def _literally(path: Path) -> str:

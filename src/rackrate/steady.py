@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import Level, RequestRecord
+from rackrate.records import Level
 
 Array = npt.NDArray[np.float64]
 
@@ -18,7 +18,16 @@ _STUDENT_T_975 = {
 """Two-sided 95 % quantiles of Student's t by degrees of freedom; NIST/SEMATECH e-Handbook, table 1.3.6.7.2."""
 
 
+Blocks = Callable[[], Iterator[tuple[Array, Array]]]
+"""Times and weights, some at a time; asked for as often as they are to be gone through."""
+
+
 def steady_window(times: Array, weights: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
+    """As `window_of_blocks`, of one block."""
+    return window_of_blocks(lambda: iter([(times, weights)]), start_s, end_s)
+
+
+def window_of_blocks(blocks: Blocks, start_s: float, end_s: float) -> tuple[float, float] | None:
     """The part of a level that is priced: what MSER-5 leaves of it. None where nothing arrived.
 
     MSER-5 [1]_: group observations (token/s in 200 equal stretches) by five, then drop the first d groups that
@@ -27,10 +36,16 @@ def steady_window(times: Array, weights: Array, start_s: float, end_s: float) ->
     .. [1] K. P. White, M. J. Cobb, S. C. Spratt, "A comparison of five steady-state truncation heuristics for
        simulation", Winter Simulation Conference 2000.
     """
-    if end_s <= start_s or not len(times):
+    if end_s <= start_s:
         return None
     groups, size = 40, 5
-    counts, _ = np.histogram(times, bins=groups * size, range=(start_s, end_s), weights=weights)
+    counts = np.zeros(groups * size)
+    number = 0
+    for times, weights in blocks():
+        counts += np.histogram(times, bins=groups * size, range=(start_s, end_s), weights=weights)[0]
+        number += len(times)
+    if not number:
+        return None
     means = counts.reshape(groups, size).mean(axis=1)
     scores = [means[d:].var() / (groups - d) for d in range(groups // 2 + 1)]
     return start_s + int(np.argmin(scores)) / groups * (end_s - start_s), end_s
@@ -38,6 +53,13 @@ def steady_window(times: Array, weights: Array, start_s: float, end_s: float) ->
 
 def batch_means(
     times: Array, weights: Array, start_s: float, end_s: float, typical_s: float
+) -> tuple[float, float | None, float | None]:
+    """As `batch_means_of_blocks`, of one block."""
+    return batch_means_of_blocks(lambda: iter([(times, weights)]), start_s, end_s, typical_s)
+
+
+def batch_means_of_blocks(
+    blocks: Blocks, start_s: float, end_s: float, typical_s: float
 ) -> tuple[float, float | None, float | None]:
     """Throughput over a window, half its 95 % interval, and its trend.
 
@@ -47,11 +69,17 @@ def batch_means(
     """
     span = end_s - start_s
     batches = int(min(20, span / typical_s)) if typical_s > 0 else 20
-    inside = (times >= start_s) & (times < end_s)
-    rate = soft_rate(times[inside], weights[inside], start_s, end_s, typical_s)
+    edge_s = _edge(span, typical_s)
+    total = 0.0
+    sums = np.zeros(max(batches, 1))
+    for times, weights in blocks():
+        inside = (times >= start_s) & (times < end_s)
+        within, weight = times[inside], weights[inside]
+        total += _softened(within, weight, start_s, end_s, edge_s)
+        sums += np.histogram(within, bins=len(sums), range=(start_s, end_s), weights=weight)[0]
+    rate = total / (span - edge_s)
     if batches < 5 or rate == 0:
         return rate, None, None
-    sums, _ = np.histogram(times[inside], bins=batches, range=(start_s, end_s), weights=weights[inside])
     means = sums / (span / batches)
     t = _STUDENT_T_975[batches - 1]
     half_width = float(t * means.std(ddof=1) / np.sqrt(batches))
@@ -70,13 +98,23 @@ def soft_rate(times: Array, weights: Array, start_s: float, end_s: float, edge_s
     >>> float(soft_rate(times, np.ones(80), 0.0, 5.5, 1.0)), float(soft_rate(times, np.ones(80), 0.0, 5.5, 9.0))
     (10.0, 10.909090909090908)
     """
-    span = end_s - start_s
+    edge_s = _edge(end_s - start_s, edge_s)
     inside = (times >= start_s) & (times < end_s)
-    if not 0 < 3 * edge_s <= span:
-        return float(weights[inside].sum() / span)
-    rise = np.clip((times[inside] - start_s) / edge_s, 0.0, 1.0)
-    fall = np.clip((end_s - times[inside]) / edge_s, 0.0, 1.0)
-    return float((weights[inside] * rise * fall).sum() / (span - edge_s))
+    return _softened(times[inside], weights[inside], start_s, end_s, edge_s) / (end_s - start_s - edge_s)
+
+
+def _edge(span_s: float, typical_s: float) -> float:
+    """Over how long the edges of a window rise and fall; 0 where it is shorter than three of them."""
+    return typical_s if 0 < 3 * typical_s <= span_s else 0.0
+
+
+def _softened(times: Array, weights: Array, start_s: float, end_s: float, edge_s: float) -> float:
+    """The weights within a window, those near its edges in part."""
+    if edge_s <= 0:
+        return float(weights.sum())
+    rise = np.clip((times - start_s) / edge_s, 0.0, 1.0)
+    fall = np.clip((end_s - times) / edge_s, 0.0, 1.0)
+    return float((weights * rise * fall).sum())
 
 
 def _significant_change(values: Array) -> float:
@@ -89,27 +127,25 @@ def _significant_change(values: Array) -> float:
     return slope if abs(slope) > _STUDENT_T_975[number - 2] * error else 0.0
 
 
-def stationary(level: Level, requests: Sequence[RequestRecord]) -> bool:
+def stationary(level: Level, *, conversations: bool) -> bool:
     """Whether as many requests come at any time; more of them in flight then means that the server falls behind."""
     steady = (level.arrivals or "poisson").partition(":")[0] in {"poisson", "constant", "gamma"}
-    return steady and not any(r.session is not None for r in requests)  # further turns come later
+    return steady and not conversations  # whose further turns come later
 
 
-def wait_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> float | None:
+def wait_trend(due_s: Array, answered_s: Array, start_s: float, end_s: float) -> float | None:
     """How much the wait for the first token grew over a window, as a share of its mean.
 
     For loads that vary by themselves: there a server that falls behind shows by ever longer waits, not by the number
     in flight. Means of up to 20 groups of as many requests each, in the order of being due; None below 25 requests.
-    One that never had a token waited until it was given up.
+    One that never had a token waited until it was given up: `answered_s` has the first token, or else that.
     """
-    waits = [
-        (r.first_token_s if r.first_token_s is not None else r.done_s) - r.due_s
-        for r in sorted(requests, key=lambda r: r.due_s)
-        if start_s <= r.due_s < end_s
-    ]
+    inside = (due_s >= start_s) & (due_s < end_s)
+    order = np.argsort(due_s[inside], kind="stable")
+    waits = (answered_s[inside] - due_s[inside])[order]
     if len(waits) < 25:
         return None
-    means = np.array([group.mean() for group in np.array_split(np.array(waits), min(20, len(waits) // 5))])
+    means = np.array([group.mean() for group in np.array_split(waits, min(20, len(waits) // 5))])
     return _significant_change(means) / float(means.mean())
 
 
@@ -141,14 +177,14 @@ def quantile_half_width(values: Array, share: float = 0.95) -> float | None:
     return float(ordered[high] - ordered[low]) / 2
 
 
-def in_flight_trend(requests: Sequence[RequestRecord], start_s: float, end_s: float) -> tuple[float, float | None]:
+def in_flight_trend(due_s: Array, done_s: Array, start_s: float, end_s: float) -> tuple[float, float | None]:
     """Mean number of requests in flight over a window, and how much it grew, as a share of the mean.
 
     The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average.
     """
     moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
-    begun = np.searchsorted(np.sort([r.due_s for r in requests]), moments, side="right")
-    ended = np.searchsorted(np.sort([r.done_s for r in requests]), moments, side="right")
+    begun = np.searchsorted(np.sort(due_s), moments, side="right")
+    ended = np.searchsorted(np.sort(done_s), moments, side="right")
     numbers = (begun - ended).astype(np.float64)
     mean = float(numbers.mean())
     return mean, _significant_change(numbers) / mean if mean >= 1 else None

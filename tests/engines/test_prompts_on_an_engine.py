@@ -58,7 +58,7 @@ def requests(server: str, directory: Path, *words: str) -> list[RequestRecord]:
         "measure", "--url", server, "--out", str(directory), "--warmup", "1", "--no-prefill", "-c", "1", *words
     )
     assert result.returncode == 0, result.stderr
-    return read_run(directory).requests
+    return list(read_run(directory).requests)
 
 
 def test_every_word_is_one_token_of_the_model(tokens: Callable[[str], int]) -> None:

@@ -15,8 +15,9 @@ import pytest
 import uvloop
 
 from rackrate.errors import EndpointError
-from rackrate.measure import connection, http
-from rackrate.measure.connection import Exchange
+from rackrate.measure import exchange as body_limit
+from rackrate.measure import http
+from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.loops import judge
 from rackrate.measure.sse import decode
@@ -343,7 +344,7 @@ def test_a_new_connection_that_ends_without_a_byte_is_a_reset() -> None:
 
 
 def test_an_endless_answer_is_stopped(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr(body_limit, "MAX_BODY_BYTES", 2**20)
     (exchange,) = ask(server.url, "endless")
     assert exchange.status == "oversize"
     assert exchange.detail == "more than 1 MiB"
@@ -352,9 +353,9 @@ def test_an_endless_answer_is_stopped(server: ScriptedServer, monkeypatch: pytes
 
 def test_an_answer_as_large_as_may_be_is_whole(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     size = ask(server.url)[0].size
-    monkeypatch.setattr(connection, "MAX_BODY_BYTES", size)
+    monkeypatch.setattr(body_limit, "MAX_BODY_BYTES", size)
     assert ask(server.url)[0].status == OK
-    monkeypatch.setattr(connection, "MAX_BODY_BYTES", size - 1)
+    monkeypatch.setattr(body_limit, "MAX_BODY_BYTES", size - 1)
     assert ask(server.url)[0].status == "oversize"
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rackrate.measure.sse import Answer, Event, Piece, decode, events
+from rackrate.measure.answers import Answer
+from rackrate.measure.sse import Event, Piece, decode, events
 from rackrate.records import FAULTS, OK
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

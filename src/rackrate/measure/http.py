@@ -8,7 +8,8 @@ import ssl
 import time
 from collections.abc import Callable
 
-from rackrate.measure.connection import Connection, Exchange
+from rackrate.measure.connection import Connection
+from rackrate.measure.exchange import Exchange
 from rackrate.measure.sse import chunks_so_far
 from rackrate.measure.target import Target, Timeouts
 
@@ -28,6 +29,7 @@ class Client:
         self.target = target
         self.timeouts = timeouts or Timeouts()
         self._api_key = api_key
+        self._heads: dict[tuple[str, str], bytes] = {}
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._waiting: dict[Connection, Done] = {}
@@ -53,6 +55,15 @@ class Client:
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The bytes of a request, ready to be written."""
+        head = self._heads.get((method, path))
+        if head is None:
+            head = self._heads[method, path] = self._head(method, path)
+        if not body:
+            return head + b"\r\n"
+        return b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    def _head(self, method: str, path: str) -> bytes:
+        """The lines that all requests for a page begin with."""
         target = self.target
         host = f"[{target.host}]" if ":" in target.host else target.host
         lines = [
@@ -63,9 +74,7 @@ class Client:
         ]
         if self._api_key:
             lines.append(f"Authorization: Bearer {self._api_key}")
-        if body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        return "\r\n".join([*lines, ""]).encode("latin-1")
 
     def post(self, request: bytes, done: Done) -> None:
         """Sends a request, and calls `done` once with the whole answer. Faults are in the exchange, never raised.
@@ -196,7 +205,7 @@ class Client:
         waited = now - sent_s
         heard_s = connection.quiet_since_s
         quiet = now - heard_s if heard_s is not None else 0.0
-        if quiet > _QUIET_S or waited > limits.first_token_s:
+        if quiet > min(_QUIET_S, limits.gap_s) or waited > limits.first_token_s:
             connection.digest()
             if connection.exchange is not exchange:
                 return
@@ -206,7 +215,7 @@ class Client:
             connection.fail("timeout-total", f"not done within {limits.total_s:g} s")
         elif waited > limits.first_token_s and not self._has_token(exchange):
             connection.fail("timeout-first-token", f"no token within {limits.first_token_s:g} s")
-        elif exchange.parts and quiet > limits.gap_s:
+        elif quiet > limits.gap_s and exchange.parts:
             if self._has_token(exchange):
                 connection.fail("timeout-gap", f"nothing for {limits.gap_s:g} s")
             elif waited > limits.first_token_s:

@@ -11,14 +11,14 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 
-from rackrate.measure.connection import Exchange
+from rackrate.measure.answers import Answer
+from rackrate.measure.exchange import Exchange
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import Judgement, LiveLevel, Reason, Tally
 from rackrate.measure.loops import HEAD_START_S, WHOLE, Loop, Part, Planned, judge, loop_for
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import PATHS, Probe
-from rackrate.measure.sse import Answer
 from rackrate.records import Level, RequestRecord
 from rackrate.workload.prompts import Ask, prompt_text
 from rackrate.workload.rows import Rows

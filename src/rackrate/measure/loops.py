@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from rackrate.measure.connection import Exchange
+from rackrate.measure.answers import Answer
+from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
 from rackrate.measure.loose_json import as_object, error_text, parse
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.sessions import Talk, Turn
-from rackrate.measure.sse import Answer, chunks_so_far, decode_parts
+from rackrate.measure.sse import chunks_so_far, decode_parts
 from rackrate.records import OK, Level, RequestRecord
 from rackrate.workload.prompts import Ask, PromptLength
 from rackrate.workload.rows import Rows
@@ -35,8 +36,15 @@ _BACK_OFF_S = 0.2
 _MOST_BACK_OFF_S = 5.0
 _SPARES = 8
 """Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
-_FEW_PARTS = 4
-"""An answer of fewer pieces may be an error told as a stream: it is decoded before its worker goes on."""
+_SMALL_BYTES = 2048
+"""A smaller answer may be an error told as a stream: it is decoded before its worker goes on."""
+_WAITING_BYTES = 64 * 2**20
+"""Answers that wait to be decoded take at most so much. A server without delay sends faster than that is done."""
+_WAITING_S = 0.5
+"""Nor do they wait for longer: a run that is killed has all but its last second."""
+_AT_ONCE = 32
+_SOON_S = 0.0002
+"""So long before a request of an open loop is due, nothing else is begun."""
 _PREPARED = 64
 """Requests of an open loop that are made ahead."""
 
@@ -112,6 +120,7 @@ class Loop:
         self.live = live
         self.prepared: deque[Planned] = deque()
         self._answers: deque[tuple[Planned, Exchange]] = deque()
+        self._waiting_bytes = 0
         self._events = asyncio.get_running_loop()
         self._busy = False
         self._quiet = asyncio.Event()
@@ -150,6 +159,7 @@ class Loop:
     def _ended(self, planned: Planned, exchange: Exchange) -> None:
         self.live.in_flight -= 1
         self._answers.append((planned, exchange))
+        self._waiting_bytes += exchange.received
         self.wake()
         try:
             self.ended(planned, exchange)
@@ -166,10 +176,19 @@ class Loop:
             self._events.call_soon(self._work)
 
     def _work(self) -> None:
+        if self.hurries:
+            self._events.call_soon(self._work)
+            return
         try:
-            for _ in range(1 + len(self._answers) // 16):
-                if self._answers:
-                    self.record_one()
+            if self._answers:
+                self.record_one()
+            while self._answers and self._waiting_bytes > _WAITING_BYTES:
+                self.record_one()
+            # some at a time: whoever reads until none is late is away from the sockets for as long as they have waited
+            for _ in range(_AT_ONCE):
+                if not self._answers or time.perf_counter() - (self._answers[0][1].done_s or 0.0) < _WAITING_S:
+                    break
+                self.record_one()
             if self.wants_preparing():
                 self.prepare_one()
         except Exception as error:  # noqa: BLE001 - it must not be lost in the event loop
@@ -181,13 +200,22 @@ class Loop:
             if not self.live.in_flight:
                 self._quiet.set()
 
+    @property
+    def hurries(self) -> bool:
+        """Whether something is to be sent so soon that nothing else should be begun."""
+        return False
+
     def record_one(self) -> RequestRecord:
         """Records the answer that has waited longest."""
-        return self.generator.record(self.live.level, *self._answers.popleft())
+        return self._record(*self._answers.popleft())
 
     def record_latest(self) -> RequestRecord:
         """Records the answer that has just come in."""
-        return self.generator.record(self.live.level, *self._answers.pop())
+        return self._record(*self._answers.pop())
+
+    def _record(self, planned: Planned, exchange: Exchange) -> RequestRecord:
+        self._waiting_bytes -= exchange.received
+        return self.generator.record(self.live.level, planned, exchange)
 
     @property
     def idle(self) -> bool:
@@ -271,7 +299,7 @@ class _ClosedLoop(Loop):
     def ended(self, planned: Planned, exchange: Exchange) -> None:
         self.note_sent(exchange)
         fine = exchange.status == OK and (exchange.http_status or 0) < 300
-        if not fine or len(exchange.parts) < _FEW_PARTS:
+        if not fine or exchange.received < _SMALL_BYTES:
             fine = self.record_latest().ok
         if fine:
             self._failures = 0
@@ -319,6 +347,12 @@ class _OpenLoop(Loop):
         self._begin_s = begin_s or time.perf_counter() + HEAD_START_S
         self.live.level.started_s = self._begin_s - self.generator.origin_s
         self._set()
+
+    @property
+    def hurries(self) -> bool:
+        if self._next >= len(self._schedule) or self.generator.stopping:
+            return False
+        return self._begin_s + float(self._schedule.due_s[self._next]) - time.perf_counter() < _SOON_S
 
     def _set(self) -> None:
         if self._alarm is not None and self._next < len(self._schedule):
@@ -430,7 +464,15 @@ def judge(exchange: Exchange) -> Answer:
     elif status == OK and exchange.content_type == "application/json":
         status, detail = "not-streaming", "the answer came in one piece"
     if status == OK:
-        return decode_parts(exchange.times, exchange.parts)
+        answer = exchange.answer()
+        if answer is not None:
+            return answer
+        if exchange.packets:  # it ended as most do, but was not of the usual kind: [DONE] may also stand before the end
+            exchange.digest()
+            exchange.done_s = exchange.done_line_s() or exchange.done_s
+        if exchange.fault is None:
+            return decode_parts(exchange.times, exchange.parts)
+        status, detail = "malformed", exchange.fault
     return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
 
 

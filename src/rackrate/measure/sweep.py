@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from rackrate.columns import LevelColumns
 from rackrate.measure.capacity import next_rate, sustained
 from rackrate.measure.crew import Crew
 from rackrate.measure.host import CpuAccount
@@ -73,10 +74,10 @@ async def sweep(
     Ctrl-C ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
     its journal, as they come.
     """
-    recent: list[RequestRecord] = []
+    recent = LevelColumns()
 
     def add(record: RequestRecord) -> None:
-        recent.append(record)
+        recent.add(record)
         writer.add(record)
 
     generator: LoadGenerator | Crew
@@ -108,7 +109,7 @@ async def sweep(
                 warmed_up=plan.warmup_requests > 0 or len(writer.header.levels) > 0,
                 started_s=generator.now(),
             )
-            recent.clear()
+            recent = LevelColumns()
             writer.header.levels.append(level)
             writer.save_header()
             watcher.level_started(level, len(summaries) + 1, max(len(summaries) + 1, plan.most_levels))

@@ -5,6 +5,7 @@ What two requests share, they share from the first token on, as a prefix cache n
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -30,7 +31,7 @@ WORDS = tuple(
     certain kind problem began different door thus help sense means whole matter perhaps
     """.split()  # noqa: SIM905 - a list of 300 strings is no easier to read
 )
-"""Frequent English words: each is one token, with the space before it, in the usual vocabularies."""
+"""Frequent English words: each is one token, with the space before it, in the usual vocabularies. More than 256."""
 
 _PHRASE_WORDS = 64
 _PHRASES = 1024
@@ -115,18 +116,21 @@ def prompt(words: int, seed: int, index: int | str) -> str:
 
     The same seed and index give the same text, and a longer one begins with a shorter one. Two indices differ from the
     first word on, so that a prefix cache finds nothing but the chat template. The first 64 words are drawn one by one,
-    the further ones by ready phrases of 64: 100,000 words take a millisecond.
+    of the 256 that come first, the further ones by ready phrases of 64: 100,000 words take a millisecond.
 
     >>> prompt(4, seed=0, index=7) == prompt(4, seed=0, index=7)
     True
     >>> len(prompt(400, seed=0, index=8).split()), prompt(400, seed=0, index=8).startswith(prompt(90, seed=0, index=8))
     (400, True)
     """
-    generator = random.Random(f"{seed}/{index}")
-    text = " ".join(generator.choices(WORDS, k=min(words, _PHRASE_WORDS)))
+    name = f"{seed}/{index}"
+    # a word for each byte of a hash: a tenth of the time that seeding a generator takes, while answers are timed
+    drawn = hashlib.blake2b(name.encode(), digest_size=_PHRASE_WORDS).digest()
     further = words - _PHRASE_WORDS
+    text = " ".join([WORDS[byte] for byte in (drawn[:words] if further < 0 else drawn)])
     if further <= 0:
         return text
+    generator = random.Random(name)
     whole, rest = divmod(further, _PHRASE_WORDS)
     chosen = generator.choices(_phrases(), k=whole + 1)
     last = " ".join(chosen.pop().split(" ", rest)[:rest])

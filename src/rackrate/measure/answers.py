@@ -1,0 +1,270 @@
+"""What the events of a streamed answer amount to: its texts, where each stands, the usage, the faults.
+
+Most events of an answer are the same bytes as one that was read as JSON, but for the letters of their text. Those are
+not parsed again: their texts are cut out at the places where they must stand, the bytes that such texts would make are
+put together, and what was received must be equal to that, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
+from rackrate.records import OK
+
+_DONE = b"[DONE]"
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+"""What may not stand in a JSON string."""
+_FEWEST, _FEW, _MOST = 8, 64, 256
+"""Events that are cut out before they are compared: what follows one that is not alike is cut out in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a streamed answer amounts to."""
+
+    status: str
+    detail: str | None
+    chunk_s: tuple[float, ...]
+    """When each piece of text, reasoning or tool call arrived; a role or an empty piece is none."""
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    raw_texts: tuple[bytes, ...] = ()
+    """The text of each chunk as it stands in the JSON, escapes and all."""
+
+    @property
+    def text(self) -> str:
+        """All of the text."""
+        return as_text(parse(b'"' + b"".join(self.raw_texts) + b'"'))
+
+
+class Reading:
+    """What the events of an answer have amounted to so far."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        """Where each event that brought text ends, in the bytes that are read."""
+        self.texts: list[bytes] = []
+        """As they stand in the JSON, escapes and all."""
+        self.before = self.after = b""
+        """What stood before and after the text of the last event that had one; empty where there is none to go by."""
+        self.fault: tuple[str, str] | None = None
+        """Its name and what the server said."""
+        self.done = False
+        self.capitals = False
+        """Whether the sizes of chunks are written in capital letters."""
+        self.block = _FEW
+        """How many events to cut out next."""
+        self._usage: Object = {}
+        self._finish: Any = None
+        self._finish_place = 0
+        self._seen = False
+
+    def take(self, place: int, data: bytes) -> None:
+        """Reads an event that ends at a place as JSON. One that is a fault sets `fault`."""
+        self._seen = True
+        if data == _DONE:
+            self.done = True
+            return
+        if not data:
+            return
+        message = as_object(parse(data))
+        if not message:
+            self.fault = "malformed", f"not a JSON object: {_excerpt(data)}"
+            return
+        if message.get("error"):
+            self.fault = "error-event", error_text(message) or _excerpt(data)
+            return
+        usage = as_object(message.get("usage"))
+        self._usage = usage or self._usage
+        choices = as_list(message.get("choices"))
+        choice = as_object(choices[0]) if choices else {}
+        text = _text(choice)
+        finish = choice.get("finish_reason")
+        if text:
+            self.places.append(place)
+            quoted = orjson.dumps(text)
+            self.texts.append(quoted[1:-1])
+            if not usage and not finish:
+                self._learn(data, quoted)
+        if finish:
+            self._finish, self._finish_place = finish, place
+
+    def _learn(self, data: bytes, quoted: bytes) -> None:
+        """Remembers how an event looks around its text, where that text stands in it once."""
+        if data.count(quoted) == 1 and b"\n" not in data and b"\\" not in data:
+            at = data.index(quoted)
+            self.before = b"data: " + data[: at + 1]
+            self.after = data[at + len(quoted) - 1 :]
+
+    @property
+    def text_at_end(self) -> int | None:
+        """The end of the answer, where tokens without text (a special token, half a character) were sent with it."""
+        counted = _count(self._usage.get("completion_tokens"))
+        return self._finish_place if self._finish and counted else None
+
+    def answer(self, body: bytes, chunk_s: tuple[float, ...]) -> Answer:
+        """What it all amounts to, once the body is over; `chunk_s` says when each of `places` was in."""
+
+        def broken(status: str, detail: str) -> Answer:
+            return Answer(status, detail, chunk_s, None, None, None, None, tuple(self.texts))
+
+        usage, finish = self._usage, self._finish
+        if self.fault is not None:
+            return broken(*self.fault)
+        if not self._seen:
+            return broken("malformed", _excerpt(body))
+        if not (self.done or finish or usage):
+            return broken("reset", "the stream ended before the answer did")
+        if not chunk_s:
+            return broken("empty", "the answer had no text")
+        cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
+        return Answer(
+            OK,
+            None,
+            chunk_s,
+            _count(usage.get("prompt_tokens")),
+            _count(cached),
+            _count(usage.get("completion_tokens")),
+            finish if isinstance(finish, str) else None,
+            tuple(self.texts),
+        )
+
+
+def read_alike(raw: bytes, start: int, reading: Reading, *, framed: bool) -> int:
+    r"""Reads all events from `start` on that differ from the last one that had text in nothing but their text.
+
+    Framed: each is a chunk of HTTP by itself. The bytes are to be UTF-8. Returns where the first event begins that is
+    not alike, such as the end of the answer; that may be at `start`.
+
+    >>> reading = Reading()
+    >>> event = b'data: {"choices": [{"text": "%b"}]}\n\n'
+    >>> body = b"".join(event % text for text in (b"a", b"bc", b"d"))
+    >>> reading.take(34, (event % b"a")[6:-2])
+    >>> read_alike(body, 36, reading, framed=False) == len(body), reading.texts, reading.places
+    (True, [b'a', b'bc', b'd'], [34, 71, 107])
+    """
+    before, after = reading.before, reading.after
+    if not before:
+        return start
+    between = b"\n\n\r\n" if framed else b"\n\n"
+    while True:
+        head = raw.find(b"\n", start, start + 8) + 1 if framed else start
+        if not raw.startswith(before, head) or not raw.startswith(after, raw.find(b'"', head + len(before))):
+            return start
+        texts, ends = _cut_out(raw, head, reading, framed=framed)
+        made = (
+            _chunks(texts, reading)
+            if framed
+            else b"%b%b%b\n\n" % (before, (after + between + before).join(texts), after)
+        )
+        good = len(texts)
+        if not raw.startswith(made, start):
+            good = bisect_right(ends, start + _equal(raw, start, made) - len(after) - len(between))
+        good = _sound(texts[:good])
+        whole = good == reading.block
+        reading.block = min(reading.block * 2, _MOST) if whole else max(_FEWEST, good * 2)
+        if not good:
+            return start
+        reading.texts += texts[:good]
+        reading.places += [end + len(after) for end in ends[:good]]
+        start = ends[good - 1] + len(after) + len(between)
+        if not whole:
+            return start
+
+
+def _cut_out(raw: bytes, head: int, reading: Reading, *, framed: bool) -> tuple[list[bytes], list[int]]:
+    """What stands where texts would, and where each ends; wrong from the first event on that is not alike."""
+    texts: list[bytes] = []
+    ends: list[int] = []
+    find, take, end_at = raw.find, texts.append, ends.append
+    before, after = reading.before, reading.after
+    at = head + len(before)
+    # from the end of a text to the next
+    gap = len(after) + 2 + len(before)
+    digits = len(b"%x" % (gap + 1))
+    varies = framed and len(b"%x" % (gap + max(64, 2 * (find(b'"', at) - at)))) != digits
+    if framed:
+        gap += 2 + digits + 2
+    mark = before[-8:]
+    for _ in range(reading.block):
+        end = find(b'"', at)
+        if end < 0:
+            break
+        take(raw[at:end])
+        end_at(end)
+        at = end + gap
+        if varies:  # the size of a chunk has sometimes a digit more
+            at = find(mark, at - len(mark)) + len(mark)
+            if at < len(mark):
+                break
+    # what follows the answer's texts is cut out too, and seldom ends like one
+    while ends and not raw.startswith(after, ends[-1]):
+        ends.pop()
+        texts.pop()
+    return texts, ends
+
+
+def _chunks(texts: list[bytes], reading: Reading) -> bytes:
+    """Events with these texts, each in a chunk of HTTP."""
+    before, after = reading.before, reading.after
+    lengths = list(map(len, texts))
+    form = b"%X\r\n%b" if reading.capitals else b"%x\r\n%b"
+    heads = {length: form % (len(before) + length + len(after) + 2, before) for length in set(lengths)}
+    parts = [after + b"\n\n\r\n"] * (3 * len(texts))
+    parts[::3] = map(heads.__getitem__, lengths)
+    parts[1::3] = texts
+    return b"".join(parts)
+
+
+def _equal(raw: bytes, start: int, made: bytes) -> int:
+    """How many bytes from `start` on are equal to those made, found by halves."""
+    low, high = 0, min(len(made), len(raw) - start)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if raw[start + low : start + middle] == made[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _sound(texts: list[bytes]) -> int:
+    """How many of the texts, from the first on, are the inside of a JSON string and not empty."""
+    joined = b"".join(texts)
+    if all(texts) and b"\\" not in joined and not _CONTROL.search(joined):
+        return len(texts)
+    for number, text in enumerate(texts):
+        if not text or _CONTROL.search(text) or (b"\\" in text and not as_text(parse(b'"' + text + b'"'))):
+            return number
+    return len(texts)
+
+
+def _text(choice: Object) -> str:
+    """The text that a choice brings: content, reasoning, refusal, tool call or plain completion."""
+    delta = as_object(choice.get("delta"))
+    content = delta.get("content")
+    if content and isinstance(content, str):
+        return content
+    for key in ("reasoning_content", "reasoning", "refusal"):
+        if text := as_text(delta.get(key)):
+            return text
+    if delta.get("tool_calls") or delta.get("function_call"):
+        return "(tool call)"
+    return as_text(choice.get("text"))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _excerpt(data: bytes, length: int = 120) -> str:
+    text = data[: length + 1].decode("utf-8", "replace").strip()
+    return text[:length] + "..." if len(text) > length else text

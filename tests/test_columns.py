@@ -1,0 +1,177 @@
+"""Summaries by columns and blocks against the same over lists of requests, and against numpy."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plain_summary import plain_summary
+from rackrate import columns, metrics, run_store
+from rackrate.columns import LevelColumns, nth_values
+from rackrate.metrics import Quantiles, summarise, summarise_level
+from rackrate.records import OK, Level, RequestRecord, Run, ServerFacts
+from rackrate.run_store import RunWriter, Stored, read_run
+from rackrate.workload.slo import parse_slo
+from test_run_store import make_header
+
+
+def drawn(seed: int, number: int, kind: str) -> tuple[Level, list[RequestRecord]]:
+    """A level of requests with everything that may be among them."""
+    draw = random.Random(seed)
+    records: list[RequestRecord] = []
+    pieced = draw.random() < 0.5
+    talks = draw.random() < 0.3
+    for index in range(number):
+        due_s = 1.0 + index * 0.05 + draw.random() * 0.02
+        sent_s = due_s + draw.expovariate(1000.0)
+        tokens = draw.randint(1, 40)
+        status = OK if draw.random() < 0.97 else draw.choice(["reset", "stopped", "http-429"])
+        pieces = tokens if not pieced else max(1, tokens // 3)
+        if draw.random() < 0.05:
+            pieces = 0  # as imported
+        first_s = sent_s + 0.1 + draw.random() * 0.1
+        times: list[float] = []
+        at = first_s
+        for _ in range(pieces):
+            times.append(at)
+            at += draw.expovariate(50.0)
+        has_first = pieces > 0 or draw.random() < 0.5
+        counts = draw.random() < 0.95 and status == OK
+        records.append(
+            RequestRecord(
+                index=index,
+                level=0,
+                due_s=due_s,
+                sent_s=sent_s,
+                first_byte_s=None,
+                first_token_s=first_s if has_first else None,
+                done_s=at + 0.001,
+                status=status,
+                http_status=200,
+                detail=None,
+                asked_input_tokens=draw.choice([None, 64]),
+                asked_output_tokens=tokens,
+                input_tokens=draw.randint(60, 70) if counts else None,
+                cached_tokens=draw.choice([None, 8]) if counts else None,
+                output_tokens=tokens if counts else None,
+                finish_reason=None,
+                stagger=index < 4 and kind == "closed",
+                chunk_s=tuple(times),
+                session=index // 3 if talks else None,
+                turn=index % 3 if talks else None,
+            )
+        )
+    records.sort(key=lambda record: record.done_s)
+    return Level(
+        index=0,
+        kind=kind,  # pyright: ignore[reportArgumentType]
+        concurrency=4 if kind == "closed" else None,
+        rate=20.0 if kind == "open" else None,
+        arrivals=draw.choice(["poisson", "steps:1@2"]) if kind == "open" else None,
+        warmed_up=True,
+        started_s=1.0,
+        stopped_s=draw.choice([None, 1.0 + number * 0.05]),
+        server=ServerFacts(output_tokens=draw.choice([None, 1000.0])),
+    ), records
+
+
+def agree(one: Any, other: Any, where: str = "") -> None:
+    """Equal, floating-point numbers to 12 digits: sums are added up in another order."""
+    if is_dataclass(one) and is_dataclass(other):
+        for field in fields(one):
+            agree(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
+    elif isinstance(one, float) and isinstance(other, float):
+        assert math.isclose(one, other, rel_tol=1e-11, abs_tol=1e-13), (where, one, other)
+    else:
+        assert one == other, where
+
+
+@pytest.mark.parametrize("kind", ["closed", "open", "prefill"])
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("number", [0, 1, 30, 400])
+def test_a_summary_is_that_of_the_list(seed: int, number: int, kind: str) -> None:
+    level, records = drawn(seed, number, kind)
+    slo = parse_slo("p95 ttft < 190ms, p90 tpot < 22ms, e2e < 1s") if seed % 2 else None
+    agree(summarise_level(level, records, slo), plain_summary(level, records, slo))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_blocks_and_from_a_file_it_stays_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    level, records = drawn(seed, 500, "open" if seed % 2 else "closed")
+    whole = summarise_level(level, records)
+    monkeypatch.setattr(columns, "IN_MEMORY", 777)
+    monkeypatch.setattr(columns, "BLOCK", 250)
+    agree(summarise_level(level, records), whole)
+    monkeypatch.setattr(metrics, "HELD_VALUES", 300)
+    agree(summarise_level(level, records), whole)
+
+
+def test_blocks_are_all_chunks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "IN_MEMORY", 100)
+    monkeypatch.setattr(columns, "BLOCK", 64)
+    _, records = drawn(3, 200, "closed")
+    of = LevelColumns.of(records)
+    for _ in range(2):
+        found = [(requests, times) for requests, times in of.blocks()]
+        assert [number for requests, _ in found for number in range(requests.start, requests.stop)] == list(range(200))
+        assert np.concatenate([times for _, times in found]).tolist() == [
+            time_s for record in records for time_s in record.chunk_s
+        ]
+        assert max(len(times) for _, times in found) <= 64
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=60), st.integers(1, 7))
+def test_the_nth_value_is_that_of_the_sorted_list(values: list[float], cut: int) -> None:
+    parts = [np.array(values[at : at + cut]) for at in range(0, len(values), cut)]
+    found = nth_values(lambda: iter(parts), range(len(values)))
+    assert list(found.values()) == sorted(values)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=3, max_size=80))
+def test_percentiles_by_counting_are_those_of_numpy(values: list[float]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "HELD_VALUES", 2)
+        found = Quantiles.of_blocks(lambda: iter([np.array(values[:2]), np.array(values[2:])]))
+    agree(found, Quantiles.of(values))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_large_run_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pack: bool) -> None:
+    level, records = drawn(1, 300, "closed")
+    header = make_header()
+    header.levels = [level]
+    with RunWriter(tmp_path / "run", header) as writer:
+        for record in records:
+            writer.add(record)
+        writer.finish(pack=pack)
+    small = read_run(tmp_path / "run")
+    assert list(small.requests) == records
+    monkeypatch.setattr(run_store, "PACK_BYTES", 100)
+    monkeypatch.setattr(run_store, "_ROWS", 7)
+    large = read_run(tmp_path / "run")
+    assert isinstance(large.requests, Stored)
+    assert list(large.requests) == records
+    assert (len(large.requests), large.requests[-1], large.requests[5:7]) == (300, records[-1], records[5:7])
+    agree(summarise(large)[0], summarise(Run(header, records))[0])
+    with pytest.raises(IndexError):
+        large.requests[300]
+
+
+def test_torn_lines_of_a_large_journal_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, records = drawn(1, 20, "closed")
+    with RunWriter(tmp_path / "run", make_header()) as writer:
+        for record in records:
+            writer.add(record)
+    with (tmp_path / "run" / run_store.JOURNAL).open("ab") as file:
+        file.write(b'{"index": 7, "lev')
+    monkeypatch.setattr(run_store, "PACK_BYTES", 100)
+    found = read_run(tmp_path / "run")
+    assert (found.torn_lines, len(found.requests)) == (1, 20)
