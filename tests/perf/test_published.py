@@ -172,6 +172,8 @@ def test_a_row_in_si_units() -> None:
         ({"isl": "long"}, "prompt or output length"),
         ({"output_tok_s": "", "itl_ms": ""}, "no throughput"),
         ({"concurrency_or_rate": "some"}, "load not understood"),
+        ({"concurrency_or_rate": "poisson_qps=0"}, "out of all proportion"),
+        ({"concurrency_or_rate": "batch=99999999"}, "out of all proportion"),
         ({"notes": "LOW TRUST: a range"}, "low trust"),
         ({"n_gpus": "1", "tp": "1"}, "do not fit"),
     ],
@@ -180,6 +182,10 @@ def test_rows_that_are_left_out_with_their_reason(change: dict[str, str], reason
     big = {"model": "llama-3-70b", "params": "70.6B"} if "n_gpus" in change else {}
     with pytest.raises(CannotPredictError, match=reason):
         understand({**ROW, **big, **change}, "file", 2)
+
+
+def test_a_parallelism_of_nothing_is_one() -> None:
+    assert understand({**ROW, "tp": "0.5", "n_gpus": "1"}, "file", 2).parallel.tensor == 1
 
 
 def test_formats_and_eras() -> None:

@@ -33,6 +33,8 @@ COLUMNS = (
 
 LoadKind = Literal["static", "burst", "closed", "poisson"]
 MAX_ROWS = 2_000_000
+MOST_AT_ONCE, MOST_TOKENS = 100_000, 10_000_000
+"""Beyond these a row is a slip of the pen: sequences or requests per second; requests, or tokens of one."""
 
 
 class _Names(BaseModel):
@@ -349,6 +351,8 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     count = int(stated[1]) if stated else None
 
     def load(kind: LoadKind, value: float, requests: int, whole: bool = True) -> Load:
+        if (kind != "burst" and not 0 < value <= MOST_AT_ONCE) or max(requests, prompt, output) > MOST_TOKENS:
+            raise CannotPredictError("load, prompt or output out of all proportion")
         return Load(kind, value, max(requests, 1), prompt, output, cap, cv, whole)
 
     numbers = [float(one) for one in re.findall(r"\d+(?:\.\d+)?", text)]
@@ -429,10 +433,10 @@ def _layout(
     count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
     dp = re.search(r"\bdp=(\d+)", notes)
-    data = int(dp[1]) if dp else 1
+    data = max(int(dp[1]), 1) if dp else 1
     ep = re.search(r"moe_ep=(\d+)", notes)
     pp = re.search(r"\bpp=?(\d+)", notes)
-    pipeline = int(pp[1]) if pp else 1
+    pipeline = max(int(pp[1]), 1) if pp else 1
     replicas = re.search(r"(\d+) replicas", row["tp"])
     stated = re.match(r"\s*(\d+)", row["tp"])
     expert = max(int(ep[1]), 1) if ep else 1
@@ -441,9 +445,9 @@ def _layout(
     if stated is None:
         tensor = _smallest_tensor(count, model, accelerator, weights)
     else:
-        tensor = int(stated[1])
+        tensor = max(int(stated[1]), 1)
         if replicas:
-            return Parallel(tensor, 1, int(replicas[1]), expert)
+            return Parallel(tensor, 1, max(int(replicas[1]), 1), expert)
     mixed = re.search(r"moe_tp=(\d+)", notes)
     if mixed and expert > 1 and int(mixed[1]) == expert and count == expert * expert:
         # this author's table multiplies moe_tp and moe_ep, which name the same ranks
