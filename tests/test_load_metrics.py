@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from rackrate.metrics import LengthError, length_error, summarise_level
 from rackrate.records import OK, Level, RequestRecord
 from rackrate.run_store import TABLE, read_run
+from rackrate.steady import in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
 from test_run_store import make_header, write
@@ -54,6 +56,27 @@ def test_a_server_with_room_is_not_overloaded_however_the_load_grows(pattern: st
 def test_a_server_that_falls_behind_is_overloaded(pattern: str) -> None:
     # two servers of 0.15 s serve 13 requests a second
     assert "overloaded" in validity(pattern, service_s=0.15, servers=2)
+
+
+def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
+    """M/D/27 at a quarter of its capacity, and at 1.1 times: a slope shows by chance, a backlog does not."""
+    generator = np.random.default_rng(1)
+
+    def called(rate: float, servers: int, service_s: float) -> int:
+        count = 0
+        for _ in range(60):
+            due_s = np.cumsum(generator.exponential(1 / rate, 1000))
+            free = [0.0] * servers
+            done_s: list[float] = []
+            for due in due_s:
+                done_s.append(max(heapq.heappop(free), float(due)) + service_s)
+                heapq.heappush(free, done_s[-1])
+            _, growth = in_flight_trend(due_s, np.array(done_s), float(due_s[100]), float(due_s[-1]))
+            count += (growth or 0.0) > 0.5
+        return count
+
+    assert called(1.16, 27, 5.7) == 0
+    assert called(22.0, 20, 1.0) > 45
 
 
 def test_further_turns_of_conversations_are_not_taken_for_overload() -> None:

@@ -21,6 +21,9 @@ _STUDENT_T_975 = {
 Blocks = Callable[[], Iterator[tuple[Array, Array]]]
 """Times and weights, some at a time; asked for as often as they are to be gone through."""
 
+_LEAST_DEFICIT = 0.01
+"""Share of the requests that must have piled up before a server is said to fall behind."""
+
 
 def steady_window(times: Array, weights: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
     """As `window_of_blocks`, of one block."""
@@ -180,11 +183,16 @@ def quantile_half_width(values: Array, share: float = 0.95) -> float | None:
 def in_flight_trend(due_s: Array, done_s: Array, start_s: float, end_s: float) -> tuple[float, float | None]:
     """Mean number of requests in flight over a window, and how much it grew, as a share of the mean.
 
-    The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average.
+    The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average. It is 0
+    where what piled up is less than 1 % of what came meanwhile: the server then kept up, and the number in flight
+    wandered, as it does at any load (neighbouring moments are alike, so that a slope shows more often than by chance).
     """
     moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
     begun = np.searchsorted(np.sort(due_s), moments, side="right")
     ended = np.searchsorted(np.sort(done_s), moments, side="right")
     numbers = (begun - ended).astype(np.float64)
     mean = float(numbers.mean())
-    return mean, _significant_change(numbers) / mean if mean >= 1 else None
+    if mean < 1:
+        return mean, None
+    piled_up, came = _significant_change(numbers), int(((due_s >= start_s) & (due_s < end_s)).sum())
+    return mean, piled_up / mean if abs(piled_up) > _LEAST_DEFICIT * came else 0.0
