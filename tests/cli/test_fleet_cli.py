@@ -7,31 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_price_cli import (
+from priced_runs import (
     CPU,
-    FOUR_T4,
     G4DN_12XLARGE,
     INPUT_TOK_S,
     OUTPUT_TOK_S,
     PREFILL_SHARE,
     Command,
-    rackrate,
     refused,
-    shipped_catalogue,
     write_run,
 )
 
 from rackrate.catalog.apis import list_apis
 from rackrate.catalog.load import load_catalog
 
-__all__ = ["rackrate", "shipped_catalogue"]
+pytestmark = pytest.mark.usefixtures("shipped_catalogue")
 
 STATED = ("--capacity", "input=8000,output=1500", "-t", "2/s", "--lengths", "1000:200")
-
-
-@pytest.fixture(scope="module")
-def t4_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "t4", FOUR_T4)
 
 
 @pytest.fixture

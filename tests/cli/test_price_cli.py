@@ -1,181 +1,35 @@
-"""`rackrate price` and `rackrate report` on runs whose throughput is known, and on everything that can be wrong."""
+"""`rackrate price` on runs whose throughput is known, and on everything that can be wrong."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import math
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
-from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-
-from rackrate.catalog.load import load_catalog
-from rackrate.cli import main
-from rackrate.records import (
-    OK,
-    Engine,
-    Gpu,
-    Level,
-    Machine,
-    RequestRecord,
-    RunHeader,
-    ServedModel,
-    WorkloadFacts,
+from priced_runs import (
+    BLENDED_C7A_LARGE,
+    C7A_LARGE,
+    CPU,
+    G4DN_12XLARGE,
+    INPUT_TOK_S,
+    OUTPUT_TOK_S,
+    PREFILL_SHARE,
+    RIG,
+    Command,
+    Ran,
+    refused,
+    write_run,
 )
-from rackrate.run_store import HEADER, TABLE, RunWriter
+
+from rackrate.records import Machine
+from rackrate.run_store import HEADER, TABLE
 from rackrate.units import usd_per_million
 
-CPU = Machine(
-    origin="detected", cpu_model="AMD EPYC", cpu_architecture="zen4", logical_cpus=2, physical_cores=1,
-    memory_bytes=8 * 2**30, system="Linux 6",
-)  # fmt: skip
-FOUR_T4 = Machine(origin="detected", gpus=(Gpu(name="Tesla T4", count=4, memory_bytes=2**34, accelerator="t4"),))
-
-SECONDS_BY_CONCURRENCY = {1: 1.0, 2: 1.0, 4: 1.6, 8: 3.3}
-"""How long a request takes: 4 in flight serve most, 32 tokens x 4 / 1.6 s = 80 output token/s."""
-OUTPUT_TOK_S, INPUT_TOK_S = 80.0, 160.0
-PREFILL_SHARE = 0.25
-"""Prefill alone: 4 in flight of 64 tokens every 0.4 s are 640 token/s, and 160 are asked for."""
-C7A_LARGE, G4DN_12XLARGE = 0.10264, 3.912
-BLENDED_C7A_LARGE = usd_per_million(C7A_LARGE, OUTPUT_TOK_S + INPUT_TOK_S)
-
-
-def requests_of(level: Level, workers: int, seconds: float, tokens: int, rounds: int) -> Iterator[RequestRecord]:
-    """Workers in step, tokens evenly over each request."""
-    for turn in range(rounds):
-        begin = level.started_s + turn * seconds
-        chunks = tuple(begin + (k + 0.5) * seconds / tokens for k in range(tokens))
-        for _ in range(workers):
-            yield RequestRecord(
-                index=turn, level=level.index, due_s=begin, sent_s=begin, first_byte_s=chunks[0],
-                first_token_s=chunks[0], done_s=begin + seconds, status=OK, http_status=200, detail=None,
-                asked_input_tokens=64, asked_output_tokens=tokens, input_tokens=64, cached_tokens=0,
-                output_tokens=tokens, finish_reason="length", stagger=False, chunk_s=chunks,
-            )  # fmt: skip
-
-
-def write_run(
-    directory: Path,
-    machine: Machine,
-    *,
-    model: str = "llama-3.2-1b-instruct",
-    catalogue_id: str | None = "llama-3.2-1b-instruct",
-    note: str = "",
-    warmed_up: bool = True,
-    prefill: bool = True,
-    concurrencies: tuple[int, ...] = (1, 2, 4, 8),
-) -> Path:
-    """A run as `measure` leaves it; `note` goes into every free text."""
-    header = RunHeader(
-        created="2026-11-23T04:00:00Z", command=f"rackrate measure {note}", rackrate_version="0.1.0",
-        python_version="3.11.9", state="running", stopped_because=note or None,
-        model=ServedModel(requested=model, catalogue_id=catalogue_id, weight_format="bf16", weights_file=note or None),
-        engine=Engine(
-            name=f"vLLM{note}", version=f"0.12{note}", url="http://127.0.0.1:8000", settings={"tp": 4, "note": note}
-        ),
-        machine=machine,
-        workload=WorkloadFacts(input_tokens=64, output_tokens=32, endpoint="chat", seed=0, length_forced="ignore_eos"),
-    )  # fmt: skip
-    now = 0.0
-    with RunWriter(directory, header) as writer:
-        for index, concurrency in enumerate((*concurrencies, 4) if prefill else concurrencies):
-            alone = index == len(concurrencies)
-            seconds, tokens, rounds = (0.4, 1, 40) if alone else (SECONDS_BY_CONCURRENCY[concurrency], 32, 25)
-            level = Level(
-                index=index, kind="prefill" if alone else "closed", concurrency=concurrency, warmed_up=warmed_up,
-                started_s=now, stopped_s=now + rounds * seconds, ended_s=now + rounds * seconds,
-                ended_because="requests", client_cpu_share=0.1, client_lag_p99_s=0.0005, other_cpu_share=0.01,
-            )  # fmt: skip
-            header.levels.append(level)
-            for record in requests_of(level, concurrency, seconds, tokens, rounds):
-                writer.add(record)
-            now += rounds * seconds + 1
-        header.state = "complete"
-        writer.finish(pack=True)
-    return directory
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shipped_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No overlays of whoever runs the tests."""
-    empty = tmp_path_factory.mktemp("configuration")
-
-    def nowhere(_name: str) -> Path:
-        return empty
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("platformdirs.user_config_path", nowhere)
-        patch.delenv("RACKRATE_CATALOG", raising=False)
-        load_catalog.cache_clear()
-        yield
-    load_catalog.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def cpu_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "cpu", CPU)
-
-
-@pytest.fixture(scope="module")
-def t4_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "t4", FOUR_T4)
-
-
-class Ran(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Command = Callable[..., Ran]
-
-
-@pytest.fixture
-def rackrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process, in a directory of its own; a traceback would be the test's."""
-
-    def run(*words: object) -> Ran:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["rackrate", *map(str, words)])
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        assert isinstance(code, int)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
-
-
-def refused(ran: Ran) -> str:
-    """The sentence of a bad input: exit code 2, one line on standard error, nothing on standard output."""
-    assert ran.code == 2, ran
-    assert ran.out == ""
-    assert ran.err.startswith("rackrate: "), ran.err
-    assert ran.err.endswith("\n")
-    assert ran.err.count("\n") == 1, ran.err
-    assert "Traceback" not in ran.err
-    return ran.err.removeprefix("rackrate: ").rstrip("\n")
+pytestmark = pytest.mark.usefixtures("shipped_catalogue")
 
 
 # --- what is priced by default ---
@@ -361,15 +215,6 @@ def test_a_free_machine_is_priced(rackrate: Command, cpu_run: Path) -> None:
 
 # --- rigs ---
 
-RIG = """\
-name: my rig
-capex_usd: 3800
-life_years: 5
-idle_w: 50
-busy_w: 300
-usd_per_kwh: 0.15
-"""
-
 
 def test_a_saved_rig_gives_the_same_price(rackrate: Command, cpu_run: Path, tmp_path: Path) -> None:
     assumed = rackrate("price", cpu_run, "--json").json["machines"][0]
@@ -553,224 +398,6 @@ def test_the_real_command_is_one_sentence_too(private_environment: dict[str, str
         command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path, env=private_environment
     )
     assert refused(Ran(ran.returncode, ran.stdout, ran.stderr)) == "nosuch: no such run directory"
-
-
-# --- reports ---
-
-HOSTILE = "</script><script>alert(1)</script>|<img src=x onerror=alert(2)>"
-FORMATS = ("html", "md", "json", "csv")
-
-
-@pytest.fixture(scope="module")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that comes from outside wants to be a script."""
-    machine = CPU.model_copy(update={"cpu_model": HOSTILE, "system": HOSTILE})
-    directory = tmp_path_factory.mktemp("runs") / "<img src=x>"
-    return write_run(directory, machine, model=HOSTILE, catalogue_id=None, note=HOSTILE)
-
-
-@pytest.fixture
-def hostile_rig(tmp_path: Path) -> Path:
-    text = RIG.replace("my rig", json.dumps(HOSTILE)) + f"notes: {json.dumps(HOSTILE)}\n"
-    (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
-    return tmp_path / "rig.yaml"
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, and the text of scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.text = ""
-        self._in_script = False
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-        self._in_script = tag == "script"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._in_script = False
-
-    def handle_data(self, data: str) -> None:
-        if self._in_script:
-            self.scripts[-1] += data
-        else:
-            self.text += data
-
-    def tags(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.elements if tag == name]
-
-
-def written(rackrate: Command, run: Path, kind: str, *words: object) -> str:
-    file = Path(f"written.{kind}")
-    ran = rackrate("report", run, "-o", file, *words)
-    assert ran.code == 0, ran.err
-    assert ran.err.startswith(f"wrote {file}")
-    return (Path.cwd() / file).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("words", [(), ("--as-if", "--offer", "aws/g4dn.12xlarge", "-u", "0.3")])
-def test_the_page_needs_no_network(rackrate: Command, cpu_run: Path, words: tuple[str, ...]) -> None:
-    page = Page(written(rackrate, cpu_run, "html", *words))
-    for tag, attributes in page.elements:
-        for name in ("src", "href", "srcset", "action", "data", "poster"):
-            value = attributes.get(name)
-            assert value is None or value.startswith(("#", "data:")), f"<{tag} {name}={value!r}>"
-    style = "".join(
-        re.findall(r"<style>(.*?)</style>", (Path.cwd() / "written.html").read_text(encoding="utf-8"), re.DOTALL)
-    )
-    assert style != ""
-    assert "url(" not in style
-    assert "@import" not in style
-    assert len(page.tags("table")) >= 4
-
-
-def test_the_page_has_its_charts_and_figures(rackrate: Command, cpu_run: Path) -> None:
-    page = Page(written(rackrate, cpu_run, "html", "--offer", "aws/c7a.large"))
-    assert [one.get("type") for one in page.tags("script")] == ["application/json", None, None, None, None]
-    specs = json.loads(page.scripts[0])
-    drawn = {attributes["id"] for attributes in page.tags("div") if (attributes.get("id") or "").startswith("chart-")}
-    assert drawn == {f"chart-{name}" for name in specs}
-    cost = json.dumps(specs["cost"])
-    assert "aws/c7a.large" in cost
-    assert "https://vega.github.io/schema" in cost  # a name of the format, which nothing fetches
-    assert "$0.119" in page.text
-    assert "llama-3.2-1b-instruct" in page.text
-
-
-def test_what_comes_from_outside_is_escaped_in_the_page(
-    rackrate: Command, hostile_run: Path, hostile_rig: Path
-) -> None:
-    text = written(rackrate, hostile_run, "html", "--own", hostile_rig)
-    assert "<script>alert" not in text
-    assert "<img src=x" not in text
-    page = Page(text)
-    assert len(page.scripts) == 5
-    assert page.tags("img") == []
-    assert page.text.count("alert(1)") >= 6  # shown as what it is: model, engine, version, command, machine, rig
-    assert not any("alert(" in script for script in page.scripts[1:])
-    assert HOSTILE in json.dumps(json.loads(page.scripts[0]))
-
-
-def test_what_comes_from_outside_is_escaped_in_markdown(
-    rackrate: Command, hostile_run: Path, hostile_rig: Path
-) -> None:
-    text = written(rackrate, hostile_run, "md", "--own", hostile_rig)
-    assert "alert(1)" in text
-    assert [line for line in text.splitlines() if "<script" in line or "<img" in line] == []
-
-
-def test_what_comes_from_outside_is_whole_in_json_and_csv(
-    rackrate: Command, hostile_run: Path, hostile_rig: Path
-) -> None:
-    values = json.loads(written(rackrate, hostile_run, "json", "--own", hostile_rig))
-    assert values["run"]["provenance"]["model"]["requested"] == HOSTILE
-    assert values["pricing"]["machines"][0]["cost"]["name"] == HOSTILE
-    rows = list(csv.DictReader(io.StringIO(written(rackrate, hostile_run, "csv", "--own", hostile_rig))))
-    assert {row["model"] for row in rows} == {HOSTILE}
-    assert {row["machine"] for row in rows} == {HOSTILE}
-
-
-@pytest.mark.parametrize("command", ["price", "show"])
-def test_what_comes_from_outside_is_text_in_the_terminal(rackrate: Command, tmp_path: Path, command: str) -> None:
-    machine = CPU.model_copy(update={"cpu_model": "[red]cpu[/nothing]"})
-    run = write_run(tmp_path / "[bold]run[/x]", machine, model="[red]model[/y]", catalogue_id=None, note="[/z]")
-    words = ["--sources", "--usd-per-hour", "1"] if command == "price" else []
-    ran = rackrate(command, run, *words)
-    assert ran.code == 0
-    assert "[red]model[/y]" in ran.out
-
-
-def test_the_four_formats_agree(rackrate: Command, cpu_run: Path) -> None:
-    words = ("--offer", "aws/c7a.large", "--api", "gpt-3.5-turbo")
-    values = json.loads(written(rackrate, cpu_run, "json", *words))
-    blended = values["pricing"]["machines"][0]["full_load"]["blended_usd"]
-    assert blended == pytest.approx(BLENDED_C7A_LARGE, rel=1e-6)
-    rows = list(csv.DictReader(io.StringIO(written(rackrate, cpu_run, "csv", *words))))
-    assert [(row["concurrency"], row["kind"]) for row in rows] == [
-        ("1", "closed"), ("2", "closed"), ("4", "closed"), ("8", "closed"), ("4", "prefill"),
-    ]  # fmt: skip
-    assert float(rows[2]["usd_per_1m_tokens"]) == pytest.approx(blended)
-    assert float(rows[2]["output_tok_s"]) == pytest.approx(80.0, rel=1e-6)
-    assert float(rows[2]["e2e_p50_s"]) == pytest.approx(1.6)
-    assert "$0.119" in written(rackrate, cpu_run, "html", *words)
-    assert "**$0.119 per 1M tokens** at full load on aws/c7a.large" in written(rackrate, cpu_run, "md", *words)
-
-
-def test_markdown_tables_have_as_many_cells_as_columns(rackrate: Command, hostile_run: Path) -> None:
-    width: int | None = None
-    tables = 0
-    for line in written(rackrate, hostile_run, "md").splitlines():
-        if not line.startswith("|"):
-            width = None
-            continue
-        cells = len(re.findall(r"(?<!\\)\|", line))
-        tables += width is None
-        width = width or cells
-        assert cells == width, line
-    assert tables >= 3
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_equal_inputs_give_equal_bytes(rackrate: Command, cpu_run: Path, kind: str) -> None:
-    first, second = (written(rackrate, cpu_run, kind) for _ in range(2))
-    assert first == second
-    assert len(first) > 500
-
-
-def test_another_process_writes_the_same_page(
-    rackrate: Command, cpu_run: Path, private_environment: dict[str, str], tmp_path: Path
-) -> None:
-    here = written(rackrate, cpu_run, "html")
-    command = [sys.executable, "-m", "rackrate", "report", str(cpu_run), "-o", "there.html"]
-    environment = {**private_environment, "PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    subprocess.run(command, check=True, timeout=60, cwd=tmp_path, env=environment, capture_output=True)
-    assert (tmp_path / "there.html").read_text(encoding="utf-8") == here
-
-
-def test_formats_are_chosen_by_ending_or_by_name(rackrate: Command, cpu_run: Path, tmp_path: Path) -> None:
-    assert rackrate("report", cpu_run, "-f", "md").out.startswith("# ")
-    assert json.loads(rackrate("report", cpu_run, "-f", "json").out)["run"]["schema"] == "rackrate.run-summary/1"
-    assert rackrate("report", cpu_run, "-o", "sub/page.HTM").code == 0
-    assert (tmp_path / "sub" / "page.HTM").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert rackrate("report", cpu_run).code == 0
-    assert (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["-f", "pdf"], r"--format is one of html, md, json, csv, not 'pdf'"),
-        (["-o", "report.docx"], r"--format is one of html, md, json, csv, not 'docx'"),
-        (["-o", "file/below.md"], r"file/below\.md: cannot be written \("),
-        (["--utilisation", "2"], r"--utilisation is a share"),
-        (["--offer", "aws/g4dn.12xlarge"], r"aws/g4dn\.12xlarge is 4 x t4, the run was on CPUs"),
-    ],
-)
-def test_a_report_that_cannot_be_is_refused(
-    rackrate: Command, cpu_run: Path, tmp_path: Path, words: list[str], said: str
-) -> None:
-    (tmp_path / "file").write_text("not a directory", encoding="utf-8")
-    assert re.match(said, refused(rackrate("report", cpu_run, *words)))
-
-
-def test_the_chart_library_is_the_one_that_was_checked() -> None:
-    folder = resources.files("rackrate.report") / "vega"
-    sums: dict[str, str] = {}
-    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
-        digest, name = line.split()
-        sums[name] = digest
-    shipped = {file.name for file in folder.iterdir() if file.name.endswith(".js")}
-    assert set(sums) == shipped == {"vega.min.js", "vega-lite.min.js", "vega-embed.min.js"}
-    for name, expected in sums.items():
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, name
 
 
 # --- show ---

@@ -4,58 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_price_cli import CPU, FOUR_T4, INPUT_TOK_S, OUTPUT_TOK_S, Ran, refused, write_run
-
-from rackrate.catalog.load import load_catalog
-from rackrate.cli import main
+from priced_runs import CPU, FOUR_T4, INPUT_TOK_S, OUTPUT_TOK_S, Command, refused, write_run
 
 STUDIES = Path(__file__).parents[2] / "studies"
 TOK_S = INPUT_TOK_S + OUTPUT_TOK_S
 
-Command = Callable[..., Ran]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def only_the_shipped_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No overlays of whoever runs the tests."""
-    empty = tmp_path_factory.mktemp("configuration")
-
-    def nowhere(_name: str) -> Path:
-        return empty
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("platformdirs.user_config_path", nowhere)
-        patch.delenv("RACKRATE_CATALOG", raising=False)
-        load_catalog.cache_clear()
-        yield
-    load_catalog.cache_clear()
+pytestmark = pytest.mark.usefixtures("shipped_catalogue")
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process, in a directory of its own."""
-
-    def run(*words: object) -> Ran:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["rackrate", *map(str, words)])
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        assert isinstance(code, int)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
+def command(rackrate: Command) -> Command:
+    return rackrate
 
 
 @pytest.fixture(scope="module")
