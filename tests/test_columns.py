@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import fields, is_dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from plain_summary import plain_summary
 from rackrate import columns, metrics, run_store
 from rackrate.columns import LevelColumns, nth_values
+from rackrate.errors import RunError
 from rackrate.metrics import Quantiles, summarise, summarise_level
 from rackrate.records import OK, Level, RequestRecord, Run, ServerFacts
 from rackrate.run_store import RunWriter, Stored, read_run
@@ -175,3 +177,22 @@ def test_torn_lines_of_a_large_journal_are_counted(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(run_store, "PACK_BYTES", 100)
     found = read_run(tmp_path / "run")
     assert (found.torn_lines, len(found.requests)) == (1, 20)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> FullFile:
+        return FullFile("/dev/full", "r+")
+
+    level, records = drawn(1, 200, "open")
+    monkeypatch.setattr(columns, "IN_MEMORY", 50)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(RunError, match="TMPDIR"):
+        summarise_level(level, records)
+
+
+class FullFile(FileIO):
+    """A device whose every write finds no room; it cannot be sought in by itself."""
+
+    def seek(self, _offset: int, _whence: int = 0, /) -> int:
+        return 0

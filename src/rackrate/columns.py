@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from rackrate.errors import RunError
 from rackrate.records import RequestRecord
 
 Floats = npt.NDArray[np.float64]
@@ -78,12 +79,25 @@ class LevelColumns:
         if request.session is not None:
             self.sessions.add(request.session)
         if len(self._chunks) > IN_MEMORY:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Moves chunk times from memory to the temporary file. Raises RunError where there is no room for it."""
+        try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="rackrate-")  # noqa: SIM115 - it lives as long as these
+                self._file = tempfile.TemporaryFile(prefix="rackrate-", buffering=0)  # noqa: SIM115 - lives on
                 weakref.finalize(self, self._file.close)
-            self._chunks.tofile(self._file)
-            self._in_file += len(self._chunks)
-            self._chunks = array("d")
+            self._file.seek(self._in_file * self._chunks.itemsize)
+            rest = memoryview(self._chunks).cast("B")
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise RunError(
+                f"chunk times do not fit the directory for temporary files ({error.strerror or error}): make room, or "
+                "name another in TMPDIR; what was measured is in the run's journal"
+            ) from None
+        self._in_file += len(self._chunks)
+        self._chunks = array("d")
 
     def __len__(self) -> int:
         return len(self._due)
@@ -146,7 +160,6 @@ class LevelColumns:
         """Requests one after the other, each time some, and when the pieces of their answers arrived."""
         ends = np.cumsum(self.pieces, dtype=np.int64)
         if self._file is not None:
-            self._file.flush()
             self._file.seek(0)
         start = taken = 0
         while start < len(ends):
