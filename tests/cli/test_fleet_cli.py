@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from priced_runs import (
     CPU,
     G4DN_12XLARGE,
@@ -17,7 +18,6 @@ from priced_runs import (
     refused,
     write_run,
 )
-
 from rackrate.catalog.apis import list_apis
 from rackrate.catalog.load import load_catalog
 

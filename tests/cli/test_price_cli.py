@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from priced_runs import (
     BLENDED_C7A_LARGE,
     C7A_LARGE,
@@ -24,7 +25,6 @@ from priced_runs import (
     refused,
     write_run,
 )
-
 from rackrate.records import Machine
 from rackrate.run_store import HEADER, TABLE
 from rackrate.units import usd_per_million

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+
 from priced_runs import BLENDED_C7A_LARGE, CPU, RIG, Command, refused, write_run
 
 pytestmark = pytest.mark.usefixtures("shipped_catalogue")

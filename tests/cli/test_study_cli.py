@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from priced_runs import CPU, FOUR_T4, INPUT_TOK_S, OUTPUT_TOK_S, Command, refused, write_run
 
 STUDIES = Path(__file__).parents[2] / "studies"
