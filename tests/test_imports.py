@@ -19,7 +19,7 @@ ALL_ROOMS = {
     "errors", "units", "gpus", "catalog", "workload", "records", "columns", "steady", "metrics", "perf", "simulate",
     "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
-    "calibration",
+    "calibration", "replay",
     "tuning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
@@ -33,8 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "steady": {"records"},
     "metrics": {"records", "columns", "steady"},
     "perf": {"catalog"},
-    "calibration": {"perf", "metrics"},
     "simulate": {"workload", "records"},
+    "replay": {"perf", "metrics", "simulate"},
+    "calibration": {"perf", "metrics", "replay"},
     "measure": {"workload", "records", "metrics", "catalog", "gpus"},
     "importers": {"records", "metrics", "measure"},
     "economics": {"catalog", "metrics", "records"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +20,13 @@ from rackrate.errors import CalibrationError, CatalogError
 from rackrate.metrics import VALIDITY, LevelSummary
 from rackrate.perf.box import Calibrated, calibrate_box, known_coefficients, with_logs
 from rackrate.perf.deployment import Deployment, deploy, find_era
-from rackrate.perf.engine_eras import Scheduler, scheduler_of
+from rackrate.perf.engine_eras import ERAS, Scheduler, scheduler_of
+from rackrate.perf.predict_case import Predicted
 from rackrate.perf.published import Load, Observed
 from rackrate.perf.step_work import Parallel
 from rackrate.records import Run, RunHeader
+from rackrate.replay import recorded, replay, slot_limits
+from rackrate.simulate.settings import EngineLimits
 
 FILE = "calibration.json"
 SCHEMA = "rackrate.calibration/1"
@@ -31,6 +34,7 @@ FEWEST_LEVELS = 3
 HARMLESS = frozenset({"batch-1", "finite-burst"})
 """Names of VALIDITY that do not spoil a calibration: one request at a time is a load like any other."""
 
+NOMINAL = "this-cpu"
 # Where the catalogue has no datasheet of a CPU: what a core of a server of the last ten years has of memory bandwidth
 # and of 16-bit products at the order of magnitude. The calibration's prior is wide enough (a factor of 4.5) to correct
 # it.
@@ -74,6 +78,12 @@ class CalibrationFile(_Document):
     """Natural logarithms, by name of perf.step_time.Coefficients."""
     spreads: dict[str, float]
     residuals: tuple[Residual, ...]
+    cores: int | None = None
+    """Of a CPU that the catalogue has no datasheet of."""
+    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """What the engine was started with, as far as is known."""
+    validity: tuple[str, ...] = ()
+    """Names of VALIDITY of levels that were used with --force."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -85,6 +95,12 @@ class Box:
     deployment: Deployment
     hardware_known: bool
     machine: str
+    slots: EngineLimits | None = None
+    """How llama.cpp's server schedules; None for other engines."""
+
+    def replay(self, deployment: Deployment, load: Load) -> Predicted:
+        """What a deployment on this box makes of a load."""
+        return replay(deployment, load, self.slots)
 
 
 def refusal(levels: Sequence[LevelSummary]) -> str | None:
@@ -107,8 +123,11 @@ def refusal(levels: Sequence[LevelSummary]) -> str | None:
     )
 
 
-def points_of(levels: Sequence[LevelSummary], *, force: bool = False) -> list[tuple[LevelSummary, Load, Observed]]:
-    """The loads of a run as the model replays them, with what was measured."""
+def points_of(
+    levels: Sequence[LevelSummary], run: Run | None = None, *, force: bool = False
+) -> list[tuple[LevelSummary, Load, Observed]]:
+    """The loads of a run as the model replays them, with what was measured: its own requests where they are at hand."""
+    by_index = {} if run is None else {level.index: level for level in run.header.levels}
     points: list[tuple[LevelSummary, Load, Observed]] = []
     for level in levels:
         if not level.output_tok_s or not level.mean_input_tokens or not level.mean_output_tokens:
@@ -119,6 +138,8 @@ def points_of(levels: Sequence[LevelSummary], *, force: bool = False) -> list[tu
         load = _load(level, max(prompt, 1.0))
         if load is None:
             continue
+        if run is not None and level.index in by_index:
+            load = recorded(load, by_index[level.index], level, run.requests)
         short = level.mean_output_tokens < 1.5
         tpot = None if short or level.tpot is None else level.tpot.p50
         ttft = None if level.ttft is None else level.ttft.p50
@@ -157,14 +178,14 @@ def box_of(run: Run, tensor_parallel: int | None = None) -> Box:
     slots = settings.get("slots")
     scheduler = Scheduler(
         int(slots) if isinstance(slots, int) and slots > 0 else default.slots,
-        default.budget, default.mixed, default.keep, default.memory_share,
+        default.budget, default.mixed, default.keep, default.memory_share, default.micro_batch,
     )  # fmt: skip
     room = 1e12 if accelerator.kind == "cpu" else None  # a CPU's cache is bounded by the slots
     deployment = deploy(
         model, accelerator, engine=era.id, parallel=Parallel(tensor=tensor_parallel or (max(1, count))),
         weights=_weights(header, model), box=None, room=room, scheduler=scheduler,
     )  # fmt: skip
-    return Box(deployment, known, machine)
+    return Box(deployment, known, machine, slot_limits(deployment, settings))
 
 
 def _model(header: RunHeader) -> Model:
@@ -194,19 +215,28 @@ def _accelerator(header: RunHeader) -> tuple[Accelerator, bool, str, int]:
         if offer.accelerator is not None:
             found = catalog.accelerators[offer.accelerator]
             return found, True, f"{offer.accelerator_count} x {found.name} ({offer.id})", offer.accelerator_count
-    cores = machine.physical_cores or machine.logical_cpus
+    cores = _cores(header)
     if cores is None:
         raise CalibrationError("nothing is known of the machine that the run ran on; say it when measuring: --on OFFER")
     name = f"{cores} cores of {machine.cpu_model or machine.cpu_architecture or 'a CPU'}"
-    nominal = Accelerator.model_validate(
+    memory_gib = (machine.memory_bytes or 2**34) / 2**30
+    return _nominal(cores, name, machine.cpu_architecture or "cpu", memory_gib), False, name, 1
+
+
+def _cores(header: RunHeader) -> int | None:
+    return header.machine.physical_cores or header.machine.logical_cpus
+
+
+def _nominal(cores: int, name: str, architecture: str, memory_gib: float) -> Accelerator:
+    """A CPU of which there is no datasheet."""
+    return Accelerator.model_validate(
         {
-            "id": "this-cpu", "name": name, "vendor": "unknown", "kind": "cpu", "cores": cores,
-            "architecture": machine.cpu_architecture or "cpu", "memory_gib": (machine.memory_bytes or 2**34) / 2**30,
+            "id": NOMINAL, "name": name, "vendor": "unknown", "kind": "cpu", "cores": cores,
+            "architecture": architecture, "memory_gib": memory_gib,
             "bandwidth_gb_s": _CORE_GB_S * cores, "peak_tflops": {"fp16": _CORE_TFLOPS * cores},
             "sources": [{"source": "nominal rates of a core; the calibration measures the real ones", "date": "2026"}],
         }
     )  # fmt: skip
-    return nominal, False, name, 1
 
 
 _FORMATS = {
@@ -223,7 +253,10 @@ def _weights(header: RunHeader, model: Model) -> str | None:
 def calibrate(box: Box, points: Sequence[tuple[LevelSummary, Load, Observed]]) -> Calibrated:
     """The box's own coefficients."""
     return calibrate_box(
-        box.deployment, [(load, observed) for _, load, observed in points], unknown_hardware=not box.hardware_known
+        box.deployment,
+        [(load, observed) for _, load, observed in points],
+        unknown_hardware=not box.hardware_known,
+        replay=box.replay,
     )
 
 
@@ -249,7 +282,8 @@ def to_file(
         threads=threads if isinstance(threads, int) else None,
         coefficients={name: round(value, 6) for name, value in calibrated.logs.items()},
         spreads={name: round(value, 4) for name, value in calibrated.spreads.items()},
-        residuals=tuple(residuals),
+        residuals=tuple(residuals), cores=_cores(run.header), settings=run.header.engine.settings,
+        validity=tuple(sorted({name for level, _, _ in points for name in level.validity if name not in HARMLESS})),
     )  # fmt: skip
 
 
@@ -294,6 +328,28 @@ def apply(known: CalibrationFile, box: Box) -> Calibrated:
     )
 
 
+def box_again(known: CalibrationFile) -> Box:
+    """The box that a calibration describes, with its coefficients. Raises CalibrationError where it says too little."""
+    catalog = load_catalog()
+    model = catalog.known_model(known.model)
+    if model is None:
+        raise CalibrationError(f"the calibration's model {known.model!r} is not in the catalogue")
+    if known.hardware_known:
+        accelerator = catalog.accelerator(known.accelerator)
+    elif known.cores is None:
+        raise CalibrationError("an older version wrote this calibration, without the number of cores: calibrate again")
+    else:
+        accelerator = _nominal(known.cores, known.machine, "cpu", 2**34 / 2**30)
+    era = ERAS[known.engine]
+    default = scheduler_of(era, accelerator)
+    deployment = deploy(
+        model, accelerator, engine=known.engine, parallel=Parallel(tensor=known.tensor_parallel), weights=known.weights,
+        room=1e12 if accelerator.kind == "cpu" else None, scheduler=replace(default, slots=known.slots),
+    )  # fmt: skip
+    deployment = with_logs(deployment, dict(known.coefficients))
+    return Box(deployment, known.hardware_known, known.machine, slot_limits(deployment, known.settings))
+
+
 _UNITS = {"_s": "s", "_gib": "GiB"}
 
 
@@ -329,10 +385,11 @@ class Check:
 
 def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary]) -> list[Check]:
     """Every figure of a run beside what the calibration predicts. Levels with faults are compared and named."""
-    calibrated = apply(known, box_of(run, known.tensor_parallel))
+    box = box_of(run, known.tensor_parallel)
+    calibrated = apply(known, box)
     checks: list[Check] = []
-    for level, load, observed in points_of(levels, force=True):
-        predicted = calibrated.predict(load)
+    for level, load, observed in points_of(levels, run, force=True):
+        predicted = calibrated.predict(load, box.replay)
         for name in ("output_tok_s", "tpot_s", "ttft_s"):
             measured = getattr(observed, name)
             if measured is None or name not in predicted:

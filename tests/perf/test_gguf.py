@@ -189,3 +189,11 @@ def test_the_embedded_file_is_what_the_catalogue_predicts() -> None:
     assert read.architecture.parameters == entry.parameters
     assert read.architecture.caches == entry.caches
     assert set(TENSOR_TYPES) >= {0, 3, 8}
+
+
+def test_a_gguf_file_is_planned_on_llama_cpp_as_it_is(tmp_path: Path) -> None:
+    read = read_model(str(written(tmp_path, WHOLE)))
+    assert read.is_gguf
+    assert read.model.weight_format == "int8"
+    assert read.model.parameters == read.architecture.parameters.total
+    assert read.weights_file_bytes == read_gguf_header(tmp_path / "m.gguf").tensor_bytes

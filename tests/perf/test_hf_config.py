@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
 from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.perf.as_model import model_of
 from rackrate.perf.config_values import ConfigValues
 from rackrate.perf.formats import weight_bytes, weight_format
 from rackrate.perf.hf_config import architecture_of_config
+from rackrate.perf.memory import fit as memory_fit
 from rackrate.perf.read_model import read_model
+from rackrate.perf.step_work import Formats, linear_work
 
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))
 """The keys of published configs that matter, with where they are from; `parameters` are published counts."""
@@ -181,3 +185,42 @@ def test_names_and_places(tmp_path: Path) -> None:
     found = read_model(str(tmp_path)).architecture
     assert found.name == tmp_path.name
     assert found == read_model(str(tmp_path / "config.json")).architecture
+
+
+def test_jamba_is_a_hybrid_of_the_first_mamba() -> None:
+    """arXiv:2403.19887, table 1: 52B parameters, 12B active, 4 GB of cache for 256K tokens of 16 bits."""
+    jamba = read(
+        {
+            "model_type": "jamba", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "attn_layer_offset": 4, "attn_layer_period": 8,
+            "expert_layer_offset": 1, "expert_layer_period": 2, "num_experts": 16, "num_experts_per_tok": 2,
+            "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2, "mamba_dt_rank": "auto",
+            "vocab_size": 65536, "max_position_embeddings": 262144, "tie_word_embeddings": False,
+        }
+    )  # fmt: skip
+    assert round(jamba.parameters.total / 1e9) == 52
+    assert round(jamba.active_parameters / 1e9) == 12
+    grouped, state = jamba.caches
+    assert (grouped.layers, state.layers) == (4, 28)
+    assert grouped.layers * grouped.kv_heads * (grouped.key_dim + grouped.value_dim) * 2 * 262144 == 4 * 2**30
+
+
+@pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])
+def test_a_step_of_a_model_read_from_its_config_is_that_of_its_entry(row: dict[str, Any]) -> None:
+    """Step times are computed from an entry: one made of a config has to give the same FLOPs and bytes."""
+    listed = load_catalog().model(row["catalogue"])
+    formats = Formats(16, "16")
+    of_entry, of_config = linear_work(listed, formats), linear_work(model_of(read(row["config"])), formats)
+    for field in fields(of_entry):
+        name = field.name
+        # biases of experts, and Kimi K3's number of parameters, which is rounded
+        expected = pytest.approx(getattr(of_entry, name), rel=0.02 if row["catalogue"] != "kimi-k3" else 0.05)
+        assert getattr(of_config, name) == expected, name
+
+
+def test_weights_published_in_32_bits_are_served_in_16() -> None:
+    card = load_catalog().accelerators["l40s"]
+    wide = memory_fit(read({**LLAMA, "torch_dtype": "float32"}), card, weights_file_bytes=4 * 8030261248)
+    assert (wide.weights_format, wide.total_weights_bytes) == ("bf16", pytest.approx(2 * 8030261248))
+    assert any("published in fp32" in note for note in wide.notes)
+    assert memory_fit(read({**LLAMA, "torch_dtype": "float32"}), card, weights="fp32").total_weights_bytes > 3e10

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.errors import WorkloadError
-from rackrate.perf.architecture import of_catalogue_model
+from rackrate.perf.read_model import read_model
 from rackrate.planner.bounds import idle_latencies, least_busy_s
 from rackrate.planner.candidates import Kind, replica_of
 from rackrate.planner.mixed import Part, cheapest_mix
@@ -43,7 +43,7 @@ def demand(
             generator.integers(1, 300, number).astype(np.int32),
         )
     )
-    return Demand(load_catalog().model(model), draw, rate, rate, parse_slo(slo), "a test", 730.0, spares)
+    return Demand(read_model(model), draw, rate, rate, parse_slo(slo), "a test", 730.0, spares)
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,8 @@ def test_every_candidate_is_in_the_table_or_has_lost_for_a_reason(planned: Plan)
 @pytest.mark.parametrize("rate", [0.3, 7.0, 30.0])
 def test_the_fewest_machines_are_what_counting_up_finds(catalog: Catalog, rate: float) -> None:
     asked = demand(rate=rate)
-    model = asked.model
     kind = Kind("a10g", 1, "bf16", "vllm")
-    found = replica_of(kind, model, of_catalogue_model(model), catalog.accelerators["a10g"], 1500, 700.0)
+    found = replica_of(kind, asked.read, catalog.accelerators["a10g"], 1500, 700.0)
     assert not isinstance(found, str)
     sizer = Sizer(asked.draw, rate, asked.slo)
     sized = sizer.size(found, 2)

@@ -2,8 +2,8 @@
 
 It follows vLLM's scheduler (V1, first come first served) as its documentation and `vllm/v1/core/sched/scheduler.py`
 describe it: running requests first, one token each or a chunk of the prompt; preemption of the last admitted; then
-admission in order while budget, sequences and pages allow. Nothing here is shared with the simulator but the time of a
-step.
+admission in order while budget, sequences and pages allow. llama.cpp's server has a class of its own. Nothing here is
+shared with the simulator but the time of a step, and of a micro-batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from rackrate.simulate.routing import mixed_bits
 from rackrate.simulate.settings import EngineLimits, Fleet
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepCoefficients, dense_s
 
 
 @dataclass
@@ -196,6 +196,111 @@ class Replica:
         return done
 
 
+class SlotReplica(Replica):
+    """llama.cpp's server, token by token, as update_slots (tools/server/server-context.cpp) and split_equal
+    (src/llama-batch.cpp) have it: slots, a batch that prompts fill up in the order of slots, micro-batches of rows."""
+
+    def __init__(self, step: StepCoefficients, limits: EngineLimits, hash_tokens: int) -> None:
+        super().__init__(step, limits, hash_tokens)
+        self.slots: list[Asked | None] = [None] * limits.max_num_seqs
+        self.left_at = [0] * limits.max_num_seqs
+        """When each slot was left last, by a clock that counts departures; 0: never used."""
+        self.departures = 0
+
+    def free_slot(self) -> int:
+        free = [slot for slot, one in enumerate(self.slots) if one is None]
+        if self.limits.similar_prompts:
+            for slot in free:
+                if self.left_at[slot]:
+                    return slot
+        oldest = min(self.left_at[slot] for slot in free)
+        return max(slot for slot in free if self.left_at[slot] == oldest)
+
+    def form(self, now: float) -> None:
+        self.forms = None
+        while self.waiting and None in self.slots:
+            one = self.waiting.pop(0)
+            one.target, one.prefilled = one.input, False
+            one.hits = one.computed = min(one.cached, (one.target - 1) // self.page * self.page)
+            self.slots[self.free_slot()] = one
+            self.running.append(one)
+        batch = [slot for slot, one in enumerate(self.slots) if one is not None and one.prefilled]
+        self.decoding = [one for one in self.slots if one is not None and one.prefilled]
+        prompts: list[tuple[Asked, int]] = []
+        for slot, one in enumerate(self.slots):
+            if one is None or one.prefilled:
+                continue
+            size = 0
+            while one.computed + size < one.target and len(batch) < self.limits.max_num_batched_tokens:
+                batch.append(slot)
+                size += 1
+            if size:
+                prompts.append((one, size))
+        self.prompts = [one for one, _ in prompts]
+        if not batch:
+            return
+        sizes = self.micro_batches(batch)
+        assert sum(sizes) == len(batch)
+        sequences = len(self.decoding) + len(prompts)
+        step = self.step
+        seconds = sum(dense_s(step.as_array(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
+        seconds += step.step_s + step.sequence_s * sequences
+        seconds += step.context_s * sum(one.stored + 1 for one in self.decoding)
+        if prompts:
+            pairs = sum(chunk * (one.computed + 0.5 * (chunk + 1)) for one, chunk in prompts)
+            seconds += step.prefill_step_s + step.pair_s * pairs
+        seconds = max(seconds, step.floor_s + step.floor_sequence_s * sequences)
+        for one, chunk in prompts:
+            one.computed += chunk
+        self.ends = now + seconds
+        self.busy += seconds
+
+    def micro_batches(self, batch: list[int]) -> list[int]:
+        """Tokens of each; `batch` has the slot of each token."""
+        limit = self.limits.micro_batch_tokens
+        if self.limits.unified_cache:
+            return [len(batch[begin : begin + limit]) for begin in range(0, len(batch), limit)]
+        used = [False] * len(batch)
+        sizes: list[int] = []
+        while not all(used):
+            rows: list[int] = []
+            for token, slot in enumerate(batch):
+                if not used[token] and slot not in rows and (not rows or slot == rows[-1] + 1):
+                    rows.append(slot)
+            of_each = 0
+            while True:
+                following = [[t for t, slot in enumerate(batch) if slot == row and not used[t]] for row in rows]
+                if not all(following):
+                    break
+                for tokens in following:
+                    used[tokens[0]] = True
+                of_each += 1
+                if (of_each + 1) * len(rows) > limit:
+                    break
+            sizes.append(of_each * len(rows))
+        return sizes
+
+    def end(self) -> list[Asked]:
+        assert self.ends is not None
+        now, self.ends = self.ends, None
+        done: list[Asked] = []
+        for slot, one in enumerate(self.slots):
+            if one is None or (one not in self.decoding and one not in self.prompts):
+                continue
+            if not one.prefilled and one.computed < one.target:
+                continue
+            one.prefilled = True
+            one.tokens.append(now)
+            if len(one.tokens) == one.output:
+                done.append(one)
+                self.running.remove(one)
+                self.slots[slot] = None
+                self.departures += 1
+                self.left_at[slot] = self.departures
+        self.forms = now
+        return done
+
+
 def run(
     asked: Sequence[Asked],
     step: StepCoefficients,
@@ -207,7 +312,8 @@ def run(
     """Every request with the times of its tokens, and the seconds that replicas were on."""
     fleet = fleet or Fleet()
     scaler = fleet.autoscaler
-    replicas = [Replica(step, limits, hash_tokens) for _ in range(fleet.size)]
+    kind = SlotReplica if limits.scheduling == "llama.cpp" else Replica
+    replicas = [kind(step, limits, hash_tokens) for _ in range(fleet.size)]
     if scaler:
         for one in replicas[scaler.least :]:
             one.state = "off"

@@ -51,7 +51,8 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
     number = draw(st.integers(1, 24))
     longest_in = draw(st.sampled_from([3, 40, 200]))
     longest_out = draw(st.sampled_from([1, 6, 60]))
-    hash_tokens = draw(st.sampled_from([0, 0, page, 4 * page]))
+    slotted = draw(st.booleans())
+    hash_tokens = 0 if slotted else draw(st.sampled_from([0, 0, page, 4 * page]))
     users = draw(st.sampled_from([0, 0, 1, 4]))
 
     def seconds(most: int) -> float:
@@ -85,13 +86,19 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
         weights_s=seconds(64), token_compute_s=seconds(4), context_s=seconds(2) / 16, step_s=seconds(64) + GRAIN,
         sequence_s=seconds(8), token_memory_s=seconds(2), token_s=seconds(2), prefill_step_s=seconds(32),
         pair_s=seconds(1) / 16, floor_s=seconds(200), floor_sequence_s=seconds(8),
+        micro_step_s=seconds(16),
         experts_s=0.0 if exact else seconds(64), expert_miss=0.0 if exact else draw(st.sampled_from([0.0, 0.75])),
         sharpness=0.0 if exact else draw(st.sampled_from([0.0, 3.0])),
     )  # fmt: skip
+    batch = draw(st.sampled_from([1, 8, 64, 4096]))
     limits = EngineLimits(
-        kv_tokens=pages * page,
+        kv_tokens=pages * page * (max_seqs if slotted else 1),
         max_num_seqs=max_seqs,
-        max_num_batched_tokens=draw(st.sampled_from([1, 8, 64, 4096])),
+        max_num_batched_tokens=max(batch, max_seqs) if slotted else batch,
+        scheduling="llama.cpp" if slotted else "vllm",
+        micro_batch_tokens=max(draw(st.sampled_from([1, 5, 16, 512])), max_seqs),
+        unified_cache=draw(st.booleans()),
+        similar_prompts=draw(st.booleans()),
         block_tokens=page,
         watermark=draw(st.sampled_from([0.0, 0.1])),
     )

@@ -137,7 +137,7 @@ class Model(Entry):
     tied_embeddings: bool = False
     attention: Literal["mha", "mqa", "gqa", "mla", "hybrid"]
     sliding_window_tokens: PositiveInt | None = None
-    full_attention_layers: PositiveInt | None = None
+    full_attention_layers: int | None = Field(default=None, ge=0)
     """Layers whose cache grows with the whole context; None means all of them."""
     latent: LatentAttention | None = None
     fixed_state: FixedState | None = None

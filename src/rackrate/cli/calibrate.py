@@ -63,7 +63,7 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
     levels = summarise(run)
     if not force and (why := calibration.refusal(levels)) is not None:
         raise CalibrationError(f"{directory}: cannot be calibrated with: {why}")
-    points = calibration.points_of(levels, force=force)
+    points = calibration.points_of(levels, run, force=force)
     if not points:
         raise CalibrationError(f"{directory}: no level of the run was served")
     box = calibration.box_of(run, tensor_parallel)
@@ -100,16 +100,20 @@ def _show(document: CalibrationFile) -> None:
             "the catalogue has no datasheet of this hardware: shares are of nominal rates, "
             "and only this box is described"
         )
-    residuals = plain_table("load", "figure", "measured", "after calibration", "difference", left=["load", "figure"])
+    residuals = plain_table("", "measured", "after calibration", "difference", left=[""])
+    last = ""
     for one in document.residuals:
+        if one.load != last:
+            last = one.load
+            residuals.add_row(one.load)
         residuals.add_row(
-            one.load, FIGURES[one.figure], figure(one.figure, one.measured), figure(one.figure, one.predicted),
+            f"  {FIGURES[one.figure]}", figure(one.figure, one.measured), figure(one.figure, one.predicted),
             f"{(one.predicted / one.measured - 1) * 100:+.1f} %",
         )  # fmt: skip
     show(residuals)
 
 
-FIGURES = {"output_tok_s": "output token/s", "tpot_s": "TPOT p50", "ttft_s": "TTFT p50"}
+FIGURES = {"output_tok_s": "output token/s", "tpot_s": "TPOT p50, ms", "ttft_s": "TTFT p50, ms"}
 
 
 def figure(name: str, value: float | None) -> str:

@@ -21,10 +21,7 @@ SCHEMA = "rackrate.fit/1"
 
 
 def fit(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="A catalogue name, a config.json, a directory with one, or a GGUF file."),
-    ],
+    model: given.ModelSource,
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -286,35 +283,32 @@ def _print_table(asked: _Asked, rows: list[Fit]) -> None:
 
     say(_heading(asked, rows[0]))
     context = rows[0].context_tokens
-    columns = [
-        "accelerator",
-        "GiB",
-        "fits on",
-        "split",
-        "weights",
-        "KV GiB",
-        "longest",
-        f"of {context:,} tokens",
-        "note",
-    ]
-    table = plain_table(*columns, left=["accelerator", "fits on", "split", "weights", "note"])
+    table = plain_table(
+        "accelerator", "GiB", "fits on", "KV GiB", "longest", f"of {context:,} tokens", left=["accelerator", "fits on"]
+    )
+    told: dict[str, list[str]] = {}
     for found in rows:
-        note = found.notes[0] if found.notes else ""
+        for text in found.notes[:1] if found.fits else found.reasons[:1]:
+            told.setdefault(
+                text.replace(f"one {found.accelerator}", "one").replace(found.accelerator, "it"), []
+            ).append(found.accelerator)
         if not found.fits:
-            table.add_row(
-                found.accelerator, f"{found.memory_bytes / 2**30:.1f}", "no", "", found.weights_format, "-", "-", "-",
-                found.reasons[0],
-            )  # fmt: skip
+            table.add_row(found.accelerator, f"{found.memory_bytes / 2**30:.1f}", "no", "-", "-", "-")
             continue
+        split = f" ({split_words(found)})" if found.accelerators > 1 else ""
         table.add_row(
-            found.accelerator, f"{found.memory_bytes / 2**30:.1f}", str(found.accelerators), split_words(found),
-            found.weights_format, _gib(found.kv_bytes), f"{found.largest_context:,}", f"{found.requests:,} requests",
-            note,
+            found.accelerator, f"{found.memory_bytes / 2**30:.1f}", f"{found.accelerators}{split}",
+            _gib(found.kv_bytes), f"{found.largest_context:,}", f"{found.requests:,}",
         )  # fmt: skip
     show(table)
+    for text, cards in told.items():
+        say(f"{', '.join(cards)}: {text}")
     for note in asked.read.notes:
         say(f"note: {note}")
-    say(f"the fewest of each card that hold it with {asked.engine.name}; GiB is of one card; --on CARDxN says more")
+    say(
+        f"the fewest of each card that hold it with {asked.engine.name}; GiB is of one card; longest: tokens of one "
+        f"request; then how many of {context:,} tokens at a time; --on CARDxN says more"
+    )
 
 
 def _json(asked: _Asked, rows: list[tuple[Fit, tuple[Remedy, ...]]]) -> dict[str, Any]:

@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+ModelSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A catalogue name or hub id, a config.json, a directory with one, a safetensors index beside one, or a "
+        "GGUF file.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
 Offers = Annotated[
     list[str] | None,
@@ -21,6 +29,14 @@ UsdPerHour = Annotated[
 ]
 PriceKindName = Annotated[
     str, typer.Option("--price-kind", help="Of offers: on-demand, spot, reserved-1y or reserved-3y.")
+]
+Calibrated = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        help="Step times of your own box: a calibration of `rackrate calibrate`, or the run that has one.",
+        show_default=False,
+    ),
 ]
 AsIf = Annotated[
     bool, typer.Option("--as-if", help="Price by a machine other than the one the run ran on, and say so.")

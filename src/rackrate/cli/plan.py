@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
-    from rackrate.catalog.types import Model
     from rackrate.economics.hourly import PriceKind
     from rackrate.perf.deployment import Deployment
+    from rackrate.perf.read_model import ReadModel
     from rackrate.planner.plan import Demand, Plan
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -25,7 +25,7 @@ DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
 
 
 def plan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, such as llama-3-8b-instruct.")],
+    model: given.ModelSource,
     traffic: Annotated[
         str,
         typer.Option("--traffic", help="Requests: 20/s, 2M/day, or a file (a trace, rates over time, a usage export)."),
@@ -49,7 +49,14 @@ def plan(
     price_kind: Annotated[
         str, typer.Option("--price-kind", help="on-demand, spot, reserved-1y, reserved-3y; several with commas.")
     ] = "on-demand",
-    engine: Annotated[str, typer.Option("--engine", help="vllm, sglang, tensorrt-llm; several with commas.")] = "vllm",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="vllm, sglang, tensorrt-llm, llamacpp; several with commas.",
+            show_default="llamacpp for GGUF, else vllm",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option("--weights", help="Formats, with commas.", show_default="as published, fp8 and awq"),
@@ -66,6 +73,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    calibrated: given.Calibrated = None,
     rows: Annotated[int, typer.Option("--rows", help="Offers to price exactly.")] = 12,
     explain: Annotated[
         str | None,
@@ -94,6 +102,9 @@ def plan(
     from rackrate.cli.output import show as print_result
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
+    from rackrate.perf.formats import weight_format
+    from rackrate.perf.read_model import read_model
+    from rackrate.planner.candidates import memory_of
     from rackrate.planner.plan import plan as make_plan
     from rackrate.planner.view import explained, plan_view
     from rackrate.simulate.compiled import IS_COMPILED
@@ -109,9 +120,13 @@ def plan(
             raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {one.strip()!r}")
         kinds.append(one.strip())  # pyright: ignore[reportArgumentType]
     catalog = load_catalog()
-    known = catalog.model(model)
+    read = read_model(model, weights_stated=weights is not None)
+    engines = [one.strip() for one in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]
+    for one in engines:
+        memory_of(one)  # says now if it is unknown
+    formats = [weight_format(one.strip()).name for one in weights.split(",")] if weights else []
     demand = _demand(
-        known, traffic, peak, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
+        read, traffic, peak, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
         requests, hours_per_month, spares, seed,
     )  # fmt: skip
     chosen = list(offer or ())
@@ -119,7 +134,7 @@ def plan(
         catalog.offer(explain)  # says now if there is none
         if chosen and explain not in chosen:
             chosen.append(explain)
-    apis = _apis(known, api, catalog, demand, DEFAULT_APIS)
+    apis = _apis(read, api, catalog, demand, DEFAULT_APIS)
     if not IS_COMPILED:
         say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
     began = time.monotonic()
@@ -131,13 +146,17 @@ def plan(
             last = time.monotonic()
             say(f"{done} of {of} candidates")
 
+    if anchor is not None and calibrated is not None:
+        raise UserError("--anchor and --calibration both correct a box by what was measured on it: give one of them")
     correct = _correction(anchor, catalog) if anchor is not None else None
+    corrected = f"corrected by one measured point: {anchor}" if anchor is not None else None
+    if calibrated is not None:
+        correct, corrected = _calibration(calibrated)
 
     def planned(among: list[str]) -> Plan:
         return make_plan(
-            demand, catalog, apis, kinds=kinds, engines=[one.strip() for one in engine.split(",")],
-            weights=[one.strip() for one in weights.split(",")] if weights else (), offers=among, rows=rows,
-            prune=prune, correct=correct, told=told,
+            demand, catalog, apis, kinds=kinds, engines=engines, weights=formats, offers=among, rows=rows, prune=prune,
+            correct=correct, told=told,
         )  # fmt: skip
 
     found = planned(chosen)
@@ -151,6 +170,7 @@ def plan(
                 why = next((f"{one.reason}: {one.detail}" for one in alone.lost), "it has no such price")
                 raise UserError(f"--explain {explain}: {why}")
     view = plan_view(found)
+    view["corrected"] = corrected
     explanation = explained(row, demand) if row is not None else []
     if explain is not None:
         view["explained"] = {"offer": explain, "steps": explanation}
@@ -170,8 +190,8 @@ def plan(
             print_result(explanation_table(row.candidate.name, explanation))
     if not found.rows and set(found.reasons) == {"does not fit"}:
         raise UserError(
-            f"{known.id} fits none of the {found.candidates} candidates: {found.lost[0].detail}. Choose "
-            f"other --weights or offers, or shorter requests; `rackrate fit {known.id}` says what holds it"
+            f"{demand.name} fits none of the {found.candidates} candidates: {found.lost[0].detail}. Choose "
+            f"other --weights or offers, or shorter requests; `rackrate fit {model}` says what holds it"
         )
     if not found.rows:
         raise UserError(
@@ -181,7 +201,7 @@ def plan(
 
 
 def _demand(
-    model: Model, traffic: str, peak: float | None, slo: str, input_tokens: str | None,
+    read: ReadModel, traffic: str, peak: float | None, slo: str, input_tokens: str | None,
     output_tokens: str | None, trace: Path | None, longest: int | None, arrivals: str | None, cached_share: float,
     requests: int, hours_per_month: float, spares: int, seed: int,
 ) -> Demand:  # fmt: skip
@@ -235,16 +255,16 @@ def _demand(
     drawn = Draw(
         schedule.due_s, schedule.input_tokens.astype(np.int32), schedule.output_tokens.astype(np.int32), cached
     )
-    return Demand(model, drawn, rate, rate * ratio, parse_slo(slo), origin, hours_per_month, spares)
+    return Demand(read, drawn, rate, rate * ratio, parse_slo(slo), origin, hours_per_month, spares)
 
 
 def _apis(
-    model: Model, names: list[str] | None, catalog: Catalog, demand: Demand, default: tuple[str, ...]
+    read: ReadModel, names: list[str] | None, catalog: Catalog, demand: Demand, default: tuple[str, ...]
 ) -> list[tuple[ApiPrice, bool]]:
     """Sellers of the same model, then those that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import api_price, apis_of_model
 
-    same = apis_of_model(model, catalog)
+    same = apis_of_model(read.listed, catalog) if read.listed is not None else []
     refs = {one.ref for one in same}
     mean = int(demand.draw.input_tokens.mean())
     others = [api_price(name, catalog, input_tokens=mean) for name in names or default]
@@ -279,3 +299,29 @@ def _correction(text: str, catalog: Catalog) -> Callable[[Deployment], Deploymen
         return corrected[key]
 
     return correct
+
+
+def _calibration(path: Path) -> tuple[Callable[[Deployment], Deployment], str]:
+    """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
+    from rackrate.calibration import box_again, read_calibration
+    from rackrate.errors import UserError
+    from rackrate.perf.box import with_logs
+
+    known = read_calibration(path)
+    if not known.hardware_known:
+        raise UserError(
+            f"{path}: was made on {known.machine}, which is no accelerator of the catalogue's offers; "
+            f"`rackrate simulate {known.model} --calibration {path}` predicts that machine"
+        )
+    box_again(known)  # says now if it is of another version
+
+    def correct(deployment: Deployment) -> Deployment:
+        if deployment.accelerator.id != known.accelerator or deployment.era.id != known.engine:
+            return deployment
+        return with_logs(deployment, dict(known.coefficients))
+
+    faults = f"; with levels that must not be priced: {', '.join(known.validity)}" if known.validity else ""
+    return correct, (
+        f"deployments on {known.accelerator} with {known.engine} corrected by the calibration of {known.run} "
+        f"(measured {known.run_created}{faults})"
+    )

@@ -13,8 +13,9 @@ from rackrate.cli import load_shape as shape
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.catalog.types import Accelerator, Model, Offer
+    from rackrate.catalog.types import Accelerator, Offer
     from rackrate.metrics import LevelSummary
+    from rackrate.perf.read_model import ReadModel
     from rackrate.planner.candidates import Replica
     from rackrate.records import Level, RequestRecord, RunHeader
     from rackrate.simulate.capacity import Draw
@@ -27,11 +28,25 @@ MOST_IN_FLIGHT = 512
 
 
 def simulate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, such as llama-3-8b-instruct.")],
+    model: given.ModelSource,
     on: Annotated[
-        str, typer.Option("--on", metavar="ACCELERATOR[xN]", help="Where: t4x4, or an offer such as aws/g4dn.12xlarge.")
-    ],
-    engine: Annotated[str, typer.Option("--engine", help="vllm, sglang, ...: whose step times and limits.")] = "vllm",
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="ACCELERATOR[xN]",
+            help="Where: t4x4, or an offer such as aws/g4dn.12xlarge.",
+            show_default="the machine of --calibration",
+        ),
+    ] = None,
+    calibrated: given.Calibrated = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="vllm, sglang, tensorrt-llm, llamacpp: whose step times, limits and scheduling.",
+            show_default="llamacpp for GGUF, else vllm",
+        ),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="bf16, fp8, awq, ...", show_default="as published")
     ] = None,
@@ -117,6 +132,7 @@ def simulate(
     from rackrate.cli.simulated_load import autoscaler_of, numbers, place, workload_of
     from rackrate.errors import UserError
     from rackrate.metrics import saturation, summarise
+    from rackrate.perf.read_model import read_model
     from rackrate.records import Run
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
@@ -143,10 +159,22 @@ def simulate(
         raise UserError(f"--concurrency must be whole numbers of at least 1, got {concurrency}")
     objectives = parse_slo(slo) if slo is not None else None
     catalog = load_catalog()
-    known = catalog.model(model)
-    accelerator, count, offer = place(on, catalog)
+    read = read_model(model, weights_stated=weights is not None)
     workload = workload_of(input_tokens, output_tokens, trace, longest, seed)
-    served = _replica(known, accelerator, count, tp, weights, engine, workload)
+    if (on is None) == (calibrated is None):
+        raise UserError(
+            "say where: --on ACCELERATOR[xN], or --calibration of a machine that you measured (one of them)"
+        )
+    if calibrated is not None:
+        served, accelerator = _calibrated(
+            calibrated, read, workload, {"--tp": tp, "--weights": weights, "--engine": engine}
+        )
+        count, offer = served.kind.accelerators, None
+    else:
+        accelerator, count, offer = place(on or "", catalog)
+        served = _replica(
+            read, accelerator, count, tp, weights, engine or ("llamacpp" if read.is_gguf else "vllm"), workload
+        )
     limits = served.limits
     if max_num_seqs is not None or max_num_batched_tokens is not None:
         limits = replace(
@@ -154,12 +182,12 @@ def simulate(
             max_num_seqs=max_num_seqs or limits.max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens or limits.max_num_batched_tokens,
         )
-    number = replicas or max(1, count // served.kind.tp)
+    number = replicas or max(1, count // served.kind.accelerators)
     scaler = autoscaler_of(autoscale, cold_start) if autoscale is not None else None
     fleet = Fleet(number, router, scaler)  # pyright: ignore[reportArgumentType]
     if not IS_COMPILED:
         say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
-    header = _header(known, accelerator, offer, served, fleet, limits, workload, slo, seed)
+    header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
     pattern = arrivals or ("trace" if trace is not None else "poisson")
     if aggregates:
         from rackrate.cli.simulated_stream import Streamed, refuse, streamed_view
@@ -203,38 +231,65 @@ def simulate(
 
 
 def _replica(
-    model: Model, accelerator: Accelerator, count: int, tp: int | None, weights: str | None, engine: str,
+    read: ReadModel, accelerator: Accelerator, count: int, tp: int | None, weights: str | None, engine: str,
     workload: SyntheticWorkload,
 ) -> Replica:  # fmt: skip
     """The replica that was asked for; without --tp, the smallest that holds the model. UserError if none does."""
     from rackrate.errors import UserError
-    from rackrate.perf.architecture import of_catalogue_model
+    from rackrate.perf.formats import weight_format
     from rackrate.perf.memory import runnable_format
-    from rackrate.planner.candidates import Kind, replica_of
+    from rackrate.planner.candidates import kind_of, replica_of
 
-    architecture = of_catalogue_model(model)
-    if workload.longest_context > model.context_tokens:
+    architecture = read.architecture
+    if workload.longest_context > architecture.context_tokens:
         raise UserError(
             f"the longest request has {workload.longest_context:,} tokens in and out, more than the "
-            f"{model.context_tokens:,} of {model.id}'s context; shorten the "
+            f"{architecture.context_tokens:,} of {architecture.name}'s context; shorten the "
             "lengths, or leave recorded ones out with --longest"
         )
     if tp is not None and (tp < 1 or count % tp):
         raise UserError(f"--tp {tp} does not divide the {count} accelerators of --on")
-    form = weights or runnable_format(architecture, accelerator).name
-    mean_context = workload.input_tokens + workload.output_tokens / 2
+    form = weight_format(weights).name if weights else runnable_format(architecture, accelerator).name
     reason = ""
     for size in [tp] if tp is not None else [n for n in range(1, count + 1) if count % n == 0]:
-        kind = Kind(accelerator.id, size, form, engine)
-        found = replica_of(kind, model, architecture, accelerator, workload.longest_context, mean_context)
+        kind = kind_of(accelerator, size, form, engine)
+        found = replica_of(kind, read, accelerator, workload.longest_context, mean_context(workload))
         if not isinstance(found, str):
             return found
         reason = found
-    raise UserError(f"{model.id} ({form}) does not fit: {reason}")
+    raise UserError(f"{architecture.name} ({form}) does not fit: {reason}")
+
+
+def _calibrated(
+    path: Path, read: ReadModel, workload: SyntheticWorkload, settled: dict[str, object]
+) -> tuple[Replica, Accelerator]:
+    """The replica that a calibration describes. UserError where it is of another model, or an option contradicts it."""
+    from rackrate.calibration import box_again, read_calibration
+    from rackrate.cli.output import say
+    from rackrate.errors import UserError
+    from rackrate.planner.candidates import calibrated_replica
+
+    for name, value in settled.items():
+        if value is not None:
+            raise UserError(f"{name} is settled by --calibration: leave one of them out")
+    known = read_calibration(path)
+    if read.listed is None or read.listed.id != known.model:
+        raise UserError(f"{path}: is a calibration of {known.model}, not of {read.architecture.name}")
+    box = box_again(known)
+    if known.validity:
+        say(f"note: calibrated with levels that must not be priced ({', '.join(known.validity)})")
+    say(f"step times: calibration of {known.run} on {known.machine}, measured {known.run_created}")
+    served = calibrated_replica(box.deployment, box.slots, read, workload.longest_context, mean_context(workload))
+    return served, box.deployment.accelerator
+
+
+def mean_context(workload: SyntheticWorkload) -> float:
+    """Tokens that a decoding request attends to, on average."""
+    return workload.input_tokens + workload.output_tokens / 2
 
 
 def _header(
-    model: Model, accelerator: Accelerator, offer: Offer | None, served: Replica, fleet: Fleet, limits: EngineLimits,
+    read: ReadModel, accelerator: Accelerator, offer: Offer | None, served: Replica, fleet: Fleet, limits: EngineLimits,
     workload: SyntheticWorkload, slo: str | None, seed: int,
 ) -> RunHeader:  # fmt: skip
     import platform
@@ -246,7 +301,7 @@ def _header(
     deployment = served.deployment
     gpus = Gpu(
         name=accelerator.name,
-        count=served.kind.tp * fleet.size,
+        count=served.kind.accelerators * fleet.size,
         memory_bytes=round((accelerator.memory_gib or 0) * GIB) or None,
         accelerator=accelerator.id,
     )
@@ -258,16 +313,19 @@ def _header(
         python_version=platform.python_version(),
         state="running",
         model=ServedModel(
-            requested=model.id, catalogue_id=model.id, weight_format=served.kind.weights, parameters=model.parameters
+            requested=read.architecture.name, catalogue_id=read.listed.id if read.listed is not None else None,
+            weight_format=served.kind.weights, parameters=read.architecture.parameters.total,
         ),
         engine=Engine(
             name=deployment.era.engine,
             version=f"{deployment.era.id}, predicted",
             url="simulated",
             settings={
-                "tensor_parallel": served.kind.tp, "replicas": fleet.replicas, "router": fleet.router,
+                "tensor_parallel": served.kind.tp, "pipeline_parallel": served.kind.pp,
+                "accelerators_each": served.kind.accelerators, "replicas": fleet.replicas, "router": fleet.router,
                 "max_num_seqs": limits.max_num_seqs, "max_num_batched_tokens": limits.max_num_batched_tokens,
-                "kv_tokens": limits.kv_tokens, "step_times": deployment.source, "distance": deployment.distance,
+                "kv_tokens": limits.kv_tokens, "scheduling": limits.scheduling,
+                "step_times": deployment.source, "distance": deployment.distance,
             },
         ),
         machine=Machine(origin="stated", offer=offer.id if offer is not None else None, gpus=(gpus,)),
@@ -287,7 +345,7 @@ def _served_note(header: RunHeader) -> str:
         f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
         f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
         f"{settings['max_num_batched_tokens']} tokens a step; {settings['replicas']} replicas of "
-        f"{settings['tensor_parallel']} accelerators."
+        f"{settings['accelerators_each']} accelerators; steps filled as {settings['scheduling']} does."
     )
 
 

@@ -59,6 +59,10 @@ def _show(view: Json) -> None:
         say(f"{one['name']}: {one['predicted']} of {one['rows']} rows predicted")
         for reason in one["left_out"]:
             say(f"  {reason['count']} left out: {reason['reason']}")
+    say(
+        "median and p90 of |ln(predicted/observed)|; bias: the median of ln(predicted/observed); cells are file, "
+        "accelerator and engine, of cells: the median of their medians; covers: how many the 80 % interval has"
+    )
     show(_table(view["classes"], "class"))
     for title, key in (("by accelerator", "by_accelerator"), ("by engine", "by_engine"), ("by source", "by_source")):
         say(f"throughput and time per token, {title}:")
@@ -74,8 +78,9 @@ def _show(view: Json) -> None:
 def _table(rows: list[dict[str, Any]], first: str) -> Any:
     from rackrate.report.terminal import plain_table
 
-    heads = (first, "figures", "median error", "90th percentile", "bias", "cells", "median of cells", "80 % covers")
+    heads = (first, "figures", "median", "p90", "bias", "cells", "of cells", "covers")
     table = plain_table(*heads, left=[first])
+    table.columns[0].no_wrap = False
     for row in rows:
         table.add_row(*row_texts(row))
     return table

@@ -38,19 +38,21 @@ def verify(
     if as_json:
         print_json(summary)
         return
-    table = plain_table(
-        "load", "figure", "predicted", "80 % interval", "measured", "difference", "", left=["load", "figure", ""]
-    )
+    table = plain_table("", "predicted", "80 % interval", "measured", "difference", " ", left=["", " "])
+    last = ""
     for one in checks:
+        if one.load != last:
+            last = one.load
+            table.add_row(" ".join((one.load, *one.validity)))
         table.add_row(
-            one.load,
-            FIGURES[one.figure],
+            f"  {FIGURES[one.figure]}",
             figure(one.figure, one.predicted),
             f"{figure(one.figure, one.low)} to {figure(one.figure, one.high)}",
             figure(one.figure, one.measured),
             f"{(one.predicted / one.measured - 1) * 100:+.1f} %",
-            " ".join(("" if one.covered else "outside", *one.validity)).strip(),
+            "" if one.covered else "outside",
         )
+    table.columns[0].no_wrap = False
     show(table)
     say(f"predicted with the calibration of {known.run} ({known.run_created}); measured {found.header.created}")
     for name, errors in summary["errors"].items():

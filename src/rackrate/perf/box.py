@@ -16,6 +16,7 @@ import numpy as np
 from rackrate.errors import UserError
 from rackrate.perf.deployment import Deployment, Estimate
 from rackrate.perf.model_terms import Groups, coefficients_of
+from rackrate.perf.predict_case import Predicted
 from rackrate.perf.published import Load, Observed
 from rackrate.perf.step_time import Coefficients, engine_step
 from rackrate.perf.step_work import formats_on
@@ -47,6 +48,8 @@ FIGURE_SPREAD = {"output_tok_s": 0.04, "tpot_s": 0.05, "ttft_s": 0.12}
 """What a repeated measurement of one box differs by (logarithm)."""
 
 Point = tuple[Load, Observed]
+Replay = Callable[[Deployment, Load], Predicted]
+"""What a deployment makes of a load."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ class Calibrated:
     residuals: tuple[tuple[int, str, float], ...]
     """(point, figure, ln(predicted/measured)) after the correction."""
 
-    def predict(self, load: Load) -> dict[str, Estimate]:
+    def predict(self, load: Load, replay: Replay = Deployment.replay) -> dict[str, Estimate]:
         """Figures of a load, with 80 % intervals from the disagreement with the measured points."""
-        got = self.deployment.replay(load)
+        got = replay(self.deployment, load)
         plain = {"output_tok_s": got.output_tok_s, "tpot_s": got.tpot_s, "ttft_s": got.ttft_s}
         found: dict[str, Estimate] = {}
         for name, value in plain.items():
@@ -115,6 +118,7 @@ def calibrate_box(
     spreads: dict[str, float] | None = None,
     unknown_hardware: bool = False,
     iterations: int = 25,
+    replay: Replay = Deployment.replay,
 ) -> Calibrated:
     """The coefficients that make the measured points most probable, starting from the fitted ones.
 
@@ -142,7 +146,7 @@ def calibrate_box(
 
     def predict(at: Floats) -> Floats:
         shifted = with_logs(deployment, dict(zip(names, at.tolist(), strict=True)))
-        runs = {index: shifted.replay(points[index][0]) for index in {one for one, _, _ in seen}}
+        runs = {index: replay(shifted, points[index][0]) for index in {one for one, _, _ in seen}}
         logs: list[float] = []
         for index, figure, value in seen:
             got = getattr(runs[index], figure)

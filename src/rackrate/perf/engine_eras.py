@@ -22,6 +22,8 @@ class Scheduler:
     """Share of the stated output for which cache is kept free when a request is let in."""
     memory_share: float
     """Share of the accelerator's memory that weights, activations and cache may take."""
+    micro_batch: int = 0
+    """Tokens that llama.cpp computes at once; 0 for engines that do not divide their steps."""
 
 
 @dataclass(frozen=True)
@@ -132,5 +134,5 @@ def scheduler_of(era: Era, accelerator: Accelerator, prompt_tokens: float = 0) -
     if era.id == "deepspeed-mii":
         return Scheduler(256, 2048, mixed=True, keep=0.0, memory_share=0.9)
     if era.engine == "llama.cpp":
-        return Scheduler(64, 2048, mixed=True, keep=0.0, memory_share=0.9)
+        return Scheduler(64, 2048, mixed=True, keep=0.0, memory_share=0.9, micro_batch=512)
     return Scheduler(4096, 1 << 30, mixed=False, keep=1.0, memory_share=0.95)

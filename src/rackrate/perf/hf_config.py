@@ -152,6 +152,8 @@ def _shape(text: ConfigValues) -> _Shape:
             f"({kv_heads})"
         )
     head_dim = text.optional("head_dim", "attention_head_dim", "kv_channels")
+    if text.optional("kv_lora_rank") is not None and text.optional("qk_nope_head_dim") is not None:
+        head_dim = text.whole("qk_nope_head_dim") + text.whole("qk_rope_head_dim")
     if head_dim is None:
         if hidden % heads and text.optional("kv_lora_rank") is None:
             raise UserError(
@@ -189,6 +191,10 @@ def _layer_kinds(text: ConfigValues, shape: _Shape, family: Family, model_type: 
     if linear is not None:  # Kimi's delta attention; layers are counted from 1
         kda = set(linear.listed("kda_layers") or [])
         return ["linear" if number + 1 in kda else "full" for number in range(shape.layers)]
+    every = text.optional("attn_layer_period")
+    if every is not None:  # Jamba; the others are Mamba layers
+        offset = text.whole("attn_layer_offset", default=0, least=0)
+        return ["full" if number % every == offset else "mamba" for number in range(shape.layers)]
     window = text.optional("sliding_window", "attention_chunk_size")
     if text.values.get("use_sliding_window") is False:
         window = None
@@ -317,7 +323,9 @@ def _fixed_state(text: ConfigValues, shape: _Shape, kinds: list[str], counts: _C
         counts.state += linear * (h * channels + h * values + 2 * h * value_heads + values * h)
         counts.vectors += linear * (channels * kernel + 2 * value_heads + value_dim)
         groups.append(_state(linear, value_heads * key_dim * value_dim * wide + channels * (kernel - 1) * 2))
-    if mamba:
+    if mamba and text.optional("mamba_num_heads", "mamba_n_heads") is None:
+        groups.append(_first_mamba(text, h, mamba, wide, counts))
+    elif mamba:
         heads, dim = text.whole("mamba_num_heads", "mamba_n_heads"), text.whole("mamba_head_dim", "mamba_d_head")
         state, sets = text.whole("ssm_state_size", "mamba_d_state"), text.whole("n_groups", "mamba_n_groups")
         kernel = text.whole("conv_kernel", "mamba_d_conv")
@@ -327,6 +335,18 @@ def _fixed_state(text: ConfigValues, shape: _Shape, kinds: list[str], counts: _C
         counts.vectors += mamba * (channels * (kernel + 1) + 3 * heads + inner)
         groups.append(_state(mamba, heads * dim * state * wide + channels * (kernel - 1) * 2))
     return groups
+
+
+def _first_mamba(text: ConfigValues, h: int, layers: int, wide: int, counts: _Counts) -> CacheGroup:
+    """Layers of the first Mamba, as Jamba has them (modeling_jamba.py): a state of each channel, and norms."""
+    inner, state = h * text.whole("mamba_expand"), text.whole("mamba_d_state")
+    kernel = text.whole("mamba_d_conv")
+    automatic = text.values.get("mamba_dt_rank") in {"auto", None}
+    rank = -(-h // 16) if automatic else text.whole("mamba_dt_rank")
+    counts.state += layers * (2 * h * inner + inner * (rank + 2 * state) + rank * inner + inner * h)
+    biases = inner * text.flag("mamba_conv_bias", default=True) + (2 * inner + h) * text.flag("mamba_proj_bias")
+    counts.vectors += layers * (inner * kernel + biases + 2 * inner + inner * state + rank + 2 * state)
+    return _state(layers, inner * state * wide + inner * (kernel - 1) * 2)
 
 
 def _state(layers: int, size: int) -> CacheGroup:
@@ -407,8 +427,12 @@ def _moe_layers(text: ConfigValues, shape: _Shape, kinds: list[str]) -> set[int]
     step = text.values.get("moe_layer_freq", text.values.get("decoder_sparse_step"))
     steps = text.listed("moe_layer_freq")
     every = text.optional("interleave_moe_layer_step")
+    period = text.optional("expert_layer_period")
     if steps is not None:  # one number for each layer, 0 where it is dense
         layers &= {number for number, one in enumerate(steps) if one}
+    elif period is not None:
+        offset = text.whole("expert_layer_offset", default=0, least=0)
+        layers &= {number for number in layers if number % period == offset}
     elif every is not None:
         layers &= {number for number in layers if (number + 1) % every == 0}
     elif isinstance(step, int) and step > 1:

@@ -136,8 +136,13 @@ class Fit:
 
 
 def runnable_format(architecture: Architecture, accelerator: Accelerator) -> WeightFormat:
-    """The published format of a model, or fp16 in place of bf16 where the accelerator has no bf16 units."""
+    """The published format of a model, or fp16 in place of bf16 where the accelerator has no bf16 units.
+
+    Weights that are published in 32 bits are served in 16, as vLLM and SGLang do by themselves; a GGUF file as it is.
+    """
     native = weight_format(architecture.native_weights)
+    if native.name == "fp32" and not architecture.origin.endswith(".gguf"):
+        native = weight_format("bf16")
     if native.name == "bf16" and "bf16" in accelerator.lacks:
         return weight_format("fp16")
     return native
@@ -187,6 +192,8 @@ def fit(
     taken = overhead + (activations if engine.activations_inside else 0.0)
     total = weight_bytes(architecture, form)
     exact = 1.0 if weights_file_bytes is None else weights_file_bytes / total
+    if weights is None and form.name != "fp32" and architecture.native_weights == "fp32":
+        exact /= 2  # the files have 32 bits each
 
     stages: list[tuple[float, _Stage]] = []
     layers_of = stage_layers(architecture.layers, pp)
@@ -254,6 +261,8 @@ def _cannot_run(
         notes.append(can.note)
     if asked is None and form.name == "fp16" and architecture.native_weights == "bf16":
         notes.append(f"{accelerator.id} has no bf16 units: served in fp16, of the same size")
+    if asked is None and form.name != "fp32" and architecture.native_weights == "fp32":
+        notes.append(f"published in fp32: served in {form.name}, half the size, as {engine.name} does by itself")
     if kv_name == "fp8" and "fp8" in accelerator.lacks:
         notes.append(f"{accelerator.id} has no fp8 units: an fp8 KV cache saves memory only")
     if kv_name == "bf16" and "bf16" in accelerator.lacks:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rackrate.catalog.load import load_catalog
+from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
 from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.perf.as_model import model_of
 from rackrate.perf.config_values import ConfigValues, read_json
 from rackrate.perf.gguf_model import read_gguf_model
 from rackrate.perf.hf_config import architecture_of_config
@@ -22,6 +24,13 @@ class ReadModel:
     weights_file_bytes: int | None = None
     """Exact size of the weights as published, where their files were read. [byte]"""
     notes: tuple[str, ...] = ()
+    listed: Model | None = None
+    """The catalogue's entry; None where the model was read from files."""
+
+    @property
+    def model(self) -> Model:
+        """The catalogue's entry, or one that is made of what was read."""
+        return self.listed or model_of(self.architecture)
 
     @property
     def is_gguf(self) -> bool:
@@ -40,7 +49,9 @@ def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
         UserError: nothing is there, or a file says something missing, absurd or unknown; file and key are named.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    catalog = load_catalog()
+    model = catalog.known_model(name)
+    if path.is_dir() and (model is None or _holds_a_model(path)):
         return _of_directory(path, weights_stated)
     if path.is_file():
         if path.suffix == ".gguf" or _begins_with(path, b"GGUF"):
@@ -50,14 +61,18 @@ def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
                 return _of_directory(path.parent, weights_stated)
             raise UserError(f"{path}: says how large the weights are, but a KV cache needs the config.json beside it")
         return _of_config(path, weights_stated)
-    catalog = load_catalog()
-    model = catalog.known_model(name)
     if model is not None:
-        return ReadModel(of_catalogue_model(model), notes=(model.notes,) if model.notes else ())
+        return ReadModel(of_catalogue_model(model), notes=(model.notes,) if model.notes else (), listed=model)
+    if path.suffix in {".gguf", ".json", ".safetensors"} or name.startswith(("/", "./", "../", "~")):
+        raise UserError(f"{name}: no such file or directory")
     raise UserError(
         f"no model is called {name!r}{did_you_mean(name, catalog.models)} (`rackrate catalog models` lists them; or "
         "give the path of a config.json, a directory with one, or a GGUF file)"
     )
+
+
+def _holds_a_model(directory: Path) -> bool:
+    return (directory / "config.json").exists() or any(directory.glob("*.gguf"))
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:

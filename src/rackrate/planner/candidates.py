@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rackrate.catalog.load import Catalog
-from rackrate.catalog.types import Accelerator, Model, Offer
+from rackrate.catalog.types import Accelerator, Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, has_price, rented
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture, of_catalogue_model
 from rackrate.perf.deployment import Deployment, deploy
-from rackrate.perf.engine_memory import engine_memory
+from rackrate.perf.engine_memory import EngineMemory, engine_memory
+from rackrate.perf.formats import weight_format
 from rackrate.perf.memory import Fit, fit, runnable_format
+from rackrate.perf.read_model import ReadModel
 from rackrate.perf.sharding import tp_problem
 from rackrate.perf.step_work import Parallel
 from rackrate.simulate.settings import EngineLimits
@@ -21,11 +22,18 @@ from rackrate.simulate.step import StepCoefficients
 ARITHMETIC = {
     "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8", "fp8-block": "fp8", "int8": "int8", "w8a16": "w8a16",
     "w4a16": "w4a16", "awq": "w4a16", "gptq": "w4a16", "nvfp4": "fp4", "mxfp4": "fp4",
+    "Q3_K": "q3_k", "Q3_K_S": "q3_k", "Q4_K": "q4_k", "Q4_K_S": "q4_k", "Q4_K_M": "q4_k", "Q5_K": "q5_k",
+    "Q5_K_S": "q5_k", "Q5_K_M": "q5_k", "Q6_K": "q6_k", "Q8_0": "q8_0", "Q4_0": "q4_0",
 }  # fmt: skip
-"""Names of weight formats in the memory fit, and what the step-time model calls them."""
+"""Names of weight formats in the memory fit, and what the step-time model calls them where it has a name of its own."""
 
-MEMORY = {"tensorrt-llm": "vllm"}
-"""Engines without memory facts of their own, and whose they are taken to be."""
+MEMORY = {"tensorrt-llm": "vllm", "trtllm": "vllm", "llama.cpp": "llamacpp"}
+"""Engines without memory facts of their own, and whose they are taken to be; other spellings."""
+
+
+def memory_of(engine: str) -> EngineMemory:
+    """What an engine takes of the memory. Raises UserError where nothing is known of it."""
+    return engine_memory(MEMORY.get(engine, engine))
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,22 @@ class Kind:
     tp: int
     weights: str
     engine: str
+    pp: int = 1
+    """Pipeline stages: engines that do not split matrices (llama.cpp) share the layers instead."""
+
+    @property
+    def accelerators(self) -> int:
+        """Of one replica."""
+        return self.tp * self.pp
+
+    @property
+    def split(self) -> str:
+        """How the replica is split, in a word.
+
+        >>> Kind("t4", 2, "fp16", "vllm").split, Kind("t4", 1, "Q4_0", "llamacpp", 2).split
+        ('tp2', 'pp2')
+        """
+        return f"pp{self.pp}" if self.pp > 1 else f"tp{self.tp}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """Offer and deployment, for tables."""
-        return f"{self.offer.id} {self.kind.weights} tp{self.kind.tp}"
+        return f"{self.offer.id} {self.kind.weights} {self.kind.split}"
 
 
 @dataclass(frozen=True)
@@ -73,21 +97,29 @@ class Rejected:
     reason: str
 
 
-def weight_formats(model: Model, accelerator: Accelerator, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The formats to try: those that were asked for, else as published, fp8 where there are units, and 4 bits."""
+def weight_formats(
+    read: ReadModel, accelerator: Accelerator, wanted: Sequence[str], engine: str = "vllm"
+) -> tuple[str, ...]:
+    """The formats to try: those that were asked for, else as published, fp8 where there are units, and 4 bits.
+
+    Of llama.cpp: as published, 8 and 4 bits of its own. A GGUF file is served as it is.
+    """
     if wanted:
-        return tuple(wanted)
-    native = runnable_format(of_catalogue_model(model), accelerator).name
-    formats = [native]
-    if native in {"bf16", "fp16"}:
-        if "fp8" in accelerator.peak_tflops:
-            formats.append("fp8")
-        formats.append("awq")
+        return tuple(weight_format(one).name for one in wanted)
+    native = runnable_format(read.architecture, accelerator)
+    formats = [native.name]
+    if native.name in {"bf16", "fp16"} and not read.is_gguf:
+        if not memory_of(engine).splits_matrices:
+            formats += ["Q8_0", "Q4_K_M"]
+        else:
+            if "fp8" in accelerator.peak_tflops:
+                formats.append("fp8")
+            formats.append("awq")
     return tuple(dict.fromkeys(formats))
 
 
 def candidates(
-    model: Model,
+    read: ReadModel,
     catalog: Catalog,
     *,
     kinds: Sequence[PriceKind] = ("on-demand",),
@@ -96,60 +128,120 @@ def candidates(
     offers: Sequence[str] = (),
 ) -> Iterator[Candidate]:
     """Every candidate that has a price; whether it fits is not asked yet."""
-    architecture = of_catalogue_model(model)
     listed = [catalog.offer(name) for name in offers] if offers else list(catalog.offers.values())
     for offer in listed:
         if offer.accelerator is None:
             continue
         accelerator = catalog.accelerators[offer.accelerator]
-        formats = weight_formats(model, accelerator, weights)
         for price_kind in kinds:
             if not has_price(offer, price_kind):
                 continue
             cost = rented(offer, price_kind)
-            for tp in range(1, offer.accelerator_count + 1):
-                if offer.accelerator_count % tp or tp_problem(architecture, tp) is not None:
+            for size in range(1, offer.accelerator_count + 1):
+                if offer.accelerator_count % size:
                     continue
-                for form in formats:
-                    for engine in engines:
-                        kind = Kind(accelerator.id, tp, form, engine)
-                        yield Candidate(offer, cost, kind, offer.accelerator_count // tp)
+                for engine in engines:
+                    splits = memory_of(engine).splits_matrices
+                    if splits and tp_problem(read.architecture, size) is not None:
+                        continue
+                    for form in weight_formats(read, accelerator, weights, engine):
+                        kind = kind_of(accelerator, size, form, engine)
+                        yield Candidate(offer, cost, kind, offer.accelerator_count // size)
+
+
+def kind_of(accelerator: Accelerator, size: int, form: str, engine: str) -> Kind:
+    """A replica over so many accelerators, split as the engine can."""
+    if memory_of(engine).splits_matrices:
+        return Kind(accelerator.id, size, form, engine)
+    return Kind(accelerator.id, 1, form, engine, size)
 
 
 def replica_of(
-    kind: Kind, model: Model, architecture: Architecture, accelerator: Accelerator, longest: int, mean_context: float
+    kind: Kind, read: ReadModel, accelerator: Accelerator, longest: int, mean_context: float
 ) -> Replica | str:
     """One replica, or the sentence that says why there cannot be one.
 
     Args:
         kind: what it is.
-        model: what it serves.
-        architecture: the same in the words of the memory fit.
+        read: what it serves.
         accelerator: on which.
         longest: input and output tokens of the longest request.
         mean_context: tokens that a decoding request attends to, on average.
     """
-    memory = engine_memory(MEMORY.get(kind.engine, kind.engine))
-    found = fit(architecture, accelerator, tp=kind.tp, weights=kind.weights, context_tokens=longest, engine=memory)
+    as_published = kind.weights == runnable_format(read.architecture, accelerator).name
+    found = fit(
+        read.architecture, accelerator, tp=kind.tp, pp=kind.pp, weights=None if as_published else kind.weights,
+        context_tokens=longest, engine=memory_of(kind.engine),
+        weights_file_bytes=read.weights_file_bytes if as_published else None,
+    )  # fmt: skip
     if not found.fits:
         return found.reasons[0]
     try:
         deployment = deploy(
-            model,
+            read.model,
             accelerator,
             engine=kind.engine,
-            parallel=Parallel(tensor=kind.tp),
-            weights=ARITHMETIC.get(kind.weights, "bf16"),
+            parallel=Parallel(tensor=kind.tp, pipeline=kind.pp),
+            weights=ARITHMETIC.get(kind.weights, kind.weights),
             room=found.kv_tokens,
         )
     except UserError as error:
         return str(error)
+    return Replica(kind, found, deployment, step_of(deployment, mean_context), limits_of(deployment, found, longest))
+
+
+def step_of(deployment: Deployment, mean_context: float) -> StepCoefficients:
+    """A deployment's step in the simulator's words."""
+    step = deployment.step
+    return StepCoefficients(**step.simulator_terms(mean_context), micro_step_s=step.gaps + step.comm_step)
+
+
+def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
+    """What bounds a batch, by the engine's defaults and the memory that is left.
+
+    llama.cpp's server has as many slots as hold the longest request, up to its most; each has its own share of the
+    cache, in steps of 256 tokens.
+    """
     scheduler = deployment.scheduler
-    limits = EngineLimits(
-        kv_tokens=found.kv_tokens,
-        max_num_seqs=scheduler.slots,
-        max_num_batched_tokens=max(scheduler.budget, scheduler.slots),
+    if not scheduler.micro_batch:
+        return EngineLimits(
+            kv_tokens=fit.kv_tokens,
+            max_num_seqs=scheduler.slots,
+            max_num_batched_tokens=max(scheduler.budget, scheduler.slots),
+            request_s=deployment.request_s,
+        )
+    slots = max(1, min(scheduler.slots, fit.requests_of(longest)))
+    return EngineLimits(
+        kv_tokens=slots * -(-longest // 256) * 256,
+        max_num_seqs=slots,
+        max_num_batched_tokens=scheduler.budget,
         request_s=deployment.request_s,
+        scheduling="llama.cpp",
+        micro_batch_tokens=scheduler.micro_batch,
     )
-    step = StepCoefficients(**deployment.step.simulator_terms(mean_context))
-    return Replica(kind, found, deployment, step, limits)
+
+
+def calibrated_replica(
+    deployment: Deployment, slots: EngineLimits | None, read: ReadModel, longest: int, mean_context: float
+) -> Replica:
+    """One replica of a box whose step time was calibrated.
+
+    Args:
+        deployment: with the box's own coefficients.
+        slots: how its llama.cpp server schedules; None for other engines.
+        read: what it serves.
+        longest: input and output tokens of the longest request; slots are made as long.
+        mean_context: tokens that a decoding request attends to, on average.
+    """
+    accelerator, parallel = deployment.accelerator, deployment.parallel
+    engine = MEMORY.get(deployment.era.engine, deployment.era.engine)
+    kind = Kind(accelerator.id, parallel.tensor, deployment.weights, engine, parallel.pipeline)
+    found = fit(
+        read.architecture, accelerator, tp=kind.tp, pp=kind.pp, weights=deployment.weights, context_tokens=longest,
+        engine=memory_of(engine),
+    )  # fmt: skip
+    limits = limits_of(deployment, found, longest)
+    if slots is not None:
+        each = max(slots.kv_tokens // slots.max_num_seqs, -(-longest // 256) * 256)
+        limits = replace(slots, kv_tokens=each * slots.max_num_seqs, request_s=deployment.request_s)
+    return Replica(kind, found, deployment, step_of(deployment, mean_context), limits)

@@ -11,14 +11,13 @@ import numpy as np
 
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
-from rackrate.catalog.types import Model
 from rackrate.economics.breakeven import BreakEven, break_even
 from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
-from rackrate.perf.architecture import of_catalogue_model
 from rackrate.perf.deployment import Deployment
+from rackrate.perf.read_model import ReadModel
 from rackrate.planner.bounds import hopeless_objective, idle_quantile_s
-from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of
+from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
 from rackrate.simulate.capacity import Draw, Point, curve
@@ -30,7 +29,7 @@ from rackrate.workload.slo import Objective, Slo
 class Demand:
     """What is asked for."""
 
-    model: Model
+    read: ReadModel
     draw: Draw
     rate: float
     """Mean requests per second: what is billed."""
@@ -41,6 +40,11 @@ class Demand:
     hours_per_month: float
     spares: int = 0
     """Machines beyond those needed."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.read.architecture.name
 
     @property
     def tokens_per_request(self) -> float:
@@ -139,22 +143,22 @@ def plan(
     Raises:
         WorkloadError: requests longer than the model's context, or nothing to choose from.
     """
-    model, draw = demand.model, demand.draw
+    read, draw = demand.read, demand.draw
+    context = read.architecture.context_tokens
     longest = int((draw.input_tokens.astype(np.int64) + draw.output_tokens).max())
-    if longest > model.context_tokens:
-        over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > model.context_tokens).mean())
+    if longest > context:
+        over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > context).mean())
         raise WorkloadError(
             f"the longest request has {longest:,} tokens in and out, {over:.1%} of them more than the "
-            f"{model.context_tokens:,} of {model.id}'s context; shorten the lengths, or leave recorded "
-            f"requests out with --longest {model.context_tokens}"
+            f"{context:,} of {demand.name}'s context; shorten the lengths, or leave recorded "
+            f"requests out with --longest {context}"
         )
-    everything = list(candidates(model, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
+    everything = list(candidates(read, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
     if not everything:
         raise WorkloadError("no offer in the catalogue has an accelerator and such a price")
     # context that a decode step reads, on average over steps
     decodes = np.maximum(draw.output_tokens - 1, 0).astype(np.float64)
     seen = float((decodes * (draw.input_tokens + draw.output_tokens / 2)).sum() / max(1.0, decodes.sum()))
-    architecture = of_catalogue_model(model)
     sizer = Sizer(draw, demand.peak, demand.slo)
     replicas: dict[Kind, Replica | str] = {}
     idle: dict[Kind, tuple[Objective, float] | None] = {}
@@ -165,7 +169,7 @@ def plan(
     for order, one in enumerate(everything):
         kind = one.kind
         if kind not in replicas:
-            found = replica_of(kind, model, architecture, catalog.accelerators[kind.accelerator], longest, seen)
+            found = replica_of(kind, read, catalog.accelerators[kind.accelerator], longest, seen)
             if correct is not None and not isinstance(found, str):
                 found = _corrected(found, correct, seen)
             replicas[kind] = found
@@ -247,11 +251,8 @@ def plan(
 def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], seen: float) -> Replica:
     from dataclasses import replace
 
-    from rackrate.simulate.step import StepCoefficients
-
     deployment = correct(replica.deployment)
-    step = StepCoefficients(**deployment.step.simulator_terms(seen))
-    return replace(replica, deployment=deployment, step=step)
+    return replace(replica, deployment=deployment, step=step_of(deployment, seen))
 
 
 def _loosened(missed: Objective, best_s: float) -> str:

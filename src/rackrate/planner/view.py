@@ -21,7 +21,9 @@ def plan_view(plan: Plan) -> Json:
     demand = plan.demand
     return {
         "schema": SCHEMA,
-        "model": demand.model.id,
+        "model": demand.name,
+        "model_origin": demand.read.architecture.origin,
+        "model_notes": list(demand.read.notes),
         "demand": {
             "origin": demand.origin,
             "request_s": demand.rate,
@@ -81,6 +83,7 @@ def _row_view(row: Row, demand: Demand) -> Json:
         "engine": deployment.era.id,
         "weights": kind.weights,
         "tensor_parallel": kind.tp,
+        "pipeline_parallel": kind.pp,
         "machines": row.machines,
         "spares": demand.spares,
         "replicas": row.sized.replicas,
@@ -127,7 +130,8 @@ def _lost_view(lost: tuple[Lost, ...]) -> list[Json]:
         {
             "offer": one.candidate.offer.id, "cost_name": one.candidate.cost.name,
             "weights": one.candidate.kind.weights,
-            "tensor_parallel": one.candidate.kind.tp, "engine": one.candidate.kind.engine, "reason": one.reason,
+            "tensor_parallel": one.candidate.kind.tp, "pipeline_parallel": one.candidate.kind.pp,
+            "engine": one.candidate.kind.engine, "reason": one.reason,
             "detail": one.detail, "usd_month_at_least": one.usd_month_at_least,
         }
         for one in lost
@@ -149,9 +153,9 @@ def explained(row: Row, demand: Demand) -> list[Json]:
         "weights",
         fit.total_weights_bytes / GIB,
         "GiB",
-        f"{demand.model.parameters:,} parameters in {fit.weights_format}",
+        f"{demand.read.architecture.parameters.total:,} parameters in {fit.weights_format}",
     )
-    add("weights on one accelerator", fit.weights_bytes / GIB, "GiB", f"split over {fit.tp}")
+    add("weights on one accelerator", fit.weights_bytes / GIB, "GiB", f"split over {fit.accelerators}")
     add(
         "left for the KV cache", fit.kv_bytes / GIB, "GiB",
         f"{fit.usable_bytes / GIB:.2f} GiB usable - weights - "
@@ -174,7 +178,12 @@ def explained(row: Row, demand: Demand) -> list[Json]:
     add("no replica serves more than", 1 / busy, "request/s", "1 / the above")
     add("capacity of a replica", row.capacity, "request/s", f"simulated: the largest rate within {demand.slo}")
     add("asked for at the peak", demand.peak, "request/s", demand.origin)
-    add("replicas of a machine", candidate.replicas, "", f"{candidate.offer.accelerator_count} accelerators / {fit.tp}")
+    add(
+        "replicas of a machine",
+        candidate.replicas,
+        "",
+        f"{candidate.offer.accelerator_count} accelerators / {fit.accelerators}",
+    )
     add("machines", row.machines, "", "the fewest whose replicas, given equal shares, stay within the SLO (simulated)")
     share = row.sized.point.rate
     add("load of a replica", share, "request/s", "peak / replicas")

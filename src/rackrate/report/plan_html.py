@@ -9,6 +9,7 @@ import altair as alt
 from rackrate.report.charts import API, MACHINES, finish
 from rackrate.report.format import NONE, count, ms, percent, rate, usd
 from rackrate.report.html import environment, script_json, vega_scripts
+from rackrate.report.plan_rows import split
 
 Json = dict[str, Any]
 
@@ -16,7 +17,7 @@ Json = dict[str, Any]
 def plan_report(view: Json, explanation: list[Json]) -> str:
     """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
     jinja = environment()
-    jinja.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent)
+    jinja.filters.update(usd=usd, ms=ms, rate=rate, count=count, percent=percent, split=split)
     specs: dict[str, Json] = {}
     if view["rows"]:
         specs |= {"pareto-tpot": pareto_chart(view, "tpot"), "pareto-ttft": pareto_chart(view, "ttft")}
@@ -52,7 +53,7 @@ def pareto_chart(view: Json, metric: str) -> Json:
         {
             "ms": row[metric]["p95"] * 1000, "USD per 1M tokens": row["usd_per_1m"], "offer": row["cost_name"],
             "accelerator": row["accelerator"], "machines": row["machines"],
-            "deployment": f"{row['weights']} tp{row['tensor_parallel']}",
+            "deployment": f"{row['weights']} {split(row)}",
         }
         for row in view["rows"]
         if row[metric]

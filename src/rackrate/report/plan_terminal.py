@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rackrate.report.format import NONE, count, ms, percent, rate, usd
+from rackrate.report.plan_rows import split
 from rackrate.report.terminal import plain_table
 
 Json = dict[str, Any]
@@ -28,6 +29,7 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
             f"{count(demand['tokens_month'])} tokens a month; {demand['slo']}",
         ),
         Text(view["origin"], style="dim"),
+        *([Text(view["corrected"], style="dim")] if view.get("corrected") else []),
         Text(""),
     ]
     if view["rows"]:
@@ -119,7 +121,7 @@ class _Rows:
         return Text("same model" if row["same_model"] else "another model", style="yellow")
 
     def _deployment(self, row: Json) -> str:
-        return f"{row['weights']} tp{row['tensor_parallel']}" + (f" {row['engine']}" if self.several else "")
+        return f"{row['weights']} {split(row)}" + (f" {row['engine']}" if self.several else "")
 
 
 def _machines(row: Json) -> str:

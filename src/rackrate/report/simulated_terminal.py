@@ -16,8 +16,7 @@ Json = dict[str, Any]
 def aggregate_tables(view: Json) -> RenderableType:
     """A row per load, and how long it took."""
     table = plain_table(
-        "load", "output tok/s", "TTFT p50", "p95", "p99 ms", "TPOT p50", "p95", "p99 ms", "in flight", "busy", "",
-        left=[""],
+        "load", "output tok/s", "TTFT p50", "p95", "p99 ms", "TPOT p50", "p95", "p99 ms",
     )  # fmt: skip
     lines: list[RenderableType] = [table, Text("")]
     for level in view["levels"]:
@@ -31,14 +30,18 @@ def aggregate_tables(view: Json) -> RenderableType:
             rate(level["output_tok_s"]),
             *_three(level["ttft"]),
             *_three(level["tpot"]),
-            rate(level["mean_in_flight"]),
-            percent(level["busy_share"]),
-            Text(", ".join(mark), style="" if level["slo_met"] in {None, True} else "yellow"),
         )
         lost = f"; {level['preemptions']:,} preemptions" if level["preemptions"] else ""
         lines.append(
             Text(
-                f"{rate(level['rate'])}/s {level['arrivals']}: {level['requests']:,} requests "
+                f"{rate(level['rate'])}/s: {rate(level['mean_in_flight'])} in flight on average, replicas "
+                f"{percent(level['busy_share'])} busy" + "".join(f"; {one}" for one in mark),
+                style="" if level["slo_met"] in {None, True} and not level["overloaded"] else "yellow",
+            )
+        )
+        lines.append(
+            Text(
+                f"  {level['arrivals']}: {level['requests']:,} requests "
                 f"in {level['took_s']:.1f} s ({level['requests'] / max(level['took_s'], 1e-9):,.0f}/s, "
                 f"drawing them included){lost}",
                 style="dim",

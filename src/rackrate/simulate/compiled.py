@@ -17,7 +17,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-SOURCES = ("compiled.py", "state.py", "step.py", "kernel.py", "scheduling.py", "prefix.py", "routing.py", "tally.py")
+SOURCES = (
+    "compiled.py",
+    "state.py",
+    "step.py",
+    "kernel.py",
+    "scheduling.py",
+    "slots.py",
+    "prefix.py",
+    "routing.py",
+    "tally.py",
+)
 """The files whose functions are compiled together."""
 
 

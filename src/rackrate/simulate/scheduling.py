@@ -25,6 +25,7 @@ from rackrate.simulate.prefix import (
     take_pages,
     usable_cached_tokens,
 )
+from rackrate.simulate.slots import fill_batch, free_slot, micro_batches_s, take_slot
 from rackrate.simulate.state import (
     ABSENT,
     BUDGET,
@@ -91,6 +92,8 @@ from rackrate.simulate.state import (
     RECOMPUTED,
     SEGMENTS,
     SHIFT,
+    SLOT_HOLDS,
+    SLOTTED,
     STEPS,
     TRACED,
     WAITING,
@@ -99,7 +102,19 @@ from rackrate.simulate.state import (
     Out,
     Prefix,
 )
-from rackrate.simulate.step import CONTEXT, DECODE_BASE, FLOOR, FLOOR_SEQUENCE, fixed_part_s, steps_s, steps_until
+from rackrate.simulate.step import (
+    CONTEXT,
+    DECODE_BASE,
+    FLOOR,
+    FLOOR_SEQUENCE,
+    PAIR,
+    PREFILL_STEP,
+    SEQUENCE,
+    STEP,
+    fixed_part_s,
+    steps_s,
+    steps_until,
+)
 from rackrate.simulate.tally import judge
 
 
@@ -308,20 +323,8 @@ def _admit(core: Core, prefix: Prefix, replica: int) -> int:
 
 
 @inner
-def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None:
-    """Decides what a replica does from a step boundary on, and when that ends."""
-    page = core.n[PAGE]
-    needed = core.rep[replica, R_PHASES + (-core.rep[replica, R_DECODE_STEP]) % page]
-    preempted = False
-    while needed > 0:
-        taken = min(needed, core.rep[replica, R_FREE])
-        if taken > 0:
-            take_pages(core, prefix, replica, taken)
-            needed -= taken
-        if needed > 0:
-            needed -= _preempt_last(core, prefix, out, replica)
-            preempted = True
-    decodes = core.rep[replica, R_DECODING]
+def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: bool) -> tuple[int, int, float]:
+    """Admits requests, and gives prompts what the step's budget leaves; as `fill_batch`."""
     budget = core.n[BUDGET] - decodes
     prompts, tokens = 0, 0
     pairs = 0.0
@@ -352,6 +355,33 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
             prompts += 1
             if chunk < left:
                 break
+    return prompts, tokens, pairs
+
+
+@inner
+def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None:
+    """Decides what a replica does from a step boundary on, and when that ends."""
+    page = core.n[PAGE]
+    needed = core.rep[replica, R_PHASES + (-core.rep[replica, R_DECODE_STEP]) % page]
+    preempted = False
+    while needed > 0:
+        taken = min(needed, core.rep[replica, R_FREE])
+        if taken > 0:
+            take_pages(core, prefix, replica, taken)
+            needed -= taken
+        if needed > 0:
+            needed -= _preempt_last(core, prefix, out, replica)
+            preempted = True
+    decodes = core.rep[replica, R_DECODING]
+    if core.n[SLOTTED] > 0:
+        while core.rep[replica, R_RUNNING] < core.n[MAX_SEQUENCES]:
+            place = _admit(core, prefix, replica)
+            if place == NOBODY:
+                break
+            take_slot(core, replica, place)
+        prompts, tokens, pairs = fill_batch(core, replica, decodes)
+    else:
+        prompts, tokens, pairs = _prompts(core, prefix, replica, decodes, preempted)
     if tokens == 0 and decodes == 0:
         core.rep[replica, R_KIND] = IDLE
         core.repx[replica, R_WHEN] = math.inf
@@ -363,7 +393,11 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
     core.rep[replica, R_KIND] = END
     core.repx[replica, R_PREFILL_PART] = 0.0
     if tokens > 0:
-        first = fixed_part_s(step, decodes, prompts, tokens, pairs) + step[CONTEXT] * seen
+        if core.n[SLOTTED] > 0:
+            first = micro_batches_s(core, replica, True) + step[SEQUENCE] * (decodes + prompts) + step[STEP]
+            first += step[PREFILL_STEP] + step[PAIR] * pairs + step[CONTEXT] * seen
+        else:
+            first = fixed_part_s(step, decodes, prompts, tokens, pairs) + step[CONTEXT] * seen
         first = max(first, floor)
         core.rep[replica, R_MIXED] = 1
         core.rep[replica, R_STRETCH] = 1
@@ -373,10 +407,10 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
         alone = 0.0
         if decodes > 0:
             least = step[FLOOR] + step[FLOOR_SEQUENCE] * decodes
-            alone = max(core.step[DECODE_BASE + decodes] + step[CONTEXT] * seen, least)
+            alone = max(_decoding_s(core, replica, decodes) + step[CONTEXT] * seen, least)
         core.repx[replica, R_PREFILL_PART] = first - alone
         return
-    first = core.step[DECODE_BASE + decodes] + step[CONTEXT] * seen
+    first = _decoding_s(core, replica, decodes) + step[CONTEXT] * seen
     growth = step[CONTEXT] * decodes
     steps = (core.heap[replica, 0] >> SHIFT) - core.rep[replica, R_DECODE_STEP]
     if first < floor:
@@ -391,6 +425,14 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
     core.repx[replica, R_FIRST_STEP] = first
     core.repx[replica, R_GROWTH] = growth
     core.repx[replica, R_WHEN] = now + steps_s(first, growth, steps)
+
+
+@inner
+def _decoding_s(core: Core, replica: int, decodes: int) -> float:
+    """A step that only decodes, without the context that it reads. [s]"""
+    if core.n[SLOTTED] > 0:
+        return micro_batches_s(core, replica, False) + core.step[SEQUENCE] * decodes + core.step[STEP]
+    return core.step[DECODE_BASE + decodes]
 
 
 @inner
@@ -455,6 +497,8 @@ def _finish(core: Core, prefix: Prefix, out: Out, replica: int, place: int, now:
     _end_segment(core, out, replica, place)
     _give_back(core, prefix, replica, place, core.q[place, Q_INPUT] + output - 1)
     _take_out(core, replica, place)
+    if core.n[SLOTTED] > 0:
+        free_slot(core, replica, place)
     core.q[place, Q_STATUS] = ABSENT
     core.rep[replica, R_IN_FLIGHT] -= 1
     core.n[FINISHED] += 1
@@ -512,29 +556,43 @@ def end_stretch(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
 @inner
 def _end_prompts(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> int:
     """Prompts that were computed to their end in this step give a token, and decode from the next one on."""
-    step = core.rep[replica, R_DECODE_STEP]
-    place = core.rep[replica, R_FRESH]
     done = 0
+    if core.n[SLOTTED] > 0:
+        for s in range(core.n[MAX_SEQUENCES]):
+            place = core.slots[replica, s, SLOT_HOLDS]
+            if place != NOBODY and core.q[place, Q_STATUS] == PREFILLING:
+                target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
+                if core.q[place, Q_COMPUTED] >= target:
+                    done += _end_prompt(core, prefix, out, replica, place, now)
+        return done
+    place = core.rep[replica, R_FRESH]
     while place != NOBODY:
-        target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
-        if core.q[place, Q_COMPUTED] < target:
+        if core.q[place, Q_COMPUTED] < core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]:
             break
         after = core.q[place, Q_NEXT]
-        core.n[PREFILLED] += target
-        core.q[place, Q_SEGMENT] = step
-        core.q[place, Q_GENERATED] += 1
-        if core.qx[place, Q_FIRST] < 0.0:
-            core.qx[place, Q_FIRST] = now
-        left = core.q[place, Q_OUTPUT] - core.q[place, Q_GENERATED]
-        if left == 0:
-            _finish(core, prefix, out, replica, place, now)
-            done += 1
-        else:
-            core.q[place, Q_STATUS] = DECODING
-            core.q[place, Q_FINISH] = step + left
-            _push(core, replica, (core.q[place, Q_FINISH] << SHIFT) | place)
-            core.rep[replica, R_PHASES + _phase(core, replica, target)] += 1
-            core.rep[replica, R_CONTEXT] += target
+        done += _end_prompt(core, prefix, out, replica, place, now)
         place = after
     core.rep[replica, R_FRESH] = place
     return done
+
+
+@inner
+def _end_prompt(core: Core, prefix: Prefix, out: Out, replica: int, place: int, now: float) -> int:
+    """A prompt was computed to its end. Returns 1 if its token is the only one."""
+    step = core.rep[replica, R_DECODE_STEP]
+    target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
+    core.n[PREFILLED] += target
+    core.q[place, Q_SEGMENT] = step
+    core.q[place, Q_GENERATED] += 1
+    if core.qx[place, Q_FIRST] < 0.0:
+        core.qx[place, Q_FIRST] = now
+    left = core.q[place, Q_OUTPUT] - core.q[place, Q_GENERATED]
+    if left == 0:
+        _finish(core, prefix, out, replica, place, now)
+        return 1
+    core.q[place, Q_STATUS] = DECODING
+    core.q[place, Q_FINISH] = step + left
+    _push(core, replica, (core.q[place, Q_FINISH] << SHIFT) | place)
+    core.rep[replica, R_PHASES + _phase(core, replica, target)] += 1
+    core.rep[replica, R_CONTEXT] += target
+    return 0

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rackrate.errors import WorkloadError
 from rackrate.simulate import state as at
 
+Scheduling = Literal["vllm", "llama.cpp"]
 Router = Literal["round-robin", "least-loaded", "prefix-affine"]
 ROUTERS: dict[Router, int] = {
     "round-robin": at.ROUND_ROBIN,
@@ -55,6 +56,16 @@ class EngineLimits:
     """Share of the pages that admission leaves free (vLLM before its V1 engine: 0.01)."""
     request_s: float = 0.0
     """What a request takes outside the scheduler (HTTP, tokenising): part of TTFT and E2E. [s]"""
+    scheduling: Scheduling = "vllm"
+    """How a step is filled. llama.cpp: `max_num_seqs` slots with an equal share of the cache each, prompts of all slots
+    in the order of their numbers, and steps divided into micro-batches (slots.py)."""
+    micro_batch_tokens: int = 512
+    """Of llama.cpp: tokens that are computed at once."""
+    unified_cache: bool = False
+    """Of llama.cpp: one cache for all slots, so that any slots share a micro-batch."""
+    similar_prompts: bool = False
+    """Of llama.cpp: prompts have more than a tenth in common with earlier ones, so that a request takes the first free
+    slot that has served before."""
 
     def __post_init__(self) -> None:
         if self.max_num_seqs < 1 or self.block_tokens < 1:
@@ -65,8 +76,26 @@ class EngineLimits:
             raise WorkloadError(f"the KV cache holds {self.kv_tokens} tokens, less than one block")
         if not self.request_s >= 0:
             raise WorkloadError(f"request_s must not be negative, got {self.request_s:g}")
+        if self.scheduling not in ("vllm", "llama.cpp"):
+            raise WorkloadError(f"scheduling is vllm or llama.cpp, not {self.scheduling!r}")
+        if self.scheduling == "llama.cpp" and self.max_num_seqs > min(
+            self.micro_batch_tokens, self.max_num_batched_tokens
+        ):
+            raise WorkloadError(
+                f"{self.max_num_seqs} slots need batches and micro-batches of as many tokens at least, got "
+                f"{self.max_num_batched_tokens} and {self.micro_batch_tokens}"
+            )
+        if self.scheduling == "llama.cpp" and self.longest_request < 1:
+            raise WorkloadError(f"{self.kv_tokens} tokens of cache are less than a page for each of the slots")
         if not 0 <= self.watermark < 1:
             raise WorkloadError(f"watermark must be at least 0 and below 1, got {self.watermark:g}")
+
+    @property
+    def longest_request(self) -> int:
+        """Tokens of one request that can be kept: the whole cache, or a slot's share of it in whole pages."""
+        if self.scheduling == "vllm":
+            return self.blocks * self.block_tokens
+        return self.blocks // self.max_num_seqs * self.block_tokens
 
     @property
     def blocks(self) -> int:

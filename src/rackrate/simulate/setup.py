@@ -48,6 +48,11 @@ def check(
             raise WorkloadError(f"request {int(np.argmin(tokens))} has {int(tokens.min())} {name} tokens; at least 1")
     stored = input_tokens.astype(np.int64) + output_tokens - 1
     longest = int(np.argmax(stored))
+    if limits.scheduling == "llama.cpp" and int(stored[longest]) > limits.longest_request:
+        raise WorkloadError(
+            f"request {longest} has {int(stored[longest])} tokens to keep ({int(input_tokens[longest])} in, "
+            f"{int(output_tokens[longest])} out), and a slot holds {limits.longest_request}"
+        )
     if -(-int(stored[longest]) // limits.block_tokens) > limits.blocks:
         raise WorkloadError(
             f"request {longest} needs {int(stored[longest])} tokens of KV cache ({int(input_tokens[longest])} in, "
@@ -78,9 +83,11 @@ def with_ring(state: State, size: int) -> State:
     for link in (at.R_WAIT_HEAD, at.R_WAIT_TAIL, at.R_RUN_HEAD, at.R_RUN_TAIL, at.R_FRESH):
         rep[:, link] = follow(rep[:, link])
     heap = (old.heap >> at.SHIFT << at.SHIFT) | np.maximum(moved[old.heap & (len(old.q) - 1)], 0)
+    slots = old.slots.copy()
+    slots[:, :, at.SLOT_HOLDS] = follow(slots[:, :, at.SLOT_HOLDS])
     for row, size_r in zip(heap, rep[:, at.R_DECODING], strict=True):
         row[:size_r] = np.sort(row[:size_r])  # entries of one step are ordered by their place, which has changed
-    return state._replace(core=old._replace(q=q, qx=qx, rep=rep, heap=heap))
+    return state._replace(core=old._replace(q=q, qx=qx, rep=rep, heap=heap, slots=slots))
 
 
 def new_state(
@@ -106,6 +113,11 @@ def new_state(
         raise WorkloadError(
             f"prefix blocks of {hash_tokens} tokens are not whole pages of {limits.block_tokens} tokens"
         )
+    if prefixes is not None and prefixes.hashes is not None and limits.scheduling == "llama.cpp":
+        raise WorkloadError(
+            "prefix blocks go with a cache that all requests share; llama.cpp's slots have one each: state a share of "
+            "cached tokens instead"
+        )
     start, hashes, kinds = _prefix_blocks(prefixes, total)
     cache = np.full((replicas, 3, kinds + 1), kinds, dtype=np.int32)
     cache[:, at.HELD] = at.NOBODY
@@ -114,7 +126,7 @@ def new_state(
     n[at.MAX_SEQUENCES] = limits.max_num_seqs
     n[at.BUDGET] = limits.max_num_batched_tokens
     n[at.PAGE] = limits.block_tokens
-    n[at.WATERMARK] = math.floor(limits.watermark * limits.blocks)
+    n[at.WATERMARK] = 0 if limits.scheduling == "llama.cpp" else math.floor(limits.watermark * limits.blocks)
     n[at.ROUTER] = ROUTERS[fleet.router]
     n[at.HASH_TOKENS] = hash_tokens
     n[at.HASH_PAGES] = hash_tokens // limits.block_tokens
@@ -124,6 +136,12 @@ def new_state(
     n[at.LEAST_REPLICAS] = scaler.least if scaler else replicas
     n[at.MOST_REPLICAS] = replicas
     n[at.PENDING] = min(users, total)
+    n[at.SLOTTED] = int(limits.scheduling == "llama.cpp")
+    n[at.MICRO_BATCH] = limits.micro_batch_tokens
+    n[at.UNIFIED] = int(limits.unified_cache)
+    n[at.SIMILAR] = int(limits.similar_prompts)
+    slots = np.zeros((replicas, limits.max_num_seqs if n[at.SLOTTED] else 1, at.SLOT_COLUMNS), dtype=np.int64)
+    slots[:, :, at.SLOT_HOLDS] = at.NOBODY
     x = np.zeros(at.CLOCKS)
     x[at.LOW_SINCE] = -1.0
     x[at.REQUEST_S] = limits.request_s
@@ -154,6 +172,7 @@ def new_state(
             rep=rep,
             repx=repx,
             heap=np.zeros((replicas, limits.max_num_seqs + 1), dtype=np.int64),
+            slots=slots,
         ),
         prefix=Prefix(cache=cache, start=start, hashes=hashes),
         out=Out(

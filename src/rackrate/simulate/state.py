@@ -21,7 +21,8 @@ MAX_SEQUENCES, BUDGET, PAGE, WATERMARK, ROUTER, HASH_PAGES, HASH_TOKENS, CLOSED,
 LEAST_REPLICAS, MOST_REPLICAS = range(10, 12)
 ARRIVED, FINISHED, OLDEST, STEPS, DECODED, PREFILLED, PREEMPTED, TURN, PENDING, JUMPS, SEGMENTS = range(12, 23)
 JUDGED, MET_ALL, HOPELESS, CACHED, INPUT, OUTPUT, EVENTS, RECOMPUTED = range(23, 31)
-NUMBERS = 31
+SLOTTED, MICRO_BATCH, UNIFIED, SIMILAR = range(31, 35)
+NUMBERS = 35
 
 # columns of `x`: settings of the autoscaler, seconds of a request outside the engine, then clocks
 INTERVAL_S, TARGET_IN_FLIGHT, COLD_START_S, DOWN_DELAY_S, REQUEST_S = range(5)
@@ -33,8 +34,8 @@ CLOCKS = 13
 # computed, cached ones included. Q_HITS: cached tokens that its first admission found. Q_SEGMENT: the decode step whose
 # end gave the first token of its present stretch.
 Q_FINISH, Q_ID, Q_INPUT, Q_OUTPUT, Q_CACHED, Q_GENERATED, Q_COMPUTED, Q_GROUP, Q_REPLICA, Q_PREVIOUS, Q_NEXT = range(11)
-Q_STATUS, Q_HITS, Q_PREEMPTIONS, Q_SEGMENT = range(11, 15)
-Q_COLUMNS = 15
+Q_STATUS, Q_HITS, Q_PREEMPTIONS, Q_SEGMENT, Q_SLOT = range(11, 16)
+Q_COLUMNS = 16
 
 # columns of `qx`. Q_FIRST: when the first token came, below 0: not yet.
 Q_DUE, Q_FIRST = range(2)
@@ -46,6 +47,12 @@ Q_DUE, Q_FIRST = range(2)
 # by (tokens stored - decode step) mod page size, that is by the step at which they need a page.
 R_KIND, R_POWER, R_STRETCH, R_MIXED, R_DECODE_STEP, R_CONTEXT, R_DECODING, R_RUNNING, R_IN_FLIGHT = range(9)
 R_FREE, R_EMPTY, R_WAIT_HEAD, R_WAIT_TAIL, R_RUN_HEAD, R_RUN_TAIL, R_FRESH, R_PHASES = range(9, 17)
+
+# columns of `slots`, a row for each of a replica's slots, where it has any. SLOT_HOLDS: the place of the request in
+# it. SLOT_USED: when it was left last, by step and number; 0: never used. SLOT_TOKENS: its tokens in the
+# present step; SLOT_LEFT, SLOT_MEMBER: while that is divided, those that are left, and the micro-batch that it is in.
+SLOT_HOLDS, SLOT_USED, SLOT_TOKENS, SLOT_LEFT, SLOT_MEMBER = range(5)
+SLOT_COLUMNS = 5
 
 # columns of `repx`. R_WHEN: when the present stretch ends (END), or is to be formed (FORM). R_FIRST_STEP, R_GROWTH:
 # seconds of the stretch's first step, and what each further one takes more. R_PREFILL_PART: seconds that prompt tokens
@@ -99,6 +106,8 @@ class Core(NamedTuple):
     repx: Floats
     heap: Ints
     """Per replica: decoding sequences by the step at which they are done, step << SHIFT | place in the ring."""
+    slots: Ints
+    """Per replica: its slots; none where requests wait for memory only."""
 
 
 class Prefix(NamedTuple):

@@ -31,9 +31,9 @@ _NEGLIGIBLE_S = 1e-18
 """Of any coefficient: less than a billionth of a nanosecond."""
 
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
-PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE = range(10, 14)
+PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP = range(10, 15)
 """Places in the array that the compiled functions read."""
-DECODE_BASE = 14
+DECODE_BASE = 15
 """In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
 
 
@@ -69,6 +69,8 @@ class StepCoefficients:
     """Shortest step, where the host works while the accelerator does. [s/step]"""
     floor_sequence_s: float = 0.0
     """Added to the shortest step per sequence. [s/sequence]"""
+    micro_step_s: float = 0.0
+    """What each micro-batch after the first of a step takes besides, where steps are divided (slots.py). [s]"""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -97,6 +99,7 @@ class StepCoefficients:
                 self.pair_s,
                 self.floor_s,
                 self.floor_sequence_s,
+                self.micro_step_s,
             ],
             dtype=np.float64,
         )  # fmt: skip
@@ -129,9 +132,8 @@ class StepCoefficients:
 
 
 @compiled
-def fixed_part_s(step: Floats, decodes: int, prompts: int, prompt_tokens: int, pairs: float) -> float:
-    """A step's time without the context that its decoding sequences read, and without the floor. [s]"""
-    tokens = decodes + prompt_tokens
+def dense_s(step: Floats, tokens: int) -> float:
+    """What so many tokens take in the dense layers, and what each takes in addition to the roofline. [s]"""
     compute = step[TOKEN_COMPUTE] * tokens
     memory = step[WEIGHTS] + step[TOKEN_MEMORY] * tokens
     if step[EXPERTS] > 0.0:
@@ -144,7 +146,13 @@ def fixed_part_s(step: Floats, decodes: int, prompts: int, prompt_tokens: int, p
         dense, lesser = compute, memory
     if sharpness > 0.0 and dense > 0.0:
         dense *= (1.0 + (lesser / dense) ** sharpness) ** (1.0 / sharpness)
-    time = dense + step[TOKEN] * tokens + step[SEQUENCE] * (decodes + prompts) + step[STEP]
+    return dense + step[TOKEN] * tokens
+
+
+@compiled
+def fixed_part_s(step: Floats, decodes: int, prompts: int, prompt_tokens: int, pairs: float) -> float:
+    """A step's time without the context that its decoding sequences read, and without the floor. [s]"""
+    time = dense_s(step, decodes + prompt_tokens) + step[SEQUENCE] * (decodes + prompts) + step[STEP]
     if prompt_tokens > 0:
         time += step[PREFILL_STEP] + step[PAIR] * pairs
     return time
