@@ -122,7 +122,7 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--url", "http://h", "--key-env", "NO_SUCH_KEY"], "--key-env names NO_SUCH_KEY, which is not set"),
         (["--url", "http://h", "--on", "aws/g4dn.12xlrge"], "did you mean aws/g4dn.12xlarge"),
         (["--engine", "lamacpp"], "no engine is called 'lamacpp'; did you mean llamacpp"),
-        (["--engine", "sglang"], "start it yourself and measure it with `rackrate measure --url"),
+        (["--engine", "tgi"], "start it yourself and measure it with `rackrate measure --url"),
         (["--engine", "llamacpp"], "run `rackrate engines install llamacpp`"),
         (["--engine", "llamacpp", "--model", "missing.gguf"], "no weights for 'missing.gguf'"),
         (["--engine", "llamacpp", "--model", "/missing.gguf"], "/missing.gguf: there is no such file or directory"),

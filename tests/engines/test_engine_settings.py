@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rackrate.engines import llamacpp, naive, transformers_serve, vllm
+from rackrate.engines import llamacpp, naive, sglang, transformers_serve, vllm
 from rackrate.engines.known import ENGINES, known_engine, launcher
 from rackrate.engines.process import first_raised
 from rackrate.engines.settings import read_settings
@@ -27,9 +27,11 @@ WEIGHTS = Weights(Path("/models/m"), None, "bf16", None)
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RACKRATE_CACHE", str(tmp_path))
     monkeypatch.delenv("RACKRATE_VLLM_PYTHON", raising=False)
-    for module in (llamacpp, vllm, naive):
+    monkeypatch.delenv("RACKRATE_SGLANG_PYTHON", raising=False)
+    for module in (llamacpp, vllm, naive, sglang):
         monkeypatch.setattr(module, "is_installed", always)
     monkeypatch.setattr(vllm, "on_gpu", lambda: False)
+    monkeypatch.setattr(sglang, "on_gpu", lambda: True)
 
 
 def test_every_engine_that_we_start_has_a_launcher() -> None:
@@ -56,6 +58,40 @@ def test_vllm_is_told_in_its_own_words() -> None:
     assert command.environment["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
     assert command.has_children
     assert command.settings["tensor_parallel"] == 3
+
+
+def test_sglang_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags as server_args.py of 0.5.23 declares them."""
+    said = [
+        "batch_tokens=2048",
+        "prefix_caching=off",
+        "tensor_parallel=2",
+        "data_parallel=4",
+        "eager=on",
+        "memory_share=0.8",
+    ]
+    settings = read_settings("sglang", sglang.SETTINGS, said)
+    command = sglang.command(WEIGHTS, "name", slots=8, context_tokens=300, port=1234, settings=settings)
+    words = " ".join(command.argv)
+    for flag in ("-m sglang.launch_server --model-path /models/m", "--served-model-name name", "--port 1234",
+                 "--enable-metrics", "--max-running-requests 8", "--context-length 300", "--chunked-prefill-size 2048",
+                 "--disable-radix-cache", "--tensor-parallel-size 2", "--data-parallel-size 4", "--disable-cuda-graph",
+                 "--mem-fraction-static 0.8"):  # fmt: skip
+        assert flag in words
+    assert "--device" not in words
+    assert command.version == "0.5.23"
+    monkeypatch.setenv("RACKRATE_SGLANG_PYTHON", "/opt/sglang/bin/python")
+    monkeypatch.setattr(sglang, "on_gpu", lambda: False)
+    own = sglang.command(WEIGHTS, "name", slots=8, context_tokens=300, port=1234)
+    assert own.argv[0] == "/opt/sglang/bin/python"
+    assert own.argv[-2:] == ["--device", "cpu"]
+    assert own.version is None
+
+
+def test_sglang_is_not_installed_where_no_gpu_would_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sglang, "found_gpus", tuple)
+    with pytest.raises(EngineError, match="RACKRATE_SGLANG_PYTHON"):
+        sglang.install(print)
 
 
 def test_the_cache_of_vllm_fits_the_node_that_has_least_memory(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rackrate.errors import EngineError
 from rackrate.report.tuning import sentence, tuning_view
 from rackrate.tuning.search import Result, Search, Tuned
-from rackrate.tuning.space import Configuration, Knob, Space, space_of
+from rackrate.tuning.space import LAYOUT, WEIGHTS, Configuration, Knob, Space, as_options, settings_of, space_of
 
 pytest.importorskip("optuna")
 
@@ -149,19 +149,33 @@ def test_defaults_that_cannot_be_measured_end_it_with_a_sentence(tmp_path: Path)
         Search(SPACE, lambda _: Result(None, None, "no such file"), tmp_path, 600).run()
 
 
-@pytest.mark.parametrize("engine", ["llamacpp", "vllm", "transformers"])
-def test_every_knob_is_a_setting_of_its_engine(engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "gpus"), [("llamacpp", 0), ("vllm", 0), ("transformers", 0), ("vllm", 4), ("sglang", 4), ("sglang", 1)]
+)
+def test_every_knob_is_a_setting_of_its_engine(engine: str, gpus: int) -> None:
     """A value that the engine would refuse is a trial wasted."""
     from rackrate.engines.known import launcher
     from rackrate.engines.settings import read_settings
-    from rackrate.tuning.space import WEIGHTS
 
-    space = space_of(engine, cores=4, logical=8, concurrency=16, gguf=True)
+    space = space_of(engine, cores=4, logical=8, concurrency=16, gguf=True, gpus=gpus)
     for knob in space.knobs:
         if knob.name == WEIGHTS:
             continue
         for value in knob.values:
-            said = ("on" if value else "off") if isinstance(value, bool) else str(value)
-            assert read_settings(engine, launcher(engine).SETTINGS, [f"{knob.name}={said}"]) == {knob.name: value}
+            said = as_options({knob.name: value})[1::2]
+            assert read_settings(engine, launcher(engine).SETTINGS, said) == settings_of({knob.name: value})
     for change in space.first:
         assert set(change) <= set(space.default)
+
+
+def test_every_layout_uses_all_gpus() -> None:
+    """The machine costs the same however few of its GPUs work."""
+    for gpus in (2, 4, 6, 8):
+        space = space_of("vllm", cores=4, logical=8, concurrency=16, gguf=False, gpus=gpus)
+        layouts = next(knob for knob in space.knobs if knob.name == LAYOUT)
+        for layout in layouts.values:
+            settings = settings_of({LAYOUT: layout})
+            assert int(settings["tensor_parallel"]) * int(settings["data_parallel"]) == gpus
+    assert not any(
+        knob.name == LAYOUT for knob in space_of("vllm", cores=4, logical=8, concurrency=16, gguf=False, gpus=1).knobs
+    )

@@ -121,10 +121,10 @@ def _command(
     started = launcher(name)
     settings = read_settings(name, started.SETTINGS, said)
     weights = started.find(model, say, install=False)
-    if name == "vllm":
+    if name in {"vllm", "sglang"}:
         from rackrate.cli.serving_gpus import settings_on_gpus
 
-        fitted = settings_on_gpus(weights.argument, requests, context, _own_format(settings))
+        fitted = settings_on_gpus(name, weights.argument, requests, context, _own_format(settings))
         settings = {**fitted.settings, **settings}
         why = "; ".join([why, *fitted.notes])
     command = started.command(
@@ -141,7 +141,7 @@ def _command(
 
 
 def _own_format(settings: Settings) -> str | None:
-    """The number format of weights that the user asked vLLM for; None: as published."""
+    """The number format of weights that the user asked the engine for; None: as published."""
     said = settings.get("quantisation") or settings.get("dtype")
     return None if said in {None, "auto"} else {"bfloat16": "bf16", "float16": "fp16"}.get(str(said), str(said))
 

@@ -1,4 +1,4 @@
-"""How vLLM serves a model on the GPUs of this machine: a number format that they have, over as few as hold it."""
+"""How an engine serves a model on the GPUs of this machine: a number format that they have, over as few as hold it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OnGpus:
     notes: tuple[str, ...] = ()
 
 
-def settings_on_gpus(model: str, requests: int, context: int, weights: str | None = None) -> OnGpus:
+def settings_on_gpus(engine: str, model: str, requests: int, context: int, weights: str | None = None) -> OnGpus:
     """The settings for the GPUs that the drivers of this machine list; none where there are none.
 
     Raises:
@@ -28,16 +28,16 @@ def settings_on_gpus(model: str, requests: int, context: int, weights: str | Non
     """
     from rackrate.gpus import found_gpus
 
-    return choose_settings(model, found_gpus(), requests, context, weights)
+    return choose_settings(engine, model, found_gpus(), requests, context, weights)
 
 
 def choose_settings(
-    model: str, gpus: tuple[FoundGpu, ...], requests: int, context: int, weights: str | None = None
+    engine: str, model: str, gpus: tuple[FoundGpu, ...], requests: int, context: int, weights: str | None = None
 ) -> OnGpus:
     """As settings_on_gpus, for stated GPUs.
 
     The fewest tensor-parallel ranks whose caches hold `requests` of `context` tokens, or else the most that fit at all.
-    A model whose shape cannot be read, such as one named by its hub id, is left to vLLM; so are unknown cards.
+    A model whose shape cannot be read, such as one named by its hub id, is left to the engine; so are unknown cards.
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import CatalogError, UserError
@@ -47,11 +47,11 @@ def choose_settings(
     if not gpus:
         return OnGpus()
     if len({gpu.name for gpu in gpus}) > 1:
-        return OnGpus(notes=("the GPUs are not alike: vLLM chooses by itself",))
+        return OnGpus(notes=("the GPUs are not alike: the engine chooses by itself",))
     try:
         accelerator = load_catalog().accelerator(gpus[0].name)
     except CatalogError:
-        return OnGpus(notes=(f"{gpus[0].name} is not in the catalogue: vLLM chooses by itself",))
+        return OnGpus(notes=(f"{gpus[0].name} is not in the catalogue: the engine chooses by itself",))
     halved: Settings = {"dtype": "float16"} if "bf16" in accelerator.lacks else {}
     told = (f"{accelerator.id} has no bf16 units: served in fp16",) if halved else ()
     try:
@@ -60,25 +60,26 @@ def choose_settings(
             weight_format(weights)
     except UserError as error:
         return OnGpus(halved, (*told, f"whether it fits was not looked at ({error})"))
-    return _over_ranks(read, accelerator, gpus, requests, context, weights, OnGpus(halved, told))
+    return _over_ranks(engine, read, accelerator, gpus, requests, context, weights, OnGpus(halved, told))
 
 
 def _over_ranks(
-    read: ReadModel, accelerator: Accelerator, gpus: tuple[FoundGpu, ...], requests: int, context: int,
+    engine: str, read: ReadModel, accelerator: Accelerator, gpus: tuple[FoundGpu, ...], requests: int, context: int,
     weights: str | None, so_far: OnGpus,
 ) -> OnGpus:  # fmt: skip
     from rackrate.errors import EngineError
-    from rackrate.perf.engine_memory import VLLM
+    from rackrate.perf.engine_memory import engine_memory
     from rackrate.perf.memory import fit
     from rackrate.perf.remedies import remedies
     from rackrate.perf.sharding import tp_problem
     from rackrate.units import GIB
 
+    memory = engine_memory(engine)
     free = min(gpu.free_bytes for gpu in gpus)
     file_bytes = read.weights_file_bytes if weights is None else None
     fits = [
         fit(
-            read.architecture, accelerator, tp=tp, context_tokens=context, weights=weights, engine=VLLM,
+            read.architecture, accelerator, tp=tp, context_tokens=context, weights=weights, engine=memory,
             memory_bytes=free, weights_file_bytes=file_bytes,
         )
         for tp in range(1, len(gpus) + 1)
@@ -88,7 +89,7 @@ def _over_ranks(
     if not good:
         failed = fits[-1]
         others = remedies(
-            read.architecture, accelerator, failed, weights=weights, engine=VLLM, weights_file_bytes=file_bytes
+            read.architecture, accelerator, failed, weights=weights, engine=memory, weights_file_bytes=file_bytes
         )
         would = f" It would fit with {others[0].text}." if others else ""
         raise EngineError(

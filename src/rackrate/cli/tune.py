@@ -197,18 +197,14 @@ def _prices(tuned: Tuned, offers: Any, rigs: Any, usd_per_hour: float | None) ->
 
 def _next(view: dict[str, Any], directory: Path) -> None:
     from rackrate.cli.output import say
-    from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS
+    from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, as_options
 
     changed = view["changed"]
     if not changed:
         return
     weights = changed.get(WEIGHTS, AS_THEY_ARE)
     model = view["model"] if weights == AS_THEY_ARE else f"{view['model']}:{weights}"
-    sets = " ".join(
-        f"--set {name}={('on' if value else 'off') if isinstance(value, bool) else value}"
-        for name, value in changed.items()
-        if name != WEIGHTS
-    )
+    sets = " ".join(as_options(changed))
     say(f"\nServe with it: rackrate serve {model} --engine {view['engine']} {sets}".rstrip())
     if weights != AS_THEY_ARE:
         say(f"What the number format lost: rackrate quality {model} --reference {view['model']}")

@@ -62,8 +62,8 @@ ENGINES = (
     KnownEngine(
         "vllm",
         "vLLM",
-        "a CPU with AVX2 or AVX-512: 2.4 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs an installation "
-        "of your own, named by RACKRATE_VLLM_PYTHON",
+        "a CPU with AVX2 or AVX-512: 2.4 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs its own wheel, "
+        "or an installation of your own named by RACKRATE_VLLM_PYTHON",
         True,
         "rackrate measure --engine vllm",
     ),
@@ -81,7 +81,13 @@ ENGINES = (
         True,
         "rackrate measure --engine naive",
     ),
-    KnownEngine("sglang", "SGLang", "a server that you started", False, "rackrate measure --url http://HOST:30000"),
+    KnownEngine(
+        "sglang",
+        "SGLang",
+        "an NVIDIA GPU, or an installation of your own named by RACKRATE_SGLANG_PYTHON",
+        True,
+        "rackrate measure --engine sglang",
+    ),
     KnownEngine("tgi", "Text Generation Inference", "a server that you started", False, "rackrate measure --url http://HOST:8080"),
     KnownEngine("ollama", "Ollama", "a server that you started", False, "rackrate measure --url http://HOST:11434"),
     KnownEngine("lmstudio", "LM Studio", "a server that you started", False, "rackrate measure --url http://HOST:1234"),
@@ -107,8 +113,8 @@ def known_engine(name: str) -> KnownEngine:
 
 def launcher(name: str) -> Launcher:
     """The module of an engine that rackrate starts. Raises EngineError where there is none of that name."""
-    from rackrate.engines import llamacpp, naive, transformers_serve, vllm
+    from rackrate.engines import llamacpp, naive, sglang, transformers_serve, vllm
 
     wanted = known_engine(name).name
-    modules: tuple[Launcher, ...] = (llamacpp, vllm, transformers_serve, naive)
+    modules: tuple[Launcher, ...] = (llamacpp, vllm, sglang, transformers_serve, naive)
     return next(module for module in modules if wanted == module.NAME)

@@ -23,7 +23,7 @@ METRIC_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "running": ("sglang:num_running_reqs",),
         "waiting": ("sglang:num_queue_reqs",),
         "kv_use": ("sglang:token_usage",),
-        "preemptions": ("sglang:num_retracted_reqs_total",),
+        "preemptions": ("sglang:num_retracted_requests_total", "sglang:num_retracted_reqs_total"),
     },
     # engines/launch/naive_server.py
     "naive transformers": {

@@ -39,6 +39,7 @@ SETTINGS = (
     Setting("threads_bind", "word", "on a CPU: cores of each worker, such as 0-3|4-7, or auto or nobind"),
     Setting("tensor_parallel", "whole", "workers that share each layer", least=1),
     Setting("pipeline_parallel", "whole", "workers that take layers in turn", least=1),
+    Setting("data_parallel", "whole", "replicas of the model behind the one URL", least=1),
     Setting("executor", "word", "how workers are started; ray for several hosts", ("mp", "ray", "uni")),
     Setting("quantisation", "word", "how weights are quantised, such as fp8 or awq"),
     Setting("kv_format", "word", "number format of the KV cache, such as fp8"),
@@ -168,7 +169,8 @@ def _flags(chosen: Settings) -> list[str]:
     plain = {
         "dtype": "--dtype", "max_num_seqs": "--max-num-seqs", "batch_tokens": "--max-num-batched-tokens",
         "context_tokens": "--max-model-len", "tensor_parallel": "--tensor-parallel-size",
-        "pipeline_parallel": "--pipeline-parallel-size", "executor": "--distributed-executor-backend",
+        "pipeline_parallel": "--pipeline-parallel-size", "data_parallel": "--data-parallel-size",
+        "executor": "--distributed-executor-backend",
         "quantisation": "--quantization", "kv_format": "--kv-cache-dtype", "memory_share": "--gpu-memory-utilization",
         "speculative": "--speculative-config",
     }  # fmt: skip

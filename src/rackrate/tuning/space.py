@@ -14,6 +14,9 @@ WEIGHTS = "weights"
 """The knob that is no setting of the engine but the number format of its weights: MODEL:FORMAT."""
 AS_THEY_ARE = "as they are"
 
+LAYOUT = "layout"
+"""The knob that is two settings: how many GPUs share each layer x how many replicas, over all GPUs of the machine."""
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -80,6 +83,8 @@ def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: b
         return _llamacpp(cores, logical, concurrency, gguf=gguf)
     if engine == "vllm":
         return _vllm(cores, concurrency, gpus)
+    if engine == "sglang" and gpus:
+        return _sglang(concurrency, gpus)
     if engine == "transformers":
         knobs = (
             Knob("batch_tokens", _around(max(512, concurrency), (2048, 128)), "tokens of one step"),
@@ -87,7 +92,36 @@ def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: b
             Knob("block_size", (256, 64, 32), "tokens of a KV block"),
         )
         return Space(knobs, ())
-    raise EngineError(f"{engine} has nothing to tune; llamacpp, vllm and transformers have")
+    raise EngineError(f"{engine} has nothing to tune here; llamacpp, vllm and transformers have, and sglang on GPUs")
+
+
+def settings_of(configuration: Configuration) -> dict[str, Value]:
+    """What a configuration sets on the engine; the format of the weights is no setting.
+
+    >>> settings_of({"weights": "Q4_0", "layout": "2x4", "eager": True})
+    {'tensor_parallel': 2, 'data_parallel': 4, 'eager': True}
+    """
+    settings: dict[str, Value] = {}
+    for name, value in configuration.items():
+        if name == LAYOUT:
+            ranks, replicas = map(int, str(value).split("x"))
+            settings |= {"tensor_parallel": ranks, "data_parallel": replicas}
+        elif name != WEIGHTS:
+            settings[name] = value
+    return settings
+
+
+def as_options(configuration: Configuration) -> list[str]:
+    """The same as options of `measure` and `serve`.
+
+    >>> as_options({"layout": "1x2", "prefix_caching": False})
+    ['--set', 'tensor_parallel=1', '--set', 'data_parallel=2', '--set', 'prefix_caching=off']
+    """
+    options: list[str] = []
+    for name, value in settings_of(configuration).items():
+        said = ("on" if value else "off") if isinstance(value, bool) else str(value)
+        options += ["--set", f"{name}={said}"]
+    return options
 
 
 def _llamacpp(cores: int, logical: int, concurrency: int, *, gguf: bool) -> Space:
@@ -119,10 +153,7 @@ def _vllm(cores: int, concurrency: int, gpus: int) -> Space:
     ]
     first: list[Configuration] = [{"batch_tokens": 512}, {"prefix_caching": False}]
     if gpus:
-        sizes = tuple(2**n for n in range(8) if 2**n <= gpus)
-        if len(sizes) > 1:
-            knobs.append(Knob("tensor_parallel", sizes, "GPUs that share each layer"))
-        knobs.append(Knob("kv_format", ("auto", "fp8"), "number format of the KV cache"))
+        knobs += _over_gpus(gpus)
     else:
         everything = f"0-{cores - 1}" if cores > 1 else "0"
         binds = dict.fromkeys((everything, "nobind", f"0-{cores - 2}" if cores > 2 else "0"))
@@ -130,6 +161,25 @@ def _vllm(cores: int, concurrency: int, gpus: int) -> Space:
         knobs.append(Knob("eager", (False, True), "without compiling the model"))
         first += [{"threads_bind": "nobind"}, {"eager": True}]
     return Space(tuple(knobs), tuple(first))
+
+
+def _sglang(concurrency: int, gpus: int) -> Space:
+    knobs = [
+        Knob(
+            "batch_tokens", (8192, 2048, 4096, 16384), "prompt tokens of one step: how long prefill holds up decoding"
+        ),
+        Knob("max_num_seqs", _around(concurrency, (max(1, concurrency // 2), 2 * concurrency)), "requests at once"),
+        Knob("prefix_caching", (True, False), "equal beginnings of prompts are computed once"),
+        *_over_gpus(gpus, "fp8_e5m2"),
+    ]
+    return Space(tuple(knobs), ({"batch_tokens": 2048}, {"prefix_caching": False}))
+
+
+def _over_gpus(gpus: int, small: str = "fp8") -> list[Knob]:
+    """Every GPU is paid for, so every layout uses them all: the fewest ranks for each replica first."""
+    layouts = tuple(f"{ranks}x{gpus // ranks}" for ranks in range(1, gpus + 1) if gpus % ranks == 0)
+    knobs = [Knob(LAYOUT, layouts, "GPUs that share each layer x replicas")] if len(layouts) > 1 else []
+    return [*knobs, Knob("kv_format", ("auto", small), "number format of the KV cache")]
 
 
 def _around(first: int, others: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from rackrate.errors import UserError
 from rackrate.metrics import LevelSummary, summarise
 from rackrate.run_store import HEADER, read_run
 from rackrate.tuning.search import Result
-from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, Configuration
+from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, Configuration, as_options
 
 NOT_A_FAULT = {"batch-1", "finite-burst"}
 """Names that short trials always have; they compare with each other all the same."""
@@ -44,11 +44,7 @@ class Trials:
         words += ["--seconds", f"{self.seconds:g}", "--max-seconds", f"{self.most_seconds:g}", "--out", str(out)]
         if self.slo is not None:
             words += ["--slo", self.slo]
-        for name, value in configuration.items():
-            if name != WEIGHTS:
-                said = ("on" if value else "off") if isinstance(value, bool) else str(value)
-                words += ["--set", f"{name}={said}"]
-        return words
+        return [*words, *as_options(configuration)]
 
     def run_directory(self, number: int) -> Path:
         """Where a trial's run is."""

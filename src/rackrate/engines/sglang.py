@@ -1,0 +1,151 @@
+"""SGLang on GPUs: from its wheel, or from an installation of the user's own. Not run by us: it needs one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
+from rackrate.engines.process import EngineCommand, free_port
+from rackrate.engines.safetensors import CONVERTER, find_safetensors
+from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.vllm import on_gpu
+from rackrate.engines.weights import Weights
+from rackrate.errors import EngineError
+from rackrate.gpus import found_gpus
+
+NAME = "sglang"
+TITLE = "SGLang"
+START_TIMEOUT_S = 900.0
+"""Large models are read and their CUDA graphs captured for minutes."""
+SETTINGS = (
+    Setting("dtype", "word", "number format of weights", ("auto", "float16", "bfloat16", "float32")),
+    Setting("max_num_seqs", "whole", "requests served at once", least=1),
+    Setting("batch_tokens", "whole", "prompt tokens of one step at most (its chunked prefill)", least=1),
+    Setting("prefix_caching", "switch", "whether equal beginnings of prompts are computed once"),
+    Setting("memory_share", "number", "share of a GPU's memory for weights and KV cache", least=0.05),
+    Setting("tensor_parallel", "whole", "GPUs that share each layer", least=1),
+    Setting("pipeline_parallel", "whole", "GPUs that take layers in turn", least=1),
+    Setting("data_parallel", "whole", "replicas behind the one URL", least=1),
+    Setting("quantisation", "word", "how weights are quantised, such as fp8 or awq"),
+    Setting("kv_format", "word", "number format of the KV cache, such as fp8_e5m2"),
+    Setting("eager", "switch", "without CUDA graphs: starts sooner, decodes slower"),
+    Setting("context_tokens", "whole", "longest input + output of one request", least=1),
+)
+_PINS = "sglang"
+_OWN = "RACKRATE_SGLANG_PYTHON"
+
+
+def version() -> str:
+    """The pinned version."""
+    for line in pin_file(_PINS).read_text(encoding="utf-8").splitlines():
+        if line.startswith("sglang"):
+            return line.split("==")[1].split()[0]
+    raise EngineError(f"{pin_file(_PINS)} does not pin sglang")
+
+
+def is_ready() -> bool:
+    """Whether it is installed."""
+    return _python() is not None
+
+
+def _python() -> Path | None:
+    """The Python to run it with: of the user's own SGLang, or of the environment made for it."""
+    named = os.environ.get(_OWN)
+    if named:
+        return Path(named)
+    return environment_python(_PINS) if is_installed(_PINS) else None
+
+
+def install(say: Callable[[str], None]) -> None:
+    """Makes its environment, and the one that converts weights for it.
+
+    Raises:
+        EngineError: no NVIDIA GPU is here; the package index has no SGLang for anything else.
+    """
+    if not any(gpu.vendor == "nvidia" for gpu in found_gpus()):
+        raise EngineError(
+            "SGLang's wheels are for NVIDIA GPUs, and this machine shows none: with a build for other hardware, name "
+            f"its Python by {_OWN}"
+        )
+    install_by_version(_PINS, say)
+    install_environment(CONVERTER, say, torch=True)
+
+
+def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
+    """Weights that it can serve."""
+    return find_safetensors(model, say, install=install)
+
+
+def command(
+    weights: Weights,
+    alias: str,
+    *,
+    slots: int,
+    context_tokens: int,
+    threads: int | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    settings: Settings | None = None,
+) -> EngineCommand:
+    """How to serve a model; what is not set is left to SGLang.
+
+    Args:
+        weights: a directory of safetensors or a hub id.
+        alias: the model's name in requests.
+        slots: requests served at once; more wait.
+        context_tokens: longest input + output of one request.
+        threads: not used; SGLang places its own.
+        host: 127.0.0.1 unless told otherwise.
+        port: a free one by default.
+        settings: over these defaults, by the names of SETTINGS.
+
+    Raises:
+        EngineError: not installed, or no such setting.
+    """
+    python = _python()
+    if python is None:
+        raise EngineError(
+            "SGLang is not installed: run `rackrate engines install sglang` on a machine with an NVIDIA GPU, or name "
+            f"the Python of an installation of your own by {_OWN}"
+        )
+    chosen = merged(NAME, SETTINGS, {"max_num_seqs": slots, "context_tokens": context_tokens}, settings)
+    port = port or free_port(host)
+    argv = [str(python), "-m", "sglang.launch_server", "--model-path", weights.argument]
+    argv += ["--served-model-name", alias, "--host", host, "--port", str(port), "--enable-metrics"]
+    argv += _flags(chosen)
+    if not on_gpu():
+        argv += ["--device", "cpu"]
+    return EngineCommand(
+        name=TITLE,
+        version=None if os.environ.get(_OWN) else version(),
+        argv=argv,
+        has_children=True,
+        environment={},
+        host=host,
+        port=port,
+        ready_path="/health",
+        served_name=alias,
+        settings=chosen,
+        start_timeout_s=START_TIMEOUT_S,
+    )
+
+
+def _flags(chosen: Settings) -> list[str]:
+    """As `python -m sglang.launch_server --help` names them (its server_args.py, 0.5.23)."""
+    plain = {
+        "dtype": "--dtype", "max_num_seqs": "--max-running-requests", "batch_tokens": "--chunked-prefill-size",
+        "context_tokens": "--context-length", "tensor_parallel": "--tensor-parallel-size",
+        "pipeline_parallel": "--pipeline-parallel-size", "data_parallel": "--data-parallel-size",
+        "quantisation": "--quantization", "kv_format": "--kv-cache-dtype", "memory_share": "--mem-fraction-static",
+    }  # fmt: skip
+    flags: list[str] = []
+    for name, flag in plain.items():
+        if chosen.get(name) is not None:
+            flags += [flag, str(chosen[name])]
+    if chosen.get("prefix_caching") is False:
+        flags.append("--disable-radix-cache")
+    if chosen.get("eager"):
+        flags.append("--disable-cuda-graph")
+    return flags
