@@ -15,7 +15,9 @@ import pytest
 
 from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
+from rackrate.engines.quality import text as quality_text
 from rackrate.engines.weights import EMBEDDED, find_weights
+from rackrate.measure.tokenizer_files import read_tokenizer
 from rackrate.records import RequestRecord
 from rackrate.run_store import read_run
 from rackrate.workload.prompts import WORDS, Ask, PromptLength, prompt, prompt_text
@@ -76,6 +78,32 @@ def test_a_prompt_of_n_words_is_n_tokens_to_one(tokens: Callable[[str], int], wo
 def test_a_prompt_of_shared_parts_is_as_long_as_asked(tokens: Callable[[str], int]) -> None:
     ask = Ask(1500, 1, (("0.0/block 5", 512), ("0.0/block 6", 512), ("0.0/block 7", 300)))
     assert abs(tokens(prompt_text(ask, 0, 0, PromptLength(0.0, 1.0))) - 1500) <= 1
+
+
+def test_the_vocabulary_in_its_file_counts_as_the_engine_does(tokens: Callable[[str], int]) -> None:
+    """Words, code, digits, spaces, other scripts: llama.cpp's own tokenizer against ours from the same GGUF file."""
+    path = find_weights(EMBEDDED[0].model, lambda _: None, install=False).path
+    count = read_tokenizer(str(path))
+    odd = [
+        "",
+        " ",
+        "  \n\n x",
+        "In 1984, 12345 of them didn't",
+        "def f(x):\n    return x**2\n",
+        "naïve 東京 😀 Ωμέγα\r\n",
+        "I'LL",
+    ]
+    for text in [*odd, quality_text(), Path(__file__).read_text(encoding="utf-8")]:
+        assert count(text) == tokens(text), text[:60]
+
+
+def test_the_engines_usage_is_its_models_tokens(server: str) -> None:
+    path = find_weights(EMBEDDED[0].model, lambda _: None, install=False).path
+    result = rackrate("tokens", server, "-t", str(path), "--requests", "4", "--output-tokens", "16", "--json")
+    assert result.returncode == 0, result.stderr
+    view = json.loads(result.stdout)
+    assert view["agrees"]
+    assert view["tokenizers"][0]["input_disagreement"] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_shared_prefix_is_found_in_the_engines_cache(server: str, tmp_path: Path) -> None:

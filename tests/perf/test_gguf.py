@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rackrate.engines.weights import EMBEDDED
 from rackrate.errors import UserError
+from rackrate.measure.tokenizer_files import read_tokenizer
 from rackrate.perf.architecture import load, of_catalogue_model
 from rackrate.perf.formats import weight_bytes, weight_format
 from rackrate.perf.gguf_header import TENSOR_TYPES, read_gguf_header
@@ -197,3 +198,19 @@ def test_a_gguf_file_is_planned_on_llama_cpp_as_it_is(tmp_path: Path) -> None:
     assert read.model.weight_format == "int8"
     assert read.model.parameters == read.architecture.parameters.total
     assert read.weights_file_bytes == read_gguf_header(tmp_path / "m.gguf").tensor_bytes
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"tokenizer.ggml.model": "llama"}, "the kind 'llama', which is not read here"),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "new", "tokenizer.ggml.merges": ["a b"]}, "'new'"),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": ["a x"]}, "joins 'a x', which the vocabulary lacks"),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": ["ab"]}, "joins 'ab'"),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": [1, 2]}, "an array of strings holds something else"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_used_is_a_sentence(tmp_path: Path, facts: dict[str, Value], said: str) -> None:
+    file = written(tmp_path, gguf(LLAMA | facts, TENSORS))
+    with pytest.raises(UserError, match=said):
+        read_tokenizer(str(file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,13 +19,22 @@ _KEY = "RACKRATE_API_KEY"
 def tokens(
     url: Annotated[str, typer.Argument(metavar="URL", help="An OpenAI-compatible server.", show_default=False)],
     tokenizer: Annotated[
-        Path,
-        typer.Option("--tokenizer", "-t", help="The model's own tokenizer.json, or its directory.", show_default=False),
+        str,
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            metavar="PATH",
+            help="The model's own: tokenizer.json, its directory, a GGUF file, or llama3 (package llama-models).",
+            show_default=False,
+        ),
     ],
     other: Annotated[
         list[str] | None,
         typer.Option(
-            "--other", metavar="NAME=PATH", help="Another tokenizer to count with; repeatable.", show_default=False
+            "--other",
+            metavar="NAME=PATH",
+            help="Another tokenizer to count with, likewise; repeatable.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
@@ -43,7 +51,8 @@ def tokens(
     """
     from rackrate.cli.output import print_json, show
     from rackrate.errors import UserError, WorkloadError
-    from rackrate.measure.token_check import check, read_tokenizer
+    from rackrate.measure.token_check import check
+    from rackrate.measure.tokenizer_files import read_tokenizer
 
     if requests < 4:
         raise WorkloadError(f"--requests must be at least 4 to tell text from template, got {requests}")
@@ -52,7 +61,7 @@ def tokens(
         name, equals, path = text.partition("=")
         if not equals or name in tokenizers:
             raise UserError(f"--other takes NAME=PATH with a new name, not {text!r}")
-        tokenizers[name] = read_tokenizer(Path(path))
+        tokenizers[name] = read_tokenizer(path)
     served, samples = _ask(url, model, requests, output_tokens)
     checked = check(samples, tokenizers)
     view = _view(url, served, samples, checked)
@@ -65,7 +74,9 @@ def tokens(
 def _ask(url: str, wanted: str | None, number: int, output_tokens: int) -> tuple[str, list[Sample]]:
     import asyncio
     import os
+    import time
 
+    from rackrate.cli.progress import waiting
     from rackrate.measure.http import Client
     from rackrate.measure.probe import choose_model
     from rackrate.measure.target import Timeouts, parse_url
@@ -74,7 +85,13 @@ def _ask(url: str, wanted: str | None, number: int, output_tokens: int) -> tuple
         timeouts = Timeouts(first_token_s=120.0, gap_s=120.0, total_s=300.0)
         async with Client(parse_url(url), os.environ.get(_KEY) or None, timeouts) as client:
             served, _ = await choose_model(client, wanted)
-            return served, [await _one(client, served, prompt, output_tokens) for prompt in _prompts(number)]
+            samples: list[Sample] = []
+            with waiting(f"asking {served} {number} questions") as waited:
+                began = time.monotonic()
+                for prompt in _prompts(number):
+                    samples.append(await _one(client, served, prompt, output_tokens))
+                    waited(time.monotonic() - began)
+            return served, samples
 
     return asyncio.run(run())
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from rackrate.errors import EndpointError, UserError
+from rackrate.errors import EndpointError
+from rackrate.measure.tokenizer_files import Counts
 
 DISAGREEMENT_LIMIT = 0.01
 """A larger difference is flagged: it is money."""
-
-
-class Counts(Protocol):
-    """A tokenizer, as far as it is needed here."""
-
-    def __call__(self, text: str) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -49,22 +42,6 @@ class Checked:
     def agrees(self) -> bool:
         """Within 1 % on both sides."""
         return max(abs(self.input_disagreement), abs(self.output_disagreement)) <= DISAGREEMENT_LIMIT
-
-
-def read_tokenizer(path: Path) -> Counts:
-    """A tokenizer.json, or the directory that holds one. Raises UserError where it cannot be read."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise UserError("counting tokens needs the library tokenizers: pip install 'rackrate[tokens]'") from None
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.exists():
-        raise UserError(f"{file}: there is no such file; a tokenizer is a tokenizer.json")
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 - the library raises bare Exception
-        raise UserError(f"{file} is no tokenizer.json ({error})") from None
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def check(samples: Sequence[Sample], tokenizers: Mapping[str, Counts]) -> list[Checked]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,6 +68,8 @@ class GgufHeader:
     arrays: Mapping[str, tuple[int | float | bool, ...]]
     """Short arrays of numbers (a value for each layer)."""
     tensors: tuple[Tensor, ...]
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Arrays of strings, those that were asked for."""
 
     @property
     def tensor_bytes(self) -> int:
@@ -123,6 +125,14 @@ class _Reader:
         except UnicodeDecodeError:
             raise self.wrong("a string is not UTF-8") from None
 
+    def texts(self) -> tuple[str, ...]:
+        """An array of strings, whole."""
+        kind = int(self.number("I"))
+        length = self.count("Q", self._limit // 8, "strings")
+        if kind != _STRING:
+            raise self.wrong("an array of strings holds something else")
+        return tuple(self.text() for _ in range(length))
+
     def array(self, depth: int = 0) -> tuple[int, tuple[int | float | bool, ...] | None]:
         """Length, and the values where they are few numbers."""
         kind = int(self.number("I"))
@@ -147,19 +157,22 @@ class _Reader:
         return length, tuple(self.number(_SCALARS[kind]) for _ in range(length))
 
 
-def read_gguf_header(path: Path) -> GgufHeader:
-    """The header of a GGUF file. Raises UserError with the byte at which it is not one."""
+def read_gguf_header(path: Path, texts: Collection[str] = ()) -> GgufHeader:
+    """The header of a GGUF file. Raises UserError with the byte at which it is not one.
+
+    `texts` names the arrays of strings to keep (the vocabulary, for one).
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            return _read(_Reader(file, path, size), path, size)
+            return _read(_Reader(file, path, size), path, size, texts)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _read(reader: _Reader, path: Path, size: int) -> GgufHeader:
+def _read(reader: _Reader, path: Path, size: int, wanted: Collection[str]) -> GgufHeader:
     if size < 24:
         raise UserError(f"{path} is not a GGUF file: {size} bytes are no header")
     if (magic := reader.take(4)) != b"GGUF":
@@ -172,11 +185,16 @@ def _read(reader: _Reader, path: Path, size: int) -> GgufHeader:
     metadata: dict[str, Value] = {}
     lengths: dict[str, int] = {}
     arrays: dict[str, tuple[int | float | bool, ...]] = {}
+    texts: dict[str, tuple[str, ...]] = {}
     for _ in range(entries):
         key = reader.text()
         kind = int(reader.number("I"))
         if kind == _STRING:
             metadata[key] = reader.text()
+        elif kind == _ARRAY and key in wanted:
+            metadata[key] = None
+            texts[key] = reader.texts()
+            lengths[key] = len(texts[key])
         elif kind == _ARRAY:
             metadata[key] = None
             lengths[key], values = reader.array()
@@ -199,4 +217,4 @@ def _read(reader: _Reader, path: Path, size: int) -> GgufHeader:
         if tensor.values > 2**48:
             raise reader.wrong(f"the tensor {name} has {tensor.values:,} values")
         tensors.append(tensor)
-    return GgufHeader(path, version, metadata, lengths, arrays, tuple(tensors))
+    return GgufHeader(path, version, metadata, lengths, arrays, tuple(tensors), texts)
