@@ -10,6 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
+    from rackrate.gpus import FoundGpu
     from rackrate.tuning.search import Search, Trial, Tuned
 
 FACTS = "tune.json"
@@ -19,7 +20,7 @@ def tune(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="An embedded model, a GGUF file, or a directory of safetensors.")
     ] = "smollm2-135m-instruct",
-    engine: Annotated[str, typer.Option("--engine", help="llamacpp, vllm or transformers.")] = "llamacpp",
+    engine: Annotated[str, typer.Option("--engine", help="llamacpp, vllm, transformers or sglang.")] = "llamacpp",
     minutes: Annotated[float, typer.Option("--minutes", help="How long it may take in all.")] = 30.0,
     slo: Annotated[
         str | None,
@@ -67,7 +68,7 @@ def tune(
         "engine": engine, "model": model, "directory": str(directory), "slo": slo, "concurrency": levels,
         "input_tokens": input_tokens, "output_tokens": output_tokens, "seconds": seconds,
     }  # fmt: skip
-    space = _space(engine, model, max(levels), only)
+    space = _space(engine, model, max(levels), only, (input_tokens, output_tokens))
     _same_search(directory, {**facts, "knobs": {knob.name: list(knob.values) for knob in space.knobs}})
     trials = Trials(engine, model, levels, input_tokens, output_tokens, seconds, 2 * seconds, slo, directory)
     search = Search(space, trials, directory, minutes * 60, seed=seed)
@@ -117,33 +118,62 @@ def _levels(text: str) -> list[int]:
     return levels
 
 
-def _space(engine: str, model: str, highest: int, only: str | None) -> Any:
+def _space(engine: str, model: str, highest: int, only: str | None, lengths: tuple[int, int]) -> Any:
     import psutil
 
     from rackrate.engines.known import launcher
-    from rackrate.engines.vllm import on_gpu
     from rackrate.errors import EngineError
+    from rackrate.gpus import found_gpus
     from rackrate.tuning.space import space_of
 
     started = launcher(engine)
     if not started.is_ready():
         raise EngineError(f"{started.TITLE} is not installed: run `rackrate engines install {engine}`")
+    gpus = found_gpus() if engine in {"vllm", "sglang"} else ()
     space = space_of(
         engine,
         cores=psutil.cpu_count(logical=False) or 1,
         logical=psutil.cpu_count() or 1,
         concurrency=highest,
         gguf=engine == "llamacpp" and ":" not in model,
-        gpus=_gpus() if on_gpu() else 0,
+        gpus=len(gpus),
+        layouts=_layouts(engine, model, gpus, highest, lengths),
     )
     return space.limited([name.strip() for name in only.split(",")]) if only else space
 
 
-def _gpus() -> int:
+def _layouts(
+    engine: str, model: str, gpus: tuple[FoundGpu, ...], concurrency: int, lengths: tuple[int, int]
+) -> list[str]:
+    """How to spread the model over the GPUs, best predicted first; empty, and why, where nothing can be predicted."""
     from rackrate.catalog.load import load_catalog
-    from rackrate.measure.host import detect_machine
+    from rackrate.cli.output import say
+    from rackrate.errors import EngineError, UserError
+    from rackrate.perf.read_model import read_model
+    from rackrate.tuning.predicted import predicted_layouts
 
-    return sum(gpu.count for gpu in detect_machine(load_catalog()).gpus)
+    if len(gpus) < 2:
+        return []
+    try:
+        if len({gpu.name for gpu in gpus}) > 1:
+            raise UserError("the GPUs are not alike")
+        accelerator = load_catalog().accelerator(gpus[0].name)
+        layouts = predicted_layouts(
+            read_model(model).architecture, accelerator, len(gpus), engine=engine,
+            memory_bytes=min(gpu.free_bytes for gpu in gpus), concurrency=concurrency, input_tokens=lengths[0],
+            output_tokens=lengths[1],
+        )  # fmt: skip
+    except UserError as error:
+        say(f"nothing is predicted of the layouts, so all are tried ({error})")
+        return []
+    if not layouts:
+        raise EngineError(
+            f"{model} does not fit the {len(gpus)} x {accelerator.id} here: "
+            f"`rackrate fit {model} --on {accelerator.id}x{len(gpus)}` says by how much"
+        )
+    told = ", ".join(f"{layout.name} {layout.output_tok_s:,.0f}" for layout in layouts)
+    say(f"predicted output tok/s of GPUs that share each layer x replicas: {told}")
+    return [layout.name for layout in layouts]
 
 
 def _machine() -> str:

@@ -14,6 +14,9 @@ WEIGHTS = "weights"
 """The knob that is no setting of the engine but the number format of its weights: MODEL:FORMAT."""
 AS_THEY_ARE = "as they are"
 
+UNSET = "unset"
+"""What is not set follows the machine, and may be another figure on the next day."""
+
 LAYOUT = "layout"
 """The knob that is two settings: how many GPUs share each layer x how many replicas, over all GPUs of the machine."""
 
@@ -65,7 +68,9 @@ class Space:
         )
 
 
-def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: bool, gpus: int = 0) -> Space:
+def space_of(
+    engine: str, *, cores: int, logical: int, concurrency: int, gguf: bool, gpus: int = 0, layouts: Sequence[str] = ()
+) -> Space:  # fmt: skip
     """What can be tuned on an engine here.
 
     Args:
@@ -75,6 +80,7 @@ def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: b
         concurrency: the highest load that will be measured.
         gguf: whether the weights can be rewritten in another format.
         gpus: how many there are; on GPUs the knobs of CPUs are left out.
+        layouts: ranks x replicas that hold the model, the best predicted one first; empty: not known.
 
     Raises:
         EngineError: the engine has nothing to tune.
@@ -82,9 +88,9 @@ def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: b
     if engine == "llamacpp":
         return _llamacpp(cores, logical, concurrency, gguf=gguf)
     if engine == "vllm":
-        return _vllm(cores, concurrency, gpus)
+        return _vllm(cores, concurrency, gpus, layouts)
     if engine == "sglang" and gpus:
-        return _sglang(concurrency, gpus)
+        return _sglang(concurrency, gpus, layouts)
     if engine == "transformers":
         knobs = (
             Knob("batch_tokens", _around(max(512, concurrency), (2048, 128)), "tokens of one step"),
@@ -98,7 +104,7 @@ def space_of(engine: str, *, cores: int, logical: int, concurrency: int, gguf: b
 def settings_of(configuration: Configuration) -> dict[str, Value]:
     """What a configuration sets on the engine; the format of the weights is no setting.
 
-    >>> settings_of({"weights": "Q4_0", "layout": "2x4", "eager": True})
+    >>> settings_of({"weights": "Q4_0", "layout": "2x4", "kv_gib": "unset", "eager": True})
     {'tensor_parallel': 2, 'data_parallel': 4, 'eager': True}
     """
     settings: dict[str, Value] = {}
@@ -106,7 +112,7 @@ def settings_of(configuration: Configuration) -> dict[str, Value]:
         if name == LAYOUT:
             ranks, replicas = map(int, str(value).split("x"))
             settings |= {"tensor_parallel": ranks, "data_parallel": replicas}
-        elif name != WEIGHTS:
+        elif name != WEIGHTS and value != UNSET:
             settings[name] = value
     return settings
 
@@ -145,7 +151,7 @@ def _llamacpp(cores: int, logical: int, concurrency: int, *, gguf: bool) -> Spac
     return Space(tuple(knobs), tuple(first))
 
 
-def _vllm(cores: int, concurrency: int, gpus: int) -> Space:
+def _vllm(cores: int, concurrency: int, gpus: int, layouts: Sequence[str]) -> Space:
     knobs = [
         Knob("batch_tokens", (2048, 256, 512, 1024, 4096), "tokens of one step: prefill and decode together"),
         Knob("max_num_seqs", _around(concurrency, (max(1, concurrency // 2), 2 * concurrency)), "requests at once"),
@@ -153,33 +159,42 @@ def _vllm(cores: int, concurrency: int, gpus: int) -> Space:
     ]
     first: list[Configuration] = [{"batch_tokens": 512}, {"prefix_caching": False}]
     if gpus:
-        knobs += _over_gpus(gpus)
+        knobs += _over_gpus(gpus, layouts)
+        knobs.append(Knob("memory_share", (0.9, 0.95, 0.8), "share of a GPU's memory: room for the KV cache"))
+        first = [*_best_layout(layouts), *first]
     else:
         everything = f"0-{cores - 1}" if cores > 1 else "0"
         binds = dict.fromkeys((everything, "nobind", f"0-{cores - 2}" if cores > 2 else "0"))
         knobs.append(Knob("threads_bind", tuple(binds), "cores of the worker; one fewer leaves one to the server"))
         knobs.append(Knob("eager", (False, True), "without compiling the model"))
+        knobs.append(Knob("kv_gib", (UNSET, 1, 4), "memory of the KV cache; unset: by what is free"))
         first += [{"threads_bind": "nobind"}, {"eager": True}]
     return Space(tuple(knobs), tuple(first))
 
 
-def _sglang(concurrency: int, gpus: int) -> Space:
+def _sglang(concurrency: int, gpus: int, layouts: Sequence[str]) -> Space:
     knobs = [
         Knob(
             "batch_tokens", (8192, 2048, 4096, 16384), "prompt tokens of one step: how long prefill holds up decoding"
         ),
         Knob("max_num_seqs", _around(concurrency, (max(1, concurrency // 2), 2 * concurrency)), "requests at once"),
         Knob("prefix_caching", (True, False), "equal beginnings of prompts are computed once"),
-        *_over_gpus(gpus, "fp8_e5m2"),
+        *_over_gpus(gpus, layouts, "fp8_e5m2"),
     ]
-    return Space(tuple(knobs), ({"batch_tokens": 2048}, {"prefix_caching": False}))
+    return Space(tuple(knobs), (*_best_layout(layouts), {"batch_tokens": 2048}, {"prefix_caching": False}))
 
 
-def _over_gpus(gpus: int, small: str = "fp8") -> list[Knob]:
+def _over_gpus(gpus: int, known: Sequence[str], small_kv: str = "fp8") -> list[Knob]:
     """Every GPU is paid for, so every layout uses them all: the fewest ranks for each replica first."""
-    layouts = tuple(f"{ranks}x{gpus // ranks}" for ranks in range(1, gpus + 1) if gpus % ranks == 0)
-    knobs = [Knob(LAYOUT, layouts, "GPUs that share each layer x replicas")] if len(layouts) > 1 else []
-    return [*knobs, Knob("kv_format", ("auto", small), "number format of the KV cache")]
+    layouts = known or [f"{ranks}x{gpus // ranks}" for ranks in range(1, gpus + 1) if gpus % ranks == 0]
+    layouts = sorted(layouts, key=lambda layout: int(layout.split("x")[0]))
+    knobs = [Knob(LAYOUT, tuple(layouts), "GPUs that share each layer x replicas")] if gpus > 1 else []
+    return [*knobs, Knob("kv_format", ("auto", small_kv), "number format of the KV cache")]
+
+
+def _best_layout(predicted: Sequence[str]) -> list[Configuration]:
+    """Tried first, where it is not the default anyway."""
+    return [{LAYOUT: predicted[0]}] if len(predicted) > 1 else []
 
 
 def _around(first: int, others: tuple[int, ...]) -> tuple[int, ...]:
