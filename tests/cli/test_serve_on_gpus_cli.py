@@ -67,6 +67,7 @@ def test_four_t4s_serve_an_8b_in_fp16_over_as_few_as_hold_the_requests(
     assert facts["argv"][facts["argv"].index("--tensor-parallel-size") + 1] == "2"
     assert "no bf16 units" in facts["why"]
     assert "t4 x 2: 7.5 GiB of weights each" in facts["why"]  # 16.06 GB, halved
+    assert "--set data_parallel=2 serves 2 replicas on all 4 GPUs" in facts["why"]
     more = printed(serve(private_environment, path, str(model), "--print", "--json", "--requests", "60"))
     assert more["settings"]["tensor_parallel"] == 4  # two cards hold the weights, not 60 caches
     said = printed(
@@ -83,6 +84,33 @@ def test_four_t4s_serve_an_8b_in_fp16_over_as_few_as_hold_the_requests(
         )
     )
     assert (said["settings"]["tensor_parallel"], said["settings"]["dtype"]) == (4, "auto")  # the user's word stands
+
+
+def test_sglang_is_told_the_same(tmp_path: Path, private_environment: dict[str, str], model: Path) -> None:
+    path = printing(tmp_path, "nvidia-smi", "\n".join([T4] * 4))
+    environment = {**private_environment, "RACKRATE_SGLANG_PYTHON": sys.executable}
+    facts = printed(serve(environment, path, str(model), "--engine", "sglang", "--print", "--json", "--requests", "8"))
+    assert facts["settings"]["dtype"] == "float16"
+    assert facts["argv"][facts["argv"].index("--tensor-parallel-size") + 1] == "2"
+    assert "--device" not in facts["argv"]
+
+
+def test_tuning_begins_with_the_layouts_that_hold_the_model(
+    tmp_path: Path, private_environment: dict[str, str], model: Path
+) -> None:
+    """An engine that cannot start ends it, after what was predicted was said."""
+    path = printing(tmp_path, "nvidia-smi", "\n".join([T4] * 4))
+    ran = subprocess.run(
+        [sys.executable, "-m", "rackrate", "tune", str(model), "--engine", "vllm", "--minutes", "1"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**private_environment, "PATH": path, "RACKRATE_VLLM_PYTHON": sys.executable},
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    assert "predicted output tok/s of GPUs that share each layer x replicas: " in ran.stderr
+    layouts = ran.stderr.split("x replicas: ")[1].splitlines()[0]
+    assert {part.split()[0] for part in layouts.split(", ")} == {"2x2", "4x1"}  # one T4 does not hold it
+    assert "the defaults cannot be measured" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_one_t4_is_refused_with_what_would_fit(

@@ -50,6 +50,7 @@ class Job:
         from rackrate.catalog.load import load_catalog
         from rackrate.cli.output import say
         from rackrate.cli.progress import waiting
+        from rackrate.cli.serving_gpus import settings_on_gpus
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.weights import EMBEDDED
@@ -62,14 +63,18 @@ class Job:
         weights = started.find(requested, say, install=False)
         alias = weights.model or weights.path.stem
         longest = self.workload.longest_context
+        slots = self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies)
+        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {})
+        for note in on_gpus.notes:
+            say(note)
         command = started.command(
             weights,
             alias,
-            slots=self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies),
+            slots=slots,
             context_tokens=longest + 64,
             threads=threads,
             port=port,
-            settings=settings,
+            settings=on_gpus.settings,
         )
         served = ServedModel(
             requested=alias,

@@ -15,7 +15,6 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.engines.process import EngineCommand
-    from rackrate.engines.settings import Settings
 
 _DEFAULT_PORT = 8000
 SCHEMA = "rackrate.serve/1"
@@ -109,6 +108,7 @@ def _command(
     said: list[str],
 ) -> tuple[str, str, EngineCommand, Any]:
     from rackrate.cli.output import say
+    from rackrate.cli.serving_gpus import settings_on_gpus
     from rackrate.engines.choose import choose
     from rackrate.engines.known import launcher
     from rackrate.engines.settings import read_settings
@@ -121,12 +121,8 @@ def _command(
     started = launcher(name)
     settings = read_settings(name, started.SETTINGS, said)
     weights = started.find(model, say, install=False)
-    if name in {"vllm", "sglang"}:
-        from rackrate.cli.serving_gpus import settings_on_gpus
-
-        fitted = settings_on_gpus(name, weights.argument, requests, context, _own_format(settings))
-        settings = {**fitted.settings, **settings}
-        why = "; ".join([why, *fitted.notes])
+    fitted = settings_on_gpus(name, weights.argument, requests, context, settings)
+    why = "; ".join([why, *fitted.notes])
     command = started.command(
         weights,
         weights.model or weights.hub_id or weights.path.stem,
@@ -135,15 +131,9 @@ def _command(
         threads=threads,
         host=host,
         port=port,
-        settings=settings,
+        settings=fitted.settings,
     )
     return name, why, command, weights
-
-
-def _own_format(settings: Settings) -> str | None:
-    """The number format of weights that the user asked the engine for; None: as published."""
-    said = settings.get("quantisation") or settings.get("dtype")
-    return None if said in {None, "auto"} else {"bfloat16": "bf16", "float16": "fp16"}.get(str(said), str(said))
 
 
 def _log_file(stated: Path | None, command: EngineCommand) -> Path:

@@ -20,15 +20,28 @@ class OnGpus:
     notes: tuple[str, ...] = ()
 
 
-def settings_on_gpus(engine: str, model: str, requests: int, context: int, weights: str | None = None) -> OnGpus:
-    """The settings for the GPUs that the drivers of this machine list; none where there are none.
+SHARDED = ("vllm", "sglang")
+"""Engines that spread a model over GPUs as they are told."""
+
+
+def settings_on_gpus(engine: str, model: str, requests: int, context: int, said: Settings) -> OnGpus:
+    """The settings for the GPUs that the drivers of this machine list, what the user said over them.
 
     Raises:
         EngineError: the model does not fit them; says by how much, and what would.
     """
     from rackrate.gpus import found_gpus
 
-    return choose_settings(engine, model, found_gpus(), requests, context, weights)
+    if engine not in SHARDED:
+        return OnGpus(said)
+    chosen = choose_settings(engine, model, found_gpus(), requests, context, _own_format(said))
+    return OnGpus({**chosen.settings, **said}, chosen.notes)
+
+
+def _own_format(settings: Settings) -> str | None:
+    """The number format of weights that the user asked the engine for; None: as published."""
+    said = settings.get("quantisation") or settings.get("dtype")
+    return None if said in {None, "auto"} else {"bfloat16": "bf16", "float16": "fp16"}.get(str(said), str(said))
 
 
 def choose_settings(
@@ -103,5 +116,7 @@ def _over_ranks(
     )
     if chosen.requests < requests:
         note += f"; more than that of the {requests} asked for will wait"
+    if (replicas := len(gpus) // chosen.tp) > 1:
+        note += f"; --set data_parallel={replicas} serves {replicas} replicas on all {len(gpus)} GPUs"
     ranks: Settings = {"tensor_parallel": chosen.tp} if chosen.tp > 1 else {}
     return OnGpus({**so_far.settings, **ranks}, (*so_far.notes, note))
