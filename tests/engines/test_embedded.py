@@ -229,6 +229,43 @@ def test_ctrl_c_keeps_what_was_measured(measuring: subprocess.Popen[str], tmp_pa
     assert (tmp_path / "run" / "requests.jsonl").exists()
 
 
+def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C within the first engine; then the rest of it, and the one that is not installed named; then nothing anew."""
+    place = tmp_path / "engines"
+    words = ["measure", "--engine", "llamacpp", "--engine", "sglang", *QUICK[3:], "--out", str(place)]
+    words[words.index("--max-seconds") + 1] = "10"
+    begun = subprocess.Popen([sys.executable, "-m", "rackrate", *words], stderr=subprocess.PIPE, text=True)
+    records = place / "llamacpp" / "requests.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (records.exists() and records.read_bytes().count(b"\n") > 6):
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGINT)
+    _, errors = begun.communicate(timeout=60)
+    assert f"What is missing: rackrate measure --resume {place}" in errors
+    before = read_run(place / "llamacpp")
+    assert before.header.state == "interrupted"
+    part = rackrate("measure", "--resume", str(place / "llamacpp"))
+    assert part.returncode == 2
+    assert f"is part of a comparison: rackrate measure --resume {place}" in part.stderr
+
+    empty = {"RACKRATE_CACHE": str(tmp_path / "nothing")}  # no engine is installed there
+    nothing = rackrate("measure", "--resume", str(place), **empty)
+    assert "rackrate engines install" in nothing.stderr
+    rest = rackrate("measure", "--resume", str(place))
+    assert rest.returncode == 0, rest.stderr
+    after = read_run(place / "llamacpp")
+    assert after.header.state == "complete"
+    assert len(after.requests) > len(before.requests)
+    assert json.loads((place / "comparison.json").read_text())["rows"][0]["output_tok_s"] > 1
+
+    again = rackrate("measure", *words[1:])
+    assert again.returncode == 2
+    assert "already holds a comparison; go on with it" in again.stderr
+    once_more = rackrate("measure", "--resume", str(place))
+    assert "measured before" in once_more.stderr
+    assert len(read_run(place / "llamacpp").requests) == len(after.requests)
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_KEY = "RACKRATE_API_KEY"
 _DEFAULT_MOST_S = 60.0
-_continued: ContextVar[Run | None] = ContextVar("_continued", default=None)
-"""The run that this call goes on with."""
+_CONTINUED_COMPARISON: Literal["comparison"] = "comparison"
+_continued: ContextVar[Run | Literal["comparison"] | None] = ContextVar("_continued", default=None)
+"""The run that this call goes on with, or that it goes on with a comparison of several."""
 
 
 def measure(
@@ -225,7 +227,10 @@ def measure(
 
         stated = load_catalog().offer(on)
     timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
-    job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray, _continued.get())
+    continued = _continued.get()
+    job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
+    if continued != _CONTINUED_COMPARISON:
+        job = dataclasses.replace(job, continued=continued)
     if engine and len(engine) > 1:
         _compare(job, engine, threads, set_ or [], json_out)
         return
@@ -238,23 +243,44 @@ def measure(
 
 
 def _go_on_with(directory: Path) -> None:
-    """Measures what is missing of a run, by the command that it was begun with."""
-    import shlex
-
+    """Measures what is missing of a run, or of a comparison of engines, by the command that it was begun with."""
+    from rackrate.cli.side_by_side import COMMAND
     from rackrate.errors import RunError
     from rackrate.run_store import read_run
 
+    if (directory / COMMAND).exists():
+        _measure_as(_command_of(directory / COMMAND), directory, _CONTINUED_COMPARISON)
+        return
+    if (directory.parent / COMMAND).exists():
+        raise RunError(f"{directory} is part of a comparison: rackrate measure --resume {directory.parent}")
     run = read_run(directory)
     if run.header.mode != "measured" or run.header.state == "complete":
         raise RunError(
             f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
         )
+    _measure_as(run.header.command, directory, run)
+
+
+def _command_of(path: Path) -> str:
+    """The command that began a comparison. Raises RunError where the file is not as rackrate writes it."""
+    from rackrate.errors import RunError
+    from rackrate.measure.loose_json import as_object, as_text, parse
+
+    command = as_text(as_object(parse(path.read_bytes())).get("command"))
+    if not command.startswith("rackrate measure "):
+        raise RunError(f"{path}: it names no `rackrate measure` command to go on with")
+    return command
+
+
+def _measure_as(command_line: str, directory: Path, continued: Run | Literal["comparison"]) -> None:
+    import shlex
+
     alone = typer.Typer(add_completion=False)
     alone.command("measure")(measure)
     command = cast("Any", typer.main.get_command(alone))
-    with command.make_context("measure", shlex.split(run.header.command)[2:]) as context:
+    with command.make_context("measure", shlex.split(command_line)[2:]) as context:
         arguments: dict[str, Any] = {**context.params, "out": directory, "resume": None}
-    token = _continued.set(run)
+    token = _continued.set(continued)
     try:
         measure(**arguments)
     finally:
@@ -290,12 +316,14 @@ def _settings(engine: str, said: list[str], all_engines: list[str]) -> dict[str,
 
 def _compare(job: Job, engines: list[str], threads: int | None, said: list[str], json_out: str | None) -> None:
     """Measures several engines in turn with the same workload, and compares them."""
-    import dataclasses
+    import shlex
+    import sys
 
     from rackrate.cli.output import print_json, say, show, to_json, write_text
-    from rackrate.cli.side_by_side import HTML, compare_engines
-    from rackrate.errors import EngineError
+    from rackrate.cli.side_by_side import COMMAND, HTML, compare_engines, is_complete
+    from rackrate.errors import EngineError, RunError
     from rackrate.report.comparison_outputs import comparison_tables
+    from rackrate.run_store import HEADER, read_run
 
     if len(set(engines)) < len(engines):
         raise EngineError(
@@ -303,8 +331,25 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
         )
     settings = {engine: _settings(engine, said, engines) for engine in engines}  # a wrong one is said before any starts
 
+    if _continued.get() is None:
+        if (job.directory / COMMAND).exists():
+            raise RunError(
+                f"{job.directory} already holds a comparison; go on with it (--resume {job.directory}), or give --out "
+                "another directory"
+            )
+        job.directory.mkdir(parents=True, exist_ok=True)
+        command = shlex.join(["rackrate", *sys.argv[1:]])
+        write_text(
+            job.directory / COMMAND, to_json({"schema": "rackrate.comparison-command/1", "command": command}) + "\n"
+        )
+
     def one(engine: str, directory: Path) -> Run:
-        return dataclasses.replace(job, directory=directory).measure_engine(engine, threads, None, settings[engine])
+        known = read_run(directory) if (directory / HEADER).exists() else None
+        if known is not None and is_complete(directory):
+            say("measured before")
+            return known
+        own = dataclasses.replace(job, directory=directory, continued=known)
+        return own.measure_engine(engine, threads, None, settings[engine])
 
     view = compare_engines(engines, one, job.directory)
     if json_out == "-":
@@ -314,6 +359,8 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
             write_text(Path(json_out), to_json(view) + "\n")
         show(comparison_tables(view))
     say(f"\nThe runs and {HTML} are in {job.directory}. Again: rackrate side-by-side {job.directory}/*/")
+    if not all(is_complete(job.directory / engine) for engine in engines):
+        say(f"What is missing: rackrate measure --resume {job.directory}")
 
 
 def _key(variable: str) -> str | None:

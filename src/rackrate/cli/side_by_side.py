@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rackrate.records import Run
 
 HTML, JSON = "comparison.html", "comparison.json"
+COMMAND = "command.json"
+"""What a comparison of engines was begun with, to go on with it."""
 
 
 def side_by_side(
@@ -142,6 +144,13 @@ def compare_engines(
     write_text(directory / JSON, to_json(view) + "\n")
     write_text(directory / HTML, comparison_html(view))
     return view
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether the run in a directory was measured to its end."""
+    from rackrate.run_store import HEADER, read_run
+
+    return (directory / HEADER).exists() and read_run(directory).header.state == "complete"
 
 
 def _interrupted(directory: Path) -> bool:
