@@ -230,7 +230,7 @@ def test_ctrl_c_keeps_what_was_measured(measuring: subprocess.Popen[str], tmp_pa
 
 
 def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
-    """Ctrl-C within the first engine; then the rest of it, and the one that is not installed named; then nothing anew."""
+    """Ctrl-C within the first engine; then the rest of it, the one that is not installed named; then nothing anew."""
     place = tmp_path / "engines"
     words = ["measure", "--engine", "llamacpp", "--engine", "sglang", *QUICK[3:], "--out", str(place)]
     words[words.index("--max-seconds") + 1] = "10"
