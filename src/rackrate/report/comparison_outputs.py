@@ -29,30 +29,31 @@ def comparison_tables(view: Json) -> RenderableType:
         lines.append(Text(f"{view['machine']} | {said} | measured", style="dim"))
     names, priced = _machines(view), bool(_machines(view))
     table = plain_table(
-        "", "weights", "output tok/s", "+-95 %", "in flight", "ratio", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms",
-        *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]], *_quality_head(view), "notes",
-        left=["", "weights", "notes"],
+        "", "output tok/s", "+-95 %", "in flight", "ratio", *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]],
+        *_quality_head(view), left=[""],
     )  # fmt: skip
+    latency = plain_table("", "weights", "TTFT p50", "p95 ms", "TPOT p50", "p95 ms", left=["", "weights"])
     for row in view["rows"]:
         half = row["output_tok_s_half_width"]
-        words = [*row["validity"], *([row["failure"]] if row["failure"] else [])]
-        words += ["still growing"] if row["lower_bound"] else []
         table.add_row(
             Text(row["label"], style="bold"),
-            row["weight_format"] or NONE,
             rate(row["output_tok_s"]),
             f"{half:.1f}" if half is not None else NONE,
             str(row["concurrency"] or NONE),
             f"{row['ratio']:.1f}" if row["ratio"] else NONE,
-            *_pair(row["ttft"]),
-            *_pair(row["tpot"]),
             *[_price(row, name) for name in names],
             *(_quality_cells(row) if _quality_head(view) else ()),
-            Text(", ".join(words), style="yellow"),
         )
-    lines += [Text(""), table, Text("")]
+        latency.add_row(row["label"], row["weight_format"] or NONE, *_pair(row["ttft"]), *_pair(row["tpot"]))
+    lines += [Text(""), table]
+    for row in view["rows"]:
+        words = [*row["validity"], *([row["failure"]] if row["failure"] else [])]
+        words += ["still growing"] if row["lower_bound"] else []
+        if words:
+            lines.append(Text(f"{row['label']}: {', '.join(words)}", style="yellow"))
+    lines += [Text(""), latency, Text("")]
     loads = _loads(view)
-    by_load = plain_table("output tok/s at", *[f"{load} in flight" for load in loads], left=["output tok/s at"])
+    by_load = plain_table("output tok/s, in flight:", *[str(load) for load in loads], left=["output tok/s, in flight:"])
     for row in view["rows"]:
         by_load.add_row(row["label"], *[_at(row, load) for load in loads])
     lines += [by_load, Text("")]
