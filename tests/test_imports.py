@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "tuning": {"engines", "metrics", "records"},
+    "tuning": {"engines", "metrics", "records", "perf"},
     "report": {"economics", "metrics", "records", "catalog", "study", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,

@@ -248,8 +248,7 @@ def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert part.returncode == 2
     assert f"is part of a comparison: rackrate measure --resume {place}" in part.stderr
 
-    empty = {"RACKRATE_CACHE": str(tmp_path / "nothing")}  # no engine is installed there
-    nothing = rackrate("measure", "--resume", str(place), **empty)
+    nothing = rackrate("measure", "--resume", str(place), RACKRATE_CACHE=str(tmp_path / "without engines"))
     assert "rackrate engines install" in nothing.stderr
     rest = rackrate("measure", "--resume", str(place))
     assert rest.returncode == 0, rest.stderr

@@ -17,7 +17,7 @@ from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
 from rackrate.engines.quality import text as quality_text
 from rackrate.engines.weights import EMBEDDED, find_weights
-from rackrate.measure.tokenizer_files import read_tokenizer
+from rackrate.perf.tokenizer_files import read_tokenizer
 from rackrate.records import RequestRecord
 from rackrate.run_store import read_run
 from rackrate.workload.prompts import WORDS, Ask, PromptLength, prompt, prompt_text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rackrate.errors import EndpointError
-from rackrate.measure.tokenizer_files import Counts
 
 DISAGREEMENT_LIMIT = 0.01
 """A larger difference is flagged: it is money."""
+
+
+Counts = Callable[[str], int]
+"""A tokenizer, as far as it is needed here: how many tokens a text has."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import itertools
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import UserError
-from rackrate.measure import tokenizer_files
-from rackrate.measure.tokenizer_files import read_ranks, read_tokenizer
+from rackrate.perf import tokenizer_files
+from rackrate.perf.tokenizer_files import read_ranks, read_tokenizer
 
 pytest.importorskip("tokenizers")
 
@@ -84,8 +85,10 @@ def test_the_tokenizer_of_llama_3() -> None:
 
 
 def test_without_the_package_llama_3_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(tokenizer_files, "find_spec", lambda name: None if name == "llama_models" else found(name))
+    def without(name: str) -> ModuleSpec | None:
+        return None if name == "llama_models" else importlib.util.find_spec(name)
+
+    monkeypatch.setattr(tokenizer_files, "find_spec", without)
     with pytest.raises(UserError, match="pip install llama-models"):
         read_tokenizer("llama3")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rackrate.errors import UserError
 from rackrate.perf.gguf_header import read_gguf_header
@@ -31,13 +31,7 @@ _TOKENS, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.merges"
 LLAMA3_NAME = "llama3"
 
 
-class Counts(Protocol):
-    """A tokenizer, as far as it is needed here."""
-
-    def __call__(self, text: str) -> int: ...
-
-
-def read_tokenizer(source: str) -> Counts:
+def read_tokenizer(source: str) -> Callable[[str], int]:
     """Counts the tokens of texts, special tokens apart.
 
     Args:
