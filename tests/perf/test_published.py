@@ -38,6 +38,11 @@ from rackrate.perf.published import (
         ("Virtualized NVIDIA H200-SXM-141GB", "h200"),
         ("Intel-Max-1550", "max-1550"),
         ("A10G-24GB", "a10g"),
+        ("nvidia-h100-80gb", "h100-sxm"),
+        ("MI300X OAM", "mi300x"),
+        ("RTX 4090 x2", "rtx-4090"),
+        ("Intel Arc A770", "arc-a770"),
+        ("NVIDIA DGX Spark", "gb10"),
     ],
 )
 def test_spellings_of_accelerators(spelling: str, accelerator: str) -> None:
@@ -186,6 +191,24 @@ def test_rows_that_are_left_out_with_their_reason(change: dict[str, str], reason
 
 def test_a_parallelism_of_nothing_is_one() -> None:
     assert understand({**ROW, "tp": "0.5", "n_gpus": "1"}, "file", 2).parallel.tensor == 1
+
+
+def test_a_format_in_the_name_or_the_model_s_own_counts_where_the_column_says_less() -> None:
+    def format_of(**changed: str) -> str:
+        card = {"gpu": "H200", "n_gpus": "8", "tp": "8"}
+        return understand({**ROW, **card, **changed}, "file", 2).weights
+
+    assert format_of(model="TheBloke/Llama-2-70B-Chat-AWQ", weight_dtype="float16") == "w4a16"
+    assert format_of(model="deepseek-ai/DeepSeek-R1", params="671B", weight_dtype="") == "fp8"
+    assert format_of(weight_dtype="") == "bf16"
+    assert format_of(weight_dtype="fp8") == "fp8"
+
+
+def test_offline_runs_stream_to_nobody() -> None:
+    loads = {text: understand({**ROW, "concurrency_or_rate": text}, "file", 2).load for text in (
+        "batch=16", "offline batch=100", "conc=8", "poisson_qps=2",
+    )}  # fmt: skip
+    assert [load.streamed for load in loads.values()] == [False, False, True, True]
 
 
 def test_formats_and_eras() -> None:

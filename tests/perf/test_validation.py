@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
+from rackrate.perf.box import known_coefficients
 from rackrate.perf.coefficients import shipped
+from rackrate.perf.cross_validation import fold_of
 from rackrate.perf.deployment import deploy
 from rackrate.perf.published import Load, read_published, understand
-from rackrate.perf.step_time import EngineStep
-from rackrate.perf.step_work import Parallel
+from rackrate.perf.step_time import EngineStep, engine_step
+from rackrate.perf.step_work import Parallel, formats_on
 from rackrate.perf.validation import Comparison, by_class, compare_all, errors_of, load_level, quantile
 
 PUBLISHED = Path(os.environ.get("RACKRATE_PUBLISHED", "nowhere"))
@@ -91,6 +93,30 @@ def test_terms_of_the_simulator_are_the_same_step() -> None:
         assert step.seconds(decoding, context, prompt, pairs, ended) == pytest.approx(
             max(plain, t["floor_s"]), rel=1e-9
         )
+
+
+def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
+    catalog = load_catalog()
+    card = catalog.accelerators["a100-sxm-80gb"]
+    made = deploy(catalog.models["llama-3.1-8b-instruct"], card, version="0.7.3")
+    offline = engine_step(
+        made.model, card, made.parallel, formats_on(card, "bf16"), known_coefficients(made), made.era, streaming=False
+    )
+    assert made.step.seconds(64, 64_000) - offline.seconds(64, 64_000) == pytest.approx(
+        64 * known_coefficients(made).stream_s, rel=1e-6
+    )
+    small = engine_step(
+        made.model.model_copy(update={"vocabulary": 32_000}), card, made.parallel, formats_on(card, "bf16"),
+        known_coefficients(made), made.era,
+    )  # fmt: skip
+    assert small.sequence_compute < made.step.sequence_compute
+
+
+def test_a_tenth_of_the_configurations_keeps_the_loads_of_one_together() -> None:
+    rows = [{**ROW, "concurrency_or_rate": f"conc={streams}"} for streams in (1, 2, 4)]
+    assert len({fold_of(understand(row, "file", 2)) for row in rows}) == 1
+    models = ("llama-2-7b", "llama-2-13b", "mistral-7b", "qwen2.5-7b", "qwen2.5-14b", "gemma-2-9b")
+    assert len({fold_of(understand({**ROW, "model": model, "gpu": "H200"}, "file", 2)) for model in models}) > 1
 
 
 def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:

@@ -17,7 +17,10 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files of published rows, or folders.")],
     cv: Annotated[
         bool,
-        typer.Option("--cv", help="Also predict each accelerator, source and family with its rows left out (minutes)."),
+        typer.Option(
+            "--cv",
+            help="Also predict each accelerator, source, family and configuration with its rows left out (minutes).",
+        ),
     ] = False,
     anchor: Annotated[
         bool, typer.Option("--anchor", help="Also predict the rest of each box from one of its rows.")

@@ -21,13 +21,14 @@ def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
     """The deployment of a published row, without what its own box taught."""
     terms = coefficients_of(known.values, case.era, groups_of(case, with_box=False))
     formats = formats_on(case.accelerator, case.weights, case.kv)
-    step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.era)
+    streaming = case.load.streamed
+    step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.era, streaming)
     work = linear_work(case.model, formats)
     room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, terms.engine_gib)
     return Deployment(
         case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler,
         terms.request_s, room, known.distance(case.gpu, case.accelerator.architecture), known.written, known,
-        known.values, kv=case.kv,
+        known.values, kv=case.kv, streaming=streaming,
     )  # fmt: skip
 
 

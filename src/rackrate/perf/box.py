@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 SWEEP_SPREADS: dict[str, float] = {
     "memory": 0.5, "compute16": 0.5, "compute8": 0.5, "compute4": 0.5, "attention_memory": 0.5,
     "attention_compute": 0.5,
-    "host_step_s": 0.8, "host_sequence_s": 1.0, "host_prefill_s": 0.8, "request_s": 0.8, "sharpness": 0.3, "gap_s": 0.5,
+    "host_step_s": 0.8, "host_sequence_s": 1.0, "host_prefill_s": 0.8, "stream_s": 1.0, "request_s": 0.8,
+    "sharpness": 0.3, "gap_s": 0.5,
     "link_latency_s": 0.4, "pcie_latency_s": 0.4,
 }  # fmt: skip
 """How far a machine's own coefficient may lie from the fitted one (standard deviation of the logarithm)."""
 
 ANCHOR_SPREADS: dict[str, float] = {
     "memory": 0.3, "compute16": 0.375, "compute8": 0.375, "compute4": 0.375, "attention_memory": 0.375,
-    "host_step_s": 1.0, "host_sequence_s": 1.0, "host_prefill_s": 1.0, "link_latency_s": 0.4, "pcie_latency_s": 0.4,
-    "gap_s": 0.5, "experts_memory": 0.3, "experts_compute": 0.3, "experts_gap_s": 0.5,
+    "host_step_s": 1.0, "host_sequence_s": 1.0, "host_prefill_s": 1.0, "stream_s": 1.0,
+    "link_latency_s": 0.4, "pcie_latency_s": 0.4, "gap_s": 0.5,
+    "experts_memory": 0.3, "experts_compute": 0.3, "experts_gap_s": 0.5,
 }  # fmt: skip
 """The same where one point is known: chosen by how well it predicts the other rows of published boxes."""
 
@@ -107,7 +109,10 @@ def with_logs(deployment: Deployment, logs: dict[str, float]) -> Deployment:
     """The deployment with some coefficients replaced (natural logarithms by name of `Coefficients`)."""
     known = replace(known_coefficients(deployment), **{name: math.exp(value) for name, value in logs.items()})
     formats = formats_on(deployment.accelerator, deployment.weights, deployment.kv)
-    step = engine_step(deployment.model, deployment.accelerator, deployment.parallel, formats, known, deployment.era)
+    step = engine_step(
+        deployment.model, deployment.accelerator, deployment.parallel, formats, known, deployment.era,
+        streaming=deployment.streaming,
+    )  # fmt: skip
     return replace(deployment, step=step, request_s=known.request_s)
 
 

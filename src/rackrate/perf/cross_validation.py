@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
@@ -16,12 +17,23 @@ from rackrate.perf.validation import CLASS_NAMES, Comparison, compare_all
 if TYPE_CHECKING:
     from rackrate.perf.published import Case
 
+FOLDS = 10
+
+
+def fold_of(case: Case) -> str:
+    """Which tenth of the configurations (file, accelerator, engine, model, tensor parallelism) a row is in."""
+    name = "|".join((case.file, case.gpu, case.era.engine, case.model.id, str(case.parallel.tensor)))
+    return f"tenth {crc32(name.encode()) % FOLDS}"
+
+
 WAYS: dict[str, Callable[[Case], str]] = {
     "accelerator": lambda case: case.gpu,
     "source": lambda case: case.source,
     "family": lambda case: case.accelerator.architecture,
+    "configuration": fold_of,
 }
-"""What is left out together: all rows of an accelerator, of an author, of an accelerator family."""
+"""What is left out together: all rows of an accelerator, of an author, of an accelerator family, of a tenth of the
+configurations (a card that is known, with a model or a tensor parallelism that is not)."""
 
 ENOUGH = 25
 """Fewest residuals that make a quantile of their own."""

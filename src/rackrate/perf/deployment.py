@@ -60,6 +60,8 @@ class Deployment:
     box: str | None = None
     kv: str | None = None
     """Format of the KV cache; None for 16 bits."""
+    streaming: bool = True
+    """Whether tokens are streamed to clients; False for offline batches."""
 
     def replay(self, load: Load) -> Predicted:
         """The run of a load, without intervals."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rackrate.perf.published import Case
 
-ROWS_PER_CELL = 15
+ROWS_PER_CELL = 60
 """Of one file, accelerator, engine, load kind; more say nothing new and take time."""
 
 

@@ -33,8 +33,8 @@ SCALE = {"throughput": 0.12, "tpot": 0.12, "ttft": 0.30}
 """Spread of log ratios that is expected of a good row: 0.1 is what two boxes of one card differ by."""
 FREEDOM = 3.0
 """Degrees of freedom of the Student-t: at 3 a residual of five spreads counts an eighth."""
-CELL_ROWS = 12.0
-"""Rows of one class that a cell counts for at most."""
+CELL_WEIGHT = 3.0
+"""A cell of n rows of one class counts for this many times sqrt(n) of them: between every row and every cell alike."""
 NUDGE = 0.05
 """Step of the finite differences, in logarithms: runs are made of whole requests, smaller steps see their noise."""
 
@@ -70,7 +70,9 @@ Terms = tuple[EngineStep, float, float]
 def replay_terms(case: Case, known: Coefficients) -> Terms:
     """What coefficients make of a row. Raises UserError where facts of its accelerator are missing."""
     formats = formats_on(case.accelerator, case.weights, case.kv)
-    step = engine_step(case.model, case.accelerator, case.parallel, formats, known, case.era)
+    step = engine_step(
+        case.model, case.accelerator, case.parallel, formats, known, case.era, streaming=case.load.streamed
+    )
     work = linear_work(case.model, formats)
     room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, known.engine_gib)
     return step, room, known.request_s
@@ -96,7 +98,6 @@ def observations(cases: Sequence[Case], everything: bool = False) -> list[Observ
             "throttled",
             "burst",
             "prefix-cache",
-            "assumed-format",
             "assumed-engine",
             "assumed-prompt",
             "data-expert",
@@ -147,9 +148,9 @@ def thin(cases: Sequence[Case], most: int, seed: int = 5) -> list[int]:
 
 
 def cell_weights(cases: Sequence[Case], seen: Sequence[Observation]) -> Floats:
-    """Weight of each observation: a cell of one class counts for at most CELL_ROWS of them."""
+    """Weight of each observation: n rows of a cell and class count for CELL_WEIGHT sqrt(n) of them, or n if less."""
     counts = Counter((cases[one.case].cell, one.kind) for one in seen)
-    return np.array([min(1.0, CELL_ROWS / counts[cases[one.case].cell, one.kind]) for one in seen])
+    return np.array([min(1.0, CELL_WEIGHT * counts[cases[one.case].cell, one.kind] ** -0.5) for one in seen])
 
 
 def fit(

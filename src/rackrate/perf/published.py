@@ -76,6 +76,11 @@ class Load:
     """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in
     lockstep."""
 
+    @property
+    def streamed(self) -> bool:
+        """Whether clients read tokens as they come; batches and bursts are offline runs."""
+        return self.kind in {"closed", "poisson"}
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -152,13 +157,14 @@ def find_accelerator(name: str) -> Accelerator:
         raise CannotPredictError("the accelerator is not stated")
     if name.count(" (x") >= 1:
         raise CannotPredictError("several accelerator types in one row")
-    one_of = re.sub(r"(?i)^\s*\d+\s*x\s*|^hpu\s+|\s+mig .*$|-\d+q$", "", name)
+    one_of = re.sub(r"(?i)^\s*\d+\s*x\s*|^hpu\s+|\s+mig .*$|-\d+q$|\s+x\s*\d+$|\s+oam$", "", name)
     tries = [name, one_of, re.sub(r"\(.*?\)", "", one_of)]
     tries += [
         re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|(blackwell )?(server|workstation) edition", "", one)
         for one in tuple(tries)
     ]
-    tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla)\s+", "", one) for one in tuple(tries)]
+    maker = re.compile(r"(?i)^\s*(nvidia|amd|intel|amd instinct|tesla|radeon pro)[\s-]+")
+    tries += [maker.sub("", one) for one in tuple(tries)]
     tries += [re.sub(r"(?i)(\d)g$", r"\1gb", one) for one in tuple(tries)]
     tries += [re.sub(r"(?i)[ -]*\d+(\.\d+)?\s*gb.*$", "", one) for one in tuple(tries)]
     tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla|rtx)\s+", "", one) for one in tuple(tries)]
@@ -305,6 +311,9 @@ def weight_format(text: str) -> str | None:
     return next((name for pattern, name in _FORMATS if re.search(pattern, lowered)), None)
 
 
+_NATIVE = {"fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}
+"""Of models that are published in fewer than 16 bits."""
+
 # Mean prompt tokens of data sets that rows name but do not count. AccelMark: sibling rows on the same prompts. MLPerf:
 # from MLCommons' posts on 405B (9,428) and 8B (778); the others are guesses, so that none of these rows is fitted.
 _PROMPTS: tuple[tuple[str, str, float], ...] = (
@@ -362,7 +371,8 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
         if "singlestream" in text:
             return load("closed", 1, 16, whole=False), frozenset(flags)
         rate = numbers[-1] / replicas
-        return load("poisson", rate, int(min(max(rate * 120, 300), 6000))), frozenset(flags)
+        # runs last ten minutes at least (MLPerf rules, min_duration): shorter ones would end before they are full
+        return load("poisson", rate, int(min(max(rate * 600, 300), 12000))), frozenset(flags)
     if "burst test" in text:
         # the steady seconds of a test that had a burst before: the queue it left is not stated
         if "steady" in text:
@@ -481,8 +491,11 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
         era = ERAS["vllm-0.4"] if year is not None and int(year[0]) < 2025 else ERAS["vllm-0.8"]
         flags.add("assumed-engine")
     weights = weight_format(row["weight_dtype"])
+    named = weight_format(row["model"])
+    if weights in {None, "bf16"} and named is not None:
+        weights = named  # the column then states what is computed with, the name what is stored
     if weights is None:
-        weights = "bf16"
+        weights = _NATIVE.get(model.weight_format, "bf16")
         flags.add("assumed-format")
     if weights == "fp4" and model.weight_format == "int4":
         weights = "fp4"

@@ -136,6 +136,8 @@ class Coefficients:
     """[s] per layer between the kernels of a captured step."""
     experts_gap_s: float
     """[s] per layer more for routing tokens to experts and back."""
+    quantise_gap_s: float
+    """[s] per layer more where activations are brought to 8 or 4 bits before each product, kernels of their own."""
     unshared_heads: float
     """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as
     much;
@@ -144,6 +146,8 @@ class Coefficients:
     """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""
     launch_s: float
     """[s] per layer to launch its kernels one by one, in engines that capture no graph."""
+    logit_passes: float
+    """Times that sampling reads or writes the 32-bit logits of a sequence."""
     link_latency_s: float
     """[s] per all-reduce over a fast link (NVLink, Infinity Fabric) of 450 GB/s."""
     link_scaling: float
@@ -161,7 +165,9 @@ class Coefficients:
     host_sequence_s: float
     """[s] of host per sequence and step."""
     host_prefill_s: float
-    """[s] of host more for a step with prompt tokens."""
+    """[s] of host more for a step with prompt tokens: 32 layers launched kernel by kernel."""
+    stream_s: float
+    """[s] of host per sequence and step more where tokens are streamed to clients: detokenising, HTTP."""
     request_s: float
     """[s] between client and scheduler per request: HTTP, tokenising, streaming. Adds to TTFT only."""
 
@@ -195,9 +201,12 @@ def all_reduce_bytes(tensor_parallel: int, hidden: int, value_bytes: float) -> f
 
 
 def engine_step(  # the one place where facts and fitted numbers meet
-    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era
-) -> EngineStep:
-    """The step of one replica. Raises UserError where the accelerator's bandwidth or rates are unknown.
+    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era,
+    streaming: bool = True,
+) -> EngineStep:  # fmt: skip
+    """The step of one replica; `streaming` to clients, or offline.
+
+    Raises UserError where the accelerator's bandwidth or rates are unknown.
 
     Tensor parallelism divides weights, cache and arithmetic; pipeline stages run their micro-batches in turn, so that
     tokens are divided but not the weights that a round reads; expert parallelism divides experts over more ranks.
@@ -237,10 +246,11 @@ def engine_step(  # the one place where facts and fitted numbers meet
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
     return EngineStep(
         host_step=known.host_step_s + known.rank_s * ranks,
-        host_sequence=known.host_sequence_s,
-        host_prefill=known.host_prefill_s,
+        host_sequence=known.host_sequence_s + (known.stream_s if streaming else 0.0),
+        host_prefill=known.host_prefill_s * model.layers / 32,
         token_compute=token_compute,
-        sequence_compute=work.head_flop / (peak16 * min(known.compute16 * powered, 0.95) * tp),
+        sequence_compute=work.head_flop / (peak16 * min(known.compute16 * powered, 0.95) * tp)
+        + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth),
         weights=work.weight_bytes / (read * tp),
         experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
         # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
@@ -255,7 +265,12 @@ def engine_step(  # the one place where facts and fitted numbers meet
         prefill_attention=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
         comm_step=reduces * latency * (1 + ranks) / 2 + (pp - 1) * latency,
         comm_token=comm_token,
-        gaps=(known.gap_s + (known.experts_gap_s if work.expert_bytes else 0.0)) * model.layers,
+        gaps=model.layers
+        * (
+            known.gap_s
+            + (known.experts_gap_s if work.expert_bytes else 0.0)
+            + (known.quantise_gap_s if formats.compute != "16" else 0.0)
+        ),
         floor=0.0 if era.captured else known.launch_s * model.layers,
     )
 

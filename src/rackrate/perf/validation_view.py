@@ -185,6 +185,11 @@ def page(view: Json) -> str:
     parts += ["## All rows\n", _markdown(view["classes"], "class")]
     for way in view["left_out_groups"]:
         parts += [f"## Each {way['way']} left out\n", _markdown(way["classes"], "class")]
+        if way["way"] == "configuration":
+            parts += [
+                "Tenths of the configurations (file, accelerator, engine, model, tensor parallelism), drawn by name.\n"
+            ]
+            continue
         parts += [f"By {way['way']} (throughput, time per token, first token below saturation):\n"]
         parts += [_markdown(way["by_group"], way["way"])]
     if view["anchored"]:
