@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plain_summary import plain_summary
-from rackrate import columns, metrics, run_store
-from rackrate.columns import LevelColumns, nth_values
+from rackrate import columns, run_store, run_table, streams
+from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
 from rackrate.metrics import Quantiles, summarise, summarise_level
 from rackrate.records import OK, Level, RequestRecord, Run, ServerFacts
 from rackrate.run_store import RunWriter, Stored, read_run
+from rackrate.streams import InOrder, nth_values
 from rackrate.workload.slo import parse_slo
 from test_run_store import make_header
 
@@ -108,41 +109,110 @@ def test_a_summary_is_that_of_the_list(seed: int, number: int, kind: str) -> Non
 @pytest.mark.parametrize("seed", range(6))
 def test_in_blocks_and_from_a_file_it_stays_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     level, records = drawn(seed, 500, "open" if seed % 2 else "closed")
-    whole = summarise_level(level, records)
-    monkeypatch.setattr(columns, "IN_MEMORY", 777)
-    monkeypatch.setattr(columns, "BLOCK", 250)
-    agree(summarise_level(level, records), whole)
-    monkeypatch.setattr(metrics, "HELD_VALUES", 300)
-    agree(summarise_level(level, records), whole)
+    slo = parse_slo("p95 ttft < 190ms, p90 tpot < 22ms, e2e < 1s")
+    whole = summarise_level(level, records, slo)
+    monkeypatch.setattr(columns, "HELD_REQUESTS", 77)
+    agree(summarise_level(level, records, slo), whole)
+    monkeypatch.setattr(columns, "HELD_TIMES", 250)
+    agree(summarise_level(level, records, slo), whole)
+    for held in (300, 40, 3):
+        monkeypatch.setattr(streams, "HELD_VALUES", held)
+        agree(summarise_level(level, records, slo), whole)
 
 
-def test_blocks_are_all_chunks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "IN_MEMORY", 100)
-    monkeypatch.setattr(columns, "BLOCK", 64)
+def test_parts_are_all_requests_and_their_chunks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "HELD_REQUESTS", 30)
+    monkeypatch.setattr(columns, "HELD_TIMES", 200)
     _, records = drawn(3, 200, "closed")
     of = LevelColumns.of(records)
+    assert len(of) == 200
     for _ in range(2):
-        found = [(requests, times) for requests, times in of.blocks()]
-        assert [number for requests, _ in found for number in range(requests.start, requests.stop)] == list(range(200))
-        assert np.concatenate([times for _, times in found]).tolist() == [
+        found = list(of.parts())
+        assert sum(map(len, found)) == 200
+        assert len(found) > 200 // 30
+        assert np.concatenate([part.due_s for part in found]).tolist() == [record.due_s for record in records]
+        assert np.concatenate([part.stagger for part in found]).tolist() == [record.stagger for record in records]
+        assert np.concatenate([part.times for part in found]).tolist() == [
             time_s for record in records for time_s in record.chunk_s
         ]
-        assert max(len(times) for _, times in found) <= 64
+        assert max(len(part.times) for part in found) < 200 + 40
+
+
+def test_what_is_no_request_is_not_taken_in_part() -> None:
+    _, (record, *_) = drawn(3, 1, "closed")
+    of = LevelColumns()
+    values: dict[str, Any] = {field.name: getattr(record, field.name) for field in fields(record)}
+    of.add_values(values)
+    for wrong in ({"done_s": None}, {"output_tokens": "7"}, {"chunk_s": [1.0, None]}, {"input_tokens": 2**40}):
+        with pytest.raises((TypeError, OverflowError)):
+            of.add_values(values | wrong)
+    del values["status"]
+    with pytest.raises(KeyError):
+        of.add_values(values)
+    (part,) = of.parts()
+    assert (len(part), len(part.times), part.done_s.tolist()) == (1, len(record.chunk_s), [record.done_s])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 1.0, 1.5, -2.0, 7.25, 9.0]), st.integers(0, 999)), max_size=90),
+    st.integers(1, 9),
+    st.integers(2, 40),
+)
+def test_order_by_a_key_is_that_of_a_stable_sort(pairs: list[tuple[float, int]], cut: int, held: int) -> None:
+    keys, values = np.array([key for key, _ in pairs]), np.array([float(value) for _, value in pairs])
+    parts = [(keys[at : at + cut], values[at : at + cut]) for at in range(0, len(pairs), cut)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "HELD_VALUES", held)
+        found = InOrder(lambda: iter(parts))
+        for _ in range(2):
+            blocks = list(found.blocks())
+            wanted = [float(value) for _, value in sorted(pairs, key=lambda pair: pair[0])]
+            assert [value for block in blocks for value in block.tolist()] == wanted
+            assert found.number == len(pairs)
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=60), st.integers(1, 7))
 def test_the_nth_value_is_that_of_the_sorted_list(values: list[float], cut: int) -> None:
     parts = [np.array(values[at : at + cut]) for at in range(0, len(values), cut)]
-    found = nth_values(lambda: iter(parts), range(len(values)))
-    assert list(found.values()) == sorted(values)
+    for held in (1_000_000, 10, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "HELD_VALUES", held)
+            found = nth_values(lambda: iter(parts), range(len(values)))
+        assert list(found.values()) == sorted(values)
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=3, max_size=80))
 def test_percentiles_by_counting_are_those_of_numpy(values: list[float]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "HELD_VALUES", 2)
+        patch.setattr(streams, "HELD_VALUES", 2)
         found = Quantiles.of_blocks(lambda: iter([np.array(values[:2]), np.array(values[2:])]))
     agree(found, Quantiles.of(values))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_levels_of_a_large_run_are_summed_up_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pack: bool
+) -> None:
+    header = make_header()
+    header.levels = []
+    records: list[RequestRecord] = []
+    for index in range(4):
+        level, some = drawn(index, 150, "open" if index % 2 else "closed")
+        header.levels.append(level.model_copy(update={"index": index, "superseded": index == 2}))
+        records += [replace(one, level=index) for one in some]
+    monkeypatch.setattr(run_table, "_GROUP_ROWS", 2048)
+    with RunWriter(tmp_path / "run", header) as writer:
+        for record in records * 9:  # so many that they are several row groups
+            writer.add(record)
+        writer.finish(pack=pack)
+    monkeypatch.setattr(run_store, "PACK_BYTES", 100)
+    run = read_run(tmp_path / "run")
+    assert isinstance(run.requests, Stored)
+    wanted = summarise(Run(header, records * 9))
+    monkeypatch.setattr(columns, "HELD_REQUESTS", 100)
+    assert len(wanted) == 3
+    for found, one in zip(summarise(run), wanted, strict=True):
+        agree(found, one)
 
 
 @pytest.mark.parametrize("pack", [True, False])
@@ -157,7 +227,7 @@ def test_a_large_run_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.Monke
     small = read_run(tmp_path / "run")
     assert list(small.requests) == records
     monkeypatch.setattr(run_store, "PACK_BYTES", 100)
-    monkeypatch.setattr(run_store, "_ROWS", 7)
+    monkeypatch.setattr(run_table, "_ROWS", 7)
     large = read_run(tmp_path / "run")
     assert isinstance(large.requests, Stored)
     assert list(large.requests) == records
@@ -185,14 +255,11 @@ def test_a_full_disk_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         return FullFile("/dev/full", "r+")
 
     level, records = drawn(1, 200, "open")
-    monkeypatch.setattr(columns, "IN_MEMORY", 50)
+    monkeypatch.setattr(columns, "HELD_TIMES", 50)
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with pytest.raises(RunError, match="TMPDIR"):
         summarise_level(level, records)
 
 
 class FullFile(FileIO):
-    """A device whose every write finds no room; it cannot be sought in by itself."""
-
-    def seek(self, _offset: int, _whence: int = 0, /) -> int:
-        return 0
+    """A device whose every write finds no room."""

@@ -16,8 +16,8 @@ import rackrate
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "gpus", "catalog", "workload", "records", "columns", "steady", "metrics", "perf", "simulate",
-    "measure",
+    "errors", "units", "gpus", "catalog", "workload", "records", "streams", "columns", "runs", "sums",
+    "steady", "metrics", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration", "replay",
     "tuning",
@@ -29,14 +29,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"units"},
     "workload": {"units"},
     "records": {"workload"},
-    "columns": {"records"},
-    "steady": {"records"},
-    "metrics": {"records", "columns", "steady"},
+    "streams": {"errors"},
+    "columns": {"records", "streams"},
+    "runs": {"records", "columns"},
+    "sums": {"columns", "streams"},
+    "steady": {"records", "streams"},
+    "metrics": {"records", "columns", "sums", "steady"},
     "perf": {"catalog"},
     "simulate": {"workload", "records"},
     "replay": {"perf", "metrics", "simulate"},
     "calibration": {"perf", "metrics", "replay"},
-    "measure": {"workload", "records", "metrics", "catalog", "gpus"},
+    "measure": {"workload", "records", "runs", "metrics", "catalog", "gpus"},
     "importers": {"records", "metrics", "measure"},
     "economics": {"catalog", "metrics", "records"},
     "engines": {"catalog", "gpus"},
@@ -44,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "tuning": {"engines", "metrics", "records", "perf"},
+    "tuning": {"engines", "metrics", "records", "runs", "perf"},
     "report": {"economics", "metrics", "records", "catalog", "study", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
@@ -89,7 +92,7 @@ def room_of(module: str) -> str | None:
     parts = module.split(".")
     if len(parts) == 1 or parts[1] == "__main__":
         return None
-    return "records" if parts[1] == "run_store" else parts[1]
+    return "runs" if parts[1] in {"run_store", "run_table"} else parts[1]
 
 
 def reachable(room: str) -> set[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import pytest
 from rackrate.metrics import LengthError, length_error, summarise_level
 from rackrate.records import OK, Level, RequestRecord
 from rackrate.run_store import TABLE, read_run
-from rackrate.steady import in_flight_trend
+from rackrate.steady import Array, in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
 from test_run_store import make_header, write
 
 WORK = SyntheticWorkload(64, 4, seed=2)
+
+
+def _once(due_s: Array, done_s: list[float]) -> Iterator[tuple[Array, Array]]:
+    yield due_s, np.array(done_s)
 
 
 def queued(due_s: Sequence[float], service_s: float, servers: int, **more: Any) -> list[RequestRecord]:
@@ -71,7 +76,7 @@ def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
             for due in due_s:
                 done_s.append(max(heapq.heappop(free), float(due)) + service_s)
                 heapq.heappush(free, done_s[-1])
-            _, growth = in_flight_trend(due_s, np.array(done_s), float(due_s[100]), float(due_s[-1]))
+            _, growth = in_flight_trend(partial(_once, due_s, done_s), float(due_s[100]), float(due_s[-1]))
             count += (growth or 0.0) > 0.5
         return count
 

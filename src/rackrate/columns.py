@@ -1,50 +1,196 @@
-"""The requests of a level as columns: what a summary needs of them, in some 60 bytes a request.
+"""The requests of a level as columns: what a summary needs of them, in memory that does not grow with their number.
 
-The times of chunks, 8 bytes each, are kept in a file once they are many, and gone through a block at a time. To sum up
-a million requests took 0.28 GB of memory in all: a fixed part, and some 200 bytes a request for what is worked out.
+Some 65,000 requests and a million times of chunks are held; those before are in a temporary file (58 bytes a request
+and 8 a chunk), and are gone through a part at a time, reading only the columns that are asked for.
 """
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.errors import RunError
-from rackrate.records import RequestRecord
+from rackrate.records import OK, RequestRecord
+from rackrate.streams import Floats, Spill
 
-Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
-IN_MEMORY = 4_000_000
-"""Chunk times that are kept in memory."""
-BLOCK = 1_000_000
-"""Chunk times that are looked at together; a request's own are never divided."""
+HELD_REQUESTS = 65_536
+"""Requests that are held in memory, and looked at together."""
+HELD_TIMES = 1_000_000
+"""Chunk times that are; a request's own are never divided."""
 _UNKNOWN = -1
+_SESSIONS_A_PAGE = 1024
+
+_TIMES = ("due_s", "sent_s", "first_s", "done_s")
+_COUNTS = ("output_tokens", "input_tokens", "cached_tokens", "asked_output_tokens", "asked_input_tokens", "pieces")
+_FLAGS = ("ok", "stagger")
+_TYPES: dict[str, npt.DTypeLike] = {
+    **dict.fromkeys(_TIMES, np.float64),
+    **dict.fromkeys(_COUNTS, np.int32),
+    **dict.fromkeys(_FLAGS, np.bool_),
+}
+
+
+class Part:
+    """Some requests, one after the other in the order in which they ended. Times in seconds since the run's start."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One of the columns by its name."""
+        raise NotImplementedError
+
+    @property
+    def times(self) -> Floats:
+        """When the pieces of their answers arrived, one request after the other."""
+        raise NotImplementedError
+
+    @cached_property
+    def due_s(self) -> Floats:
+        return self.column("due_s")
+
+    @cached_property
+    def sent_s(self) -> Floats:
+        return self.column("sent_s")
+
+    @cached_property
+    def first_s(self) -> Floats:
+        """Of the first token; NaN where there was none."""
+        return self.column("first_s")
+
+    @cached_property
+    def done_s(self) -> Floats:
+        return self.column("done_s")
+
+    @cached_property
+    def output_tokens(self) -> Whole:
+        """As the server counted them, as the next two; -1 where it did not."""
+        return self.column("output_tokens")
+
+    @cached_property
+    def input_tokens(self) -> Whole:
+        return self.column("input_tokens")
+
+    @cached_property
+    def cached_tokens(self) -> Whole:
+        return self.column("cached_tokens")
+
+    @cached_property
+    def asked_output_tokens(self) -> Whole:
+        """0 where unknown, as the next."""
+        return self.column("asked_output_tokens")
+
+    @cached_property
+    def asked_input_tokens(self) -> Whole:
+        return self.column("asked_input_tokens")
+
+    @cached_property
+    def pieces(self) -> Whole:
+        """How many pieces of text the answer came in."""
+        return self.column("pieces")
+
+    @cached_property
+    def ok(self) -> Flags:
+        """Whether it was answered whole."""
+        return self.column("ok")
+
+    @cached_property
+    def stagger(self) -> Flags:
+        return self.column("stagger")
+
+    # what is worked out of them
+    @property
+    def has_first(self) -> Flags:
+        return ~np.isnan(self.first_s)
+
+    @property
+    def e2e_s(self) -> Floats:
+        """From due to done."""
+        return self.done_s - self.due_s
+
+    @property
+    def ttft_s(self) -> Floats:
+        """From due to the first token."""
+        return self.first_s - self.due_s
+
+
+class _Held(Part):
+    """Requests that are still in memory. Views: no request can be added as long as one of their columns is held."""
+
+    def __init__(self, values: Mapping[str, array[Any]], times: array[float]) -> None:
+        self._values, self._times = values, times
+
+    def __len__(self) -> int:
+        return len(self._values["due_s"])
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        found = np.asarray(self._values[name])
+        return found.astype(np.bool_) if name in _FLAGS else found
+
+    @property
+    def times(self) -> Floats:
+        return np.asarray(self._times)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a part stands in the temporary file."""
+
+    offset: int
+    requests: int
+    times: int
+
+
+class _Filed(Part):
+    """Requests in the temporary file."""
+
+    def __init__(self, file: Spill, place: _Place) -> None:
+        self._file, self._place = file, place
+
+    def __len__(self) -> int:
+        return self._place.requests
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        before = 0
+        for one, kind in _TYPES.items():
+            if one == name:
+                return self._file.read(self._place.offset + before * self._place.requests, self._place.requests, kind)
+            before += np.dtype(kind).itemsize
+        raise KeyError(name)
+
+    @property
+    def times(self) -> Floats:
+        width = sum(np.dtype(kind).itemsize for kind in _TYPES.values())
+        return self._file.read(self._place.offset + width * self._place.requests, self._place.times, np.float64)
 
 
 class LevelColumns:
-    """Requests in the order in which they ended. Times in seconds since the run's start."""
+    """Requests in the order in which they ended."""
 
     def __init__(self) -> None:
         self.failed: Counter[str] = Counter()
         """Requests that failed, by fault."""
-        self.sessions: set[int] = set()
-        self._due, self._sent, self._first, self._done = (array("d") for _ in range(4))
-        self._output, self._input, self._cached, self._asked_output, self._asked_input, self._pieces = (
-            array("i") for _ in range(6)
-        )
-        self._ok, self._stagger = array("b"), array("b")
+        self._sessions: dict[int, int] = {}
+        self._file = Spill()
+        self._places: list[_Place] = []
+        self._filed = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._held: dict[str, array[Any]] = {
+            name: array("d" if name in _TIMES else "i" if name in _COUNTS else "b") for name in _TYPES
+        }
+        self._columns = tuple(self._held.values())
         self._chunks = array("d")
-        self._file: IO[bytes] | None = None
-        self._in_file = 0
 
     @classmethod
     def of(cls, requests: Iterable[RequestRecord] | LevelColumns) -> LevelColumns:
@@ -58,153 +204,123 @@ class LevelColumns:
 
     def add(self, request: RequestRecord) -> None:
         """Takes a request."""
-        first_s, chunks = request.first_token_s, request.chunk_s
-        output, given, cached = request.output_tokens, request.input_tokens, request.cached_tokens
-        ok = request.ok
-        self._due.append(request.due_s)
-        self._sent.append(request.sent_s)
-        self._first.append(np.nan if first_s is None else first_s)
-        self._done.append(request.done_s)
-        self._output.append(_UNKNOWN if output is None else output)
-        self._input.append(_UNKNOWN if given is None else given)
-        self._cached.append(_UNKNOWN if cached is None else cached)
-        self._asked_output.append(request.asked_output_tokens or 0)
-        self._asked_input.append(request.asked_input_tokens or 0)
-        self._pieces.append(len(chunks))
-        self._ok.append(ok)
-        self._stagger.append(request.stagger)
-        self._chunks.extend(chunks)
-        if not ok:
-            self.failed[request.status] += 1
-        if request.session is not None:
-            self.sessions.add(request.session)
-        if len(self._chunks) > IN_MEMORY:
-            self._spill()
+        times = request.due_s, request.sent_s, request.first_token_s, request.done_s
+        counts = (
+            request.output_tokens, request.input_tokens, request.cached_tokens,
+            request.asked_output_tokens, request.asked_input_tokens,
+        )  # fmt: skip
+        self._take(times, counts, request.chunk_s, request.status, stagger=request.stagger, session=request.session)
 
-    def _spill(self) -> None:
-        """Moves chunk times from memory to the temporary file. Raises RunError where there is no room for it."""
+    def add_values(self, values: Mapping[str, Any]) -> None:
+        """Takes a request as its line in a journal has it.
+
+        Raises KeyError, TypeError or OverflowError, and takes nothing, where it is none.
+        """
+        times = values["due_s"], values["sent_s"], values["first_token_s"], values["done_s"]
+        counts = (
+            values["output_tokens"], values["input_tokens"], values["cached_tokens"],
+            values["asked_output_tokens"], values["asked_input_tokens"],
+        )  # fmt: skip
+        stagger, session = values["stagger"], values.get("session")
+        self._take(times, counts, values["chunk_s"], values["status"], stagger=stagger, session=session)
+
+    def _take(
+        self,
+        times: tuple[float, float, float | None, float],
+        counts: tuple[int | None, int | None, int | None, int | None, int | None],
+        chunk_s: Sequence[float],
+        status: str,
+        *,
+        stagger: bool,
+        session: int | None,
+    ) -> None:
+        due_s, sent_s, first_s, done_s = times
+        output, given, cached, asked_output, asked_input = counts
+        row = (
+            due_s,
+            sent_s,
+            np.nan if first_s is None else first_s,
+            done_s,
+            _UNKNOWN if output is None else output,
+            _UNKNOWN if given is None else given,
+            _UNKNOWN if cached is None else cached,
+            asked_output or 0,
+            asked_input or 0,
+            len(chunk_s),
+            status == OK,
+            stagger,
+        )
+        held, pieces = len(self._columns[0]), len(self._chunks)
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="rackrate-", buffering=0)  # noqa: SIM115 - lives on
-                weakref.finalize(self, self._file.close)
-            self._file.seek(self._in_file * self._chunks.itemsize)
-            rest = memoryview(self._chunks).cast("B")
-            while rest:  # a disk that is nearly full takes a part
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise RunError(
-                f"chunk times do not fit the directory for temporary files ({error.strerror or error}): make room, or "
-                "name another in TMPDIR; what was measured is in the run's journal"
-            ) from None
-        self._in_file += len(self._chunks)
-        self._chunks = array("d")
+            for column, value in zip(self._columns, row, strict=True):
+                column.append(value)
+            self._chunks.extend(chunk_s)
+        except (TypeError, OverflowError):
+            for column in self._columns:
+                del column[held:]
+            del self._chunks[pieces:]
+            raise
+        if status != OK:
+            self.failed[status] += 1
+        if session is not None:
+            self._meet(session)
+        if held + 1 >= HELD_REQUESTS or len(self._chunks) >= HELD_TIMES:
+            self.settle()
+
+    def add_arrays(
+        self,
+        columns: Mapping[str, npt.NDArray[Any]],
+        chunk_s: Floats,
+        failed: Mapping[str, int],
+        sessions: Iterable[int],
+    ) -> None:
+        """Takes many requests at once: columns named and written as those of a part, and their chunk times."""
+        for name, kind in _TYPES.items():
+            self._held[name].frombytes(np.ascontiguousarray(columns[name], dtype=kind).tobytes())
+        self._chunks.frombytes(np.ascontiguousarray(chunk_s, dtype=np.float64).tobytes())
+        self.failed.update(failed)
+        for session in sessions:
+            self._meet(session)
+        if len(self._columns[0]) >= HELD_REQUESTS or len(self._chunks) >= HELD_TIMES:
+            self.settle()
+
+    def _meet(self, session: int) -> None:
+        """Notes a conversation, in an eighth of a byte where they are numbered one after the other."""
+        page, at = divmod(session, _SESSIONS_A_PAGE)
+        self._sessions[page] = self._sessions.get(page, 0) | 1 << at
+
+    @property
+    def sessions(self) -> int:
+        """How many conversations requests were turns of."""
+        return sum(page.bit_count() for page in self._sessions.values())
+
+    def settle(self) -> None:
+        """Moves what is held to the temporary file. Raises RunError where there is no room for it."""
+        requests = len(self._columns[0])
+        if not requests:
+            return
+        offset = self._file.end
+        for column in (*self._columns, self._chunks):
+            self._file.append(column)
+        self._places.append(_Place(offset, requests, len(self._chunks)))
+        self._filed += requests
+        self._clear()
 
     def __len__(self) -> int:
-        return len(self._due)
+        return self._filed + len(self._columns[0])
 
-    # views; no request can be added as long as one is held
-    @property
-    def due_s(self) -> Floats:
-        return np.asarray(self._due)
-
-    @property
-    def sent_s(self) -> Floats:
-        return np.asarray(self._sent)
-
-    @property
-    def first_s(self) -> Floats:
-        """Of the first token; NaN where there was none."""
-        return np.asarray(self._first)
-
-    @property
-    def done_s(self) -> Floats:
-        return np.asarray(self._done)
-
-    @property
-    def output_tokens(self) -> Whole:
-        """As the server counted them, as the next two; -1 where it did not."""
-        return np.asarray(self._output)
-
-    @property
-    def input_tokens(self) -> Whole:
-        return np.asarray(self._input)
-
-    @property
-    def cached_tokens(self) -> Whole:
-        return np.asarray(self._cached)
-
-    @property
-    def asked_output_tokens(self) -> Whole:
-        """0 where unknown, as the next."""
-        return np.asarray(self._asked_output)
-
-    @property
-    def asked_input_tokens(self) -> Whole:
-        return np.asarray(self._asked_input)
-
-    @property
-    def pieces(self) -> Whole:
-        """How many pieces of text the answer came in."""
-        return np.asarray(self._pieces)
-
-    @property
-    def ok(self) -> Flags:
-        """Whether it was answered whole."""
-        return np.asarray(self._ok).astype(np.bool_)
-
-    @property
-    def stagger(self) -> Flags:
-        return np.asarray(self._stagger).astype(np.bool_)
-
-    def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Requests one after the other, each time some, and when the pieces of their answers arrived."""
-        ends = np.cumsum(self.pieces, dtype=np.int64)
-        if self._file is not None:
-            self._file.seek(0)
-        start = taken = 0
-        while start < len(ends):
-            stop = max(start + 1, int(np.searchsorted(ends, taken + BLOCK, side="right")))
-            upto = int(ends[stop - 1])
-            yield slice(start, stop), self._times(taken, upto)
-            start, taken = stop, upto
-
-    def _times(self, start: int, stop: int) -> Floats:
-        """Chunk times from one to another; those in the file are read where reading had ended."""
-        parts: list[Floats] = []
-        if self._file is not None and start < self._in_file:
-            parts.append(np.fromfile(self._file, dtype=np.float64, count=min(stop, self._in_file) - start))
-        if stop > self._in_file:
-            parts.append(np.array(self._chunks[max(start, self._in_file) - self._in_file : stop - self._in_file]))
-        return np.concatenate(parts) if parts else np.empty(0)
+    def parts(self) -> Iterator[Part]:
+        """All requests, some at a time; can be asked for again and again, and within each other."""
+        for place in self._places:
+            yield _Filed(self._file, place)
+        if self._columns[0]:
+            yield _Held(self._held, self._chunks)
 
 
-Blocks = Callable[[], Iterator[Floats]]
-"""Values, some at a time; asked for as often as they are to be gone through."""
+@runtime_checkable
+class Columnar(Protocol):
+    """Requests that can give their columns without being made into objects."""
 
-
-def nth_values(blocks: Blocks, ranks: Iterable[int]) -> dict[int, float]:
-    """The values at some places of all of them in order, the least at 0, without holding them.
-
-    Floating-point numbers are in the order of their bits (of negative ones, turned over). Four times all are gone
-    through; each time, the next 16 bits of the value at each place are found by counting.
-
-    >>> nth_values(lambda: iter([np.array([3.0, -1.0]), np.array([2.5])]), [0, 1])
-    {0: -1.0, 1: 2.5}
-    """
-    found = {rank: (0, rank) for rank in ranks}
-    for shift in (48, 32, 16, 0):
-        counts = {prefix: np.zeros(1 << 16, dtype=np.int64) for prefix, _ in found.values()}
-        for values in blocks():
-            bits = np.ascontiguousarray(values).view(np.int64)
-            keys = np.where(bits < 0, ~bits, bits ^ np.int64(-(2**63))).view(np.uint64)
-            for prefix, count in counts.items():
-                alike = keys if shift == 48 else keys[keys >> np.uint64(shift + 16) == np.uint64(prefix)]
-                digits = (alike >> np.uint64(shift)) & np.uint64(0xFFFF)
-                np.add(count, np.bincount(digits.astype(np.int64), minlength=1 << 16), out=count)
-        for rank, (prefix, left) in found.items():
-            upto = np.cumsum(counts[prefix])
-            digit = int(np.searchsorted(upto, left, side="right"))
-            found[rank] = (prefix << 16) + digit, left - (int(upto[digit - 1]) if digit else 0)
-    keys = np.array([key for key, _ in found.values()], dtype=np.uint64).view(np.int64)
-    bits = np.where(keys < 0, keys ^ np.int64(-(2**63)), ~keys)
-    return dict(zip(found, bits.view(np.float64).tolist(), strict=True))
+    def fill(self, by_level: Mapping[int, LevelColumns]) -> None:
+        """Gives every level its requests; those of other levels are left out."""
+        ...

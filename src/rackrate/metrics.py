@@ -9,17 +9,19 @@ from functools import partial
 
 import numpy as np
 
-from rackrate.columns import Flags, LevelColumns, Whole, nth_values
+from rackrate.columns import Columnar, Flags, LevelColumns, Part
 from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
 from rackrate.steady import (
     Array,
     batch_means_of_blocks,
     in_flight_trend,
-    quantile_half_width,
+    quantile_half_width_of,
     stationary,
     wait_trend,
     window_of_blocks,
 )
+from rackrate.streams import InOrder, sample
+from rackrate.sums import Window, lengths, totals, window_sums
 from rackrate.workload.slo import Objective, Slo, parse_slo
 
 DEFINITIONS = {
@@ -57,8 +59,6 @@ VALIDITY = {
 }
 """Reasons for which a figure must not be priced as if it were the machine's capacity. Named in every output."""
 
-HELD_VALUES = 8_000_000
-"""So many durations are held to find their percentiles; of more, the same percentiles are found by counting."""
 CLIENT_LAG_LIMIT_S = 0.005
 CLIENT_CPU_LIMIT = 0.8
 CONTENTION_LIMIT = 0.10
@@ -98,22 +98,9 @@ class Quantiles:
 
     @staticmethod
     def of_blocks(blocks: Callable[[], Iterator[Array]]) -> Quantiles | None:
-        """The same of values that come in blocks; those that are too many to be held are gone through five times."""
-        count, total = 0, 0.0
-        held: list[Array] = []
-        for values in blocks():
-            count += len(values)
-            total += float(values.sum())
-            held = [*held, values] if count <= HELD_VALUES else []
-        if count <= HELD_VALUES:
-            return Quantiles.of(np.concatenate(held)) if count else None
-        places = [(count - 1) * share for share in (0.5, 0.9, 0.95, 0.99)]
-        at = nth_values(blocks, {rank for place in places for rank in (int(place), min(int(place) + 1, count - 1))})
-        p50, p90, p95, p99 = (
-            float(np.interp(place, [int(place), int(place) + 1], [at[int(place)], at[min(int(place) + 1, count - 1)]]))
-            for place in places
-        )
-        return Quantiles(count, total / count, p50, p90, p95, p99)
+        """The same of values that come in blocks; those that are too many to be held are gone through again."""
+        found = sample(blocks, (0.5, 0.9, 0.95, 0.99))
+        return Quantiles(found.count, found.mean, *found.at) if found is not None else None
 
 
 @dataclass(frozen=True)
@@ -231,9 +218,12 @@ def summarise(run: Run) -> list[LevelSummary]:
     """One summary per level of the run, in order; those that were cut short and measured anew are left out."""
     levels = [level for level in run.header.levels if not level.superseded]
     by_level = {level.index: LevelColumns() for level in levels}
-    for request in run.requests:
-        if request.level in by_level:
-            by_level[request.level].add(request)
+    if isinstance(run.requests, Columnar):
+        run.requests.fill(by_level)
+    else:
+        for request in run.requests:
+            if request.level in by_level:
+                by_level[request.level].add(request)
     slo = parse_slo(run.header.workload.slo) if run.header.workload.slo else None
     return [summarise_level(level, by_level[level.index], slo) for level in levels]
 
@@ -268,58 +258,46 @@ def summarise_level(
     if level.stated is not None:
         return _stated_summary(level, level.stated)
     of = LevelColumns.of(requests)
-    due_s, sent_s, first_s, done_s, ok, output = of.due_s, of.sent_s, of.first_s, of.done_s, of.ok, of.output_tokens
-    has_first, in_time = ~np.isnan(first_s), ~of.stagger
-    with_usage = ok & (output >= 0)
-    chunks = int(of.pieces[with_usage].sum(dtype=np.int64))
-    tokens = int(output[with_usage].sum(dtype=np.int64))
-    finished = int(ok.sum())
-    per_chunk = tokens / chunks if chunks else None
-
+    total = totals(of)
+    per_chunk = total.tokens / total.pieces if total.pieces else None
     arrivals = partial(_token_arrivals, of, per_chunk or 1.0)
-    end = level.stopped_s if level.stopped_s is not None else float(done_s.max(initial=-np.inf))
+    end = level.stopped_s if level.stopped_s is not None else total.last_done_s
     end = end if np.isfinite(end) else level.started_s
-    e2e_s = done_s - due_s
     window = window_of_blocks(arrivals, level.started_s, end)
     rate = half_width = trend = None
     if window is not None:
-        typical_s = float(np.median(e2e_s[ok])) if finished else 0.0
+        typical = sample(lambda: (part.e2e_s[part.ok] for part in of.parts()), (0.5,))
+        typical_s = typical.at[0] if typical is not None else 0.0
         rate, half_width, trend = batch_means_of_blocks(arrivals, *window, typical_s=typical_s)
     start, stop = window or (None, None)
     # NaN is in no window
     low, high = window or (np.nan, np.nan)
-    inside = (sent_s >= low) & (sent_s <= high)
-    timed = inside & ok & in_time
-    arrived = (first_s >= low) & (first_s < high)
     length = high - low if window is not None else None
-    counted = arrived & (of.input_tokens >= 0)
+    chosen = Window(low, high)
+    objectives = slo.objectives if slo is not None else ()
+    sums = window_sums(of, chosen, [partial(_met, one) for one in objectives])
 
     in_flight = growth = lateness = None
     if window is not None:
-        in_flight, growth = in_flight_trend(due_s, done_s, *window)
+        in_flight, growth = in_flight_trend(lambda: ((part.due_s, part.done_s) for part in of.parts()), *window)
         if not stationary(level, conversations=bool(of.sessions)):
-            growth = wait_trend(due_s, np.where(has_first, first_s, done_s), *window)
+            growth = wait_trend(InOrder(partial(chosen.waits, of)))
     if level.kind == "open" and len(of):
-        lateness = float(np.percentile(sent_s - due_s, 99))
-    judged = inside & in_time
-    number = int(judged.sum())
+        late = sample(lambda: (part.sent_s - part.due_s for part in of.parts()), (0.99,))
+        lateness = late.at[0] if late is not None else None
     attained = slo_met = None
-    if slo is not None and number and level.kind != "prefill":
-        met = [_met(one, of) & judged for one in slo.objectives]
-        attained = int(np.logical_and.reduce(met).sum()) / number
+    if slo is not None and sums.judged and level.kind != "prefill":
+        attained = sums.met_all / sums.judged
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(
-            int(one.sum()) >= objective.share * number for objective, one in zip(slo.objectives, met, strict=True)
+            met >= one.share * sums.judged for one, met in zip(objectives, sums.met, strict=True)
         )
     miscount = None
     served = level.server.output_tokens if level.server is not None else None
-    if served and tokens and not of.failed:  # what a failed request was answered, only the server knows
-        miscount = tokens / served - 1
+    if served and total.tokens and not of.failed:  # what a failed request was answered, only the server knows
+        miscount = total.tokens / served - 1
     signs = _Signs(trend, in_flight, growth, lateness, miscount)
-    with_ttft = timed & has_first
-    in_order = np.flatnonzero(with_ttft)[np.argsort(due_s[with_ttft], kind="stable")]
-    with_tpot = with_ttft & (output > 1)
-    whole = ok & in_time
+    waits = InOrder(partial(chosen.ttft, of))
     return LevelSummary(
         index=level.index,
         kind=level.kind,
@@ -329,57 +307,44 @@ def summarise_level(
         mean_in_flight=in_flight,
         send_lateness_p99_s=lateness,
         ended_because=level.ended_because,
-        ttft_p95_half_width=quantile_half_width(first_s[in_order] - due_s[in_order]),
+        ttft_p95_half_width=quantile_half_width_of(waits.number, waits.blocks),
         attainment=attained,
-        goodput=attained * number / length if attained is not None and length else None,
+        goodput=sums.met_all / length if attained is not None and length else None,
         slo_met=slo_met,
-        conversations=len(of.sessions) or None,
+        conversations=of.sessions or None,
         length_error=length_error(of),
         miscount=miscount,
         server=level.server,
-        requests=finished,
+        requests=total.finished,
         failed=dict(of.failed),
         window_start_s=start,
         window_end_s=stop,
-        output_tok_s=rate if finished else None,
+        output_tok_s=rate if total.finished else None,
         output_tok_s_half_width=half_width,
-        input_tok_s=_total(of.input_tokens[counted]) / length if length and counted.any() else None,
-        cached_tok_s=_total(of.cached_tokens[counted]) / length if length and counted.any() else None,
-        request_s=int((ok & (done_s >= low) & (done_s < high)).sum()) / length if length else None,
-        mean_input_tokens=_mean(of.input_tokens[whole]),
-        mean_cached_tokens=_mean(of.cached_tokens[whole]),
-        mean_output_tokens=_mean(output[whole]),
+        input_tok_s=sums.input_tokens / length if length and sums.counted else None,
+        cached_tok_s=sums.cached_tokens / length if length and sums.counted else None,
+        request_s=sums.answered / length if length else None,
+        mean_input_tokens=total.mean("input_tokens"),
+        mean_cached_tokens=total.mean("cached_tokens"),
+        mean_output_tokens=total.mean("output_tokens"),
         tokens_per_chunk=per_chunk,
-        ttft=Quantiles.of(first_s[with_ttft] - due_s[with_ttft]),
-        tpot=Quantiles.of((done_s[with_tpot] - first_s[with_tpot]) / (output[with_tpot] - 1)),
-        itl=_gaps(of, timed) if per_chunk is not None and per_chunk < 1.05 else None,
-        e2e=Quantiles.of(e2e_s[timed]),
-        validity=_validity(level, finished, of.failed, int(with_usage.sum()), signs),
+        ttft=Quantiles.of_blocks(waits.blocks),
+        tpot=Quantiles.of_blocks(partial(chosen.tpot, of)),
+        itl=Quantiles.of_blocks(partial(chosen.gaps, of)) if per_chunk is not None and per_chunk < 1.05 else None,
+        e2e=Quantiles.of_blocks(partial(chosen.e2e, of)),
+        validity=_validity(level, total.finished, of.failed, total.with_usage, signs),
         unknown=level.unknown,
     )
 
 
-def _gaps(of: LevelColumns, timed: Flags) -> Quantiles | None:
-    """Of the gaps between successive pieces of the same answer."""
-
-    def gaps() -> Iterator[Array]:
-        for requests, times in of.blocks():
-            pieces = of.pieces[requests]
-            owner = np.repeat(np.flatnonzero(pieces), pieces[pieces > 0])
-            wanted = (owner[1:] == owner[:-1]) & timed[requests][owner[1:]]
-            yield np.diff(times)[wanted]
-
-    return Quantiles.of_blocks(gaps)
-
-
-def _met(objective: Objective, of: LevelColumns) -> Flags:
+def _met(objective: Objective, of: Part) -> Flags:
     """As `meets`, of each request."""
-    good = of.ok & ~np.isnan(of.first_s)
+    good = of.ok & of.has_first
     match objective.metric:
         case "ttft":
-            return good & (of.first_s - of.due_s <= objective.limit_s)
+            return good & (of.ttft_s <= objective.limit_s)
         case "e2e":
-            return good & (of.done_s - of.due_s <= objective.limit_s)
+            return good & (of.e2e_s <= objective.limit_s)
         case "tpot":
             tokens = np.where(of.output_tokens > 0, of.output_tokens, of.pieces)
             return good & ((tokens < 2) | ((of.done_s - of.first_s) / np.maximum(tokens - 1, 1) <= objective.limit_s))
@@ -432,17 +397,13 @@ def _stated_summary(level: Level, stated: StatedFigures) -> LevelSummary:
 
 def length_error(requests: Iterable[RequestRecord] | LevelColumns) -> LengthError | None:
     """What the server counted against what was asked for, over all requests that were answered whole."""
-    of = LevelColumns.of(requests)
-    counted = of.ok & (of.input_tokens >= 0) & (of.asked_input_tokens > 0)
-    if not counted.any():
+    found = lengths(LevelColumns.of(requests))
+    if found is None:
         return None
-    given, asked = of.input_tokens[counted], of.asked_input_tokens[counted]
-    answered = counted & (of.output_tokens >= 0)
-    wanted = _total(of.asked_output_tokens[answered])
     return LengthError(
-        input_share=_total(given) / _total(asked) - 1,
-        input_p95=float(np.percentile(np.abs(given - asked), 95)),
-        output_share=_total(of.output_tokens[answered]) / wanted - 1 if wanted else None,
+        input_share=found.input_tokens / found.asked_input - 1,
+        input_p95=found.off_p95,
+        output_share=found.output_tokens / found.asked_output - 1 if found.asked_output else None,
     )
 
 
@@ -502,16 +463,6 @@ def _validity(
     return tuple(name for name, applies in checks.items() if applies)
 
 
-def _total(counts: Whole) -> int:
-    """The sum of those that are known."""
-    return int(counts[counts >= 0].sum(dtype=np.int64))
-
-
-def _mean(counts: Whole) -> float | None:
-    known = int((counts >= 0).sum())
-    return _total(counts) / known if known else None
-
-
 def _token_arrivals(of: LevelColumns, per_chunk: float) -> Iterator[tuple[Array, Array]]:
     """When output tokens arrived, and how many at each of those moments, a block of requests after the other.
 
@@ -519,11 +470,11 @@ def _token_arrivals(of: LevelColumns, per_chunk: float) -> Iterator[tuple[Array,
     count for as many tokens as those of whole answers do. Of an imported request with no time but those of its first
     token and its end, the tokens are spread evenly between the two.
     """
-    for requests, times in of.blocks():
-        pieces, output, first_s = of.pieces[requests], of.output_tokens[requests], of.first_s[requests]
+    for part in of.parts():
+        pieces, output, first_s, done_s = part.pieces, part.output_tokens, part.first_s, part.done_s
         weight = np.where(output >= 0, output / np.maximum(pieces, 1), per_chunk)
-        yield times, np.repeat(weight, pieces)
+        yield part.times, np.repeat(weight, pieces)
         for number in np.flatnonzero((pieces == 0) & ~np.isnan(first_s) & (output > 0)):
             points = min(int(output[number]), 1000)
-            spread = np.asarray(np.linspace(first_s[number], of.done_s[requests][number], points), dtype=np.float64)
+            spread = np.asarray(np.linspace(first_s[number], done_s[number], points), dtype=np.float64)
             yield spread, np.full(points, output[number] / points)

@@ -26,6 +26,7 @@ FAULTS = {
     "timeout-gap": "no further token in time",
     "timeout-total": "the answer took too long",
     "http-429": "rate limited",
+    "http-3xx": "redirected; the server is elsewhere",
     "http-4xx": "refused by the server",
     "http-5xx": "failed in the server",
     "malformed": "the answer is not a stream of JSON events",
@@ -274,6 +275,8 @@ class RequestRecord:
     """The conversation that it is a turn of, by number within its level; None of a single request."""
     turn: int | None = None
     """Counted from 0."""
+    text: str | None = None
+    """What was answered, reasoning and all, as far as it came; None where it was not kept, or nothing came."""
 
     @property
     def ok(self) -> bool:

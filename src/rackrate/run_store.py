@@ -7,10 +7,8 @@ a buffer, so a kill loses nothing that had ended; `finish` packs a large one int
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast, overload
@@ -18,8 +16,11 @@ from typing import Any, Self, cast, overload
 import orjson
 from pydantic import ValidationError
 
+from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
 from rackrate.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
+from rackrate.run_table import fill_from_table, number_in_table, read_table
+from rackrate.run_table import pack as pack_table
 
 HEADER = "run.json"
 JOURNAL = "requests.jsonl"
@@ -29,31 +30,9 @@ PACK_BYTES = 32 * 2**20
 """A journal larger than this (some 20,000 requests of 64 tokens) is packed: a quarter of the size, read by columns.
 Packing needs DuckDB, which would be most of the memory that measuring a small run takes."""
 
-_ROWS = 2048
-"""Rows of a table that are held at once."""
 
-_COLUMNS = {
-    "index": "BIGINT",
-    "level": "INTEGER",
-    "due_s": "DOUBLE",
-    "sent_s": "DOUBLE",
-    "first_byte_s": "DOUBLE",
-    "first_token_s": "DOUBLE",
-    "done_s": "DOUBLE",
-    "status": "VARCHAR",
-    "http_status": "INTEGER",
-    "detail": "VARCHAR",
-    "asked_input_tokens": "INTEGER",
-    "asked_output_tokens": "INTEGER",
-    "input_tokens": "INTEGER",
-    "cached_tokens": "INTEGER",
-    "output_tokens": "INTEGER",
-    "finish_reason": "VARCHAR",
-    "stagger": "BOOLEAN",
-    "chunk_s": "DOUBLE[]",
-    "session": "INTEGER",
-    "turn": "INTEGER",
-}
+_MANY = 20_000
+"""More requests than so many of a table stay in it."""
 
 
 class RunWriter:
@@ -131,15 +110,8 @@ class RunWriter:
         import duckdb
 
         temporary = table.with_suffix(".parquet.new")
-        columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
-        target = str(temporary).replace("'", "''")
         try:
-            with duckdb.connect() as database:
-                database.execute(
-                    f"COPY (SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})) "  # noqa: S608
-                    f"TO '{target}' (FORMAT parquet, COMPRESSION zstd)",
-                    [_literally(journal)],
-                )
+            pack_table(journal, temporary)
         except duckdb.Error as error:
             reason = " ".join(str(error).split())
             raise RunError(
@@ -183,6 +155,8 @@ def read_run(directory: Path) -> Run:
         large = path.stat().st_size > PACK_BYTES
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if path is table and not large:
+        large = len(stored) > _MANY
     records = stored if large else list(iter(stored))
     return Run(header, records, stored.torn_lines if path is journal else 0)
 
@@ -210,7 +184,7 @@ class Stored(Sequence[RequestRecord]):
     def _counted(self) -> tuple[int, int]:
         """Requests and torn lines; of a journal without reading lines that look whole."""
         if self._path.name != JOURNAL:
-            return sum(1 for _ in self), 0
+            return number_in_table(self._path), 0
         number = torn = 0
         try:
             with self._path.open("rb") as file:
@@ -224,8 +198,24 @@ class Stored(Sequence[RequestRecord]):
             raise RunError(f"{self._path}: cannot be read ({error.strerror or error})") from None
         return number, torn
 
+    def fill(self, by_level: Mapping[int, LevelColumns]) -> None:
+        """See `columns.Columnar`."""
+        if self._path.name == TABLE:
+            fill_from_table(self._path, by_level)
+            return
+        before: LevelColumns | None = None
+        for values in _lines(self._path):
+            columns = by_level.get(values["level"])
+            if columns is None:
+                continue
+            if before is not None and columns is not before:
+                before.settle()  # levels follow one another: one of them is held at a time
+            before = columns
+            with suppress(KeyError, TypeError, OverflowError):
+                columns.add_values(values)
+
     def __iter__(self) -> Iterator[RequestRecord]:
-        return _read_table(self._path) if self._path.name == TABLE else _read_journal(self._path)
+        return read_table(self._path) if self._path.name == TABLE else _read_journal(self._path)
 
     @overload
     def __getitem__(self, index: int) -> RequestRecord: ...
@@ -267,29 +257,17 @@ def _read_header(directory: Path) -> RunHeader:
         raise RunError(f"{path}: {place}: {first['msg']}; the run is damaged or not rackrate's") from None
 
 
-def _read_table(path: Path) -> Iterator[RequestRecord]:
-    import duckdb
-
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal that are JSON objects."""
     try:
-        with duckdb.connect() as database:
-            table = database.execute("SELECT * FROM read_parquet(?)", [_literally(path)])
-            there = [column[0] for column in table.description or ()]
-            # columns that a later version added have a default, and are not in older files
-            missing = [one.name for one in fields(RequestRecord) if one.name not in there and one.default is MISSING]
-            if missing:
-                raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
-            known = [(there.index(one.name), one.name) for one in fields(RequestRecord) if one.name in there]
-            while rows := table.fetchmany(_ROWS):
-                for row in rows:
-                    yield _record({name: row[at] for at, name in known})
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
-
-
-def _record(values: dict[str, Any]) -> RequestRecord:
-    values["chunk_s"] = tuple(values["chunk_s"] or ())
-    return RequestRecord(**values)
+        with path.open("rb") as file:
+            for line in file:
+                with suppress(orjson.JSONDecodeError):
+                    values = orjson.loads(line)
+                    if isinstance(values, dict) and "level" in values:
+                        yield cast("dict[str, Any]", values)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _read_journal(path: Path) -> Iterator[RequestRecord]:
@@ -311,8 +289,3 @@ def _read_line(line: bytes) -> RequestRecord | None:
         return RequestRecord(**values)
     except (orjson.JSONDecodeError, TypeError, KeyError):
         return None
-
-
-def _literally(path: Path) -> str:
-    """A path for DuckDB, which would take [, ? and * for patterns."""
-    return re.sub(r"([\[?*])", r"[\1]", str(path))

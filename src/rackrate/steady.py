@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from rackrate.records import Level
+from rackrate.streams import nth_values
 
 Array = npt.NDArray[np.float64]
 
@@ -19,7 +21,16 @@ _STUDENT_T_975 = {
 
 
 Blocks = Callable[[], Iterator[tuple[Array, Array]]]
-"""Times and weights, some at a time; asked for as often as they are to be gone through."""
+"""Pairs, such as times and weights, some at a time; asked for as often as they are to be gone through."""
+
+
+class Ordered(Protocol):
+    """So many values in some order, some at a time."""
+
+    number: int
+
+    def blocks(self) -> Iterator[Array]: ...
+
 
 _LEAST_DEFICIT = 0.01
 """Share of the requests that must have piled up before a server is said to fall behind."""
@@ -136,63 +147,82 @@ def stationary(level: Level, *, conversations: bool) -> bool:
     return steady and not conversations  # whose further turns come later
 
 
-def wait_trend(due_s: Array, answered_s: Array, start_s: float, end_s: float) -> float | None:
-    """How much the wait for the first token grew over a window, as a share of its mean.
+def wait_trend(waits: Ordered) -> float | None:
+    """How much the wait for the first token grew, as a share of its mean; waits in the order of being due.
 
     For loads that vary by themselves: there a server that falls behind shows by ever longer waits, not by the number
-    in flight. Means of up to 20 groups of as many requests each, in the order of being due; None below 25 requests.
-    One that never had a token waited until it was given up: `answered_s` has the first token, or else that.
+    in flight. Means of up to 20 groups of as many requests each; None below 25 requests. One that never had a token
+    waited until it was given up.
     """
-    inside = (due_s >= start_s) & (due_s < end_s)
-    order = np.argsort(due_s[inside], kind="stable")
-    waits = (answered_s[inside] - due_s[inside])[order]
-    if len(waits) < 25:
+    if waits.number < 25:
         return None
-    means = np.array([group.mean() for group in np.array_split(waits, min(20, len(waits) // 5))])
+    groups = min(20, waits.number // 5)
+    sizes = np.full(groups, waits.number // groups) + (np.arange(groups) < waits.number % groups)
+    ends = np.cumsum(sizes)
+    sums, before = np.zeros(groups), 0
+    for values in waits.blocks():
+        group = np.searchsorted(ends, np.arange(before, before + len(values)), side="right")
+        sums += np.bincount(group, weights=values, minlength=groups)
+        before += len(values)
+    means = sums / sizes
     return _significant_change(means) / float(means.mean())
 
 
 def quantile_half_width(values: Array, share: float = 0.95) -> float | None:
+    """As `quantile_half_width_of`, of one block.
+
+    >>> quantile_half_width(np.arange(20.0)) is None
+    True
+    """
+    return quantile_half_width_of(len(values), lambda: iter([values]), share)
+
+
+def quantile_half_width_of(number: int, blocks: Callable[[], Iterator[Array]], share: float = 0.95) -> float | None:
     """Half of the 95 % interval of a quantile of values given in order of time; None where they are too few.
 
     Between order statistics: the rank of the quantile is binomial. Neighbours in a queue wait alike, so that n of them
     tell as much as n (1 - r) / (1 + r) independent ones, with r their first autocorrelation [1]_.
 
-    >>> quantile_half_width(np.arange(20.0)) is None
-    True
-
     .. [1] G. W. Oehlert, "A first course in design and analysis of experiments", 2000, on correlated errors; for the
        rank interval, W. J. Conover, "Practical nonparametric statistics", 3rd ed., 3.2.
     """
-    number = len(values)
     if number < 20:
         return None
-    centred = values - values.mean()
-    spread = float((centred**2).sum())
-    correlation = float((centred[1:] * centred[:-1]).sum()) / spread if spread > 0 else 0.0
-    correlation = min(max(correlation, 0.0), 0.99)
+    mean = sum(float(values.sum()) for values in blocks()) / number
+    spread = neighbours = 0.0
+    last = np.empty(0)
+    for values in blocks():
+        centred = values - mean
+        spread += float((centred**2).sum())
+        row = np.concatenate([last, centred])
+        neighbours += float((row[1:] * row[:-1]).sum())
+        last = row[-1:]
+    correlation = min(max(neighbours / spread if spread > 0 else 0.0, 0.0), 0.99)
     independent = number * (1 - correlation) / (1 + correlation)
     reach = 1.96 * float(np.sqrt(share * (1 - share) / independent)) * number
     low, high = int(np.floor(share * number - reach)), int(np.ceil(share * number + reach))
     if low < 0 or high >= number:
         return None
-    ordered = np.sort(values)
-    return float(ordered[high] - ordered[low]) / 2
+    at = nth_values(blocks, (low, high))
+    return (at[high] - at[low]) / 2
 
 
-def in_flight_trend(due_s: Array, done_s: Array, start_s: float, end_s: float) -> tuple[float, float | None]:
+def in_flight_trend(blocks: Blocks, start_s: float, end_s: float) -> tuple[float, float | None]:
     """Mean number of requests in flight over a window, and how much it grew, as a share of the mean.
 
-    The number is taken at 20 moments. Growth is None where fewer than one request was in flight on average. It is 0
-    where what piled up is less than 1 % of what came meanwhile: the server then kept up, and the number in flight
-    wandered, as it does at any load (neighbouring moments are alike, so that a slope shows more often than by chance).
+    Of each request, when it was due and when it was done. The number is taken at 20 moments. Growth is None where
+    fewer than one request was in flight on average. It is 0 where what piled up is less than 1 % of what came
+    meanwhile: the server then kept up, and the number in flight wandered, as it does at any load (neighbouring moments
+    are alike, so that a slope shows more often than by chance).
     """
     moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
-    begun = np.searchsorted(np.sort(due_s), moments, side="right")
-    ended = np.searchsorted(np.sort(done_s), moments, side="right")
-    numbers = (begun - ended).astype(np.float64)
+    numbers, came = np.zeros(len(moments)), 0
+    for due_s, done_s in blocks():
+        numbers += np.searchsorted(np.sort(due_s), moments, side="right")
+        numbers -= np.searchsorted(np.sort(done_s), moments, side="right")
+        came += int(((due_s >= start_s) & (due_s < end_s)).sum())
     mean = float(numbers.mean())
     if mean < 1:
         return mean, None
-    piled_up, came = _significant_change(numbers), int(((due_s >= start_s) & (due_s < end_s)).sum())
+    piled_up = _significant_change(numbers)
     return mean, piled_up / mean if abs(piled_up) > _LEAST_DEFICIT * came else 0.0

@@ -21,6 +21,7 @@ from rackrate.cli import main
 from rackrate.errors import RunError
 from rackrate.metrics import summarise
 from rackrate.run_store import HEADER, JOURNAL, read_run
+from scripted_answers import Oddity
 from scripted_server import ScriptedServer
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "4", "--requests", "6", "-c", "2", "--warmup", "1")
@@ -393,6 +394,36 @@ def test_a_level_ends_once_its_figures_are_known_well_enough(
     assert level["ended_because"] == "time"
     assert "time was up" in never.errors
     assert "--precision takes a share" in sentence(call("measure", "--url", server.url, "--precision", "good"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_answers_are_kept_where_that_is_asked_for(
+    server: ScriptedServer, call: Call, tmp_path: Path, processes: int
+) -> None:
+    common = ("measure", "--url", server.url, *SMALL, "--processes", str(processes))
+    assert call(*common, "--keep-answers", "--out", tmp_path / "kept").code == 0
+    assert call(*common, "--out", tmp_path / "not").code == 0
+    kept = [request.text for request in read_run(tmp_path / "kept").requests]
+    assert len(kept) == 6
+    assert all(text is not None and len(text.split()) == 4 for text in kept)
+    assert {request.text for request in read_run(tmp_path / "not").requests} == {None}
+
+
+@pytest.mark.parametrize(
+    ("option", "oddity", "fault"),
+    [
+        ("--first-token-timeout", "stall-first", "timeout-first-token"),
+        ("--gap-timeout", "stall", "timeout-gap"),
+        ("--timeout", "stall", "timeout-total"),
+    ],
+)
+def test_timeouts_are_as_asked(call: Call, tmp_path: Path, option: str, oddity: Oddity, fault: str) -> None:
+    with ScriptedServer(ttft_s=0.0, itl_s=0.001, oddities=[oddity], spared=3) as server:
+        ended = call(
+            "measure", "--url", server.url, *SMALL, "--requests", "2", option, "0.7", "--out", tmp_path / "run"
+        )
+    assert ended.code == 2
+    assert f"2 x {fault}" in ended.errors
 
 
 def test_two_load_processes_are_one_run(server: ScriptedServer, call: Call, tmp_path: Path) -> None:

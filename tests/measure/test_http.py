@@ -195,7 +195,7 @@ def test_port_zero_is_refused() -> None:
         ("status-429", "http-429", 429),
         ("status-500", "http-5xx", 500),
         ("status-503", "http-5xx", 503),
-        ("redirect", "http-4xx", 307),
+        ("redirect", "http-3xx", 307),
         ("not-streaming", "not-streaming", 200),
         ("reset", "reset", 200),
         ("cut", "reset", 200),

@@ -143,6 +143,18 @@ def measure(
         ),
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds in which a request must be done.")] = 600.0,
+    connect_timeout: Annotated[
+        float, typer.Option("--connect-timeout", help="Seconds in which a connection must be made.")
+    ] = 10.0,
+    first_token_timeout: Annotated[
+        float, typer.Option("--first-token-timeout", help="Seconds until an answer's first token, at most.")
+    ] = 120.0,
+    gap_timeout: Annotated[
+        float, typer.Option("--gap-timeout", help="Seconds between two packets of an answer, at most.")
+    ] = 60.0,
+    keep_answers: Annotated[
+        bool, typer.Option("--keep-answers", help="Keep the text of every answer in the run.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
     ] = None,
@@ -181,8 +193,7 @@ def measure(
         raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
     if endpoint not in {"chat", "completions"}:
         raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
-    if not timeout > 0:
-        raise WorkloadError(f"--timeout must be above 0 seconds, got {timeout:g}")
+    timeouts = Timeouts(connect_timeout, first_token_timeout, gap_timeout, timeout)
     levels = _levels(concurrency)
     flags = shape.LoadFlags(
         input_tokens=input_tokens,
@@ -215,6 +226,7 @@ def measure(
         warmup_requests=warmup,
         prefill=prefill if prefill is not None else requests is None,
         precision=_share(precision),
+        keep_answers=keep_answers,
     )
     if processes < 1:
         raise WorkloadError(f"--processes must be at least 1, got {processes}")
@@ -226,7 +238,6 @@ def measure(
         from rackrate.catalog.load import load_catalog
 
         stated = load_catalog().offer(on)
-    timeouts = Timeouts(first_token_s=min(120.0, timeout), gap_s=min(60.0, timeout), total_s=timeout)
     continued = _continued.get()
     job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
     if continued != _CONTINUED_COMPARISON:

@@ -225,7 +225,7 @@ class Job:
         header.processes = len(hands)
         return Crew(
             hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo,
-            done.elapsed_s, done.requests,
+            done.elapsed_s, done.requests, keep_answers=self.plan.keep_answers,
         )  # fmt: skip
 
     def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
@@ -294,9 +294,10 @@ def _what_is_done(run: Run, header: RunHeader) -> Done:
             level.superseded = True
     header.created, header.levels = old.created, old.levels
     header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
-    ends = [level.ended_s or level.started_s for level in old.levels] + [request.done_s for request in run.requests]
-    numbers = max((request.index for request in run.requests), default=-1) + 1
-    return Done(tuple(summarise(run)), max(ends, default=0.0), numbers)
+    elapsed_s, numbers = max((level.ended_s or level.started_s for level in old.levels), default=0.0), 0
+    for request in run.requests:
+        elapsed_s, numbers = max(elapsed_s, request.done_s), max(numbers, request.index + 1)
+    return Done(tuple(summarise(run)), elapsed_s, numbers)
 
 
 def _meter(machine: Machine, catalog: Catalog) -> Meter | None:

@@ -70,6 +70,8 @@ class ProcessHand:
 
     process: asyncio.subprocess.Process
     offset_s: float = 0.0
+    patience_s: float | None = 5.0
+    """How long it may take to end by itself; None: as long as it needs."""
 
     @classmethod
     async def start(cls) -> Self:
@@ -109,7 +111,7 @@ class ProcessHand:
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(self.patience_s):
                 await self.process.wait()
         except TimeoutError:
             self.process.kill()
@@ -140,6 +142,8 @@ class Crew:
         slo: Slo | None = None,
         elapsed_s: float = 0.0,
         first_number: int = 0,
+        *,
+        keep_answers: bool = False,
     ) -> None:
         """A run that is gone on with has its clock at `elapsed_s`, and its requests numbered from `first_number` on."""
         self.origin_s = time.perf_counter() - elapsed_s
@@ -152,7 +156,10 @@ class Crew:
         self._reason: Reason | None = None
         for worker in self._workers:
             origin_s = self.origin_s + worker.hand.offset_s
-            worker.hand.send(Setup(target, api_key, timeouts, probe, workload, worker.part, origin_s, first_number))
+            part = worker.part
+            worker.hand.send(
+                Setup(target, api_key, timeouts, probe, workload, part, origin_s, first_number, keep_answers)
+            )
             if worker.hand.pid is not None:
                 cpu.add_client(worker.hand.pid)
 

@@ -91,6 +91,10 @@ _LOOK_AGAIN = 1.1
 """The precision is looked at again once a tenth more requests are in: often enough, and soon cheap."""
 
 
+_MOST_LOOKED_AT = 1_000_000
+"""Of more requests the latest are looked at."""
+
+
 class Judgement:
     """Whether a level has told enough: by its limits, and by how well its figures are known."""
 
@@ -115,6 +119,9 @@ class Judgement:
             self._due_s.append(record.due_s)
             self._ttft_s.append(record.chunk_s[0] - record.due_s)
             self._e2e_s.append(record.done_s - record.due_s)
+            if len(self._due_s) > _MOST_LOOKED_AT:
+                for column in (self._due_s, self._ttft_s, self._e2e_s):
+                    del column[: _MOST_LOOKED_AT // 2]
 
     def reason(self, elapsed_s: float) -> Reason | None:
         """Why the level should end now, if it should."""

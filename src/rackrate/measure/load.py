@@ -27,6 +27,8 @@ from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload
 
 _LAG_SAMPLE_S = 0.01
+_LAG_SAMPLES = 100_000
+"""So many are kept at most: those of 17 minutes."""
 _GC_OBJECTS = 50_000
 """New objects between two collections during a level; at Python's own 700 they took 7 % of the client's time."""
 _WARM_UP_LEVEL = 2**32 - 1
@@ -47,6 +49,8 @@ class LoadGenerator:
         part: Part = WHOLE,
         origin_s: float | None = None,
         first_number: int = 0,
+        *,
+        keep_answers: bool = False,
     ) -> None:
         """With an SLO, an open level ends once it can no longer meet it.
 
@@ -63,6 +67,7 @@ class LoadGenerator:
         self._cpu = cpu
         self._slo = slo
         self._first_number = first_number
+        self._keep_answers = keep_answers
         self._next = 0
         self.stop_event = asyncio.Event()
         self._stop_reason: Reason | None = None
@@ -244,12 +249,22 @@ class LoadGenerator:
             chunk_s=chunk_s,
             session=planned.session,
             turn=planned.turn,
+            text=answer.text or None if self._keep_answers else None,
         )
 
 
 async def _sample_lag(lags: list[float]) -> None:
-    """How late the loop wakes from short sleeps: what any timestamp may be off by."""
+    """How late the loop wakes from short sleeps: what any timestamp may be off by.
+
+    Of a long level every second sample is kept, then every fourth, and so on.
+    """
+    every = number = 1
     while True:
         due = time.perf_counter() + _LAG_SAMPLE_S
         await asyncio.sleep(_LAG_SAMPLE_S)
-        lags.append(max(0.0, time.perf_counter() - due))
+        if number % every == 0:
+            lags.append(max(0.0, time.perf_counter() - due))
+        number += 1
+        if len(lags) >= _LAG_SAMPLES:
+            del lags[::2]
+            every *= 2

@@ -56,6 +56,8 @@ class SweepPlan:
     prefill: bool = True
     precision: float | None = None
     """A level of no stated number of requests goes on until its figures are known to this share, or to `most_s`."""
+    keep_answers: bool = False
+    """Whether texts are kept in the records."""
 
     def __post_init__(self) -> None:
         for name, value in (

@@ -86,8 +86,9 @@ async def sweep(
     else:
         origin_s = time.perf_counter() - done.elapsed_s
         generator = LoadGenerator(
-            client, probe, workload, add, cpu, plan.slo, origin_s=origin_s, first_number=done.requests
-        )
+            client, probe, workload, add, cpu, plan.slo, origin_s=origin_s, first_number=done.requests,
+            keep_answers=plan.keep_answers,
+        )  # fmt: skip
     loop = asyncio.get_running_loop()
     guard = asyncio.create_task(_guard(generator, engine_alive))
     loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")

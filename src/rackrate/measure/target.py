@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from rackrate.errors import EndpointError
+from rackrate.errors import EndpointError, WorkloadError
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,16 @@ class Timeouts:
     first_token_s: float = 120.0
     gap_s: float = 60.0
     total_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("--connect-timeout", self.connect_s),
+            ("--first-token-timeout", self.first_token_s),
+            ("--gap-timeout", self.gap_s),
+            ("--timeout", self.total_s),
+        ):
+            if not value > 0:
+                raise WorkloadError(f"{name} must be above 0 seconds, got {value:g}")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Setup:
     """The run's start on the worker's own clock."""
     first_number: int = 0
     """Of the crew's requests."""
+    keep_answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ async def work(setup: Setup, receive: Receive, send: Send) -> None:
             part=setup.part,
             origin_s=setup.origin_s,
             first_number=setup.first_number,
+            keep_answers=setup.keep_answers,
         )
 
         async def hold(task: Hold) -> None:
