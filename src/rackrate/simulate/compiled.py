@@ -48,7 +48,7 @@ def _cache_directory() -> str | None:
     return str(directory) if os.access(directory, os.W_OK) else None
 
 
-def _decorators() -> tuple[_Decorator, _Decorator] | None:
+def _decorators() -> tuple[_Decorator, _Decorator, _Decorator] | None:
     if os.environ.get("RACKRATE_PLAIN_PYTHON"):
         return None
     try:
@@ -76,7 +76,8 @@ def _decorators() -> tuple[_Decorator, _Decorator] | None:
         return apply
 
     # inlined, inner functions are not handed the arrays one by one: 1.4 times as fast, no longer to compile
-    return decorator(), decorator(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+    bare = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return decorator(), decorator(**bare, forceinline=True), decorator(**bare)
 
 
 _DECORATORS = _decorators()
@@ -93,3 +94,8 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
 def inner(function: Callable[P, T]) -> Callable[P, T]:
     """The same for a function that only compiled ones call: what Python would need to call it is not compiled."""
     return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[1](function))
+
+
+def apart(function: Callable[P, T]) -> Callable[P, T]:
+    """As `inner`, but not inlined where it is called: for what only some simulations need."""
+    return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[2](function))

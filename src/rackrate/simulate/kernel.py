@@ -163,7 +163,9 @@ def advance(
             core.x[LAST_DUE] = arrival
             if core.n[ARRIVED] == 1:
                 core.x[FIRST_DUE] = arrival
-            r = choose(core, prefix, request, int(input_tokens[i]), int(group[i]), float(arrival))
+            r = 0
+            if not single:
+                r = choose(core, prefix, request, int(input_tokens[i]), int(group[i]), float(arrival))
             core.q[place, Q_REPLICA] = r
             core.rep[r, R_IN_FLIGHT] += 1
             if may_interrupt(core, r):

@@ -25,7 +25,7 @@ from rackrate.simulate.prefix import (
     take_pages,
     usable_cached_tokens,
 )
-from rackrate.simulate.slots import fill_batch, free_slot, micro_batches_s, take_slot
+from rackrate.simulate.slots import fill_batch, free_slot, micro_batches_s, next_read, take_slot
 from rackrate.simulate.state import (
     ABSENT,
     BUDGET,
@@ -67,6 +67,7 @@ from rackrate.simulate.state import (
     Q_PREEMPTIONS,
     Q_PREVIOUS,
     Q_SEGMENT,
+    Q_SLOT,
     Q_STATUS,
     R_BEGUN,
     R_CONTEXT,
@@ -92,7 +93,6 @@ from rackrate.simulate.state import (
     RECOMPUTED,
     SEGMENTS,
     SHIFT,
-    SLOT_HOLDS,
     SLOTTED,
     STEPS,
     TRACED,
@@ -324,7 +324,8 @@ def _admit(core: Core, prefix: Prefix, replica: int) -> int:
 
 @inner
 def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: bool) -> tuple[int, int, float]:
-    """Admits requests, and gives prompts what the step's budget leaves; as `fill_batch`."""
+    """Admits requests, and gives prompts what the step's budget leaves; as `fill_batch`, which does so for slots."""
+    slotted = core.n[SLOTTED] > 0
     budget = core.n[BUDGET] - decodes
     prompts, tokens = 0, 0
     pairs = 0.0
@@ -340,10 +341,13 @@ def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: 
         prompts += 1
         partial = chunk < left
     if not preempted and not partial and (place == NOBODY or tokens > 0):
-        while budget > 0 and core.rep[replica, R_RUNNING] < core.n[MAX_SEQUENCES]:
+        while (budget > 0 or slotted) and core.rep[replica, R_RUNNING] < core.n[MAX_SEQUENCES]:
             place = _admit(core, prefix, replica)
             if place == NOBODY:
                 break
+            if slotted:
+                take_slot(core, replica, place)
+                continue
             if core.rep[replica, R_FRESH] == NOBODY:
                 core.rep[replica, R_FRESH] = place
             left = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED] - core.q[place, Q_COMPUTED]
@@ -355,6 +359,8 @@ def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: 
             prompts += 1
             if chunk < left:
                 break
+    if slotted:
+        return fill_batch(core, replica, decodes)
     return prompts, tokens, pairs
 
 
@@ -373,15 +379,7 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
             needed -= _preempt_last(core, prefix, out, replica)
             preempted = True
     decodes = core.rep[replica, R_DECODING]
-    if core.n[SLOTTED] > 0:
-        while core.rep[replica, R_RUNNING] < core.n[MAX_SEQUENCES]:
-            place = _admit(core, prefix, replica)
-            if place == NOBODY:
-                break
-            take_slot(core, replica, place)
-        prompts, tokens, pairs = fill_batch(core, replica, decodes)
-    else:
-        prompts, tokens, pairs = _prompts(core, prefix, replica, decodes, preempted)
+    prompts, tokens, pairs = _prompts(core, prefix, replica, decodes, preempted)
     if tokens == 0 and decodes == 0:
         core.rep[replica, R_KIND] = IDLE
         core.repx[replica, R_WHEN] = math.inf
@@ -556,43 +554,31 @@ def end_stretch(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
 @inner
 def _end_prompts(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> int:
     """Prompts that were computed to their end in this step give a token, and decode from the next one on."""
-    done = 0
-    if core.n[SLOTTED] > 0:
-        for s in range(core.n[MAX_SEQUENCES]):
-            place = core.slots[replica, s, SLOT_HOLDS]
-            if place != NOBODY and core.q[place, Q_STATUS] == PREFILLING:
-                target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
-                if core.q[place, Q_COMPUTED] >= target:
-                    done += _end_prompt(core, prefix, out, replica, place, now)
-        return done
-    place = core.rep[replica, R_FRESH]
-    while place != NOBODY:
-        if core.q[place, Q_COMPUTED] < core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]:
-            break
-        after = core.q[place, Q_NEXT]
-        done += _end_prompt(core, prefix, out, replica, place, now)
-        place = after
-    core.rep[replica, R_FRESH] = place
-    return done
-
-
-@inner
-def _end_prompt(core: Core, prefix: Prefix, out: Out, replica: int, place: int, now: float) -> int:
-    """A prompt was computed to its end. Returns 1 if its token is the only one."""
     step = core.rep[replica, R_DECODE_STEP]
-    target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
-    core.n[PREFILLED] += target
-    core.q[place, Q_SEGMENT] = step
-    core.q[place, Q_GENERATED] += 1
-    if core.qx[place, Q_FIRST] < 0.0:
-        core.qx[place, Q_FIRST] = now
-    left = core.q[place, Q_OUTPUT] - core.q[place, Q_GENERATED]
-    if left == 0:
-        _finish(core, prefix, out, replica, place, now)
-        return 1
-    core.q[place, Q_STATUS] = DECODING
-    core.q[place, Q_FINISH] = step + left
-    _push(core, replica, (core.q[place, Q_FINISH] << SHIFT) | place)
-    core.rep[replica, R_PHASES + _phase(core, replica, target)] += 1
-    core.rep[replica, R_CONTEXT] += target
-    return 0
+    slotted = core.n[SLOTTED] > 0
+    done = 0
+    place = next_read(core, replica, -1) if slotted else core.rep[replica, R_FRESH]
+    while place != NOBODY:
+        target = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED]
+        if core.q[place, Q_COMPUTED] < target:
+            break
+        after = next_read(core, replica, core.q[place, Q_SLOT]) if slotted else core.q[place, Q_NEXT]
+        core.n[PREFILLED] += target
+        core.q[place, Q_SEGMENT] = step
+        core.q[place, Q_GENERATED] += 1
+        if core.qx[place, Q_FIRST] < 0.0:
+            core.qx[place, Q_FIRST] = now
+        left = core.q[place, Q_OUTPUT] - core.q[place, Q_GENERATED]
+        if left == 0:
+            _finish(core, prefix, out, replica, place, now)
+            done += 1
+        else:
+            core.q[place, Q_STATUS] = DECODING
+            core.q[place, Q_FINISH] = step + left
+            _push(core, replica, (core.q[place, Q_FINISH] << SHIFT) | place)
+            core.rep[replica, R_PHASES + _phase(core, replica, target)] += 1
+            core.rep[replica, R_CONTEXT] += target
+        place = after
+    if not slotted:
+        core.rep[replica, R_FRESH] = place
+    return done

@@ -10,7 +10,7 @@ token each only, and slots that are not neighbours share none. Every micro-batch
 
 from __future__ import annotations
 
-from rackrate.simulate.compiled import compiled, inner
+from rackrate.simulate.compiled import apart, inner
 from rackrate.simulate.state import (
     BUDGET,
     DECODING,
@@ -68,7 +68,20 @@ def free_slot(core: Core, replica: int, place: int) -> None:
     core.slots[replica, slot, SLOT_USED] = core.rep[replica, R_DECODE_STEP] * core.n[MAX_SEQUENCES] + slot + 1
 
 
-@compiled
+@apart
+def next_read(core: Core, replica: int, slot: int) -> int:
+    """The request in the next slot after this one whose prompt is read to its end; NOBODY where there is none."""
+    slots = core.slots
+    for s in range(slot + 1, core.n[MAX_SEQUENCES]):
+        place: int = slots[replica, s, SLOT_HOLDS]
+        if place != NOBODY and core.q[place, Q_STATUS] == PREFILLING:
+            left = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED] - core.q[place, Q_COMPUTED]
+            if left <= 0:
+                return place
+    return NOBODY
+
+
+@apart
 def fill_batch(core: Core, replica: int, decodes: int) -> tuple[int, int, float]:
     """Tokens of each slot in this step: one of those that generate, then prompts while the batch has room.
 
@@ -97,7 +110,7 @@ def fill_batch(core: Core, replica: int, decodes: int) -> tuple[int, int, float]
     return prompts, tokens, pairs
 
 
-@compiled
+@apart
 def micro_batches_s(core: Core, replica: int, with_prompts: bool) -> float:
     """What the micro-batches of a step take beside attention and what a step takes once: layers, and each one's start.
 
