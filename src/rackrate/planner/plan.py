@@ -279,6 +279,8 @@ def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPr
     interval = None
     deployment = row.replica.deployment
     spread = deployment.coefficients.interval("throughput", deployment.distance)
+    if deployment.era.id not in deployment.coefficients.eras:
+        spread = None  # errors of other engines say nothing of one that was never measured
     usd_h = row.candidate.cost.usd_h(1.0)
     on_machine = row.candidate.replicas
     if capacity is not None and spread is not None:

@@ -98,7 +98,7 @@ def _row_view(row: Row, demand: Demand) -> Json:
         "usd_month": row.usd_month,
         "usd_per_1m": row.usd_per_1m,
         "usd_per_1m_interval": row.interval,
-        "distance": deployment.distance,
+        "distance": deployment.distance if deployment.era.id in deployment.coefficients.eras else "engine",
         "price_source": row.candidate.cost.source,
         "price_date": row.candidate.cost.date,
         "break_even": {name: asdict(even) for name, even in row.break_evens},
