@@ -89,6 +89,15 @@ def test_requests_are_due_by_the_schedule_and_sent_then(tmp_path: Path) -> None:
     assert "overloaded" not in level.validity
 
 
+def test_a_closed_level_begins_one_by_one(tmp_path: Path) -> None:
+    plan = SweepPlan(levels=(32,), requests=64, warmup_requests=0, prefill=False)
+    with ScriptedServer(ttft_s=0.2, itl_s=0.0) as server:
+        run = measure(server, tmp_path / "run", plan)
+    first = np.sort([one.sent_s for one in run.requests])[:32]
+    assert 31 * 0.00025 * 0.99 < first[-1] - first[0] < 0.15  # before the first answer is in
+    assert np.diff(first).max() < 0.1
+
+
 def test_a_slow_answer_does_not_move_the_next_request(tmp_path: Path) -> None:
     plan = SweepPlan(rates=(50.0,), arrivals="constant", requests=40, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.3, itl_s=0.0) as server:  # 15 times longer than the gap between requests

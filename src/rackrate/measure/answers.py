@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -20,8 +21,12 @@ from rackrate.records import OK
 _DONE = b"[DONE]"
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 """What may not stand in a JSON string."""
-_FEWEST, _FEW, _MOST = 8, 64, 256
-"""Events that are cut out before they are compared: what follows one that is not alike is cut out in vain."""
+_FEWEST, _FEW, _MOST = 8, 128, 256
+"""Events, about, that are cut out before they are compared: what follows one that is not alike is cut out in vain."""
+_LIKELY_BYTES = 12
+"""Of a text and of a chunk's size."""
+_END, _FRAMED_END = b"\n\n", b"\n\n\r\n"
+"""What follows the data of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,10 @@ class Reading:
             return
         usage = as_object(message.get("usage"))
         self._usage = usage or self._usage
-        choices = as_list(message.get("choices"))
-        choice = as_object(choices[0]) if choices else {}
+        choices = message.get("choices")
+        if not choices:
+            return
+        choice = as_object(as_list(choices)[0]) if isinstance(choices, list) else {}
         text = _text(choice)
         finish = choice.get("finish_reason")
         if text:
@@ -151,77 +158,55 @@ def read_alike(raw: bytes, start: int, reading: Reading, *, framed: bool) -> int
     >>> read_alike(body, 36, reading, framed=False) == len(body), reading.texts, reading.places
     (True, [b'a', b'bc', b'd'], [34, 71, 107])
     """
-    before, after = reading.before, reading.after
+    before = reading.before
     if not before:
         return start
-    between = b"\n\n\r\n" if framed else b"\n\n"
+    after = reading.after + (_FRAMED_END if framed else _END)
+    end = len(after) - len(reading.after)
     while True:
         head = raw.find(b"\n", start, start + 8) + 1 if framed else start
-        if not raw.startswith(before, head) or not raw.startswith(after, raw.find(b'"', head + len(before))):
+        if not raw.startswith(before, head):
             return start
-        texts, ends = _cut_out(raw, head, reading, framed=framed)
-        made = (
-            _chunks(texts, reading)
-            if framed
-            else b"%b%b%b\n\n" % (before, (after + between + before).join(texts), after)
-        )
+        # what is left over would be cut out again by the next round
+        most = reading.block * (len(before) + len(after) + _LIKELY_BYTES)
+        pieces = raw[start : start + most].split(after)
+        pieces.pop()
+        lengths = list(map(len, pieces))
+        heads = _heads(set(lengths), reading, len(after), framed=framed)
+        texts = [piece[len(heads[length]) :] for piece, length in zip(pieces, lengths, strict=True)]
+        made = [after] * (3 * len(texts))
+        made[::3] = map(heads.__getitem__, lengths)
+        made[1::3] = texts
+        whole = b"".join(made)
+        places = list(accumulate([length + len(after) for length in lengths], initial=start - end))
         good = len(texts)
-        if not raw.startswith(made, start):
-            good = bisect_right(ends, start + _equal(raw, start, made) - len(after) - len(between))
+        if not raw.startswith(whole, start):
+            good = bisect_right(places, start + _equal(raw, start, whole) - end) - 1
         good = _sound(texts[:good])
-        whole = good == reading.block
-        reading.block = min(reading.block * 2, _MOST) if whole else max(_FEWEST, good * 2)
-        if not good:
-            return start
         reading.texts += texts[:good]
-        reading.places += [end + len(after) for end in ends[:good]]
-        start = ends[good - 1] + len(after) + len(between)
-        if not whole:
+        reading.places += places[1 : good + 1]
+        start = places[good] + end
+        if good < len(texts) or not good:
+            reading.block = max(_FEWEST, good * 2)
             return start
+        reading.block = min(reading.block * 2, _MOST)
 
 
-def _cut_out(raw: bytes, head: int, reading: Reading, *, framed: bool) -> tuple[list[bytes], list[int]]:
-    """What stands where texts would, and where each ends; wrong from the first event on that is not alike."""
-    texts: list[bytes] = []
-    ends: list[int] = []
-    find, take, end_at = raw.find, texts.append, ends.append
-    before, after = reading.before, reading.after
-    at = head + len(before)
-    # from the end of a text to the next
-    gap = len(after) + 2 + len(before)
-    digits = len(b"%x" % (gap + 1))
-    varies = framed and len(b"%x" % (gap + max(64, 2 * (find(b'"', at) - at)))) != digits
-    if framed:
-        gap += 2 + digits + 2
-    mark = before[-8:]
-    for _ in range(reading.block):
-        end = find(b'"', at)
-        if end < 0:
-            break
-        take(raw[at:end])
-        end_at(end)
-        at = end + gap
-        if varies:  # the size of a chunk has sometimes a digit more
-            at = find(mark, at - len(mark)) + len(mark)
-            if at < len(mark):
-                break
-    # what follows the answer's texts is cut out too, and seldom ends like one
-    while ends and not raw.startswith(after, ends[-1]):
-        ends.pop()
-        texts.pop()
-    return texts, ends
+def _heads(lengths: set[int], reading: Reading, after: int, *, framed: bool) -> dict[int, bytes]:
+    """What events begin with, by the bytes of each up to the end of its text; `after` more follow.
 
-
-def _chunks(texts: list[bytes], reading: Reading) -> bytes:
-    """Events with these texts, each in a chunk of HTTP."""
-    before, after = reading.before, reading.after
-    lengths = list(map(len, texts))
+    The size of a chunk counts what stands between its own line and the chunk's last two bytes.
+    """
+    before = reading.before
+    if not framed:
+        return dict.fromkeys(lengths, before)
     form = b"%X\r\n%b" if reading.capitals else b"%x\r\n%b"
-    heads = {length: form % (len(before) + length + len(after) + 2, before) for length in set(lengths)}
-    parts = [after + b"\n\n\r\n"] * (3 * len(texts))
-    parts[::3] = map(heads.__getitem__, lengths)
-    parts[1::3] = texts
-    return b"".join(parts)
+    heads: dict[int, bytes] = {}
+    for length in lengths:
+        size = length + after - 4
+        size -= len(b"%x" % (size - len(b"%x" % size)))
+        heads[length] = form % (size, before)
+    return heads
 
 
 def _equal(raw: bytes, start: int, made: bytes) -> int:
@@ -239,10 +224,12 @@ def _equal(raw: bytes, start: int, made: bytes) -> int:
 def _sound(texts: list[bytes]) -> int:
     """How many of the texts, from the first on, are the inside of a JSON string and not empty."""
     joined = b"".join(texts)
-    if all(texts) and b"\\" not in joined and not _CONTROL.search(joined):
+    if all(texts) and b"\\" not in joined and b'"' not in joined and not _CONTROL.search(joined):
         return len(texts)
     for number, text in enumerate(texts):
-        if not text or _CONTROL.search(text) or (b"\\" in text and not as_text(parse(b'"' + text + b'"'))):
+        if not text or _CONTROL.search(text):
+            return number
+        if (b"\\" in text or b'"' in text) and not as_text(parse(b'"' + text + b'"')):
             return number
     return len(texts)
 

@@ -16,6 +16,7 @@ from typing import cast
 
 from rackrate.measure import exchange as limits
 from rackrate.measure.exchange import Exchange
+from rackrate.measure.reader import Reader
 from rackrate.records import OK
 
 _KEPT_BYTES = 256 * 1024
@@ -36,6 +37,7 @@ class Connection(asyncio.Protocol):
         """Whether packets of the exchange under way may wait."""
         self._kept = 0
         self._descriptor: int | None = None
+        self._reader: Reader | None = None
 
     # asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,32 +46,48 @@ class Connection(asyncio.Protocol):
             self._descriptor = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
-        now = time.perf_counter()
+        self.take(data, time.perf_counter())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost(exc)
+
+    # the reader's
+    def read_by(self, reader: Reader) -> None:
+        """Has a reader take in what arrives, where the bytes are the socket's own: those of TLS are not."""
+        if self.transport is not None and self._descriptor is not None:
+            self.transport.pause_reading()
+            self._reader = reader
+            reader.add(self._descriptor, self)
+
+    def take(self, data: bytes, time_s: float) -> None:
+        """Bytes that arrived at a moment."""
         exchange = self.exchange
         if exchange is None:
             self.close()  # bytes that nobody asked for
             return
         exchange.packets.append(data)
-        exchange.packet_times.append(now)
+        exchange.packet_times.append(time_s)
         if self._streams:
             self._kept += len(data)
             # what ends a chunked message is \r\n\r\n, whole or with its last bytes in a packet of their own
             if len(data) > 3 and not data.endswith(b"\r\n\r\n") and self._kept < _KEPT_BYTES:
                 return
         elif exchange.first_byte_s is None:
-            exchange.first_byte_s = now
+            exchange.first_byte_s = time_s
         self._look(exchange)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, error: Exception | None) -> None:
+        """The server has closed the connection, or it has failed."""
+        self.close()
         self.transport = self._descriptor = None
         self.digest()
         exchange = self.exchange
         if exchange is None:
             return
-        if exc is None and exchange.http_status is not None and not exchange.framed and exchange.parts:
+        if error is None and exchange.http_status is not None and not exchange.framed and exchange.parts:
             self._finish(exchange, time.perf_counter())
         else:
-            self.fail("reset", str(exc) if exc else "the server closed the connection")
+            self.fail("reset", str(error) if error else "the server closed the connection")
 
     # ours
     def digest(self) -> None:
@@ -161,5 +179,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Closes the socket at once."""
+        if self._reader is not None and self._descriptor is not None:
+            self._reader.remove(self._descriptor)
+            self._reader = None
         if self.transport is not None:
             self.transport.abort()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from rackrate.measure.connection import Connection
 from rackrate.measure.exchange import Exchange
+from rackrate.measure.reader import READS_AT_ONCE, Reader
 from rackrate.measure.sse import chunks_so_far
 from rackrate.measure.target import Target, Timeouts
 
@@ -35,11 +36,15 @@ class Client:
         self._waiting: dict[Connection, Done] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._watchman: asyncio.Task[None] | None = None
+        self.reader: Reader | None = None
+        """Takes in what arrives, where the system can tell when it did."""
         self.reuses = False
         """Whether the server kept the connection open after the last answer."""
         self._tls: ssl.SSLContext | None = ssl.create_default_context() if target.scheme == "https" else None
 
     async def __aenter__(self) -> Client:
+        if READS_AT_ONCE:
+            self.reader = Reader()
         self._watchman = asyncio.create_task(self._watch())
         return self
 
@@ -51,6 +56,9 @@ class Client:
         self.abort()
         for connection in list(self._connections):
             connection.close()
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
         await asyncio.sleep(0)  # lets the transports close
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
@@ -132,6 +140,8 @@ class Client:
 
     def _ended(self, connection: Connection, exchange: Exchange) -> None:
         done = self._waiting.pop(connection)
+        if self.reader is not None and exchange.done_s is not None:
+            self.reader.answered(exchange.done_s - exchange.started_s)
         self._put_back(connection)
         done(exchange)
 
@@ -141,6 +151,11 @@ class Client:
             self._idle.append(connection)
         else:
             self._connections.discard(connection)
+
+    def hold_until(self, due_s: float) -> None:
+        """Something is to be sent at this moment of `time.perf_counter`: nothing is read just before."""
+        if self.reader is not None:
+            self.reader.hold_s = due_s
 
     async def open_spares(self, wanted: int) -> None:
         """Opens connections until so many are idle, unless the server closes them after each answer anyway."""
@@ -186,6 +201,8 @@ class Client:
             exchange.status, exchange.detail = "refused", error.strerror or str(error)
         else:
             self._connections.add(connection)
+            if self.reader is not None:
+                connection.read_by(self.reader)
             return connection
         exchange.done_s = time.perf_counter()
         return None

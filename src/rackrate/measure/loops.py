@@ -44,8 +44,12 @@ _WAITING_BYTES = 64 * 2**20
 """Answers that wait to be decoded take at most so much. A server without delay sends faster than that is done."""
 _WAITING_S = 0.5
 """Nor do they wait for longer: a run that is killed has all but its last second."""
+_PACE_S = 0.00025
+"""Between two of the first requests of a closed level."""
+_LINE_S = 0.064
+"""In which all of the first are sent, however many."""
 _AT_ONCE = 32
-_SOON_S = 0.0002
+_SOON_S = 0.0003
 """So long before a request of an open loop is due, nothing else is begun."""
 _PREPARED = 64
 """Requests of an open loop that are made ahead."""
@@ -253,6 +257,9 @@ class _ClosedLoop(Loop):
         self._failures = 0
         self._resting = 0
         self._first: deque[Planned] = deque()
+        self._begun_s = self._pace_s = 0.0
+        """When the next of the first requests is sent, and what lies between two."""
+        self._alarm: Alarm | None = None
 
     async def prepare(self) -> None:
         number = self._workers if self._left is None else min(self._workers, self._left)
@@ -282,10 +289,31 @@ class _ClosedLoop(Loop):
         self.prepared.append(self._plan())
 
     def begin(self, begin_s: float | None) -> None:
-        """One in each turn of the event loop: a server reads them one by one too."""
-        if self._first and not self.generator.stopping:
-            self._send(self._first.popleft())
-            self._events.call_soon(self.begin, begin_s)
+        """One after the other at a pace at which servers read them, lest the first answers wait in line at the server.
+
+        Workers of requests that are all alike would march in step ever after.
+        """
+        self._begun_s = time.perf_counter()
+        self._pace_s = min(_PACE_S, _LINE_S / max(1, len(self._first)))
+        self._alarm = Alarm(self._begin_some)
+        self._begin_some()
+
+    def _begin_some(self) -> None:
+        try:
+            while self._first and not self.generator.stopping and self._alarm is not None:
+                if self._begun_s > time.perf_counter():
+                    self._alarm.set(self._begun_s)
+                    return
+                self._begun_s += self._pace_s
+                self._send(self._first.popleft())
+        except Exception as error:  # noqa: BLE001 - it must not be lost in the event loop
+            self.generator.fail(error)
+
+    def close(self) -> None:
+        super().close()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
 
     def _send(self, planned: Planned | None = None) -> None:
         if self.generator.stopping or self._left == 0:
@@ -358,7 +386,9 @@ class _OpenLoop(Loop):
 
     def _set(self) -> None:
         if self._alarm is not None and self._next < len(self._schedule):
-            self._alarm.set(self._begin_s + float(self._schedule.due_s[self._next]))
+            due_s = self._begin_s + float(self._schedule.due_s[self._next])
+            self.generator.client.hold_until(due_s)
+            self._alarm.set(due_s)
 
     def _send_what_is_due(self) -> None:
         try:
