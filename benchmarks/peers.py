@@ -343,9 +343,8 @@ def page(results: dict[str, dict[str, Result]], further: str) -> str:
             f"{memory:.0f} GB, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, "
             "by `make bench`. Every tool had one core, the server (`benchmarks/scripted.py`) the other: chat "
             f"completions, streaming, usage on, {TTFT_S * 1000:.0f} ms to the first token and {ITL_S * 1000:.0f} ms "
-            f"between tokens, {TOKENS} output tokens (inference-perf: completions, since its synthetic prompts are no "
-            "chats). The truth is the server's own log; an error is what the tool reports less what the server did. "
-            "`-` where the tool does not say.",
+            f"between tokens, {TOKENS} output tokens. The truth is the server's own log; an error is what the "
+            "tool reports less what the server did. `-` where the tool does not say.",
             "",
             table(results),
             "",
@@ -353,8 +352,8 @@ def page(results: dict[str, dict[str, Result]], further: str) -> str:
             "",
             "CPU counts all processes of a tool from the first request to the last token, memory is the peak of "
             "their proportional set sizes. With a write per token and no delay the kernel's send call limits this "
-            "server to about 170,000 tokens a second: whoever reaches that was not the limit. The tokens/s leave out "
-            "the first and last tenth of the answers, when not all streams are busy.",
+            "server (to 170,000 to 320,000 tokens a second so far): whoever comes near was not the limit. The tokens/s "
+            "leave out the first and last tenth of the answers, when not all streams are busy.",
             "",
             *(
                 [f"Other processes took more than {_OTHERS:g} of a core during: {', '.join(disturbed)}.", ""]
