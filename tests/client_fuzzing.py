@@ -322,7 +322,9 @@ def way(packets: list[bytes]) -> tuple[object, ...]:
     """In which way a case ends, roughly: the corpus keeps one of each."""
     fast, slow = by_client(packets), by_the_book(packets)
     assert fast is not None
-    detail = (fast.detail or "").split("{")[0][:28]
+    # what the server said is as many ways as there are damages
+    kinds = ("not HTTP", "not a JSON object", "the ")
+    detail = next((kind for kind in kinds if (fast.detail or "").startswith(kind)), "")
     return (
         fast.status,
         detail,
