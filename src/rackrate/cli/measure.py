@@ -32,7 +32,7 @@ def measure(
         list[str] | None,
         typer.Option(
             "--engine",
-            help="Or an engine to start here: llamacpp, vllm, transformers, naive; several are compared.",
+            help="Or an engine to start here: llamacpp, vllm, sglang, transformers, naive; several are compared.",
             show_default=False,
         ),
     ] = None,
