@@ -128,12 +128,37 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--engine", "llamacpp", "--model", "missing.gguf"], "no weights for 'missing.gguf'"),
         (["--engine", "llamacpp", "--model", "/missing.gguf"], "/missing.gguf: there is no such file or directory"),
         (["--engine", "llamacpp", "--model", "."], "is a directory"),
+        (
+            ["--engine", "llamacpp", "--engine", "naive", "--out", "/dev/null/x"],
+            "/dev/null/x/command.json: cannot be written",
+        ),
     ],
 )
 def test_a_bad_input_is_one_sentence(call: Call, arguments: list[str], said: str) -> None:
     line = sentence(call("measure", *arguments))
     assert said in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"command": 3', "names no `rackrate measure` command"),
+        ('{"command": "rm -r x"}', "names no `rackrate measure` command"),
+        ('{"command": "rackrate measure --nope"}', "No such option: --nope"),
+        ('{"command": "rackrate measure \\"x"}', "an open quotation mark"),
+    ],
+)
+def test_a_comparison_that_cannot_go_on_is_one_sentence(call: Call, tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "command.json").write_text(content)
+    assert said in sentence(call("measure", "--resume", str(tmp_path)))
+
+
+def test_a_comparison_that_measured_nothing_may_be_begun_otherwise(call: Call, tmp_path: Path) -> None:
+    """With no engine installed nothing is there to go on with, so the second command is taken as the first was."""
+    words = ["measure", "--engine", "llamacpp", "--engine", "naive", "--out", str(tmp_path)]
+    for more in ([], ["--concurrency", "2"]):
+        assert "no engine could be measured" in call(*words, *more).errors
 
 
 @pytest.mark.parametrize("option", ["--seconds", "--max-seconds", "--timeout"])

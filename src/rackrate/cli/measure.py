@@ -277,7 +277,10 @@ def _command_of(path: Path) -> str:
     from rackrate.errors import RunError
     from rackrate.measure.loose_json import as_object, as_text, parse
 
-    command = as_text(as_object(parse(path.read_bytes())).get("command"))
+    try:
+        command = as_text(as_object(parse(path.read_bytes())).get("command"))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not command.startswith("rackrate measure "):
         raise RunError(f"{path}: it names no `rackrate measure` command to go on with")
     return command
@@ -286,10 +289,18 @@ def _command_of(path: Path) -> str:
 def _measure_as(command_line: str, directory: Path, continued: Run | Literal["comparison"]) -> None:
     import shlex
 
+    from rackrate.errors import RunError
+
+    try:
+        words = shlex.split(command_line)[2:]
+    except ValueError:
+        raise RunError(
+            f"{directory}: the command that it was begun with has an open quotation mark: {command_line}"
+        ) from None
     alone = typer.Typer(add_completion=False)
     alone.command("measure")(measure)
     command = cast("Any", typer.main.get_command(alone))
-    with command.make_context("measure", shlex.split(command_line)[2:]) as context:
+    with command.make_context("measure", words) as context:
         arguments: dict[str, Any] = {**context.params, "out": directory, "resume": None}
     token = _continued.set(continued)
     try:
@@ -343,12 +354,11 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
     settings = {engine: _settings(engine, said, engines) for engine in engines}  # a wrong one is said before any starts
 
     if _continued.get() is None:
-        if (job.directory / COMMAND).exists():
+        if any((job.directory / engine / HEADER).exists() for engine in engines):
             raise RunError(
                 f"{job.directory} already holds a comparison; go on with it (--resume {job.directory}), or give --out "
                 "another directory"
             )
-        job.directory.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["rackrate", *sys.argv[1:]])
         write_text(
             job.directory / COMMAND, to_json({"schema": "rackrate.comparison-command/1", "command": command}) + "\n"

@@ -75,3 +75,12 @@ def merged(engine: str, known: Sequence[Setting], defaults: Settings, given: Set
         if name not in names:
             raise EngineError(f"{engine} has no setting {name!r}{did_you_mean(name, names)}")
     return {**defaults, **(given or {})}
+
+
+def flags_of(chosen: Settings, names: Mapping[str, str]) -> list[str]:
+    """What was set, as the engine's own flags that take a value; what is not set is left out.
+
+    >>> flags_of({"dtype": "auto", "max_num_seqs": 8, "eager": None}, {"max_num_seqs": "--max-seqs", "eager": "--e"})
+    ['--max-seqs', '8']
+    """
+    return [word for name, flag in names.items() if chosen.get(name) is not None for word in (flag, str(chosen[name]))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.settings import Setting, Settings, flags_of, merged
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -140,10 +140,7 @@ def _flags(chosen: Settings) -> list[str]:
         "pipeline_parallel": "--pipeline-parallel-size", "data_parallel": "--data-parallel-size",
         "quantisation": "--quantization", "kv_format": "--kv-cache-dtype", "memory_share": "--mem-fraction-static",
     }  # fmt: skip
-    flags: list[str] = []
-    for name, flag in plain.items():
-        if chosen.get(name) is not None:
-            flags += [flag, str(chosen[name])]
+    flags = flags_of(chosen, plain)
     if chosen.get("prefix_caching") is False:
         flags.append("--disable-radix-cache")
     if chosen.get("eager"):

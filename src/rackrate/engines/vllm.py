@@ -20,7 +20,7 @@ from rackrate.engines.install import (
 )
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.settings import Setting, Settings, flags_of, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 from rackrate.gpus import found_gpus
@@ -174,10 +174,7 @@ def _flags(chosen: Settings) -> list[str]:
         "quantisation": "--quantization", "kv_format": "--kv-cache-dtype", "memory_share": "--gpu-memory-utilization",
         "speculative": "--speculative-config",
     }  # fmt: skip
-    flags: list[str] = []
-    for name, flag in plain.items():
-        if chosen.get(name) is not None:
-            flags += [flag, str(chosen[name])]
+    flags = flags_of(chosen, plain)
     if chosen.get("prefix_caching") is not None:
         flags.append("--enable-prefix-caching" if chosen["prefix_caching"] else "--no-enable-prefix-caching")
     if chosen.get("eager"):
