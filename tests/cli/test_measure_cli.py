@@ -382,6 +382,7 @@ def test_a_run_that_was_killed_is_gone_on_with(
     assert "there is nothing to go on with" in sentence(call("measure", "--resume", directory))
 
 
+@pytest.mark.timed
 def test_a_level_ends_once_its_figures_are_known_well_enough(
     server: ScriptedServer, call: Call, tmp_path: Path
 ) -> None:

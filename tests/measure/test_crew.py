@@ -66,6 +66,7 @@ def measure(server: ScriptedServer, directory: Path, plan: SweepPlan, processes:
     return read_run(directory)
 
 
+@pytest.mark.timed
 def test_processes_share_a_closed_level_and_count_every_request_once(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(5,), requests=60, warmup_requests=2, prefill=False)
     with ScriptedServer(ttft_s=0.02, itl_s=0.005) as server:
@@ -85,6 +86,7 @@ def test_processes_share_a_closed_level_and_count_every_request_once(tmp_path: P
     assert summary.ttft.p50 == pytest.approx(0.02, abs=0.01)
 
 
+@pytest.mark.timed
 def test_processes_send_the_schedule_that_one_would_send(tmp_path: Path) -> None:
     plan = SweepPlan(rates=(60.0,), requests=90, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.005, itl_s=0.001) as server:

@@ -383,6 +383,7 @@ def test_abort_ends_what_is_under_way_as_stopped() -> None:
     assert all(answer.chunk_s for answer in answers)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_times_are_the_servers_own_within_milliseconds(at_once: int) -> None:
     async def go(url: str) -> list[list[Exchange]]:

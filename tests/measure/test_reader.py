@@ -48,6 +48,7 @@ def run(work: Coroutine[None, None, None]) -> None:
         runner.run(work)
 
 
+@pytest.mark.timed
 def test_a_busy_client_does_not_move_the_stamps() -> None:
     async def go() -> None:
         reader, kept = Reader(), Kept()
@@ -70,6 +71,7 @@ def test_a_busy_client_does_not_move_the_stamps() -> None:
     run(go())
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("typical_s", [None, 0.5, 0.01])
 def test_all_is_read_however_often_sockets_are_looked_at(typical_s: float | None) -> None:
     async def go() -> None:
@@ -143,6 +145,7 @@ def test_quicker_answers_are_looked_for_more_often() -> None:
     run(go())
 
 
+@pytest.mark.timed
 def test_stamps_are_not_used_while_the_time_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         reader, kept = Reader(), Kept()

@@ -107,6 +107,7 @@ def test_completions_begin_with_all_that_was_said(tmp_path: Path) -> None:
     assert [one.input_tokens for one in sorted(run.requests, key=lambda one: one.turn or 0)] == [32, 68, 104]
 
 
+@pytest.mark.timed
 def test_a_turn_is_due_a_think_time_after_the_answer_before_it(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(3,), requests=30, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.02, itl_s=0.001) as server:
@@ -123,6 +124,7 @@ def test_a_turn_is_due_a_think_time_after_the_answer_before_it(tmp_path: Path) -
     assert float(np.median(late)) < 0.005
 
 
+@pytest.mark.timed
 def test_users_and_think_times_give_the_throughput_of_the_interactive_response_time_law(tmp_path: Path) -> None:
     # N = X (R + Z): Denning and Buzen, The Operational Analysis of Queueing Network Models, ACM Surveys 1978
     users, think_s, answer_s = 6, 0.15, 0.05
@@ -139,6 +141,7 @@ def test_users_and_think_times_give_the_throughput_of_the_interactive_response_t
     assert max(np.cumsum([step for _, step in sorted(begins)])) <= users
 
 
+@pytest.mark.timed
 def test_conversations_arrive_when_they_are_due_whatever_became_of_others(tmp_path: Path) -> None:
     work = talking(3, 0.05)
     plan = SweepPlan(rates=(40.0,), requests=60, warmup_requests=0, prefill=False)
@@ -199,6 +202,7 @@ def test_what_users_ask_is_drawn_by_the_seed_and_not_by_who_is_fast(tmp_path: Pa
             assert added == rows.ask(first + (after.turn or 0)).input_tokens
 
 
+@pytest.mark.timed
 def test_a_level_that_is_stopped_wakes_all_who_think(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(3,), least_s=0.5, most_s=1.0, warmup_requests=0, prefill=False)
     began = time.monotonic()

@@ -74,6 +74,7 @@ class Measuring:
         return orjson.loads(done.stdout)
 
 
+@pytest.mark.timed
 def test_a_killed_run_can_be_read(tmp_path: Path, private_environment: dict[str, str]) -> None:
     with (
         ScriptedServer(ttft_s=TTFT_S, itl_s=ITL_S) as server,
@@ -95,6 +96,7 @@ def test_a_killed_run_can_be_read(tmp_path: Path, private_environment: dict[str,
     assert view["levels"][0]["output_tok_s"] > 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_is_kept(number: int, tmp_path: Path, private_environment: dict[str, str]) -> None:
     with (
@@ -114,6 +116,7 @@ def test_a_run_that_is_stopped_is_kept(number: int, tmp_path: Path, private_envi
     assert statuses.count("ok") == len(statuses) - 4 >= 5
 
 
+@pytest.mark.timed
 def test_a_stop_during_the_warm_up_takes_effect_at_once(tmp_path: Path, private_environment: dict[str, str]) -> None:
     with (
         ScriptedServer(ttft_s=0.0, itl_s=0.0, oddities=["stall-first"], spared=PROBES) as server,

@@ -90,6 +90,7 @@ def rackrate(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.timed
 def test_two_servers_of_known_speed_measured_and_compared(tmp_path: Path) -> None:
     """One gives a token every 10 ms, the other every 20 ms: half as fast, twice as dear."""
     directories: list[str] = []
