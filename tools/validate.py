@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
+from rackrate.engines.settings import Wanted
 from rackrate.engines.weights import EMBEDDED, find_weights
 from rackrate.run_store import read_run
 
@@ -58,7 +59,7 @@ def main() -> None:
     """Runs the checks."""
     failures = 0
     weights = find_weights(EMBEDDED[0].model, say)
-    command = llamacpp.command(weights, EMBEDDED[0].model, slots=8, context_tokens=256)
+    command = llamacpp.command(weights, EMBEDDED[0].model, Wanted(slots=8, context_tokens=256))
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         with RunningEngine(command, place / "engine.log") as engine:

@@ -53,6 +53,7 @@ class Job:
         from rackrate.cli.serving_gpus import settings_on_gpus
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
+        from rackrate.engines.settings import Wanted
         from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
         from rackrate.measure.target import parse_url
@@ -67,15 +68,8 @@ class Job:
         on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {})
         for note in on_gpus.notes:
             say(note)
-        command = started.command(
-            weights,
-            alias,
-            slots=slots,
-            context_tokens=longest + 64,
-            threads=threads,
-            port=port,
-            settings=on_gpus.settings,
-        )
+        wanted = Wanted(slots=slots, context_tokens=longest + 64, threads=threads, port=port, settings=on_gpus.settings)
+        command = started.command(weights, alias, wanted)
         served = ServedModel(
             requested=alias,
             catalogue_id=weights.model,

@@ -111,7 +111,7 @@ def _command(
     from rackrate.cli.serving_gpus import settings_on_gpus
     from rackrate.engines.choose import choose
     from rackrate.engines.known import launcher
-    from rackrate.engines.settings import read_settings
+    from rackrate.engines.settings import Wanted, read_settings
     from rackrate.engines.vllm import on_gpu
 
     if engine is not None:
@@ -123,16 +123,10 @@ def _command(
     weights = started.find(model, say, install=False)
     fitted = settings_on_gpus(name, weights.argument, requests, context, settings)
     why = "; ".join([why, *fitted.notes])
-    command = started.command(
-        weights,
-        weights.model or weights.hub_id or weights.path.stem,
-        slots=requests,
-        context_tokens=context,
-        threads=threads,
-        host=host,
-        port=port,
-        settings=fitted.settings,
+    wanted = Wanted(
+        slots=requests, context_tokens=context, threads=threads, host=host, port=port, settings=fitted.settings
     )
+    command = started.command(weights, weights.model or weights.hub_id or weights.path.stem, wanted)
     return name, why, command, weights
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rackrate.engines.process import EngineCommand
-from rackrate.engines.settings import Setting, Settings
+from rackrate.engines.settings import Setting, Wanted
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError, did_you_mean
 
@@ -26,18 +26,7 @@ class Launcher(Protocol):
     @property
     def install(self) -> Callable[[Callable[[str], None]], None]: ...
     def find(self, model: str, say: Callable[[str], None], *, install: bool = True) -> Weights: ...
-    def command(
-        self,
-        weights: Weights,
-        alias: str,
-        *,
-        slots: int,
-        context_tokens: int,
-        threads: int | None = None,
-        host: str = "127.0.0.1",
-        port: int | None = None,
-        settings: Settings | None = None,
-    ) -> EngineCommand: ...
+    def command(self, weights: Weights, alias: str, wanted: Wanted) -> EngineCommand: ...
 
 
 @dataclass(frozen=True)

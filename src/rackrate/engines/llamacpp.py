@@ -10,7 +10,7 @@ import psutil
 
 from rackrate.engines.install import environment_python, install_environment, install_files, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
-from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.settings import Scalar, Setting, Wanted, merged
 from rackrate.engines.weights import EMBEDDED, Weights, find_weights
 from rackrate.errors import EngineError
 
@@ -67,55 +67,40 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_weights(model, say, install=install)
 
 
-def command(
-    weights: Weights,
-    alias: str,
-    *,
-    slots: int,
-    context_tokens: int,
-    threads: int | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    settings: Settings | None = None,
-) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
     """How to serve a GGUF file with continuous batching.
 
     Args:
         weights: the file.
         alias: the model's name in requests.
-        slots: requests that are served at once; more wait.
-        context_tokens: longest input + output of one request.
-        threads: for computing; all physical cores by default.
-        host: 127.0.0.1 unless told otherwise.
-        port: a free one by default.
-        settings: over these defaults, by the names of SETTINGS.
+        wanted: what for; of threads all physical cores by default.
 
     Raises:
         EngineError: the engine is not installed, or there is no such setting.
     """
     if not is_installed(NAME):
         raise EngineError("llama.cpp is not installed: run `rackrate engines install llamacpp`")
-    threads = threads or psutil.cpu_count(logical=False) or 1
-    context = -(-context_tokens // _CONTEXT_STEP) * _CONTEXT_STEP
-    chosen = port or free_port(host)
-    defaults: dict[str, str | int | float | bool | None] = {
-        "slots": slots,
+    threads = wanted.threads or psutil.cpu_count(logical=False) or 1
+    context = -(-wanted.context_tokens // _CONTEXT_STEP) * _CONTEXT_STEP
+    port = wanted.port or free_port(wanted.host)
+    defaults: dict[str, Scalar] = {
+        "slots": wanted.slots,
         "context_per_slot": context,
         "threads": threads,
         "batch_tokens": 2048,
         "micro_batch_tokens": 512,
     }
-    settled = merged(NAME, SETTINGS, defaults, settings)
-    started_with = {**settled, "weights": str(weights.path), "alias": alias, "host": host, "port": chosen}
+    chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
+    started_with = {**chosen, "weights": str(weights.path), "alias": alias, "host": wanted.host, "port": port}
     launcher = Path(__file__).parent / "launch" / "llamacpp_server.py"
     return EngineCommand(
         name=TITLE,
         version=f"xllamacpp {version()}",
         argv=[str(environment_python(NAME)), "-u", str(launcher), json.dumps(started_with)],
         environment={},
-        host=host,
-        port=chosen,
+        host=wanted.host,
+        port=port,
         ready_path="/health",
         served_name=alias,
-        settings=settled,
+        settings=chosen,
     )

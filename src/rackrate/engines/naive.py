@@ -9,7 +9,7 @@ from pathlib import Path
 from rackrate.engines.install import environment_python, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
-from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.settings import Scalar, Setting, Wanted, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
@@ -47,47 +47,35 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(
-    weights: Weights,
-    alias: str,
-    *,
-    slots: int,
-    context_tokens: int,
-    threads: int | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    settings: Settings | None = None,
-) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
     """How to serve a model, one request at a time.
 
     Args:
         weights: a directory of safetensors or a hub id.
         alias: the model's name in requests.
-        slots: unused: it has one.
-        context_tokens: unused.
-        threads: for computing; PyTorch's own choice by default.
-        host: 127.0.0.1 unless told otherwise.
-        port: a free one by default.
-        settings: over these defaults, by the names of SETTINGS.
+        wanted: what for; slots and context_tokens are not used: it takes one request at a time.
 
     Raises:
         EngineError: not installed, or no such setting.
     """
-    del slots, context_tokens
     if not is_ready():
         raise EngineError("transformers is not installed: run `rackrate engines install naive`")
-    defaults: dict[str, str | int | float | bool | None] = {"dtype": "bfloat16", "device": "cpu", "threads": threads}
-    chosen = merged(NAME, SETTINGS, defaults, settings)
-    port = port or free_port(host)
+    defaults: dict[str, Scalar] = {
+        "dtype": "bfloat16",
+        "device": "cpu",
+        "threads": wanted.threads,
+    }
+    chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
+    port = wanted.port or free_port(wanted.host)
     launcher = Path(__file__).parent / "launch" / "naive_server.py"
-    started_with = {**chosen, "weights": weights.argument, "alias": alias, "host": host, "port": port}
+    started_with = {**chosen, "weights": weights.argument, "alias": alias, "host": wanted.host, "port": port}
     return EngineCommand(
         name=TITLE,
         version=version(),
         argv=[str(environment_python(PINS)), "-u", str(launcher), json.dumps(started_with)],
         has_children=True,
         environment={},
-        host=host,
+        host=wanted.host,
         port=port,
         ready_path="/health",
         served_name=alias,

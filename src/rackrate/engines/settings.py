@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rackrate.errors import EngineError, did_you_mean
@@ -12,6 +12,27 @@ Scalar = str | int | float | bool | None
 Settings = Mapping[str, Scalar]
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def _nothing() -> dict[str, Scalar]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an engine is started for, in the same words for all."""
+
+    slots: int
+    """Requests served at once; more wait."""
+    context_tokens: int
+    """Longest input + output of one request."""
+    threads: int | None = None
+    """For computing; None: as many as the engine thinks best."""
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: a free one."""
+    settings: Settings = field(default_factory=_nothing)
+    """Over the defaults, by the names of the engine's SETTINGS."""
 
 
 @dataclass(frozen=True)

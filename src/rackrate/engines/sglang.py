@@ -9,7 +9,7 @@ from pathlib import Path
 from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Setting, Settings, flags_of, merged
+from rackrate.engines.settings import Setting, Settings, Wanted, flags_of, merged
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -78,28 +78,13 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(
-    weights: Weights,
-    alias: str,
-    *,
-    slots: int,
-    context_tokens: int,
-    threads: int | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    settings: Settings | None = None,
-) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
     """How to serve a model; what is not set is left to SGLang.
 
     Args:
         weights: a directory of safetensors or a hub id.
         alias: the model's name in requests.
-        slots: requests served at once; more wait.
-        context_tokens: longest input + output of one request.
-        threads: not used; SGLang places its own.
-        host: 127.0.0.1 unless told otherwise.
-        port: a free one by default.
-        settings: over these defaults, by the names of SETTINGS.
+        wanted: what for; threads is not used: SGLang places its own.
 
     Raises:
         EngineError: not installed, or no such setting.
@@ -110,10 +95,12 @@ def command(
             "SGLang is not installed: run `rackrate engines install sglang` on a machine with an NVIDIA GPU, or name "
             f"the Python of an installation of your own by {_OWN}"
         )
-    chosen = merged(NAME, SETTINGS, {"max_num_seqs": slots, "context_tokens": context_tokens}, settings)
-    port = port or free_port(host)
+    chosen = merged(
+        NAME, SETTINGS, {"max_num_seqs": wanted.slots, "context_tokens": wanted.context_tokens}, wanted.settings
+    )
+    port = wanted.port or free_port(wanted.host)
     argv = [str(python), "-m", "sglang.launch_server", "--model-path", weights.argument]
-    argv += ["--served-model-name", alias, "--host", host, "--port", str(port), "--enable-metrics"]
+    argv += ["--served-model-name", alias, "--host", wanted.host, "--port", str(port), "--enable-metrics"]
     argv += _flags(chosen)
     if not on_gpu():
         argv += ["--device", "cpu"]
@@ -123,7 +110,7 @@ def command(
         argv=argv,
         has_children=True,
         environment={},
-        host=host,
+        host=wanted.host,
         port=port,
         ready_path="/health",
         served_name=alias,

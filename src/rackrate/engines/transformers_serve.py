@@ -9,7 +9,7 @@ from rackrate.engines import naive
 from rackrate.engines.install import cache_directory, environment_python
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
-from rackrate.engines.settings import Setting, Settings, merged
+from rackrate.engines.settings import Scalar, Setting, Wanted, merged
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -40,28 +40,13 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(
-    weights: Weights,
-    alias: str,
-    *,
-    slots: int,
-    context_tokens: int,
-    threads: int | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    settings: Settings | None = None,
-) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
     """How to serve a model. It is served by the name of its directory or hub id: there are no aliases.
 
     Args:
         weights: a directory of safetensors or a hub id.
         alias: unused.
-        slots: requests that the KV cache has room for; more wait.
-        context_tokens: longest input + output of one request.
-        threads: for computing; PyTorch's own choice by default.
-        host: 127.0.0.1 unless told otherwise.
-        port: a free one by default.
-        settings: over these defaults, by the names of SETTINGS.
+        wanted: what for; the KV cache has room for so many slots.
 
     Raises:
         EngineError: not installed, or no such setting.
@@ -69,16 +54,26 @@ def command(
     del alias
     if not is_ready():
         raise EngineError("transformers is not installed: run `rackrate engines install transformers`")
-    defaults: dict[str, str | int | float | bool | None] = {"dtype": "bfloat16", "continuous_batching": True}
-    if threads:
-        defaults["threads"] = threads
+    defaults: dict[str, Scalar] = {"dtype": "bfloat16", "continuous_batching": True}
+    if wanted.threads:
+        defaults["threads"] = wanted.threads
     if not on_gpu():  # left to itself it takes nine tenths of the machine's memory for the KV cache
-        defaults |= {"block_size": BLOCK_TOKENS, "batch_tokens": max(512, slots)}
-        defaults["blocks"] = (-(-context_tokens // BLOCK_TOKENS) + 1) * slots
-    chosen = merged(NAME, SETTINGS, defaults, settings)
-    port = port or free_port(host)
+        defaults |= {"block_size": BLOCK_TOKENS, "batch_tokens": max(512, wanted.slots)}
+        defaults["blocks"] = (-(-wanted.context_tokens // BLOCK_TOKENS) + 1) * wanted.slots
+    chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
+    port = wanted.port or free_port(wanted.host)
     program = str(environment_python(naive.PINS).parent / "transformers")
-    argv = [program, "serve", weights.argument, "--host", host, "--port", str(port), "--dtype", str(chosen["dtype"])]
+    argv = [
+        program,
+        "serve",
+        weights.argument,
+        "--host",
+        wanted.host,
+        "--port",
+        str(port),
+        "--dtype",
+        str(chosen["dtype"]),
+    ]
     if chosen.get("continuous_batching"):
         argv.append("--continuous-batching")
     if chosen.get("compile"):
@@ -101,7 +96,7 @@ def command(
         argv=argv,
         has_children=True,
         environment=environment,
-        host=host,
+        host=wanted.host,
         port=port,
         ready_path="/health",
         served_name=weights.argument,

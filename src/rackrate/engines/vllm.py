@@ -20,7 +20,7 @@ from rackrate.engines.install import (
 )
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Setting, Settings, flags_of, merged
+from rackrate.engines.settings import Scalar, Setting, Settings, Wanted, flags_of, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 from rackrate.gpus import found_gpus
@@ -102,28 +102,13 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(
-    weights: Weights,
-    alias: str,
-    *,
-    slots: int,
-    context_tokens: int,
-    threads: int | None = None,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    settings: Settings | None = None,
-) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
     """How to serve a model; what is not set is left to vLLM.
 
     Args:
         weights: a directory of safetensors or a hub id.
         alias: the model's name in requests.
-        slots: requests served at once; more wait.
-        context_tokens: longest input + output of one request.
-        threads: on a CPU: the first so many cores, instead of all.
-        host: 127.0.0.1 unless told otherwise.
-        port: a free one by default.
-        settings: over these defaults, by the names of SETTINGS.
+        wanted: what for; threads is, on a CPU, the first so many cores, instead of all.
 
     Raises:
         EngineError: not installed, or no such setting.
@@ -132,23 +117,23 @@ def command(
     if python is None:
         raise EngineError("vLLM is not installed: run `rackrate engines install vllm`")
     gpu = on_gpu()
-    defaults: dict[str, str | int | float | bool | None] = {
+    defaults: dict[str, Scalar] = {
         "dtype": "auto" if gpu else "bfloat16",
-        "max_num_seqs": slots,
-        "context_tokens": context_tokens,
+        "max_num_seqs": wanted.slots,
+        "context_tokens": wanted.context_tokens,
     }
     if not gpu:
-        cores = threads or psutil.cpu_count(logical=False) or 1
+        cores = wanted.threads or psutil.cpu_count(logical=False) or 1
         defaults |= {
             "kv_gib": kv_gib(free_memory_bytes()),
             "threads_bind": f"0-{cores - 1}" if cores > 1 else "0",
         }
         if not shutil.which("g++"):  # its compiler needs one
             defaults["eager"] = True
-    chosen = merged(NAME, SETTINGS, defaults, settings)
-    port = port or free_port(host)
+    chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
+    port = wanted.port or free_port(wanted.host)
     argv = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", weights.argument]
-    argv += ["--served-model-name", alias, "--host", host, "--port", str(port)]
+    argv += ["--served-model-name", alias, "--host", wanted.host, "--port", str(port)]
     argv += _flags(chosen)
     return EngineCommand(
         name=TITLE,
@@ -156,7 +141,7 @@ def command(
         argv=argv,
         has_children=True,
         environment=_environment(chosen, python, gpu=gpu),
-        host=host,
+        host=wanted.host,
         port=port,
         ready_path="/health",
         served_name=alias,
