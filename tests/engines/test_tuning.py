@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import random
@@ -9,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rackrate.errors import EngineError
-from rackrate.report.tuning import sentence, tuning_view
+from rackrate.report.tuning import sentence, tuning_tables, tuning_view
 from rackrate.tuning.search import Result, Search, Tuned
 from rackrate.tuning.space import LAYOUT, WEIGHTS, Configuration, Knob, Space, as_options, settings_of, space_of
 
@@ -80,6 +82,24 @@ def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
     assert tuned.verdict in {"defaults", "not better", "unsure"}
     facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
     assert "were beaten by" not in sentence(tuning_view(tuned, facts, None))
+
+
+def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Path) -> None:
+    worse: dict[tuple[str, object], float] = {
+        (knob.name, value): 0.7 if knob.name == "batch" else 0.9 for knob in SPACE.knobs for value in knob.values[1:]
+    }
+    tuned = search(Engine(effects=worse), tmp_path, minutes=3)  # 18 trials: not all of the 48 configurations
+    assert tuned.verdict == "defaults"
+    assert {one.name for one in tuned.alone} == {knob.name for knob in SPACE.knobs}
+    for one in tuned.alone:
+        assert one.gain == pytest.approx(-0.3 if one.name == "batch" else -0.1, abs=0.04)
+    view = tuning_view(tuned, {"engine": "x", "model": "m", "machine": "here", "directory": "there"}, None)
+    shown = Console(width=100, record=True, file=io.StringIO())
+    shown.print(tuning_tables(view))
+    text = shown.export_text()
+    assert "changed to" in text
+    assert "not beaten" in text
+    assert "with these" not in text
 
 
 def test_trials_that_other_processes_disturbed_do_not_count(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def tuning_view(tuned: Tuned, facts: Mapping[str, Any], prices: Mapping[str, Any
         "gain": tuned.gain,
         "gain_interval_80": tuned.gain_interval,
         "worth": [asdict(one) for one in tuned.worth],
+        "alone": [asdict(one) for one in tuned.alone],
         "prices": prices,
         "ended": tuned.ended,
         "trials": [asdict(trial) for trial in tuned.trials],
@@ -54,9 +55,8 @@ def tuning_tables(view: Json) -> RenderableType:
         price = view["prices"]
         before, after = usd(price["default_usd_per_1m"]), usd(price["best_usd_per_1m"])
         where = f"{price['machine']} at {price['usd_h']} USD/h"
-        lines.append(
-            Text(f"USD per 1M tokens at full load on {where}: {before} with the defaults, {after} with these.")
-        )
+        these = f", {after} with these" if view["changed"] else ""
+        lines.append(Text(f"USD per 1M tokens at full load on {where}: {before} with the defaults{these}."))
     if view["worth"]:
         table = plain_table("setting", "best", "default", "without it, tok/s", "worth", left=["setting"])
         for one in view["worth"]:
@@ -68,6 +68,8 @@ def tuning_tables(view: Json) -> RenderableType:
         lines += [Text(""), table]
         lines.append(Text("worth: the winner against itself with that setting at its default, one measurement each "
                           "unless it is the only one; they need not add up.", style="dim"))  # fmt: skip
+    elif view["alone"]:
+        lines += [Text(""), *_alone(view)]
     trials = sorted(view["trials"], key=lambda trial: -(trial["result"]["output_tok_s"] or 0.0))
     table = plain_table(
         "trial", "output tok/s", "in flight", "kind", "changes", "note", left=["kind", "changes", "note"]
@@ -94,6 +96,23 @@ def tuning_tables(view: Json) -> RenderableType:
     return Group(*lines)
 
 
+def _alone(view: Json) -> list[RenderableType]:
+    """Changes of one setting against the defaults, where the defaults were best."""
+    defaults: list[float] = view["default_tok_s"]
+    table = plain_table("setting", "default", "changed to", "output tok/s", "effect", left=["setting"])
+    for one in view["alone"]:
+        table.add_row(
+            one["name"], str(view["default"][one["name"]]), str(one["value"]),
+            ", ".join(rate(figure) for figure in one["output_tok_s"]), f"{one['gain']:+.1%}",
+        )  # fmt: skip
+    figures = ", ".join(rate(figure) for figure in defaults)
+    words = f"effect: that setting changed alone, against the mean of the defaults ({figures} tok/s)"
+    if len(defaults) > 1:
+        spread = max(defaults) / min(defaults) - 1
+        words += f", whose own measurements are {spread:.0%} apart: smaller effects are none"
+    return [table, Text(f"{words}.", style="dim")]
+
+
 def sentence(view: Json) -> str:
     """Whether the defaults were beaten, and by how much."""
     gain, interval = view["gain"], view["gain_interval_80"]
@@ -112,5 +131,9 @@ def sentence(view: Json) -> str:
             )
         case "unsure":
             return f"{changed} looked best, but there was no time to measure it against the defaults in turn."
+        case _ if any(
+            trial["kind"] == "final" and trial["configuration"] != view["default"] for trial in view["trials"]
+        ):
+            return "The defaults were not beaten: what had looked best fell behind them when both were measured again."
         case _:
             return "The defaults were not beaten: nothing that was tried served more."

@@ -76,6 +76,18 @@ class Worth:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """One setting changed, everything else as the defaults have it."""
+
+    name: str
+    value: Value
+    output_tok_s: tuple[float, ...]
+    """Every measurement of it."""
+    gain: float
+    """Their mean against the mean of the defaults, - 1."""
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What a search found."""
 
@@ -91,6 +103,8 @@ class Tuned:
     gain_interval: tuple[float, float] | None
     """80 % interval of that mean, from the pairs."""
     worth: tuple[Worth, ...]
+    alone: tuple[Alone, ...]
+    """Changes of one setting that were measured, by setting, then the best first."""
     ended: Literal["budget", "space", "interrupted"]
 
     @property
@@ -173,6 +187,7 @@ class Search:
             gain=gain,
             gain_interval=interval,
             worth=tuple(self._worth(best, pairs)),
+            alone=tuple(self._alone()),
             ended=ended,
         )
 
@@ -194,6 +209,20 @@ class Search:
                 return
             if without != default and not any(t.kind == "worth" and t.configuration == without for t in self.trials):
                 self._try(study, "worth", without)
+        if best == default:
+            for change in self._changes_not_tried():
+                if self.clock() - began > self.budget_s:
+                    return
+                self._try(study, "worth", change)
+
+    def _changes_not_tried(self) -> list[dict[str, Value]]:
+        """Where the defaults are best: one change of each setting that was never changed alone."""
+        tried = {one.name for one in self._alone()}
+        return [
+            {**self.space.default, knob.name: knob.values[1]}
+            for knob in self.space.knobs
+            if knob.name not in tried and len(knob.values) > 1
+        ]
 
     def _pairs(self, best: dict[str, Value]) -> list[tuple[float, float]]:
         """Neighbouring measurements of the defaults and of the winner."""
@@ -224,6 +253,24 @@ class Search:
             gain = mine / figure - 1 if figure and mine else None
             rows.append(Worth(name, best[name], self.space.default[name], figure, gain))
         return sorted(rows, key=lambda row: -(row.gain if row.gain is not None else -math.inf))
+
+    def _alone(self) -> list[Alone]:
+        defaults = self._figures(self.space.default)
+        if not defaults:
+            return []
+        rows: list[Alone] = []
+        for knob in self.space.knobs:
+            changes = [{**self.space.default, knob.name: value} for value in knob.values[1:]]
+            figures = [(change[knob.name], self._figures(change)) for change in changes]
+            rows += sorted(
+                (
+                    Alone(knob.name, value, tuple(found), statistics.fmean(found) / statistics.fmean(defaults) - 1)
+                    for value, found in figures
+                    if found
+                ),
+                key=lambda row: -row.gain,
+            )
+        return rows
 
     def _changed(self, configuration: Configuration) -> list[str]:
         return [name for name, value in configuration.items() if value != self.space.default[name]]
