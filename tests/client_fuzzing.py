@@ -136,9 +136,11 @@ def by_the_book(packets: list[bytes]) -> Seen | None:
         reading.take(place, data)
         if reading.fault is not None:
             break
+    body = b"".join(byte for _, byte in book.body)
+    if reading.fault is None and not reading.done:
+        reading.take_rest(len(body), body.replace(b"\r", b"\n").split(b"\n")[-1])
     if not reading.places and reading.fault is None and reading.text_at_end is not None:
         reading.places.append(reading.text_at_end)
-    body = b"".join(byte for _, byte in book.body)
     ends: list[int] = []
     for number, part in book.body:
         ends += [number] * len(part)

@@ -60,7 +60,11 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
     if served and tokens and not failed:  # what a failed request was answered, only the server knows
         miscount = tokens / served - 1
     validity = _validity(
-        level, len(finished), failed, len(with_usage), _Signs(trend, in_flight, growth, lateness, miscount)
+        level,
+        len(finished),
+        failed,
+        len(with_usage),
+        _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), _impossible(with_usage))),
     )
     return LevelSummary(
         index=level.index,
@@ -194,3 +198,13 @@ def _token_arrivals(requests: Sequence[RequestRecord], per_chunk: float) -> tupl
             weights.extend([weight] * pieces)
     order = np.argsort(times)
     return np.asarray(times, dtype=np.float64)[order], np.asarray(weights, dtype=np.float64)[order]
+
+
+def _impossible(requests: Sequence[RequestRecord]) -> float:
+    """Share of the output tokens by which usage is off where it cannot be right."""
+    off = 0
+    for request in requests:
+        output, asked = request.output_tokens or 0, request.asked_output_tokens or 0
+        if output > asked > 0 or len(request.chunk_s) == asked > output:
+            off += abs(output - asked)
+    return off / (sum(request.output_tokens or 0 for request in requests) or 1)

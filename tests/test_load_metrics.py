@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,28 @@ def validity(pattern: str, service_s: float, servers: int, rate: float = 20.0, *
     due_s = draw(pattern, rate, 1500, WORK).due_s.tolist()
     level = Level(index=0, kind="open", rate=rate, arrivals=pattern, warmed_up=True, started_s=0.0, stopped_s=due_s[-1])
     return summarise_level(level, queued(due_s, service_s, servers, **more)).validity
+
+
+@pytest.mark.parametrize(
+    ("asked", "output", "every", "flagged"),
+    [
+        (4, 4, 1, False),
+        (4, 5, 1, True),  # more than was asked for
+        (4, 3, 1, True),  # four pieces came
+        (4, 3, 200, False),  # of 0.1 % of the tokens
+        (8, 6, 1, False),  # it may have ended by itself, two of its pieces being two tokens each
+        (8, 3, 1, False),  # fewer tokens than pieces: a proxy may cut texts as it likes
+    ],
+)
+def test_usage_that_cannot_be_right_is_named(asked: int, output: int, every: int, flagged: bool) -> None:
+    records = [
+        replace(one, asked_output_tokens=asked, output_tokens=output if number % every == 0 else 4)
+        for number, one in enumerate(queued([n / 20 for n in range(1000)], 0.01, 4))
+    ]
+    level = Level(index=0, kind="open", rate=20.0, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=50.0)
+    assert ("miscounted" in summarise_level(level, records).validity) == flagged
+    told_by_tool = level.model_copy(update={"tokens_by": "tool"})
+    assert "miscounted" not in summarise_level(told_by_tool, records).validity
 
 
 @pytest.mark.parametrize("pattern", ["steps:5@20,40@20", "ramp:1-40@40", "poisson", "gamma:2"])

@@ -51,7 +51,8 @@ VALIDITY = {
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
     "cold": "no warm-up request came before the measurement",
-    "miscounted": "client and server differ by more than 1 % in how many output tokens there were",
+    "miscounted": "usage, and the server's own counter or what was asked for, differ by more than 1 % in how many "
+    "output tokens there were",
     "contended": "other processes took more than 10 % of the CPUs",
     "totals-only": "imported without its requests: warm-up and tail are averaged in, drift and interval unknown",
     "retokenised": "tokens were counted by the load tool's tokenizer, not by the server",
@@ -296,7 +297,8 @@ def summarise_level(
     served = level.server.output_tokens if level.server is not None else None
     if served and total.tokens and not of.failed:  # what a failed request was answered, only the server knows
         miscount = total.tokens / served - 1
-    signs = _Signs(trend, in_flight, growth, lateness, miscount)
+    impossible = total.impossible / total.tokens if total.tokens and level.tokens_by == "usage" else 0.0
+    signs = _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), impossible))
     waits = InOrder(partial(chosen.ttft, of))
     return LevelSummary(
         index=level.index,
@@ -432,7 +434,8 @@ class _Signs:
     in_flight: float | None
     growth: float | None
     lateness_s: float | None
-    miscount: float | None
+    miscount: float
+    """Share of the output tokens that usage is off by, as far as can be told."""
 
 
 def _validity(
@@ -455,7 +458,7 @@ def _validity(
         "finite-burst": finished < BURST_FACTOR * in_flight,
         "errors": tried > 0 and (tried - finished) / tried > ERROR_LIMIT,
         "no-usage": with_usage < finished,
-        "miscounted": abs(signs.miscount or 0.0) > MISCOUNT_LIMIT,
+        "miscounted": signs.miscount > MISCOUNT_LIMIT,
         "cold": level.warmed_up is False,
         "contended": (level.other_cpu_share or 0.0) > CONTENTION_LIMIT,
         "retokenised": level.tokens_by == "tool",

@@ -24,6 +24,9 @@ class Totals:
     tokens: int = 0
     pieces: int = 0
     """In which these tokens came."""
+    impossible: int = 0
+    """Tokens by which usage is off where it cannot be right: more than was asked for, or fewer, though as many pieces
+    came as tokens were asked for."""
     last_done_s: float = -np.inf
     sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     known: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
@@ -43,6 +46,9 @@ def totals(of: LevelColumns) -> Totals:
         found.with_usage += int(with_usage.sum())
         found.tokens += _total(output[with_usage])
         found.pieces += _total(part.pieces[with_usage])
+        asked = part.column("asked_output_tokens")
+        wrong = with_usage & (asked > 0) & ((output > asked) | ((output < asked) & (part.pieces == asked)))
+        found.impossible += _total(np.abs(output - asked)[wrong])
         found.last_done_s = max(found.last_done_s, float(part.done_s.max(initial=-np.inf)))
         whole = ok & ~part.stagger
         for name in _COUNTED:

@@ -296,3 +296,39 @@ def test_a_body_without_events_is_malformed_and_quoted_in_part() -> None:
     assert answer.detail is not None
     assert answer.detail.startswith("<html>")
     assert len(answer.detail) < 200
+
+
+def test_what_follows_the_end_belongs_to_nobody() -> None:
+    answer = decode([(1.0, stream(chat("a", finish="stop"))), (2.0, stream(chat("late"), b'{"error": "late"}'))])
+    assert (answer.status, answer.chunk_s, answer.text) == (OK, (1.0,), "a")
+
+
+@pytest.mark.parametrize(
+    ("rest", "status", "output_tokens"),
+    [
+        (b"", OK, None),
+        (b"data: [DONE]", OK, None),
+        (b"data: [DO", OK, None),
+        (b": bye", OK, None),
+        (b'data: {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 3}}', OK, 3),
+        (b'data: {"choices": [], "usage": {"prompt_tokens": 12, "compl', "malformed", None),
+    ],
+)
+def test_a_last_line_without_its_end_counts_if_it_is_whole(rest: bytes, status: str, output_tokens: int | None) -> None:
+    answer = decode([(1.0, stream(chat("a", finish="stop"), done=False) + rest)])
+    assert (answer.status, answer.output_tokens) == (status, output_tokens)
+
+
+def test_an_answer_that_had_not_ended_and_is_cut_off_within_a_line_is_a_reset() -> None:
+    assert decode([(1.0, stream(chat("a"), done=False) + b'data: {"choi')]).status == "reset"
+
+
+def test_no_tokens_is_no_count_of_an_answer_that_has_text() -> None:
+    usage: dict[str, Any] = {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    answer = at_once(chat("a", finish="stop"), usage)
+    assert (answer.status, answer.input_tokens, answer.output_tokens) == (OK, None, None)
+
+
+def test_what_a_server_says_does_not_move_the_cursor() -> None:
+    assert at_once({"error": {"message": "\x1b[2Jboom\n"}}).detail == "?[2Jboom"
+    assert at_once(b"\x1b[2J").detail == "not a JSON object: ?[2J"

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse
+from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse, printable
 from rackrate.records import OK
 
 _DONE = b"[DONE]"
@@ -77,8 +77,7 @@ class Reading:
         self._seen = True
         if data == _DONE:
             self.done = True
-            return
-        if not data:
+        if not data or self.done:  # what follows the end belongs to nobody
             return
         message = as_object(parse(data))
         if not message:
@@ -103,6 +102,14 @@ class Reading:
                 self._learn(data, quoted)
         if finish:
             self._finish, self._finish_place = finish, place
+
+    def take_rest(self, place: int, line: bytes) -> None:
+        """Reads a last line whose end never came: whole it counts; cut off it is a fault, if the answer had ended."""
+        data = line[5:].removeprefix(b" ") if line.startswith(b"data:") else b""
+        if data == _DONE or as_object(parse(data)):
+            self.take(place, data)
+        elif data and not _DONE.startswith(data) and (self._finish or self._usage):
+            self.fault = "malformed", f"cut off: {_excerpt(data)}"
 
     def _learn(self, data: bytes, quoted: bytes) -> None:
         """Remembers how an event looks around its text, where that text stands in it once."""
@@ -137,9 +144,10 @@ class Reading:
             OK,
             None,
             chunk_s,
-            _count(usage.get("prompt_tokens")),
+            # an answer with text has tokens, and its prompt had some: 0 is no count
+            _count(usage.get("prompt_tokens")) or None,
             _count(cached),
-            _count(usage.get("completion_tokens")),
+            _count(usage.get("completion_tokens")) or None,
             finish if isinstance(finish, str) else None,
             tuple(self.texts),
         )
@@ -254,5 +262,5 @@ def _count(value: Any) -> int | None:
 
 
 def _excerpt(data: bytes, length: int = 120) -> str:
-    text = data[: length + 1].decode("utf-8", "replace").strip()
+    text = printable(data[: length + 1].decode("utf-8", "replace"))
     return text[:length] + "..." if len(text) > length else text

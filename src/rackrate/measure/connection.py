@@ -87,7 +87,8 @@ class Connection(asyncio.Protocol):
         if error is None and exchange.http_status is not None and not exchange.framed and exchange.parts:
             self._finish(exchange, time.perf_counter())
         else:
-            self.fail("reset", str(error) if error else "the server closed the connection")
+            said = error.strerror if isinstance(error, OSError) else None
+            self.fail("reset", said or str(error or "") or "the server closed the connection")
 
     # ours
     def digest(self) -> None:
@@ -117,8 +118,8 @@ class Connection(asyncio.Protocol):
 
     def _judge(self, exchange: Exchange) -> None:
         self._kept = 0
-        if exchange.size > limits.MAX_BODY_BYTES:
-            self.fail("oversize", f"more than {limits.MAX_BODY_BYTES >> 20} MiB")
+        if (oversize := exchange.oversize) is not None:
+            self.fail("oversize", oversize)
         elif exchange.complete:
             self._finish(exchange, exchange.last_byte_s)
         elif exchange.fault is not None:
@@ -166,6 +167,11 @@ class Connection(asyncio.Protocol):
                 written = os.write(self._descriptor, request)
         if written < len(request):
             self.transport.write(request[written:])
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of the answer under way, about."""
+        return self._kept + self.exchange.undressed_bytes if self.exchange is not None else 0
 
     @property
     def quiet_since_s(self) -> float | None:

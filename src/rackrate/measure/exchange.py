@@ -16,6 +16,8 @@ from rackrate.measure.sse import Piece, read_framed
 
 MAX_BODY_BYTES = 64 * 2**20
 """An answer larger than this is a fault; 100,000 tokens of streamed JSON are about 25 MB."""
+MAX_HEAD_BYTES = 256 * 1024
+"""Nor is there a head that is larger, provisional answers included."""
 _HEAD_END = b"\r\n\r\n"
 END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 """How nearly every streamed answer ends: the stream's own end in a chunk, and the end of a chunked message."""
@@ -38,6 +40,8 @@ class Exchange:
     content_type: str = ""
     retry_after: str | None = None
     location: str | None = None
+    look_s: float = 0.0
+    """When the watchman looks at it next though it flows, after the send."""
     has_token: bool = False
     """Whether the watchman has seen a token in it."""
     status: str = ""
@@ -55,8 +59,14 @@ class Exchange:
     """Whether the response says where it ends; if not, the end of the connection ends it."""
     fault: str | None = None
     """What is wrong with its HTTP."""
+    encoding: str = ""
+    """Of the content, where it has one."""
+    wire_bytes: int = 0
+    """Of the packets whose framing was taken off, framing included."""
     _times: list[float] = field(default_factory=list[float])
     _parts: list[bytes] = field(default_factory=list[bytes])
+    _fresh: list[bytes] = field(default_factory=list[bytes])
+    """What the packet that is being read has brought of the body."""
     _size: int = 0
     _parser: httptools.HttpResponseParser | None = None
     _chunked: bool = False
@@ -86,6 +96,11 @@ class Exchange:
         return self._size
 
     @property
+    def undressed_bytes(self) -> int:
+        """Bytes of the body whose framing was taken off."""
+        return self._size
+
+    @property
     def received(self) -> int:
         """Bytes that arrived, as far as is known: those of packets that are kept still have their framing."""
         return self._size + sum(map(len, self.packets))
@@ -108,6 +123,11 @@ class Exchange:
         if answer is not None:
             self.packets, self.packet_times, self._parser = [], [], None
         return answer
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether it has [DONE] anywhere; looked for without taking the framing off, which would be slow later."""
+        return any(b"[DONE]" in b"".join(pieces) for pieces in (self._parts, self.packets))
 
     def done_line_s(self) -> float | None:
         """When the line `data: [DONE]` was in, if it was."""
@@ -150,6 +170,7 @@ class Exchange:
             if self.between_chunks and self._unwrap(data, times[number]):
                 continue
             self._now = times[number]
+            self.wire_bytes += len(data)
             rest = self._feed(data)
             if rest and until_head:
                 self.packets, self.packet_times = [rest, *packets[number + 1 :]], times[number:]
@@ -163,8 +184,17 @@ class Exchange:
                     self.fault = None
                     self._parser = None
                 return
-            if self._size > MAX_BODY_BYTES:
+            if self.oversize is not None:
                 return
+
+    @property
+    def oversize(self) -> str | None:
+        """What of it is larger than it may be. Much framing about little body, or none, is as endless as a body is."""
+        if not self._headed and self.wire_bytes > MAX_HEAD_BYTES:
+            return f"a head of more than {MAX_HEAD_BYTES >> 10} KiB"
+        if self._size > MAX_BODY_BYTES or self.wire_bytes > 2 * MAX_BODY_BYTES + MAX_HEAD_BYTES:
+            return f"more than {MAX_BODY_BYTES >> 20} MiB"
+        return None
 
     def _unwrap(self, data: bytes, time_s: float) -> bool:
         """Takes a packet that is one whole chunk; whether it was."""
@@ -181,6 +211,7 @@ class Exchange:
             self._times.append(time_s)
             self._parts.append(data[head + 2 : -2])
             self._size += len(data) - head - 4
+            self.wire_bytes += len(data)
         return whole
 
     def _feed(self, data: bytes) -> bytes:
@@ -200,6 +231,11 @@ class Exchange:
             self.fault = "the server wants to speak another protocol"
         except httptools.HttpParserError as error:
             self.fault = f"not HTTP: {error}"
+        if self._fresh:
+            # in one piece: a chunk may be a byte, and they all arrived at once
+            self._times.append(self._now)
+            self._parts.append(self._fresh[0] if len(self._fresh) == 1 else b"".join(self._fresh))
+            self._fresh = []
         # within the line of a chunk's size the parser has said nothing of it yet
         self.between_chunks = self.between_chunks and data.endswith(b"\r\n")
         return b""
@@ -224,6 +260,8 @@ class Exchange:
                 self._chunked = value.strip().lower() == b"chunked"
             case b"retry-after":
                 self.retry_after = value.decode("latin-1")
+            case b"content-encoding":
+                self.encoding = value.decode("latin-1").strip().lower()
             case b"location":
                 self.location = value.decode("latin-1")
             case _:
@@ -244,8 +282,7 @@ class Exchange:
 
     def on_body(self, body: bytes) -> None:
         if not self.complete:
-            self._times.append(self._now)
-            self._parts.append(body)
+            self._fresh.append(body)
             self._size += len(body)
 
     def on_message_complete(self) -> None:

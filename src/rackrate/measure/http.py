@@ -17,6 +17,11 @@ from rackrate.measure.target import Target, Timeouts
 _DONE_GRACE_S = 1.0
 """How long the end of the HTTP message may lag behind the stream's [DONE] before the connection is given up."""
 _WATCH_S = 0.1
+_LOOK_AGAIN = 2.0
+"""A stream that flows is looked at again once it has lasted so many times as long: comments may follow [DONE] for
+ever."""
+_ALL_BYTES = 2**30
+"""What all answers under way may take. Beyond, the largest is a fault: no other could be held to its own limit."""
 _QUIET_S = 0.2
 """A stream that was silent for so long is looked at by the watchman; one that flows tells by itself when it ends."""
 
@@ -79,6 +84,7 @@ class Client:
             f"Host: {host}:{target.port}",
             "User-Agent: rackrate",
             "Accept: text/event-stream, application/json, text/plain",
+            "Accept-Encoding: identity",
         ]
         if self._api_key:
             lines.append(f"Authorization: Bearer {self._api_key}")
@@ -209,24 +215,44 @@ class Client:
 
     async def _watch(self) -> None:
         """Looks at every exchange ten times a second and ends those that took too long."""
+        skipped = False
         while True:
+            due_s = time.perf_counter() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
+            # what this process had no time to read is no silence of the server's
+            late = time.perf_counter() - due_s > _WATCH_S
+            if late and self.reader is not None:
+                self.reader.catch_up()
+            skipped = late and not skipped and self._tls is not None
+            if skipped:
+                continue  # the event loop reads TLS, and comes to it first
             now = time.perf_counter()
             for connection in list(self._connections):
                 exchange = connection.exchange
                 if exchange is not None and exchange.sent_s is not None:
                     self._watch_one(connection, exchange, exchange.sent_s, now)
+            self._hold_to_memory()
+
+    def _hold_to_memory(self) -> None:
+        if sum(connection.held_bytes for connection in self._connections) > _ALL_BYTES:
+            largest = max(self._connections, key=lambda connection: connection.held_bytes)
+            largest.fail("oversize", f"the largest of answers that took more than {_ALL_BYTES >> 20} MiB together")
 
     def _watch_one(self, connection: Connection, exchange: Exchange, sent_s: float, now: float) -> None:
         limits = self.timeouts
         waited = now - sent_s
         heard_s = connection.quiet_since_s
         quiet = now - heard_s if heard_s is not None else 0.0
-        if quiet > min(_QUIET_S, limits.gap_s) or waited > limits.first_token_s:
+        due = waited > max(exchange.look_s, _DONE_GRACE_S)
+        looks = due and exchange.may_be_done
+        if quiet > min(_QUIET_S, limits.gap_s) or waited > limits.first_token_s or looks:
             connection.digest()
             if connection.exchange is not exchange:
                 return
-        if quiet > _DONE_GRACE_S and (done_s := exchange.done_line_s()) is not None:
+        if due:
+            exchange.look_s = waited * _LOOK_AGAIN
+        done_s = exchange.done_line_s() if looks or quiet > _DONE_GRACE_S else None
+        if done_s is not None and now - done_s > _DONE_GRACE_S:
             connection.finish_at(done_s)
         elif waited > limits.total_s:
             connection.fail("timeout-total", f"not done within {limits.total_s:g} s")

@@ -22,7 +22,7 @@ from rackrate.measure.answers import Answer
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
-from rackrate.measure.loose_json import as_object, error_text, parse
+from rackrate.measure.loose_json import as_object, error_text, parse, printable
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import chunks_so_far, decode_parts
@@ -495,6 +495,11 @@ def judge(exchange: Exchange) -> Answer:
         detail = f"{code} {_reason(exchange)}".strip()
     elif status == OK and exchange.content_type == "application/json":
         status, detail = "not-streaming", "the answer came in one piece"
+    elif status == OK and exchange.encoding not in {"", "identity"}:
+        status, detail = (
+            "malformed",
+            f"its content is encoded as {printable(exchange.encoding)[:40]}, which was not asked for",
+        )
     if status == OK:
         answer = exchange.answer()
         if answer is not None:
@@ -514,5 +519,5 @@ def _reason(exchange: Exchange) -> str:
     if said is None:
         with contextlib.suppress(ValueError):
             said = HTTPStatus(exchange.http_status or 0).phrase
-        said = f"{said}: to {exchange.location}" if said and exchange.location else said
+        said = f"{said}: to {printable(exchange.location)}" if said and exchange.location else said
     return (said or "")[:200]

@@ -43,4 +43,13 @@ def error_text(body: Object) -> str | None:
     'no such model'
     """
     error: Any = body.get("error", body.get("detail", body.get("message")))
-    return as_text(as_object(error).get("message") or error) or None
+    return printable(as_text(as_object(error).get("message") or error)) or None
+
+
+def printable(text: str) -> str:
+    r"""What a server said, on one line and without what would move the cursor of a terminal.
+
+    >>> printable("out of\n memory\x1b[2J\x00")
+    'out of memory?[2J?'
+    """
+    return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))

@@ -155,6 +155,10 @@ class Reader:
         if self._empty > _EMPTY:
             self._watch()
 
+    def catch_up(self) -> None:
+        """Reads what there is, after a time in which nobody could."""
+        self._read()
+
     def _read(self) -> bool:
         """Takes what there is, a piece from each socket. Whether there was anything."""
         ready = self._poll.poll(0)

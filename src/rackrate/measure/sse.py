@@ -21,7 +21,8 @@ Piece = tuple[float, bytes]
 
 _LEAST_BYTES = len(b"data:{}")
 """Two places are further apart than that."""
-_LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r)")
+_LINE = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)")
+_SHORT_LINE = re.compile(rb"([^\n]*+)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +69,38 @@ def _stamped(places: Sequence[int], times: Sequence[float], ends: Sequence[int])
 
 def _events(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """The data of the events of a body from a place on, each with where the text of its last line ends."""
-    data: list[bytes] = []
-    place = 0
-    for end, line in _lines(body, start):
-        if not line:
-            if data:
-                yield place, data[0] if len(data) == 1 else b"\n".join(data)
-                data = []
-        elif line.startswith(b"data:") or line == b"data":
-            data.append(line[6:] if line[5:6] == b" " else line[5:])
-            place = end
-    if data:
-        # the blank line after the last event never came, but its data did
-        yield place, b"\n".join(data)
-
-
-def _lines(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines without their ends, each with where its text ends; what comes after the last end is no line."""
     if start == 0 and body.startswith(b"\xef\xbb\xbf"):
         start = 3
-    if body.find(b"\r", start) >= 0:
-        for match in _LINE.finditer(body, start):
-            yield match.end(1), match.group(1)
-        return
-    lines = body[start:].split(b"\n")
-    lines.pop()
-    for line in lines:
-        start += len(line)
-        yield start, line
-        start += 1
+    line_of = _LINE.match if body.find(b"\r", start) >= 0 else _SHORT_LINE.match
+    start = _next_data(body, start)
+    while start < len(body):
+        data: list[bytes] = []
+        place = start
+        # one event: up to its blank line
+        while (match := line_of(body, start)) is not None:
+            end, start = match.end(1), match.end()
+            line = match[1]
+            if not line:
+                break
+            if line.startswith(b"data:") or line == b"data":
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+                place = end
+        if data:  # the blank line after the last event may never have come, but its data did
+            yield place, data[0] if len(data) == 1 else b"\n".join(data)
+        if match is None:
+            return  # what comes after the last line's end is no line
+        start = _next_data(body, start)
+
+
+def _next_data(body: bytes, start: int) -> int:
+    """Where the next line begins that may be one of data, from the beginning of a line on.
+
+    Nothing else begins an event, and a server may send blank lines for ever, or comments.
+    """
+    at = body.find(b"data", start)
+    while at > start and body[at - 1] not in b"\r\n":
+        at = body.find(b"data", at + 4)
+    return at if at >= 0 else len(body)
 
 
 def decode(pieces: Sequence[Piece]) -> Answer:
@@ -114,8 +118,10 @@ def decode_parts(times: Sequence[float], parts: Sequence[bytes]) -> Answer:
     if reading.fault is None and start < len(body):
         for place, data in _events(body, start):
             reading.take(place, data)
-            if reading.fault is not None:
+            if reading.fault is not None or reading.done:
                 break
+    if reading.fault is None and not reading.done:
+        reading.take_rest(len(body), body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :])
     return _amount(reading, body, times, parts)
 
 
@@ -137,7 +143,7 @@ def _read_plain(body: bytes, reading: Reading) -> int:
             break
         reading.take(end, body[start + 6 : end])
         start = end + 2
-        if reading.fault is not None:
+        if reading.fault is not None or reading.done:
             break
         start = read_alike(body, start, reading, framed=False)
     return start

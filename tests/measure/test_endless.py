@@ -1,0 +1,141 @@
+"""Servers that never stop: what they send is bounded, and nobody else's request pays for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+
+from rackrate.measure import exchange as limits
+from rackrate.measure import http
+from rackrate.measure.answers import Answer
+from rackrate.measure.exchange import Exchange
+from rackrate.measure.http import Client
+from rackrate.measure.loops import judge
+from rackrate.measure.target import Timeouts, parse_url
+from rackrate.records import OK
+from scripted_server import ScriptedServer
+
+T = TypeVar("T")
+
+PATIENT = Timeouts(connect_s=10.0, first_token_s=60.0, gap_s=60.0, total_s=60.0)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+TOKEN = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+WHOLE = b'data: {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it on the loop that measurements use."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def chunk(data: bytes) -> bytes:
+    """Data in a chunk of HTTP."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def ask_endless(first: bytes, again: bytes, pause_s: float = 0.0, *, others: int = 0) -> list[Exchange]:
+    """A request to a server that sends some bytes, and then others again and again until the client hangs up.
+
+    Before it so many others are sent, whose answers are a token, then another at the end.
+    """
+    finished, under_way = asyncio.Event(), asyncio.Event()
+    asked = 0
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        tasks.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            asked += 1
+            if asked >= others:
+                under_way.set()
+            if asked <= others:
+                writer.write(CHUNKED + chunk(TOKEN))
+                await finished.wait()
+                writer.write(chunk(WHOLE) + b"0\r\n\r\n")
+                await writer.drain()
+            else:
+                writer.write(first)
+                while not writer.is_closing():
+                    writer.write(again)
+                    await writer.drain()
+                    await asyncio.sleep(pause_s)
+        writer.close()
+
+    async def go() -> list[Exchange]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with Client(parse_url(f"http://127.0.0.1:{port}"), None, PATIENT) as client:
+                request = client.request("GET", "/")
+                before = [asyncio.create_task(client.exchange(request)) for _ in range(others)]
+                if others:
+                    await under_way.wait()
+                endless = await client.exchange(request)
+                finished.set()
+                exchanges = [endless, *(await asyncio.gather(*before))]
+            await asyncio.gather(*filter(None, tasks))
+            return exchanges
+
+    return run(go())
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 65536, id="value of a header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000, id="headers"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, id="provisional answers"),
+        pytest.param(CHUNKED, chunk(b"x" * 65536), id="line"),
+        pytest.param(CHUNKED, chunk(b"\n" * 65536), id="blank lines"),
+        pytest.param(CHUNKED, chunk(b": ping\n\n"), id="comments"),
+        pytest.param(CHUNKED, chunk(TOKEN) * 100, id="tokens"),
+        pytest.param(CHUNKED, b"1\r\na\r\n" * 10000, id="chunks of a byte"),
+        pytest.param(CHUNKED + b"5;", b"x" * 65536, id="extension of a chunk"),
+        pytest.param(CHUNKED + chunk(WHOLE) + b"0\r\n", b"X: y\r\n" * 1000, id="trailers"),
+        pytest.param(HEAD + b"\r\n", b"data\n" * 10000, id="body without a length"),
+    ],
+)
+def test_whatever_is_endless_is_stopped(first: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES", 2**20)
+    (exchange,) = ask_endless(first, again)
+    assert judge(exchange).status == "oversize"
+    assert exchange.size <= 2 * 2**20
+    # a piece for each packet, however small the chunks are
+    assert len(exchange.parts) <= 2**20 // 4
+
+
+def test_the_largest_of_many_answers_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_ALL_BYTES", 2**20)
+    endless, *others = ask_endless(CHUNKED, chunk(b"x" * 65536), pause_s=0.001, others=3)
+    assert (endless.status, endless.detail) == ("oversize", "the largest of answers that took more than 1 MiB together")
+    assert [judge(other).status for other in others] == [OK] * 3
+
+
+def test_comments_after_the_end_do_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_DONE_GRACE_S", 0.1)
+    (exchange,) = ask_endless(CHUNKED + chunk(WHOLE), chunk(b": ping\n\n"), pause_s=0.01)
+    answer: Answer = judge(exchange)
+    assert (answer.status, len(answer.chunk_s)) == (OK, 1)
+    assert exchange.done_s == answer.chunk_s[0]
+
+
+def test_silence_of_the_clients_own_is_none_of_the_servers() -> None:
+    async def go(url: str) -> Exchange:
+        loop = asyncio.get_running_loop()
+        timeouts = Timeouts(connect_s=10.0, first_token_s=60.0, gap_s=1.0, total_s=60.0)
+        async with Client(parse_url(url), None, timeouts) as client:
+            body = b'{"model": "scripted", "messages": [{"content": "a"}], "stream": true, "max_tokens": 60}'
+            loop.call_later(0.5, time.sleep, 1.6)  # such as an answer that takes long to read
+            return await client.exchange(client.request("POST", "/v1/chat/completions", body))
+
+    with ScriptedServer(ttft_s=0.01, itl_s=0.05) as server:
+        assert judge(run(go(server.url))).status == OK
