@@ -32,7 +32,6 @@ These two and `not-http` are the server's own and cannot be chosen by a request.
 
 PER_PACKET = 4
 """Events that the oddity `packets` writes at once."""
-RETRY_AFTER_S = 7
 PHRASES = {
     200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
     429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable",
@@ -61,6 +60,8 @@ class Script:
     """Of /v1/models, in place of the list."""
     slots: int | None = None
     """So many answers are written at once; other requests wait for their turn."""
+    retry_after: str = "7"
+    """Of answers 429."""
     key: str | None = None
     """What clients must send, or be refused with 401."""
     template_tokens: int = 7

@@ -22,7 +22,6 @@ from typing import Any, Self, cast, get_args
 from scripted_answers import (
     PER_PACKET,
     PHRASES,
-    RETRY_AFTER_S,
     Json,
     Oddity,
     Script,
@@ -167,7 +166,7 @@ class _Connection:
         refusal = read_request(served, server)
         served.ended = True
         if served.status != 200:
-            extra = {429: [f"Retry-After: {RETRY_AFTER_S}"], 307: [f"Location: {server.url}/elsewhere"]}
+            extra = {429: [f"Retry-After: {server.retry_after}"], 307: [f"Location: {server.url}/elsewhere"]}
             self._answer(served.status, error(refusal), *extra.get(served.status, []))
         elif "not-streaming" in odd or not served.body.get("stream"):
             await asyncio.sleep(server.ttft_s)

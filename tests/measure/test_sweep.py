@@ -23,6 +23,7 @@ from rackrate.measure.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.metrics import LevelSummary, saturation, summarise
 from rackrate.records import (
+    OK,
     Engine,
     Level,
     Machine,
@@ -509,3 +510,54 @@ def test_a_journal_cut_at_any_byte_loses_one_line_at_most(tmp_path: Path, timed:
         complete = size == len(whole) - 1  # but for the line's end
         assert found.requests == (requests if complete else requests[:2])
         assert found.torn_lines == (0 if complete or size == third else 1)
+
+
+def test_a_refused_worker_waits_as_it_is_told(tmp_path: Path) -> None:
+    plan = SweepPlan(levels=(1,), requests=4, warmup_requests=0, prefill=False)
+    script = ScriptedServer(
+        ttft_s=0.0, itl_s=0.0, oddities=["status-429"], spared=PROBES + 1, every=2, retry_after="1.2"
+    )
+    with script as server:
+        swept = measure(server, tmp_path / "run", plan)
+    first, refused, second, last = swept.run.requests
+    assert [request.status for request in swept.run.requests] == [OK, "http-429", OK, "http-429"]
+    assert second.sent_s - refused.done_s > 1.19
+    assert refused.sent_s >= first.done_s
+    assert last.sent_s >= second.done_s
+
+
+def test_nobody_rests_past_the_end_of_a_level(tmp_path: Path) -> None:
+    plan = SweepPlan(levels=(2,), requests=4, warmup_requests=0, prefill=False)
+    script = ScriptedServer(
+        ttft_s=0.0, itl_s=0.0, oddities=["status-429"], spared=PROBES + 1, every=10, retry_after="3600"
+    )
+    with script as server:
+        swept = measure(server, tmp_path / "run", plan)
+    assert sum(request.ok for request in swept.run.requests) == 3
+    (level,) = swept.run.header.levels
+    assert level.ended_s is not None
+    assert level.ended_s - level.started_s < 30
+
+
+def test_an_open_loop_keeps_to_its_schedule_whatever_it_is_told(tmp_path: Path) -> None:
+    plan = SweepPlan(rates=(20.0,), requests=20, warmup_requests=0, prefill=False)
+    script = ScriptedServer(ttft_s=0.0, itl_s=0.0, oddities=["status-429"], spared=PROBES, every=5, retry_after="3600")
+    with script as server:
+        swept = measure(server, tmp_path / "run", plan)
+    (summary,) = summarise(swept.run)
+    assert (summary.requests, summary.failed) == (16, {"http-429": 4})
+    assert summary.ended_because == "requests"
+
+
+def test_a_worker_that_rests_does_not_wake_in_the_next_level(tmp_path: Path) -> None:
+    plan = SweepPlan(levels=(1, 2), least_s=1.0, most_s=1.0, warmup_requests=0, prefill=False)
+    script = ScriptedServer(
+        ttft_s=0.0, itl_s=0.0, oddities=["status-429"], spared=PROBES + 1, every=10**6, retry_after="1.5"
+    )
+    with script as server:
+        swept = measure(server, tmp_path / "run", plan)
+    first, second = swept.run.header.levels
+    assert first.ended_s is not None
+    assert second.started_s >= first.ended_s
+    assert [request.status for request in swept.of_level(0)] == [OK, "http-429"]
+    assert swept.of_level(1)

@@ -24,6 +24,7 @@ from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
 from rackrate.measure.loose_json import as_object, error_text, parse, printable
 from rackrate.measure.pacing import Alarm
+from rackrate.measure.rest import rest_s, told_s
 from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import chunks_so_far, decode_parts
 from rackrate.records import OK, Level, RequestRecord
@@ -34,8 +35,6 @@ from rackrate.workload.synthetic import SyntheticWorkload
 
 HEAD_START_S = 0.05
 """From the start of an open level to the first moment of its schedule."""
-_BACK_OFF_S = 0.2
-_MOST_BACK_OFF_S = 5.0
 _SPARES = 8
 """Idle connections that an open loop begins with. More would take the threads of servers that have one for each."""
 _SMALL_BYTES = 2048
@@ -255,7 +254,6 @@ class _ClosedLoop(Loop):
         # not where the user asked for so many requests: those are all of the length asked for
         self._staggers = level.kind == "closed" and (level.concurrency or 1) > 1 and not limits.exact
         self._failures = 0
-        self._resting = 0
         self._first: deque[Planned] = deque()
         self._begun_s = self._pace_s = 0.0
         """When the next of the first requests is sent, and what lies between two."""
@@ -311,6 +309,7 @@ class _ClosedLoop(Loop):
 
     def close(self) -> None:
         super().close()
+        self._left = 0  # a worker may still rest, and would wake in the next level
         if self._alarm is not None:
             self._alarm.close()
             self._alarm = None
@@ -324,7 +323,8 @@ class _ClosedLoop(Loop):
 
     @property
     def over(self) -> bool:
-        return self._left == 0 and self._resting == 0 and self.idle
+        # a worker that rests has nothing left to send then
+        return self._left == 0 and self.idle
 
     def ended(self, planned: Planned, exchange: Exchange) -> None:
         self.note_sent(exchange)
@@ -336,13 +336,7 @@ class _ClosedLoop(Loop):
             self._send()
             return
         self._failures += 1
-        self._resting += 1
-        turns = self._failures / self._workers
-        self._events.call_later(min(_BACK_OFF_S * 2 ** min(turns, 5), _MOST_BACK_OFF_S), self._rested)
-
-    def _rested(self) -> None:
-        self._resting -= 1
-        self._send()
+        self._events.call_later(rest_s(self._failures / self._workers, _told_s(exchange)), self._send)
 
 
 class _OpenLoop(Loop):
@@ -457,7 +451,7 @@ class _Conversations(Loop):
         except Exception as error:  # noqa: BLE001 - it is raised once the level has ended
             generator.fail(error)
 
-    async def _take_turn(self, turn: Turn) -> tuple[RequestRecord, str] | None:
+    async def _take_turn(self, turn: Turn) -> tuple[RequestRecord, str, float | None] | None:
         if self._left == 0:
             return None
         if self._left is not None:
@@ -470,7 +464,7 @@ class _Conversations(Loop):
         self.note_sent(exchange)
         answer = judge(exchange)
         planned = Planned(turn.index, turn.ask, b"", turn.due_s, session=turn.session, turn=turn.number)
-        return generator.record(self.live.level, planned, exchange, answer), answer.text
+        return generator.record(self.live.level, planned, exchange, answer), answer.text, _told_s(exchange)
 
     @property
     def over(self) -> bool:
@@ -511,6 +505,11 @@ def judge(exchange: Exchange) -> Answer:
             return decode_parts(exchange.times, exchange.parts)
         status, detail = "malformed", exchange.fault
     return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
+
+
+def _told_s(exchange: Exchange) -> float | None:
+    """How long the server asks to wait before the next request."""
+    return told_s(exchange.retry_after) if (exchange.http_status or 0) >= 400 else None
 
 
 def _reason(exchange: Exchange) -> str:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rackrate.measure.pacing import Alarm
+from rackrate.measure.rest import rest_s
 from rackrate.records import RequestRecord
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule
 from rackrate.workload.synthetic import SyntheticWorkload
-
-_BACK_OFF_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,12 @@ class Talk:
         workload: SyntheticWorkload,
         length: PromptLength,
         number: Callable[[], int],
-        take_turn: Callable[[Turn], Awaitable[tuple[RequestRecord, str] | None]],
+        take_turn: Callable[[Turn], Awaitable[tuple[RequestRecord, str, float | None] | None]],
         stop: asyncio.Event,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        """`take_turn` sends a request and records its answer; None where no more may be sent.
+        """`take_turn` sends a request and records its answer; None where no more may be sent. It gives the record, the
+        text, and how long the server asks to wait.
 
         `number` gives the next request's number. Of several processes, `part` is this one's and how many there are.
         """
@@ -127,12 +127,12 @@ class Talk:
                 due_s = ended_s + wait * self._rows.think_s(self._rows.conversation(session)[0])
                 if not await diary.until(due_s):
                     return
-                end_s, whole = await self._hold(session, due_s, diary)
+                end_s, whole, told_s = await self._hold(session, due_s, diary)
                 if end_s is None:
                     return
                 failures = 0 if whole else failures + 1
                 # a server that refuses everything is not flooded
-                ended_s, wait = end_s + (min(_BACK_OFF_S * 2 ** min(failures - 1, 5), 5.0) if failures else 0.0), 1.0
+                ended_s, wait = end_s + (rest_s(failures, told_s) if failures else 0.0), 1.0
 
         with Diary(self._stop) as diary:
             await _all([asyncio.create_task(user(rank, diary)) for rank in range(self._first, number, self._step)])
@@ -140,7 +140,7 @@ class Talk:
     async def arrivals(self, begin_s: float, schedule: Schedule) -> None:
         """Conversations that begin when they are due, whatever became of those before."""
         assert schedule.turns is not None  # noqa: S101 - drawn for a workload with conversations
-        talks: list[asyncio.Task[tuple[float | None, bool]]] = []
+        talks: list[asyncio.Task[tuple[float | None, bool, float | None]]] = []
         with Diary(self._stop) as diary:
             for number in range(self._first, len(schedule.due_s), self._step):
                 due_s = float(schedule.due_s[number])
@@ -155,8 +155,9 @@ class Talk:
 
     async def _hold(
         self, session: int, due_s: float, diary: Diary, most: int | None = None
-    ) -> tuple[float | None, bool]:
-        """One conversation. Returns when it ended (None where the level is over), and whether it was held to its end.
+    ) -> tuple[float | None, bool, float | None]:
+        """One conversation. Returns when it ended (None where the level is over), whether it was held to its end, and
+        how long the server asks to wait.
 
         It ends early with an answer that failed: nobody goes on from there.
         """
@@ -165,7 +166,7 @@ class Talk:
         said = 0
         for number in range(turns if most is None else min(turns, most)):
             if number and not await diary.until(due_s):
-                return None, False
+                return None, False, None
             ask = self._rows.ask(first + number)
             index = self._number()
             if number:
@@ -177,17 +178,17 @@ class Talk:
             history.append(text)
             taken = await self._take_turn(Turn(session, number, index, ask, due_s, history))
             if taken is None:
-                return None, False
-            record, answer = taken
+                return None, False, None
+            record, answer, told_s = taken
             ended_s = due_s + record.done_s - record.due_s
             if not record.ok:
-                return ended_s, False
+                return ended_s, False, told_s
             history.append(answer)
             said = (record.input_tokens or ask.input_tokens) + (record.output_tokens or len(record.chunk_s))
             if number + 1 == turns:
-                return ended_s, True
+                return ended_s, True, None
             due_s = ended_s + self._rows.think_s(first + number + 1)
-        return None, False  # the level has no more requests
+        return None, False, None  # the level has no more requests
 
 
 async def _all(tasks: Sequence[asyncio.Task[Any]]) -> None:
