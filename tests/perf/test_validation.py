@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
+from rackrate.catalog.types import Accelerator
 from rackrate.perf.box import known_coefficients
 from rackrate.perf.coefficients import shipped
 from rackrate.perf.cross_validation import fold_of
 from rackrate.perf.deployment import deploy
 from rackrate.perf.published import Load, read_published, understand
 from rackrate.perf.step_time import EngineStep, engine_step
-from rackrate.perf.step_work import Parallel, formats_on
+from rackrate.perf.step_work import Formats, Parallel, formats_on, linear_work
 from rackrate.perf.validation import Comparison, by_class, compare_all, errors_of, load_level, quantile
 
 PUBLISHED = Path(os.environ.get("RACKRATE_PUBLISHED", "nowhere"))
@@ -85,7 +86,7 @@ def test_terms_of_the_simulator_are_the_same_step() -> None:
     ):
         tokens = decoding + prompt
         compute = t["token_compute_s"] * tokens
-        memory = t["weights_s"] + t["experts_s"] * (1 - t["expert_miss"] ** tokens) + t["token_memory_s"] * tokens
+        memory = t["weights_s"] + t["experts_s"] * (1 - t["expert_miss"] ** tokens)
         sharp = t["sharpness"]
         plain = (compute**sharp + memory**sharp) ** (1 / sharp) + t["token_s"] * tokens + t["step_s"]
         plain += t["sequence_s"] * (decoding + ended) + t["context_s"] * context + t["pair_s"] * pairs
@@ -148,3 +149,44 @@ def test_a_replica_count_multiplies_throughput_only() -> None:
     four, alone = (compare_all([each], shipped().values, with_box=False)[0] for each in (case, one))
     assert four[0].predicted == pytest.approx(4 * alone[0].predicted)
     assert four[1].predicted == pytest.approx(alone[1].predicted)
+
+
+def test_activations_are_moved_beside_the_products_and_not_divided_where_every_rank_holds_them() -> None:
+    catalog = load_catalog()
+    dense = linear_work(catalog.models["llama-3-8b-instruct"], Formats(16, "16"))
+    experts = linear_work(catalog.models["mixtral-8x7b-instruct"], Formats(16, "16"))
+    assert dense.routed_bytes == 0 == dense.state_bytes
+    # the same hidden size and layers; two copies of each token, gathered, written back and summed, in 16 bits
+    assert experts.replicated_bytes == dense.replicated_bytes == 16 * 4096 * 32
+    assert experts.routed_bytes == 8 * 2 * 4096 * 32
+    card = catalog.accelerators["h100-sxm"]
+    one, eight = (
+        deploy(catalog.models["mixtral-8x7b-instruct"], card, parallel=Parallel(ranks)).step for ranks in (1, 8)
+    )
+    assert one.token_memory / 8 < eight.token_memory < one.token_memory
+
+
+def test_recurrent_state_is_read_and_written_for_each_sequence() -> None:
+    model = load_catalog().models["qwen3.5-397b-a17b"]
+    assert model.fixed_state is not None
+    assert linear_work(model, Formats(8, "8")).state_bytes == 2 * 45 * model.fixed_state.bytes_per_layer
+
+
+def test_a_module_of_two_dies_is_two_ranks_and_old_libraries_reach_a_rate_not_a_share() -> None:
+    catalog = load_catalog()
+    model, module = catalog.models["llama-3-8b-instruct"], catalog.accelerators["mi250"]
+    values: dict[str, float] = {}
+
+    def step(card: Accelerator, version: str) -> EngineStep:
+        return deploy(model, card, version=version, weights="bf16", values=values).step
+
+    assert module.dies == 2
+    assert step(module, "0.8.5").comm_step > 0 == step(module.model_copy(update={"dies": 1}), "0.8.5").comm_step
+    # seven times the rate of a die of MI250, and no quicker in products that were tuned for it
+    quick = catalog.accelerators["mi300x"]
+    slow = quick.model_copy(update={"peak_tflops": {"bf16": 181.0}, "tdp_w": None})
+    same = quick.model_copy(update={"tdp_w": None})
+    assert step(same, "0.6.4").token_compute == pytest.approx(step(slow, "0.6.4").token_compute)
+    assert step(same, "0.8.5").token_compute == pytest.approx(
+        step(slow, "0.8.5").token_compute * 181 / 1307.4, rel=1e-3
+    )

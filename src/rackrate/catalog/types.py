@@ -183,6 +183,8 @@ class Accelerator(Entry):
     lacks: tuple[NumberFormat, ...] = ()
     """Formats that the hardware has no matrix units for."""
     tdp_w: PositiveFloat | None = None
+    dies: PositiveInt = 1
+    """Devices that the runtime shows for it; memory, rates and link are those of all of them together."""
     link: Link | None = None
     pcie_gb_s: PositiveFloat | None = None
     cores: PositiveInt | None = None

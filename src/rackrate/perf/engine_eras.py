@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -109,6 +110,15 @@ def shares_kv_heads(era: Era, accelerator: Accelerator) -> bool:
     if era.id not in {"vllm-0.4", "tgi"}:
         return True
     return accelerator.vendor == "nvidia" and accelerator.architecture not in _OLD_KERNELS
+
+
+def tuned_flop_s(era: Era, accelerator: Accelerator) -> float:
+    """The 16-bit peak that an engine's products were tuned for: a faster device computes no faster. [FLOP/s]
+
+    In 2024 ROCm's libraries had products tuned for a die of MI250 (181 TFLOPS, AMD's datasheet). Under vLLM before 0.8
+    a die of MI250 and a whole MI300X, of seven times that peak, reach the same 50 to 70 TFLOPS in published rows.
+    """
+    return 181e12 if era.id == "vllm-0.4" and accelerator.vendor == "amd" else math.inf
 
 
 def scheduler_of(era: Era, accelerator: Accelerator, prompt_tokens: float = 0) -> Scheduler:

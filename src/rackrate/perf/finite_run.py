@@ -63,11 +63,11 @@ def step_seconds(
     """
     tokens = sequences + prefill_tokens
     compute = tokens * k[3]
-    memory = k[5] + k[6] * (1.0 - math.exp(tokens * k[7])) + tokens * k[8]
+    memory = k[5] + k[6] * (1.0 - math.exp(tokens * k[7]))
     longer, shorter = max(compute, memory), min(compute, memory)
     dense = longer * (1.0 + (shorter / longer) ** k[9]) ** (1.0 / k[9]) if longer > 0 else 0.0
     attention = context * k[10] + min(context, sequences * k[12]) * k[11] + prefill_pairs * k[13]
-    seconds = dense + attention + k[14] + tokens * k[15] + k[16] + k[0] + (k[1] + k[4]) * (sequences + ended)
+    seconds = dense + attention + k[14] + tokens * (k[8] + k[15]) + k[16] + k[0] + (k[1] + k[4]) * (sequences + ended)
     if prefill_tokens > 0:
         seconds += k[2]
     return max(seconds, k[17])

@@ -132,8 +132,8 @@ GROUPS: dict[str, dict[str, float]] = {
     "family": {"memory": 0.03, "compute": 0.05, "attention": 0.06, "link": 0.1, "latency": 0.1},
     "accelerator": {"memory": 0.03, "compute": 0.03, "attention": 0.03, "link": 0.03, "latency": 0.03},
     # kernels that an engine of its time had not tuned for a vendor
-    "vendor": {"compute": 0.5, "memory": 0.15, "attention": 0.2, "link": 0.3, "latency": 0.4},
-    "kernels": {"compute": 0.5, "memory": 0.1, "attention": 0.2, "experts": 0.7},
+    "vendor": {"compute": 0.5, "memory": 0.15, "attention": 0.2, "experts": 0.5, "link": 0.3, "latency": 0.4},
+    "kernels": {"compute": 0.2, "memory": 0.1, "attention": 0.2, "experts": 0.3},
     # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels; kernels fused or not
     "era": {"latency": 0.6, "gaps": 0.15},
     "box": {"host": 0.8, "compute": 0.06, "memory": 0.05},

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
-from rackrate.perf.engine_eras import Era, shares_kv_heads
+from rackrate.perf.engine_eras import Era, shares_kv_heads, tuned_flop_s
 from rackrate.perf.step_work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 
@@ -43,7 +43,7 @@ class EngineStep:
     expert_log_miss: float
     """ln(1 - active/routed): a step of T tokens touches the share 1 - exp(T x this) of the experts; 0 for dense."""
     token_memory: float
-    """[s/token] to write and read activations."""
+    """[s/token] to write and read activations, in kernels between the products: nothing hides it."""
     sharpness: float
     """Exponent s of the roofline (compute^s + memory^s)^(1/s): the larger it is, the better one hides the other."""
     context: float
@@ -88,8 +88,7 @@ class EngineStep:
             "context_s": self.context + self.window_context * seen,
             "step_s": self.host_step + self.comm_step + self.gaps,
             "sequence_s": self.host_sequence + self.sequence_compute,
-            "token_memory_s": self.token_memory,
-            "token_s": self.comm_token,
+            "token_s": self.comm_token + self.token_memory,
             "experts_s": self.experts,
             "expert_miss": math.exp(self.expert_log_miss) if self.experts else 0.0,
             "sharpness": self.sharpness,
@@ -214,17 +213,21 @@ def engine_step(  # the one place where facts and fitted numbers meet
     work = linear_work(model, formats)
     peak16, peak = peak_flop_s(accelerator, formats)
     bandwidth = bandwidth_b_s(accelerator)
-    tp, pp = parallel.tensor, parallel.pipeline
+    dies = accelerator.dies  # each a rank of its own
+    tp, pp = parallel.tensor * dies, parallel.pipeline
+    powered = power_ratio(accelerator, peak16) ** known.power_exponent
+    peak16, peak, bandwidth = peak16 / dies, peak / dies, bandwidth / dies
     widened = formats.weight_bits < 16 and formats.compute == "16"
     share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
-    powered = min(power_ratio(accelerator, peak16) ** known.power_exponent, 0.95 / share)
+    powered = min(powered, 0.95 / share)
     share *= powered * (known.dequantise_compute if widened else 1.0)
     read = known.memory * bandwidth
     if formats.weight_bits < 6:
         read *= known.four_bit_memory
     elif widened:
         read *= known.dequantise_memory
-    rate = peak * share * tp * pp
+    tuned = min(1.0, tuned_flop_s(era, accelerator) / peak16)
+    rate = peak * share * tuned * tp * pp
     expert_ranks = max(parallel.expert, tp)
     token_compute = work.token_flop / rate
     if work.expert_token_flop:
@@ -235,7 +238,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
     latency = known.link_latency_s + (0.0 if fast else known.pcie_latency_s)
     if fast:
         latency *= (450 * GB / link_b_s(accelerator, fast)) ** known.link_scaling
-    link_rate = link_b_s(accelerator, fast) * (known.link_share if fast else known.pcie_share)
+    link_rate = link_b_s(accelerator, fast) / dies * (known.link_share if fast else known.pcie_share)
     comm_token = reduces * all_reduce_bytes(max(tp, parallel.expert), model.hidden_size, 2) / link_rate / pp
     ranks = math.log2(max(tp, parallel.expert) * pp)
     kv_rate = known.attention_memory * bandwidth * tp * pp
@@ -243,6 +246,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
     kv_rate *= min(1.0, work.kv_split / tp)
     if not shares_kv_heads(era, accelerator):
         kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
+    moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
     return EngineStep(
         host_step=known.host_step_s + known.rank_s * ranks,
@@ -250,14 +254,15 @@ def engine_step(  # the one place where facts and fitted numbers meet
         host_prefill=known.host_prefill_s * model.layers / 32,
         token_compute=token_compute,
         sequence_compute=work.head_flop / (peak16 * min(known.compute16 * powered, 0.95) * tp)
-        + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth),
+        + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth)
+        + work.state_bytes / (known.memory * bandwidth * tp * pp),
         weights=work.weight_bytes / (read * tp),
         experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
         # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
         expert_log_miss=parallel.data * math.log1p(-work.expert_share)
         if parallel.expert > tp
         else math.log1p(-work.expert_share),
-        token_memory=work.activation_bytes / (known.memory * bandwidth * tp * pp),
+        token_memory=moved / (known.memory * bandwidth * pp),
         sharpness=max(known.sharpness, 1.0),
         context=context,
         window_context=work.window_bytes / kv_rate,

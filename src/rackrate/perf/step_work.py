@@ -94,7 +94,13 @@ class Work:
     expert_share: float
     """Share of the routed experts that one token takes; 0 for dense models."""
     activation_bytes: float
-    """[byte/token] of activations written and read between kernels."""
+    """[byte/token] of activations written and read between kernels that tensor parallelism divides."""
+    replicated_bytes: float
+    """[byte/token] of those that each rank of tensor parallelism writes and reads whole: the residual and its norms."""
+    routed_bytes: float
+    """[byte/token] of a token's copies on their way to its experts and back; whole too unless experts are spread."""
+    state_bytes: float
+    """[byte/sequence] of recurrent state read and written by a decoding step."""
     context_bytes: float
     """[byte/token] of the cache in layers that read all of it."""
     window_bytes: float
@@ -131,6 +137,12 @@ def linear_work(model: Model, formats: Formats) -> Work:
     (15.01, 131072.0)
     """
     head = float(model.vocabulary * model.hidden_size)
+    routed_width = routed_hidden = 0  # values of all copies of a token in all layers: between a routed expert's two
+    if model.experts is not None:  # products, and before and after them
+        copies = (model.layers - model.experts.dense_layers) * model.experts.active
+        routed_width = copies * model.experts.intermediate_size
+        routed_hidden = copies * (model.experts.width or model.hidden_size)
+    state = model.fixed_state
     experts = expert_parameters(model)
     embeddings = head if model.tied_embeddings else 2 * head
     linear = max(model.parameters - (model.vision_parameters or 0) - embeddings - experts, 0.0)
@@ -151,8 +163,13 @@ def linear_work(model: Model, formats: Formats) -> Work:
         weight_bytes=linear * weight_bytes + 2 * head,
         expert_bytes=experts * weight_bytes,
         expert_share=model.experts.active / model.experts.routed if model.experts else 0.0,
-        # about ten tensors of the hidden size are written and read in each layer (Korthikanti et al. 2022, section 4)
-        activation_bytes=2.0 * 2 * 10 * model.hidden_size * model.layers,
+        # about ten tensors of the hidden size are written and read in each layer (Korthikanti et al. 2022, section 4);
+        # four of them, around the two norms and residuals, are not divided by tensor parallelism
+        activation_bytes=2.0 * 2 * 6 * model.hidden_size * model.layers + 2.0 * 2 * 3 * routed_width,
+        replicated_bytes=2.0 * 2 * 4 * model.hidden_size * model.layers,
+        # gathered by expert before the first product, weighed and summed after the second
+        routed_bytes=2.0 * 2 * 2 * routed_hidden,
+        state_bytes=2.0 * state.layers * state.bytes_per_layer if state is not None else 0.0,
         context_bytes=per_layer * full,
         window_bytes=per_layer * windowed,
         context_flop=context_flop,
