@@ -54,6 +54,12 @@ class Meter:
     """Offer, price, date."""
 
 
+_TELLING_SHARE = 0.02
+"""Of a level, that must be over before it says how long the rest takes."""
+_STUCK_S, _STUCK = 5.0, 3.0
+"""A level is stuck when no request has ended for so long, and for so many times as long as one took on average."""
+
+
 class SweepDisplay:
     """Shows a sweep as it goes, with the time left at most. A Watcher of `measure.sweep`."""
 
@@ -66,6 +72,8 @@ class SweepDisplay:
         self._request_s: float | None = None
         self._shown_s = 0.0
         self._began_s = time.monotonic()
+        self._moved: tuple[int, float, float] | None = None
+        """Requests that have ended, when the last of them did, and when the level would end by that. [s]"""
         self._samples: deque[tuple[float, int, int, int]] = deque()
         """(elapsed, requests, input and output tokens) of the last seconds."""
 
@@ -98,6 +106,7 @@ class SweepDisplay:
         )
         self._position = f"level {position} of at most {of_at_most}"
         self._samples.clear()
+        self._moved = None
 
     def level_progress(self, live: LiveLevel) -> None:
         """The dashboard, four times a second; without a terminal, a line every ten seconds."""
@@ -156,7 +165,7 @@ class SweepDisplay:
             if into + out > 0:
                 text += f"  ${self._meter.usd_h / (into + out) / 3600 * 1e6:.3g} per 1M tokens as of now"
             facts.append(("cost", f"{text} ({self._meter.origin})"))
-        facts.append(("left", f"at most {clock(self._left_s(live))} left"))
+        facts.append(("left", self.left(live)))
         return facts
 
     def _pace(self, live: LiveLevel) -> tuple[float, float, float]:
@@ -173,18 +182,25 @@ class SweepDisplay:
             (live.input_tokens - first[2]) / span, (live.output_tokens - first[3]) / span, (live.done - first[1]) / span
         )  # fmt: skip
 
-    def _left_s(self, live: LiveLevel) -> float:
+    def left(self, live: LiveLevel) -> str:
+        """The time left; or that it cannot be known, since requests have ceased to end."""
+        ended = live.done + live.failed
+        if self._moved is None or self._moved[0] != ended:
+            share = live.share
+            expected_s = self._expected_s(Step(live.level.kind, live.level.concurrency))
+            # as it looked when a request last ended: a level that is stuck does not take longer for being longer stuck
+            ends_s = live.elapsed_s / share if share > _TELLING_SHARE else live.elapsed_s + expected_s
+            self._moved = ended, live.elapsed_s, ends_s
+        _, moved_s, ends_s = self._moved
+        quiet_s = live.elapsed_s - moved_s
+        if quiet_s > max(_STUCK_S, _STUCK * moved_s / max(ended, 1)):
+            return f"time left unknown: no request has ended for {clock(quiet_s)}"
+        return f"at most {clock(self._left_s(live, ends_s))} left"
+
+    def _left_s(self, live: LiveLevel, ends_s: float) -> float:
         """Time until the sweep ends if every level that may come does."""
         plan, level = self._plan, live.level
-        share = live.share
-        if level.kind == "open":
-            here = max(0.0, live.limits.least_s - live.elapsed_s)
-        else:
-            here = (
-                live.elapsed_s / share * (1 - share)
-                if share > 0.02
-                else self._expected_s(Step(level.kind, level.concurrency))
-            )
+        here = max(0.0, (live.limits.least_s if level.kind == "open" else ends_s) - live.elapsed_s)
         if level.kind == "prefill":
             return here
         coming = plan.steps()[level.index + 1 :]

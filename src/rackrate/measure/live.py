@@ -44,7 +44,8 @@ class LiveLevel:
     @property
     def share(self) -> float:
         """How much of the level is over, 0 to 1."""
-        by_count = self.done / max(self.limits.requests, 1)
+        # of a stated number those that failed are part
+        by_count = (self.done + self.failed * self.limits.exact) / max(self.limits.requests, 1)
         if not self.limits.exact:
             by_count = min(by_count, self.elapsed_s / self.limits.least_s if self.limits.least_s > 0 else 1.0)
             if self.limits.precision is not None:

@@ -209,6 +209,10 @@ def _require_connection(exchange: Exchange, client: Client) -> None:
                 f"{url}: no connection ({exchange.detail}); is the server running, and is the port right?"
             )
         case "tls":
+            if exchange.detail == "CERTIFICATE_VERIFY_FAILED":
+                raise EndpointError(
+                    f"{url}: the server's certificate is not trusted; name the file of your own in SSL_CERT_FILE"
+                )
             raise EndpointError(f"{url}: the TLS handshake failed ({exchange.detail}); is it an https server?")
         case "timeout-connect":
             raise EndpointError(f"{url}: {exchange.detail}; is the address right?")
