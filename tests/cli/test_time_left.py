@@ -1,6 +1,11 @@
-"""The time left: it runs down, and is unknown where requests cease to end."""
+"""The display of a level: the time left runs down, and is unknown where requests cease to end."""
 
 from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
 
 from rackrate.cli.progress import SweepDisplay
 from rackrate.measure.live import LiveLevel
@@ -36,3 +41,17 @@ def test_long_answers_are_not_stuck() -> None:
     assert display.left(live) == "at most 8:00 left"
     live.elapsed_s = 180.0
     assert display.left(live) == "at most 7:00 left"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_each_fact_has_a_line_of_its_own(width: int) -> None:
+    plan = SweepPlan(levels=(1,), requests=10, prefill=False)
+    level = Level(index=0, kind="closed", concurrency=1, warmed_up=True, started_s=0.0)
+    live = LiveLevel(level, plan.limits(plan.steps()[0]), done=5, elapsed_s=12.0, output_tokens=100, in_flight=1)
+    display = SweepDisplay(plan)
+    display.level_started(level, 1, 1)
+    written = io.StringIO()
+    Console(file=written, width=width).print(display.dashboard(live))
+    lines = [line.rstrip() for line in written.getvalue().splitlines()]
+    assert [line.split()[0] for line in lines[2:]] == ["throughput", "requests", "left"]
+    assert lines[2].endswith("requests/s  1 in flight")

@@ -115,11 +115,12 @@ class SweepDisplay:
             return
         self._shown_s = now
         if self._live_view is not None:
-            self._live_view.update(self._dashboard(live))
+            self._live_view.update(self.dashboard(live))
         elif live.elapsed_s > 5:
             say(f"{self._level_text}: {'  '.join(value for _, value in self._facts(live))}")
 
-    def _dashboard(self, live: LiveLevel) -> Any:
+    def dashboard(self, live: LiveLevel) -> Any:
+        """What a terminal shows of a level."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -130,7 +131,9 @@ class SweepDisplay:
         table.add_column(style="dim")
         for name, value in self._facts(live):
             table.add_row(name, Text(value))
-        return Group(head, ProgressBar(total=1.0, completed=live.share, width=60), table)
+        bar = Table.grid()  # by itself a bar does not end its line
+        bar.add_row(ProgressBar(total=1.0, completed=live.share, width=60))
+        return Group(head, bar, table)
 
     def _facts(self, live: LiveLevel) -> list[tuple[str, str]]:
         """What is known of the level as of now: a name and a text each."""
