@@ -11,12 +11,12 @@ _MOST_TOLD_S = 30.0
 
 
 def rest_s(failures: float, told_s: float | None = None) -> float:
-    """After so many failures in a row (at least 1, of one worker), where the server asks for a wait or not. [s]
+    """After so many failures in a row of each worker, on average, where the server asks for a wait or not. [s]
 
     >>> rest_s(1), rest_s(2), rest_s(9), rest_s(1, told_s=2.0), rest_s(9, told_s=2.0), rest_s(1, told_s=3600.0)
-    (0.4, 0.8, 5.0, 2.0, 5.0, 30.0)
+    (0.2, 0.4, 5.0, 2.0, 5.0, 30.0)
     """
-    own_s = min(_FIRST_S * 2 ** min(failures, 5.0), _MOST_S)
+    own_s = min(_FIRST_S * 2 ** min(max(failures - 1, 0.0), 5.0), _MOST_S)
     return max(own_s, min(told_s or 0.0, _MOST_TOLD_S))
 
 
