@@ -77,6 +77,8 @@ class RoutedExperts:
     """Layers that have it."""
     parameters_each: int
     """Of one expert in one layer."""
+    width: int | None = None
+    """Of what goes into it and comes out; None: the hidden size."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def of_catalogue_model(model: Model) -> Architecture:
         one = 3 * (model.experts.width or h) * model.experts.intermediate_size
         moe_layers = model.layers - model.experts.dense_layers
         dense_layers = model.experts.dense_layers
-        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one)
+        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one, model.experts.width)
         experts_all = moe_layers * model.experts.routed * one
         router = moe_layers * model.experts.routed * h
         feed_forward = moe_layers * model.experts.shared * 3 * h * model.experts.intermediate_size

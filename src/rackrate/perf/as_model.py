@@ -55,8 +55,9 @@ def model_of(architecture: Architecture) -> Model:
         else Experts(
             routed=experts.routed,
             active=experts.active,
-            intermediate_size=max(1, experts.parameters_each // (3 * architecture.hidden_size)),
+            intermediate_size=max(1, experts.parameters_each // (3 * (experts.width or architecture.hidden_size))),
             dense_layers=architecture.layers - experts.layers,
+            width=experts.width,
         ),
         vision_parameters=vision or None,
         weight_format=_number_format(architecture.native_weights),

@@ -398,7 +398,8 @@ def _feed_forward(
     counts.feed_forward += len(moe) * matrices * h * shared
     if text.optional("shared_expert_intermediate_size", least=0):
         counts.router += len(moe) * h  # a gate on the shared expert
-    return RoutedExperts(routed, active, len(moe), one), max(widest, active * inner + shared)
+    latent = width if width != h else None
+    return RoutedExperts(routed, active, len(moe), one, latent), max(widest, active * inner + shared)
 
 
 def _mlp_bias_keys(text: ConfigValues) -> tuple[str, ...]:
