@@ -17,6 +17,8 @@ from rackrate.measure.target import Target, Timeouts
 _DONE_GRACE_S = 1.0
 """How long the end of the HTTP message may lag behind the stream's [DONE] before the connection is given up."""
 _WATCH_S = 0.1
+_WATCH_AT_ONCE = 16
+"""Exchanges are looked at in one go: some 30 us."""
 _LOOK_AGAIN = 2.0
 """A stream that flows is looked at again once it has lasted so many times as long: comments may follow [DONE] for
 ever."""
@@ -226,14 +228,19 @@ class Client:
             skipped = late and not skipped and self._tls is not None
             if skipped:
                 continue  # the event loop reads TLS, and comes to it first
-            now = time.perf_counter()
-            for connection in list(self._connections):
+            held_bytes = 0
+            for number, connection in enumerate(list(self._connections), start=1):
                 exchange = connection.exchange
                 if exchange is not None and exchange.sent_s is not None:
-                    self._watch_one(connection, exchange, exchange.sent_s, now)
-            self._hold_to_memory()
+                    self._watch_one(connection, exchange, exchange.sent_s, time.perf_counter())
+                    held_bytes += connection.held_bytes
+                if number % _WATCH_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a request may be due
+            if held_bytes > _ALL_BYTES:
+                self._hold_to_memory()
 
     def _hold_to_memory(self) -> None:
+        """Ends the largest answer under way if all take too much together."""
         if sum(connection.held_bytes for connection in self._connections) > _ALL_BYTES:
             largest = max(self._connections, key=lambda connection: connection.held_bytes)
             largest.fail("oversize", f"the largest of answers that took more than {_ALL_BYTES >> 20} MiB together")

@@ -23,7 +23,7 @@ from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
 from rackrate.measure.loose_json import as_object, error_text, parse, printable
-from rackrate.measure.pacing import Alarm
+from rackrate.measure.pacing import SPUN_SHARE, Alarm
 from rackrate.measure.rest import rest_s, told_s
 from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import chunks_so_far, decode_parts
@@ -355,7 +355,7 @@ class _OpenLoop(Loop):
 
     async def prepare(self) -> None:
         await self.generator.client.open_spares(_SPARES)
-        self._alarm = Alarm(self._send_what_is_due)
+        self._alarm = Alarm(self._send_what_is_due, SPUN_SHARE / self._step)
         while self.wants_preparing():
             self.prepare_one()
 
