@@ -362,12 +362,17 @@ def test_a_run_that_was_killed_is_gone_on_with(
         process.kill()
         process.wait()
     before = read_run(directory)
+    header = directory / HEADER
+    header.write_text(header.read_text().replace(before.header.command, f"rackrate measure --resume {directory}"))
+    assert "no longer has the command" in sentence(call("measure", "--resume", directory))
+    header.write_text(before.header.model_dump_json())
     ended = call("measure", "--resume", directory)
     assert ended.code == 0, ended.errors
     run = read_run(directory)
     assert run.header.state == "complete"
     assert len(run.header.resumed) == 1
     assert run.header.created == before.header.created
+    assert run.header.command == before.header.command  # so that a run stopped twice can be gone on with twice
     assert [(level.concurrency, level.superseded) for level in run.header.levels] == [
         (1, False), (2, True), (2, False), (4, False),
     ]  # fmt: skip

@@ -297,6 +297,11 @@ def _measure_as(command_line: str, directory: Path, continued: Run | Literal["co
         raise RunError(
             f"{directory}: the command that it was begun with has an open quotation mark: {command_line}"
         ) from None
+    if "--resume" in words:  # as versions before 28 November 2026 wrote it over the first command
+        raise RunError(
+            f"{directory}: its header no longer has the command that it was begun with ({command_line}); put that into "
+            "`command` of run.json, or measure anew"
+        )
     alone = typer.Typer(add_completion=False)
     alone.command("measure")(measure)
     command = cast("Any", typer.main.get_command(alone))

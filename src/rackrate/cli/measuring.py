@@ -286,7 +286,7 @@ def _what_is_done(run: Run, header: RunHeader) -> Done:
     for level in old.levels:
         if level.ended_because not in {"requests", "time", "precision", "hopeless"}:
             level.superseded = True
-    header.created, header.levels = old.created, old.levels
+    header.created, header.command, header.levels = old.created, old.command, old.levels
     header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
     elapsed_s, numbers = max((level.ended_s or level.started_s for level in old.levels), default=0.0), 0
     for request in run.requests:
