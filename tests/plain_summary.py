@@ -49,7 +49,8 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
         lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
     judged = [r for r in inside if not r.stagger]
     attained = slo_met = None
-    if slo is not None and judged and level.kind != "prefill":
+    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
+    if slo is not None and judged and level.kind != "prefill" and not cut_short:
         attained = sum(all(meets(one, r) for one in slo.objectives) for r in judged) / len(judged)
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(

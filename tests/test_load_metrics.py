@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,9 +14,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from rackrate.metrics import LengthError, length_error, summarise_level
+from rackrate.cli import main
+from rackrate.metrics import LengthError, length_error, summarise, summarise_level
 from rackrate.records import OK, Level, RequestRecord
-from rackrate.run_store import TABLE, read_run
+from rackrate.run_store import TABLE, RunWriter, read_run
 from rackrate.steady import Array, in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
@@ -139,3 +141,43 @@ def test_a_run_of_an_older_version_is_read_without_the_columns_that_came_later(t
         database.execute(f"COPY old TO '{table}' (FORMAT parquet)")
     assert read_run(tmp_path / "run").requests == records
     assert make_header().workload.turns is None
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("interrupted", "requests/s are sustained within p95 ttft < 1s, the highest that was tried."),
+        ("hopeless", "requests/s are sustained within p95 ttft < 1s; 20.0/s is not."),
+        (None, "requests/s are sustained within p95 ttft < 1s, the highest that was tried."),
+    ],
+)
+def test_a_rate_that_was_cut_short_is_neither_sustained_nor_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], last: Any, said: str
+) -> None:
+    header = make_header()
+    header.workload.slo = "p95 ttft < 1s"
+    header.state = "interrupted"
+    first = queued([n / 10 for n in range(300)], 0.1, 4)
+    # the second level is stopped after three seconds, and with it all that is under way
+    second = [
+        replace(request, index=300 + n, level=1, status="stopped" if n % 3 else OK)
+        for n, request in enumerate(queued([30 + n / 20 for n in range(60)], 0.1, 4))
+    ]
+    header.levels = [
+        Level(index=0, kind="open", rate=10, arrivals="poisson", warmed_up=True, started_s=0.0, stopped_s=29.9,
+              ended_because="requests"),
+        Level(index=1, kind="open", rate=20, arrivals="poisson", warmed_up=True, started_s=30.0, stopped_s=33.0,
+              ended_because=last),
+    ]  # fmt: skip
+    with RunWriter(tmp_path / "run", header) as writer:
+        for request in (*first, *second):
+            writer.add(request)
+    levels = summarise(read_run(tmp_path / "run"))
+    assert levels[0].slo_met is True
+    assert (levels[1].slo_met, levels[1].attainment is None) == ((False, False) if last == "hopeless" else (None, True))
+    monkeypatch.setattr(sys, "argv", ["rackrate", "show", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().out
+    assert f"Capacity: 10.0 {said}" in printed
+    assert "`rackrate measure --resume` goes on with it" in printed

@@ -287,7 +287,9 @@ def summarise_level(
         late = sample(lambda: (part.sent_s - part.due_s for part in of.parts()), (0.99,))
         lateness = late.at[0] if late is not None else None
     attained = slo_met = None
-    if slo is not None and sums.judged and level.kind != "prefill":
+    # of a level that was cut short neither: what was under way then had no time to be answered
+    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
+    if slo is not None and sums.judged and level.kind != "prefill" and not cut_short:
         attained = sums.met_all / sums.judged
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(

@@ -80,8 +80,9 @@ class RunWriter:
         try:
             yield
         except OSError as error:
+            kept = "; what was written before is kept" if further else ""
             raise RunError(
-                f"{self.directory}: the run cannot be written{further} ({error.strerror or error})"
+                f"{self.directory}: the run cannot be written{further} ({error.strerror or error}){kept}"
             ) from None
 
     def save_header(self) -> None:

@@ -236,3 +236,16 @@ def test_the_chart_library_is_the_one_that_was_checked() -> None:
     assert set(sums) == shipped == {"vega.min.js", "vega-lite.min.js", "vega-embed.min.js"}
     for name, expected in sums.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["show", "--json"], ["show"], ["report", "--force", "-f", "md"]])
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
+    run = write_run(tmp_path / "run", CPU)
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "rackrate", *arguments, str(run)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr == "rackrate: standard output cannot be written (No space left on device)\n"

@@ -35,6 +35,7 @@ from rackrate.cli import (
     validate,
     verify,
 )
+from rackrate.cli.output import print_text
 from rackrate.errors import UserError
 
 app = typer.Typer(
@@ -79,7 +80,7 @@ for _name, _function in COMMANDS.items():
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"rackrate {__version__}")
+        print_text(f"rackrate {__version__}\n")
         raise typer.Exit
 
 

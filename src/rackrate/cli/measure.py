@@ -455,6 +455,7 @@ def _report(run: Run, directory: Path, json_out: str | None) -> None:
         raise EndpointError(
             f"nearly every request failed ({failed.get(worst, 0)} x {worst}); the run is kept in {directory}"
         )
-    say(f"\nThe run is in {directory}. Next: rackrate price {directory}")
     if run.header.state == "interrupted":
+        say(f"\nThe run is in {directory}. To go on: rackrate measure --resume {directory}")
         raise typer.Exit(130)
+    say(f"\nThe run is in {directory}. Next: rackrate price {directory}")

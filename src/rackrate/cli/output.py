@@ -34,6 +34,7 @@ def show(renderable: RenderableType) -> None:
     """Prints a table or text as a result."""
     with _until_the_reader_leaves():
         console().print(renderable)
+        sys.stdout.flush()  # a full disk is said here, not at exit
 
 
 def say(text: str) -> None:
@@ -47,15 +48,24 @@ def print_json(values: Any) -> None:
         print(to_json(values), flush=True)
 
 
+def print_text(text: str) -> None:
+    """Prints text as it is on standard output."""
+    with _until_the_reader_leaves():
+        print(text, end="", flush=True)
+
+
 @contextmanager
 def _until_the_reader_leaves() -> Generator[None]:
-    """A reader of our output that has gone (head, less) ends the command, which is no error."""
+    """A reader of our output that has gone (head, less) ends the command, which is no error; a full disk is one."""
     try:
         yield
     except BrokenPipeError:
         # nothing more can be written, not at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"standard output cannot be written ({error.strerror or error})") from None
 
 
 def to_json(values: Any) -> str:

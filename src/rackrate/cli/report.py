@@ -45,7 +45,7 @@ def report(
 
     Machines and APIs are chosen as by `rackrate price`.
     """
-    from rackrate.cli.output import say, write_text
+    from rackrate.cli.output import print_text, say, write_text
     from rackrate.cli.pricing import PricingOptions, price_run
     from rackrate.errors import UserError, did_you_mean
 
@@ -74,7 +74,7 @@ def report(
     if kind == "html":
         out = out or Path("report.html")
     if out is None:
-        print(text, end="")
+        print_text(text)
     else:
         write_text(out, text)
         say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)" if kind == "html" else f"wrote {out}")

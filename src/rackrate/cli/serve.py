@@ -59,7 +59,7 @@ def serve(
     hold the requests), prints the command that it runs, waits until it answers, streams its log, and starts it again
     when it dies, after 1, 2, 4, ... at most 60 seconds. No process of the engine outlives this one, however it ends.
     """
-    from rackrate.cli.output import print_json, say
+    from rackrate.cli.output import print_json, print_text, say
     from rackrate.engines.supervise import OutOfMemoryAtStartError
     from rackrate.errors import EngineError
 
@@ -84,7 +84,7 @@ def serve(
         if as_json:
             print_json(facts)
         else:
-            print(command.shell)
+            print_text(command.shell + "\n")
         return
     say(f"{command.name}: {why}")
     say(f"$ {command.shell}")

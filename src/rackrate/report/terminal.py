@@ -139,7 +139,7 @@ def _run_notes(view: Json) -> list[str]:
             )
     slo = view["provenance"]["workload"]["slo"]
     if slo:
-        notes.append(_capacity_note(view, slo))
+        notes += filter(None, [_capacity_note(view, slo)])
     notes += [
         _server_note(level) for level in view["levels"] if best and level["index"] == best["level"] and level["server"]
     ]
@@ -159,7 +159,9 @@ def _run_notes(view: Json) -> list[str]:
         notes.append(f"[red]{number} x {name}[/]: {view['faults'].get(name, '')}.")
     if view["state"] != "complete":
         why = f" ({escape(view['stopped_because'])})" if view["stopped_because"] else ""
-        notes.append(f"[yellow]The run is {view['state']}{why}: what was measured until then is shown.[/]")
+        state = "goes on, or was killed" if view["state"] == "running" else f"is {view['state']}"
+        more = "; `rackrate measure --resume` goes on with it" if view["provenance"]["origin"] == "measured" else ""
+        notes.append(f"[yellow]The run {state}{why}: what was measured until then is shown{more}.[/]")
     if view["requests"]["torn_journal_lines"]:
         notes.append(f"[yellow]{view['requests']['torn_journal_lines']} journal lines were cut short and left out.[/]")
     return notes
@@ -178,10 +180,19 @@ def _length_note(level: Json) -> str:
     return f"[yellow]{text}.[/]" if abs(error["input_share"]) > 0.01 else f"{text}."
 
 
+_BEYOND = {"overloaded", "errors"}
+"""Names of levels that were not sustained, whatever those requests met that were answered."""
+
+
 def _capacity_note(view: Json, slo: str) -> str:
     """The largest rate that was sustained within the SLO, and the smallest that was not."""
-    opened = [level for level in view["levels"] if level["kind"] == "open"]
-    failed = [level["rate"] for level in opened if not level["slo_met"] or "overloaded" in level["validity"]]
+    cut_short = {None, "interrupted", "engine-died"}
+    opened = [level for level in view["levels"] if level["kind"] == "open" and level["ended_because"] not in cut_short]
+    if not opened:
+        if view["state"] == "complete":  # a closed loop, whose rows say how far they met it
+            return ""
+        return f"[yellow]It was ended before any rate was known to be sustained within {slo} or not.[/]"
+    failed = [level["rate"] for level in opened if not level["slo_met"] or _BEYOND.intersection(level["validity"])]
     least = min(failed, default=None)
     held = [
         level["rate"] for level in opened if level["rate"] not in failed and (least is None or level["rate"] < least)
