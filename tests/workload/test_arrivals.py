@@ -45,8 +45,26 @@ def test_poisson_gaps_vary_as_they_should_and_the_rate_is_the_one_asked_for() ->
 @pytest.mark.parametrize("wanted", [0.3, 1.0, 3.0])
 def test_gamma_gaps_have_the_stated_variation(wanted: float) -> None:
     times = arrivals.gamma(50, wanted, 100_000, np.random.default_rng(2))
-    assert cv(times) == pytest.approx(wanted, rel=0.05)
-    assert len(times) / times[-1] == pytest.approx(50, rel=0.05)
+    assert cv(times) == pytest.approx(wanted, rel=0.03)
+    assert len(times) / times[-1] == pytest.approx(50, rel=1e-3)
+
+
+@pytest.mark.parametrize("wanted", [0.3, 1.0, 3.0])
+def test_a_few_gamma_arrivals_have_the_rate_asked_for(wanted: float) -> None:
+    drawn = [arrivals.gamma(20, wanted, 400, np.random.default_rng(seed)) for seed in range(40)]
+    ends = np.array([times[-1] for times in drawn])
+    assert (ends <= 20.0).all()
+    # 400 free gaps of cv 3 would end 15 % off
+    assert np.median(np.abs(ends / 20 - 1)) < 0.01
+    assert np.mean([cv(times) for times in drawn]) == pytest.approx(wanted, rel=0.05)
+    # what comes in a tenth of the time varies as free gaps let it: by cv^2 (1 - 1/10) of its mean
+    tenths = np.concatenate([np.histogram(times, bins=10, range=(0, 20))[0] for times in drawn])
+    assert tenths.var() == pytest.approx(wanted**2 * 40 * 0.9, rel=0.3)
+
+
+def test_gamma_gaps_that_are_all_0_are_refused() -> None:
+    with pytest.raises(WorkloadError, match="are all 0"):
+        arrivals.gamma(20, 1000.0, 2, np.random.default_rng(0))
 
 
 def test_constant_arrivals_are_constant() -> None:

@@ -52,12 +52,20 @@ def poisson(rate: float, count: int, generator: np.random.Generator) -> Times:
 def gamma(rate: float, cv: float, count: int, generator: np.random.Generator) -> Times:
     """A renewal process with gamma gaps of mean 1/rate and coefficient of variation cv: bursty above 1. [s]
 
-    A gamma variable of shape k has cv 1/sqrt(k).
+    A gamma variable of shape k has cv 1/sqrt(k). Gaps are drawn from strata and scaled to the time as `poisson` does,
+    with more need: 200 free gaps of cv 3 would miss the rate by 21 %.
     """
+    from scipy.special import gammaincinv
+
     _positive("the rate", rate)
     _positive("the coefficient of variation", cv)
-    shape = 1 / cv**2
-    return np.cumsum(generator.gamma(shape, 1 / (rate * shape), count))
+    share = (np.arange(count + 1) + generator.random(count + 1)) / (count + 1)
+    gaps = gammaincinv(1 / cv**2, share)
+    generator.shuffle(gaps)
+    times = np.cumsum(gaps)
+    if not times[-1] > 0:
+        raise WorkloadError(f"gaps of a coefficient of variation of {cv:g} are all 0; ask for less, or more requests")
+    return times[:-1] * (count / rate / times[-1])
 
 
 def stepped(steps: Sequence[tuple[float, float]], generator: np.random.Generator) -> Times:
