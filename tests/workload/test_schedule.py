@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
+from rackrate.measure.plan import Step, SweepPlan
 from rackrate.workload.distributions import parse_distribution
 from rackrate.workload.patterns import parse_pattern
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
@@ -150,6 +151,26 @@ def test_a_trace_is_sent_when_it_was_recorded_and_begins_anew_at_its_end() -> No
     assert fast.name == "trace:recorded.csv"
     with pytest.raises(WorkloadError, match="--trace FILE"):
         draw("trace", 1.0, 5, SyntheticWorkload(1, 1))
+
+
+def test_a_part_of_a_trace_has_the_rate_that_was_asked_for() -> None:
+    slow_then_fast = np.concatenate([np.arange(100) * 5.0, 500 + np.arange(900) * 0.1])
+    ones = np.ones(1000, dtype=np.int32)
+    work = SyntheticWorkload(1, 1, trace=Trace("t", slow_then_fast, ones, ones))
+    for count in (2, 100, 150, 1000):
+        due_s = draw("trace", 8.0, count, work).due_s
+        assert (count - 1) / due_s[-1] == pytest.approx(8.0)
+        assert due_s / due_s[-1] == pytest.approx(slow_then_fast[:count] / slow_then_fast[count - 1])  # the pattern
+    assert draw("trace", 8.0, 1, work).due_s.tolist() == [0.0]
+    at_once = Trace("t", np.array([0.0, 0.0, 0.0, 3.0]), ones[:4], ones[:4])
+    assert draw("trace", 1.0, 3, SyntheticWorkload(1, 1, trace=at_once)).due_s.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_trace_at_a_rate_is_a_level_of_stated_length() -> None:
+    plan = SweepPlan(rates=(8.0,), arrivals="trace", precision=0.05, least_s=15, most_s=60)
+    limits = plan.limits(Step("open", rate=8.0))
+    assert (limits.requests, limits.exact, limits.precision) == (120, True, None)
+    assert not SweepPlan(rates=(8.0,), precision=0.05).limits(Step("open", rate=8.0)).exact
 
 
 def test_a_row_without_tokens_asks_for_one() -> None:

@@ -123,7 +123,9 @@ class SweepPlan:
         one: after its schedule, which is `requests` or `least_s` long. Where a precision is asked for and no number of
         requests: once that is reached, or at `most_s`.
         """
-        if step.rate is not None and self.precision is not None and self.requests is None and self.slo is None:
+        by_precision = self.precision is not None and self.requests is None and self.slo is None
+        # a part of a trace would not have the mean rate of the whole
+        if step.rate is not None and by_precision and self.arrivals.strip().lower() != "trace":
             return LevelLimits(
                 max(1, round(step.rate * self.least_s)), self.least_s, self.most_s, precision=self.precision
             )

@@ -123,15 +123,22 @@ def named(pattern: str, workload: SyntheticWorkload) -> str:
     return f"trace:{workload.trace.name}" if plain == "trace" and workload.trace is not None else plain
 
 
-def recorded(trace: Trace, rate: float, count: int, first: int = 0) -> npt.NDArray[np.float64]:
-    """Recorded arrivals from number `first` on, stretched or squeezed so that the whole trace has the mean rate. [s]
+def recorded(
+    trace: Trace, rate: float, count: int, first: int = 0, in_all: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Recorded arrivals from number `first` on, stretched or squeezed so that all that are sent have the mean rate. [s]
 
-    The pattern stays. Where more are wanted than were recorded, the trace begins anew, a mean gap after its end.
+    The pattern stays. Where fewer are sent `in_all` than were recorded (None: up to the last of these), their own mean
+    counts and not that of the whole trace: the first hundred of an hour may come five times as slowly as the rest.
+    Where more are wanted, the trace begins anew, a mean gap after its end.
 
     >>> trace = Trace("t", np.array([0.0, 3.0, 4.0]), np.ones(3, np.int32), np.ones(3, np.int32))
     >>> recorded(trace, rate=1.0, count=5).tolist()
     [0.0, 1.5, 2.0, 3.0, 4.5]
+    >>> recorded(trace, rate=1.0, count=2).tolist()
+    [0.0, 1.0]
     """
-    times = arrivals.scaled(trace.arrival_s, rate)
-    passes, rows = np.divmod(np.arange(first, first + count), len(times))
+    sent = trace.arrival_s[: max(2, first + count if in_all is None else in_all)]
+    times = arrivals.scaled(sent if sent[-1] > sent[0] else trace.arrival_s, rate)
+    passes, rows = np.divmod(np.arange(first, first + count), len(trace))
     return times[rows] + passes * (times[-1] + 1 / rate)

@@ -65,7 +65,7 @@ def _blocks(
     for begin in range(0, count, block):
         number = min(block, count - begin)
         if pattern.kind == "trace" and workload.trace is not None:
-            due = recorded(workload.trace, rate, number, begin)
+            due = recorded(workload.trace, rate, number, begin, count)
         elif pattern.kind == "constant":
             due = np.arange(begin, begin + number) / rate
         elif pattern.kind == "poisson":
