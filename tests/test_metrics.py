@@ -290,6 +290,16 @@ def test_nothing_has_no_window() -> None:
     assert steady_window(some, some, 10.0, 10.0) is None
 
 
+def test_a_window_holds_what_arrived_or_there_is_none() -> None:
+    # three answers within the first third: the rest of the level, where nothing came, would vary least
+    times = np.array([0.1, 0.2, 0.5, 1.0])
+    window = steady_window(times, np.ones(4), 0.0, 3.0)
+    assert window is not None
+    assert ((times >= window[0]) & (times < window[1])).sum() >= 2
+    late = np.array([4.0, 5.0])  # all of it after the last request was sent
+    assert steady_window(late, np.ones(2), 0.0, 3.0) is None
+
+
 # --- the interval and the trend, by their promises ---
 
 

@@ -45,7 +45,7 @@ def window_of_blocks(blocks: Blocks, start_s: float, end_s: float) -> tuple[floa
     """The part of a level that is priced: what MSER-5 leaves of it. None where nothing arrived.
 
     MSER-5 [1]_: group observations (token/s in 200 equal stretches) by five, then drop the first d groups that
-    minimise the squared standard error of the rest; d is at most half.
+    minimise the squared standard error of the rest; d is at most half, and leaves a rate of at least half the whole's.
 
     .. [1] K. P. White, M. J. Cobb, S. C. Spratt, "A comparison of five steady-state truncation heuristics for
        simulation", Winter Simulation Conference 2000.
@@ -54,14 +54,14 @@ def window_of_blocks(blocks: Blocks, start_s: float, end_s: float) -> tuple[floa
         return None
     groups, size = 40, 5
     counts = np.zeros(groups * size)
-    number = 0
     for times, weights in blocks():
         counts += np.histogram(times, bins=groups * size, range=(start_s, end_s), weights=weights)[0]
-        number += len(times)
-    if not number:
+    if not counts.any():
         return None
     means = counts.reshape(groups, size).mean(axis=1)
-    scores = [means[d:].var() / (groups - d) for d in range(groups // 2 + 1)]
+    # of a few requests, or before a pause, what nothing came in varies least; that is no steady state
+    least = means.mean() / 2
+    scores = [means[d:].var() / (groups - d) if means[d:].mean() >= least else np.inf for d in range(groups // 2 + 1)]
     return start_s + int(np.argmin(scores)) / groups * (end_s - start_s), end_s
 
 

@@ -26,7 +26,7 @@ from priced_runs import (
     write_run,
 )
 from rackrate.records import Machine
-from rackrate.run_store import HEADER, TABLE
+from rackrate.run_store import HEADER, TABLE, RunWriter, read_run
 from rackrate.units import usd_per_million
 
 pytestmark = pytest.mark.usefixtures("shipped_catalogue")
@@ -411,3 +411,13 @@ def test_show_prints_every_level(rackrate: Command, cpu_run: Path) -> None:
     table = rackrate("show", cpu_run)
     assert table.code == 0
     assert re.search(r"^\s*4\s+80\.0\s.*<- saturated", table.out, re.MULTILINE)
+
+
+def test_a_run_of_too_few_requests_is_refused_as_that(rackrate: Command, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CPU, concurrencies=(1,))
+    kept = read_run(run)
+    kept.header.levels[0].stopped_s = kept.header.levels[0].started_s  # as where one request is all there is
+    shutil.rmtree(run)
+    with RunWriter(run, kept.header) as writer:
+        writer.add(next(record for record in kept.requests if record.level == 0))
+    assert "too few requests to know a throughput" in refused(rackrate("price", run))

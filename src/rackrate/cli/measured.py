@@ -42,6 +42,10 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         known = ", ".join(str(level.concurrency) for level in levels if level.kind == "closed" and level.output_tok_s)
         if at_concurrency is not None and known:
             raise RunError(f"{directory} has no level of {at_concurrency} in flight; it has {known}")
+        if any(level.requests for level in levels if level.kind != "prefill"):
+            raise RunError(
+                f"{directory}: too few requests to know a throughput; measure longer, there is nothing to price"
+            )
         raise RunError(f"{directory}: no request was answered, so there is nothing to price")
     if best.level.concurrency:
         load_text = f"{best.level.concurrency} {'users' if best.level.conversations else 'in flight'}"

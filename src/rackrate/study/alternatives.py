@@ -318,8 +318,11 @@ def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
     assert scenario.run is not None  # noqa: S101 - the caller looked
     path = scenario.run if scenario.run.is_absolute() else loaded.path.parent / scenario.run
     run = read_run(path)
-    best = saturation(summarise(run))
+    levels = summarise(run)
+    best = saturation(levels)
     if best is None:
+        if any(level.requests for level in levels if level.kind != "prefill"):
+            raise UserError(f"{path}: too few requests to know a throughput; measure longer, there is nothing to price")
         raise UserError(f"{path}: no request was answered, so there is nothing to price")
     origin = f"{run.header.mode} {run.header.created[:10]}: {scenario.run}"
     return serving_of(best, origin), run.header.model.catalogue_id or run.header.model.requested
