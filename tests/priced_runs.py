@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rackrate.records import (
-    OK,
     Engine,
     Gpu,
     Level,
@@ -19,6 +18,7 @@ from rackrate.records import (
     WorkloadFacts,
 )
 from rackrate.run_store import RunWriter
+from rackrate.statuses import OK
 from rackrate.units import usd_per_million
 
 CPU = Machine(

@@ -19,8 +19,9 @@ from rackrate import columns, run_store, run_table, streams
 from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
 from rackrate.metrics import Quantiles, summarise, summarise_level
-from rackrate.records import OK, Level, RequestRecord, Run, ServerFacts
+from rackrate.records import Level, RequestRecord, Run, ServerFacts
 from rackrate.run_store import RunWriter, Stored, read_run
+from rackrate.statuses import OK
 from rackrate.streams import InOrder, nth_values
 from rackrate.workload.slo import parse_slo
 from test_run_store import make_header

@@ -8,15 +8,18 @@ import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import rackrate
+from rackrate.cli import COMMANDS, app
 
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "gpus", "catalog", "workload", "records", "streams", "columns", "runs", "sums",
+    "errors", "units", "gpus", "catalog", "workload", "statuses", "records", "streams", "columns", "runs", "sums",
     "steady", "metrics", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration", "replay",
@@ -28,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gpus": set(),
     "catalog": {"units"},
     "workload": {"units"},
-    "records": {"workload"},
+    "statuses": set(),
+    "records": {"workload", "statuses"},
     "streams": {"errors"},
     "columns": {"records", "streams"},
     "runs": {"records", "columns"},
@@ -158,3 +162,37 @@ def test_importing_the_command_line_loads_nothing_heavy(module: str) -> None:
     loaded = set(json.loads(ran.stdout))
     assert "rackrate" in loaded
     assert loaded & set(HEAVY) == set()
+
+
+def test_a_request_is_asked_for_before_what_only_answers_need_is_imported() -> None:
+    code = (
+        "import json, sys\n"
+        "import rackrate.measure.probe as asked\n"
+        "async def probe(*_):\n"
+        "    print(json.dumps(sorted(sys.modules)))\n"
+        "    raise SystemExit(0)\n"
+        "asked.probe = probe\n"
+        "sys.argv = ['rackrate', 'measure', '--url', 'http://127.0.0.1:9', '--concurrency', '4', '--requests', '9']\n"
+        "from rackrate.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(json.loads(ran.stdout))
+    assert "rackrate.cli.measure" in loaded
+    assert loaded & {"numpy", "duckdb", "psutil", "rich", "rackrate.records", "rackrate.run_store"} == set()
+    commands = {f"rackrate.cli.{name.replace('-', '_')}" for name in COMMANDS} | {"rackrate.cli.import_"}
+    assert loaded & commands == {"rackrate.cli.measure"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_found_by_its_name(name: str) -> None:
+    group: Any = typer.main.get_command(app)
+    command = group.get_command(typer.Context(group), name)
+    assert command.name == name
+    assert command.help
+
+
+def test_a_command_that_is_not_there_is_not_found() -> None:
+    ran = subprocess.run([sys.executable, "-m", "rackrate", "mesure"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "Did you mean 'measure'?" in ran.stderr

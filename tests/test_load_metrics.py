@@ -16,8 +16,9 @@ import pytest
 
 from rackrate.cli import main
 from rackrate.metrics import LengthError, length_error, summarise, summarise_level
-from rackrate.records import OK, Level, RequestRecord
+from rackrate.records import Level, RequestRecord
 from rackrate.run_store import TABLE, RunWriter, read_run
+from rackrate.statuses import OK
 from rackrate.steady import Array, in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload

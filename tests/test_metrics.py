@@ -21,8 +21,6 @@ from rackrate.metrics import (
     summarise_level,
 )
 from rackrate.records import (
-    FAULTS,
-    OK,
     Engine,
     Level,
     Machine,
@@ -32,6 +30,7 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
+from rackrate.statuses import FAULTS, OK
 from rackrate.steady import Array, batch_means, steady_window
 
 

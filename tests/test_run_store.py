@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 
 from rackrate.errors import RunError
 from rackrate.records import (
-    FAULTS,
     FORMAT_VERSION,
-    OK,
     Engine,
     Gpu,
     Level,
@@ -29,6 +27,7 @@ from rackrate.records import (
     WorkloadFacts,
 )
 from rackrate.run_store import HEADER, JOURNAL, TABLE, RunWriter, read_run
+from rackrate.statuses import FAULTS, OK
 
 FULL_DISK = Path("/dev/full")
 

@@ -22,8 +22,9 @@ import numpy as np
 
 from rackrate.columns import LevelColumns
 from rackrate.metrics import summarise, summarise_level
-from rackrate.records import OK, Engine, Level, Machine, RequestRecord, RunHeader, ServedModel, WorkloadFacts
+from rackrate.records import Engine, Level, Machine, RequestRecord, RunHeader, ServedModel, WorkloadFacts
 from rackrate.run_store import RunWriter, read_run
+from rackrate.statuses import OK
 
 RATE = 20_000.0
 PAGE = 10_000

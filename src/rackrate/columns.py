@@ -16,7 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import OK, RequestRecord
+from rackrate.records import RequestRecord
+from rackrate.statuses import OK
 from rackrate.streams import Floats, Spill
 
 Whole = npt.NDArray[np.int32]

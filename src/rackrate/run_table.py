@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
-from rackrate.records import OK, RequestRecord
+from rackrate.records import RequestRecord
+from rackrate.statuses import OK
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,7 +18,7 @@ from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.loops import judge
 from rackrate.measure.target import Timeouts, parse_url
-from rackrate.records import OK
+from rackrate.statuses import OK
 from scripted_server import ScriptedServer
 
 T = TypeVar("T")

@@ -23,7 +23,6 @@ from rackrate.measure.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.metrics import LevelSummary, saturation, summarise
 from rackrate.records import (
-    OK,
     Engine,
     Level,
     Machine,
@@ -34,6 +33,7 @@ from rackrate.records import (
     WorkloadFacts,
 )
 from rackrate.run_store import JOURNAL, TABLE, RunWriter, read_run
+from rackrate.statuses import OK
 from rackrate.workload.prompts import PromptLength
 from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_answers import Oddity, Served

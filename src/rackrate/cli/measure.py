@@ -183,7 +183,6 @@ def measure(
     from rackrate.errors import EndpointError, RunError, WorkloadError
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.target import Timeouts, parse_url
-    from rackrate.run_store import HEADER
     from rackrate.workload.slo import parse_slo
 
     if resume is not None:
@@ -231,7 +230,7 @@ def measure(
     if processes < 1:
         raise WorkloadError(f"--processes must be at least 1, got {processes}")
     directory = out or fresh_directory(model or "model")
-    if (directory / HEADER).exists() and _continued.get() is None:
+    if _continued.get() is None and _holds_run(directory):
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = None
     if on:
@@ -422,6 +421,15 @@ def _rates(text: str | None) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
+
+
+def _holds_run(directory: Path) -> bool:
+    """Whether there is a run in it. What reads runs takes long to import, and a new directory has none."""
+    if not directory.exists():
+        return False
+    from rackrate.run_store import HEADER
+
+    return (directory / HEADER).exists()
 
 
 def fresh_directory(model: str) -> Path:

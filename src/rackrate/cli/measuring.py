@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
     from rackrate.measure.target import Target, Timeouts
     from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
+
+
+@dataclass(frozen=True)
+class Started:
+    """An engine that was started here."""
+
+    process: RunningEngine
+    engine: Engine
+    served: ServedModel
 
 
 @dataclass
@@ -94,14 +105,11 @@ class Job:
             with waiting(f"starting {command.name} with {alias}") as tick:
                 running.wait_until_ready(tick=tick)
             self.model = command.served_name
-            return self._run(parse_url(command.url), served, engine, running)
+            return self._run(parse_url(command.url), Started(running, engine, served))
 
     def measure_url(self, target: Target) -> Run:
         """Measures a server that runs already."""
-        from rackrate.records import Engine, ServedModel
-
-        served = ServedModel(requested=self.model or "")
-        return self._run(target, served, Engine(name="unknown engine", url=target.url), None)
+        return self._run(target, None)
 
     def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
         """The machine behind a URL, and the server's process where that is this one."""
@@ -114,37 +122,35 @@ class Job:
             return stated_machine(self.stated), process
         return detect_machine(load_catalog()) if process is not None else Machine(origin="unknown"), process
 
-    def _run(
-        self,
-        target: Target,
-        served: ServedModel,
-        engine: Engine,
-        ours: RunningEngine | None,
-    ) -> Run:
+    def _run(self, target: Target, started: Started | None) -> Run:
         import asyncio
 
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                return runner.run(self._measure(target, served, engine, ours))
+                return runner.run(self._measure(target, started))
             except KeyboardInterrupt:
                 raise typer.Abort from None  # before there is anything to keep
 
-    async def _measure(
-        self,
-        target: Target,
-        served: ServedModel,
-        engine: Engine,
-        ours: RunningEngine | None,
-    ) -> Run:
+    async def _measure(self, target: Target, started: Started | None) -> Run:
+        from threading import Thread
+
         from rackrate.cli.output import say
         from rackrate.measure.http import Client
         from rackrate.measure.probe import probe
 
+        ours = started.process if started is not None else None
+        ahead = Thread(target=_import_ahead)
+
+        def server_is_there(text: str) -> None:
+            say(text)
+            ahead.start()
+
         async with Client(target, self.key, self.timeouts) as client:
             # before all that takes long to import: what is wrong with the server is said at once
-            found = await probe(client, self.workload, self.model, say)
+            found = await probe(client, self.workload, self.model, server_is_there)
+            ahead.join()
             shape.check_lengths(self.workload, found.length, say)
             from contextlib import AsyncExitStack
 
@@ -159,13 +165,16 @@ class Job:
             from rackrate.measure.identify import identify
             from rackrate.measure.server_side import ServerSide
             from rackrate.measure.sweep import NOTHING, sweep
+            from rackrate.records import Engine, ServedModel
             from rackrate.run_store import RunWriter, read_run
 
-            if ours is None:
-                engine.name, engine.version = await identify(client, found.served)
+            if started is None:
+                name, version = await identify(client, found.served)
+                engine, served = Engine(name=name, version=version, url=target.url), ServedModel(requested=found.model)
                 machine, process = self._find_machine(target)
             else:
-                machine, process = detect_machine(load_catalog()), psutil.Process(ours.pid)
+                engine, served = started.engine, started.served
+                machine, process = detect_machine(load_catalog()), psutil.Process(started.process.pid)
             account = CpuAccount(process)
             self._complete_model(served, found, load_catalog())
             header = self._header(served, engine, machine, found)
@@ -270,6 +279,20 @@ class Job:
                 think_s=str(talk.think_s) if talk is not None else None,
             ),
         )
+
+
+def _import_ahead() -> None:
+    """What is needed once the server has answered: it takes longer to import than most servers to answer."""
+    for name in (
+        "psutil",
+        "rackrate.measure.sweep",
+        "rackrate.catalog.load",
+        "rackrate.cli.progress",
+        "rackrate.engines.metric_names",
+        "rackrate.economics.hardware",
+    ):
+        with contextlib.suppress(Exception):  # who needs it imports it again, and hears what is wrong
+            importlib.import_module(name)
 
 
 def _what_is_done(run: Run, header: RunHeader) -> Done:

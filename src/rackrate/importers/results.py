@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Literal, cast
 
-from rackrate.records import OK, RequestRecord, StatedFigures
+from rackrate.records import RequestRecord, StatedFigures
+from rackrate.statuses import OK
 
 Object = dict[str, Any]
 

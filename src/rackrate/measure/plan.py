@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.errors import WorkloadError
-from rackrate.records import BURST_FACTOR
 from rackrate.workload.slo import Slo
 
 GUESS_CONCURRENCY = 4
@@ -132,6 +131,8 @@ class SweepPlan:
         if step.rate is not None:
             number = self.requests or max(MOST_TELLING if self.slo else 1, round(step.rate * self.least_s))
             return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
+        from rackrate.records import BURST_FACTOR
+
         concurrency = step.concurrency or 1
         if step.kind == "prefill":
             return LevelLimits((BURST_FACTOR + 1) * concurrency, min(self.least_s, 8.0), self.most_s)

@@ -10,9 +10,9 @@ import jinja2
 from markupsafe import Markup
 
 from rackrate.metrics import VALIDITY
-from rackrate.records import FAULTS
 from rackrate.report import charts
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
+from rackrate.statuses import FAULTS
 
 Json = dict[str, Any]
 

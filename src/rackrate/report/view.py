@@ -9,7 +9,8 @@ from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
 from rackrate.metrics import DEFINITIONS, VALIDITY, LevelSummary, Saturation
-from rackrate.records import FAULTS, Run
+from rackrate.records import Run
+from rackrate.statuses import FAULTS
 
 SCHEMA_RUN = "rackrate.run-summary/1"
 SCHEMA_PRICING = "rackrate.pricing/1"
