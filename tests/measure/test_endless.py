@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -139,3 +143,48 @@ def test_silence_of_the_clients_own_is_none_of_the_servers() -> None:
 
     with ScriptedServer(ttft_s=0.01, itl_s=0.05) as server:
         assert judge(run(go(server.url))).status == OK
+
+
+def one_piece(size: int) -> tuple[Exchange, bytes]:
+    """An answer of one event, as it is before it is read."""
+    pieces = [b'data: {"choices":[{"delta":{"content":"', *[b"a" * 2**16] * (size // 2**16), b'"}}]}\n\n']
+    pieces.append(b"data: [DONE]\n\n")
+    exchange = Exchange(0.0)
+    exchange.packets = [HEAD + b"Connection: close\r\n\r\n", *pieces]
+    exchange.packet_times = [float(number) for number in range(len(exchange.packets))]
+    exchange.digest()
+    exchange.end(OK)
+    return exchange, b"".join(pieces)
+
+
+def test_an_answer_in_one_piece_keeps_its_times_and_its_bytes() -> None:
+    exchange, body = one_piece(2**21)
+    times = list(exchange.times)
+    answer = judge(exchange)
+    assert (answer.status, len(answer.raw_texts[0])) == (OK, 2**21)
+    assert answer.chunk_s == (2**21 / 2**16 + 2,)
+    assert (exchange.body, exchange.times) == (body, times)
+    assert judge(exchange) == answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is in kilobytes on Linux")
+def test_an_answer_in_one_piece_is_not_held_many_times_over() -> None:
+    code = """
+import resource
+from test_endless import judge, one_piece
+
+exchange, _ = one_piece(2**25)
+del _
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert judge(exchange).status == "ok"
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 2**25)
+"""
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(ran.stdout) < 4  # the event, its text as a string and as JSON; the body was there before

@@ -23,6 +23,8 @@ _CONTROL = re.compile(rb"[\x00-\x1f]")
 """What may not stand in a JSON string."""
 _FEWEST, _FEW, _MOST = 8, 128, 256
 """Events, about, that are cut out before they are compared: what follows one that is not alike is cut out in vain."""
+_LEARNT_BYTES = 2**16
+"""An event so large is not expected again."""
 _LIKELY_BYTES = 12
 """Of a text and of a chunk's size."""
 _END, _FRAMED_END = b"\n\n", b"\n\n\r\n"
@@ -80,6 +82,8 @@ class Reading:
         if not data or self.done:  # what follows the end belongs to nobody
             return
         message = as_object(parse(data))
+        if len(data) >= _LEARNT_BYTES:
+            data = data[:_LEARNT_BYTES]
         if not message:
             self.fault = "malformed", f"not a JSON object: {_excerpt(data)}"
             return
@@ -94,11 +98,13 @@ class Reading:
         choice = as_object(as_list(choices)[0]) if isinstance(choices, list) else {}
         text = _text(choice)
         finish = choice.get("finish_reason")
+        del message, choices, choice
         if text:
             self.places.append(place)
             quoted = orjson.dumps(text)
+            del text  # it may be most of the memory that an answer takes
             self.texts.append(quoted[1:-1])
-            if not usage and not finish:
+            if not usage and not finish and len(data) < _LEARNT_BYTES:
                 self._learn(data, quoted)
         if finish:
             self._finish, self._finish_place = finish, place

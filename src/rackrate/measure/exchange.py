@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import cast
 
 import httptools
 
@@ -18,6 +20,8 @@ MAX_BODY_BYTES = 64 * 2**20
 """An answer larger than this is a fault; 100,000 tokens of streamed JSON are about 25 MB."""
 MAX_HEAD_BYTES = 256 * 1024
 """Nor is there a head that is larger, provisional answers included."""
+_VIEWED_BYTES = 2**12
+"""Pieces larger than this are worth a view each."""
 _HEAD_END = b"\r\n\r\n"
 END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 """How nearly every streamed answer ends: the stream's own end in a chunk, and the end of a chunked message."""
@@ -114,6 +118,15 @@ class Exchange:
     def body(self) -> bytes:
         """All of the body that arrived."""
         return b"".join(self.parts)
+
+    def joined(self) -> tuple[list[int], bytes]:
+        """How long each piece of the body is, and all of it. Where they are large they are not kept besides."""
+        lengths, body = list(map(len, self.parts)), self.body
+        if len(body) > _VIEWED_BYTES * len(lengths):
+            whole = memoryview(body)
+            views = [whole[end - length : end] for end, length in zip(accumulate(lengths), lengths, strict=True)]
+            self._parts = cast("list[bytes]", views)
+        return lengths, body
 
     def answer(self) -> Answer | None:
         """What it amounts to where it is of the usual kind and was not looked at before; None: see its pieces."""

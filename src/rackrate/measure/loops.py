@@ -26,7 +26,7 @@ from rackrate.measure.loose_json import as_object, error_text, parse, printable
 from rackrate.measure.pacing import SPUN_SHARE, Alarm
 from rackrate.measure.rest import rest_s, told_s
 from rackrate.measure.sessions import Talk, Turn
-from rackrate.measure.sse import chunks_so_far, decode_parts
+from rackrate.measure.sse import chunks_so_far, decode_body
 from rackrate.records import Level, RequestRecord
 from rackrate.statuses import OK
 from rackrate.workload.prompts import Ask, PromptLength
@@ -503,7 +503,8 @@ def judge(exchange: Exchange) -> Answer:
             exchange.digest()
             exchange.done_s = exchange.done_line_s() or exchange.done_s
         if exchange.fault is None:
-            return decode_parts(exchange.times, exchange.parts)
+            lengths, body = exchange.joined()
+            return decode_body(exchange.times, lengths, body)
         status, detail = "malformed", exchange.fault
     return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,6 +20,7 @@ from rackrate.measure.answers import Answer, Reading, read_alike
 Piece = tuple[float, bytes]
 """Arrival time [s] and the bytes of the body that arrived then."""
 
+_DECODED_BYTES = 2**20
 _LEAST_BYTES = len(b"data:{}")
 """Two places are further apart than that."""
 _LINE = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)")
@@ -110,7 +112,11 @@ def decode(pieces: Sequence[Piece]) -> Answer:
 
 def decode_parts(times: Sequence[float], parts: Sequence[bytes]) -> Answer:
     """As `decode`; the n-th of `parts` arrived at the n-th of `times`."""
-    body = b"".join(parts)
+    return decode_body(times, list(map(len, parts)), b"".join(parts))
+
+
+def decode_body(times: Sequence[float], lengths: Sequence[int], body: bytes) -> Answer:
+    """As `decode`; so many bytes of the body arrived at each of `times`."""
     reading = Reading()
     start = 0
     if b"\r" not in body and (body.isascii() or _is_utf8(body)):
@@ -122,14 +128,14 @@ def decode_parts(times: Sequence[float], parts: Sequence[bytes]) -> Answer:
                 break
     if reading.fault is None and not reading.done:
         reading.take_rest(len(body), body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :])
-    return _amount(reading, body, times, parts)
+    return _amount(reading, body, times, lengths)
 
 
-def _amount(reading: Reading, body: bytes, times: Sequence[float], parts: Sequence[bytes]) -> Answer:
+def _amount(reading: Reading, body: bytes, times: Sequence[float], lengths: Sequence[int]) -> Answer:
     """What was read, with the times at which its texts were in."""
     if not reading.places and reading.fault is None and reading.text_at_end is not None:
         reading.places.append(reading.text_at_end)
-    return reading.answer(body, tuple(_stamped(reading.places, times, list(accumulate(map(len, parts))))))
+    return reading.answer(body, tuple(_stamped(reading.places, times, list(accumulate(lengths)))))
 
 
 def _read_plain(body: bytes, reading: Reading) -> int:
@@ -177,12 +183,15 @@ def read_framed(times: Sequence[float], packets: Sequence[bytes]) -> Answer | No
         if reading.fault is not None:
             return None
         start = read_alike(raw, end + 2, reading, framed=True)
-    return _amount(reading, raw, times, packets) if raw[start:] == b"0\r\n\r\n" else None
+    return _amount(reading, raw, times, list(map(len, packets))) if raw[start:] == b"0\r\n\r\n" else None
 
 
 def _is_utf8(body: bytes) -> bool:
+    decoder = getincrementaldecoder("utf-8")()
     try:
-        body.decode()
+        for at in range(0, len(body), _DECODED_BYTES):  # its text may be twice as large as it is
+            decoder.decode(body[at : at + _DECODED_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True
