@@ -107,7 +107,7 @@ def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: P
         checks = calibration.verify(document, other, summarise(other))
         errors = calibration.verification_view(document, "other", checks)["errors"]
         assert errors["output_tok_s"]["largest"] < 0.06
-        assert errors["tpot_s"]["largest"] < 0.10
+        assert errors["tpot_s"]["largest"] < 0.13
         assert errors["ttft_s"]["largest"] < 0.15
 
 

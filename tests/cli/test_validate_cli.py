@@ -69,6 +69,20 @@ def test_validate_writes_a_page(monkeypatch: pytest.MonkeyPatch, rows: Path, tmp
     assert "| t4 |" in page.read_text(encoding="utf-8")
 
 
+def test_rows_of_other_authors_are_shown_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rows: Path
+) -> None:
+    assert run(monkeypatch, "validate", str(rows), "--other", str(rows.parent), "--json") == 0
+    view = json.loads(capsys.readouterr().out)
+    (other,) = view["left_out_groups"]
+    assert other["way"] == "other"
+    assert {one["class"]: one["figures"] for one in other["classes"]} == {
+        one["class"]: one["figures"] for one in view["classes"]
+    }
+    assert run(monkeypatch, "validate", str(rows), "--other", str(rows.parent)) == 0
+    assert "rows that no fit has seen" in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

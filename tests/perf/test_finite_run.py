@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rackrate.perf.finite_run import finite_run, step_seconds
 
-CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 8)
+CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 10)
 
 
 def step_by_step(
@@ -68,14 +68,22 @@ lengths = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 40), st.integers(1,
 
 
 @settings(max_examples=150, deadline=None)
-@given(lengths, st.integers(1, 6), st.integers(8, 60), st.booleans(), st.floats(0, 0.02))
+@given(lengths, st.integers(1, 6), st.integers(8, 60), st.booleans(), st.floats(0, 0.02), st.sampled_from([1e18, 2.0]))
 def test_jumps_equal_steps(
-    requests: list[tuple[float, int, int]], slots: int, budget: int, mixed: bool, per_context: float
+    requests: list[tuple[float, int, int]],
+    slots: int,
+    budget: int,
+    mixed: bool,
+    per_context: float,
+    crowd: float,
 ) -> None:
     due = np.cumsum([gap for gap, _, _ in requests])
     prompt = [size for _, size, _ in requests]
     output = [size for _, _, size in requests]
-    k = (0.01, 0.001, 0.02, 0.002, 0.0, 0.05, 0.0, 0.0, 0.0, 2.0, per_context, 0.0, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0)
+    k = (
+        0.01, 0.001, 0.02, 0.002, 0.0, 0.05, 0.0, 0.0, 0.0, 2.0, per_context, 0.0, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0,
+        crowd, 2.5,
+    )  # fmt: skip
     _, first, done = finite_run(
         k, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed
     )

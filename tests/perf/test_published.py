@@ -180,6 +180,8 @@ def test_a_row_in_si_units() -> None:
         ({"concurrency_or_rate": "poisson_qps=0"}, "out of all proportion"),
         ({"concurrency_or_rate": "batch=99999999"}, "out of all proportion"),
         ({"notes": "LOW TRUST: a range"}, "low trust"),
+        ({"notes": "SPECULATIVE: MTP 3 tokens"}, "speculative decoding"),
+        ({"notes": "EAGLE3, 4 steps"}, "speculative decoding"),
         ({"n_gpus": "1", "tp": "1"}, "do not fit"),
     ],
 )
@@ -202,6 +204,25 @@ def test_a_format_in_the_name_or_the_model_s_own_counts_where_the_column_says_le
     assert format_of(model="deepseek-ai/DeepSeek-R1", params="671B", weight_dtype="") == "fp8"
     assert format_of(weight_dtype="") == "bf16"
     assert format_of(weight_dtype="fp8") == "fp8"
+
+
+def test_an_empty_prompt_has_one_token_and_steps_without_graphs_are_launched() -> None:
+    assert understand({**ROW, "isl": "0"}, "file", 2).load.prompt_tokens == 1
+    assert understand({**ROW, "notes": "no speculative decoding"}, "file", 2).era.captured
+    assert not understand({**ROW, "notes": "ENFORCE-EAGER"}, "file", 2).era.captured
+
+
+def test_replicated_attention_and_spread_experts_may_stand_in_the_column() -> None:
+    card = {"gpu": "H200", "n_gpus": "8", "tp": "1 (attention DP8 + EP8)"}
+    parallel = understand({**ROW, **card, "model": "deepseek-r1", "weight_dtype": "fp8"}, "file", 2).parallel
+    assert (parallel.tensor, parallel.data, parallel.expert) == (1, 8, 8)
+
+
+def test_a_mixture_of_unknown_size_takes_the_shape_of_a_mixture() -> None:
+    routed, assumed = find_model("north-9", "30.5B(MoE 128 experts, 8 active)")
+    assert assumed
+    assert routed.experts is not None
+    assert find_model("north-9", "30.5B")[0].experts is None
 
 
 def test_offline_runs_stream_to_nobody() -> None:

@@ -152,6 +152,7 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
         token_memory_s=draw(st.floats(0, 1e-4)), token_s=draw(st.floats(0, 1e-4)), experts_s=draw(seconds),
         expert_miss=draw(st.sampled_from([0.0, 0.9])), sharpness=draw(st.sampled_from([0.0, 2.0])),
         prefill_step_s=draw(seconds), pair_s=draw(st.floats(0, 1e-7)), floor_s=draw(seconds),
+        crowd=draw(st.sampled_from([1e18, 4.0])), crowded_context=draw(st.sampled_from([1.0, 2.5])),
     )  # fmt: skip
     limits = EngineLimits(
         kv_tokens=draw(st.sampled_from([1024, 20_000])), max_num_seqs=draw(st.sampled_from([1, 8, 64])),

@@ -245,7 +245,8 @@ class SlotReplica(Replica):
         step = self.step
         seconds = sum(dense_s(step.as_array(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
         seconds += step.step_s + step.sequence_s * sequences
-        seconds += step.context_s * sum(one.stored + 1 for one in self.decoding)
+        crowded = step.crowded_context if len(self.decoding) > step.crowd else 1.0
+        seconds += step.context_s * crowded * sum(one.stored + 1 for one in self.decoding)
         if prompts:
             pairs = sum(chunk * (one.computed + 0.5 * (chunk + 1)) for one, chunk in prompts)
             seconds += step.prefill_step_s + step.pair_s * pairs

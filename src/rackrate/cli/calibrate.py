@@ -19,8 +19,16 @@ FIT = "fit"
 def calibrate(
     what: Annotated[str, typer.Argument(metavar="RUN|fit", help="A measured run; or fit, for published rows.")],
     data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", help="With fit: a folder of CSV files of published rows; may be repeated.", show_default=False
+        ),
+    ] = None,
+    other: Annotated[
         Path | None,
-        typer.Option("--data", help="With fit: a folder of CSV files of published rows.", show_default=False),
+        typer.Option(
+            "--other", help="With fit: a folder of other authors' rows, not fitted: they judge.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -45,7 +53,7 @@ def calibrate(
     coefficients are fitted to a folder of published rows instead; that is how the shipped ones were made.
     """
     if what == FIT:
-        _fit(data, out, report, iterations, from_scratch=from_scratch, as_json=as_json)
+        _fit(data, other, out, report, iterations, from_scratch=from_scratch, as_json=as_json)
     else:
         _run(Path(what), out, tensor_parallel, force=force, as_json=as_json)
 
@@ -130,7 +138,14 @@ def _command() -> str:
 
 
 def _fit(
-    data: Path | None, out: Path | None, report: Path | None, iterations: int, *, from_scratch: bool, as_json: bool
+    data: list[Path] | None,
+    other: Path | None,
+    out: Path | None,
+    report: Path | None,
+    iterations: int,
+    *,
+    from_scratch: bool,
+    as_json: bool,
 ) -> None:
     from datetime import UTC, datetime
 
@@ -139,12 +154,12 @@ def _fit(
     from rackrate.errors import CalibrationError
     from rackrate.perf import coefficients, fit_file, validation_view
 
-    if data is None:
+    if not data:
         raise CalibrationError("calibrate fit needs --data FOLDER, with CSV files of published rows (docs/predict.md)")
     start = None if from_scratch else coefficients.shipped().values
     document, fitted, left_out = fit_file.run(
         data, iterations=iterations, start=start, written=datetime.now(UTC).date().isoformat(), command=_command(),
-        version=__version__, say=say,
+        version=__version__, say=say, other=other,
     )  # fmt: skip
     target = out or Path(coefficients.FILE)
     write_text(target, coefficients.dump(document))

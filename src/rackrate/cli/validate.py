@@ -22,6 +22,12 @@ def validate(
             help="Also predict each accelerator, source, family and configuration with its rows left out (minutes).",
         ),
     ] = False,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--other", help="A folder of rows of other authors, shown apart: no fit has seen them.", show_default=False
+        ),
+    ] = None,
     anchor: Annotated[
         bool, typer.Option("--anchor", help="Also predict the rest of each box from one of its rows.")
     ] = False,
@@ -45,7 +51,7 @@ def validate(
 
     known = known_files.read_coefficients(coefficients) if coefficients else known_files.shipped()
     paths = validation_view.csv_files(files)
-    view = validation_view.validate(paths, known, cv=cv, anchor=anchor, say=say)
+    view = validation_view.validate(paths, known, cv=cv, anchor=anchor, say=say, other=other)
     if out is not None:
         write_text(out, validation_view.page(view))
         say(f"written to {out}")
@@ -57,6 +63,7 @@ def validate(
 
 def _show(view: Json) -> None:
     from rackrate.cli.output import say, show
+    from rackrate.perf.cross_validation import OTHER
 
     for one in view["files"]:
         say(f"{one['name']}: {one['predicted']} of {one['rows']} rows predicted")
@@ -71,7 +78,8 @@ def _show(view: Json) -> None:
         say(f"throughput and time per token, {title}:")
         show(_table(view[key], title.removeprefix("by ")))
     for way in view["left_out_groups"]:
-        say(f"every {way['way']} predicted without its own rows:")
+        other_rows = way["way"] == OTHER
+        say("rows that no fit has seen:" if other_rows else f"every {way['way']} predicted without its own rows:")
         show(_table(way["classes"], "class"))
     if view["anchored"]:
         say("the other rows of a box, with one of its rows as anchor:")

@@ -56,6 +56,8 @@ class CoefficientFile(_Document):
     figures_fitted: int
     iterations: int
     inputs: tuple[InputFile, ...]
+    judged_by: tuple[InputFile, ...] = ()
+    """Files of other authors that were not fitted; their errors count in the intervals."""
     values: dict[str, float]
     """Natural logarithms of the shared coefficients (`compute16`, `host_step_s@vllm-0.8`), and departures of groups
     (`accelerator:t4:memory`), which are logarithms of factors."""

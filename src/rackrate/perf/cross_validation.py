@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -34,6 +34,9 @@ WAYS: dict[str, Callable[[Case], str]] = {
 }
 """What is left out together: all rows of an accelerator, of an author, of an accelerator family, of a tenth of the
 configurations (a card that is known, with a model or a tensor parallelism that is not)."""
+
+OTHER = "other"
+"""The way of rows that no fit has seen: of other authors, kept for judging."""
 
 ENOUGH = 25
 """Fewest residuals that make a quantile of their own."""
@@ -77,12 +80,25 @@ def leave_out(
     return found
 
 
+def others_of(
+    others: Sequence[Case], values: Mapping[str, float], distance: Callable[[str, str], str]
+) -> list[LeftOut]:
+    """Every row of other authors, each machine predicted as an unknown one; `distance` of an accelerator and a
+    family."""
+    compared, _ = compare_all(others, values, with_box=False)
+    return [
+        LeftOut(OTHER, one.case.source, distance(one.case.gpu, one.case.accelerator.architecture), one)
+        for one in compared
+    ]
+
+
 def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
     """Quantiles of the errors by class and distance.
 
-    Of accelerators, authors and families left out: whoever asks is another author, so that configurations left out,
-    whose author and machine were known, would make the intervals too narrow. A row counts (rows of its cell)^-1/4:
-    between every row counting the same, which the coverage is of, and a large file deciding alone.
+    Of accelerators, authors and families left out, and of other authors' rows that only judge: whoever asks is another
+    author, so that configurations left out, whose author and machine were known, would make the intervals too narrow.
+    A row counts (rows of its cell)^-1/4: between every row counting the same, which the coverage is of, and a large
+    file deciding alone.
     """
     table: dict[str, dict[str, Spread]] = {}
     for kind in CLASS_NAMES:

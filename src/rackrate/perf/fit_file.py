@@ -12,7 +12,7 @@ import numpy as np
 
 from rackrate.errors import UserError
 from rackrate.perf.coefficients import CoefficientFile, InputFile, rounded
-from rackrate.perf.cross_validation import LeftOut, intervals, leave_out
+from rackrate.perf.cross_validation import LeftOut, intervals, leave_out, others_of
 from rackrate.perf.fitting import Fit, fit, observations, thin
 from rackrate.perf.published import Published, read_published
 
@@ -58,9 +58,22 @@ def fit_folder(
     return Fitted(tuple(published), cases, tuple(used), fit(chosen, iterations=iterations, start=start, say=say))
 
 
+def _inputs(published: Sequence[Published]) -> tuple[InputFile, ...]:
+    return tuple(
+        InputFile(
+            name=one.path.name,
+            sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
+            rows=one.rows,
+            cases=len(one.cases),
+        )
+        for one in published
+    )
+
+
 def to_file(
-    fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, command: str, version: str
-) -> CoefficientFile:
+    fitted: Fitted, left_out: Sequence[LeftOut], *, written: str, command: str, version: str,
+    others: Sequence[Published] = (),
+) -> CoefficientFile:  # fmt: skip
     """The document, with intervals from the errors on what was left out."""
     result = fitted.fit
     deviations = dict(zip(result.names, np.sqrt(np.diag(result.covariance)).tolist(), strict=True))
@@ -73,15 +86,8 @@ def to_file(
         rows_fitted=len(fitted.used),
         figures_fitted=len(result.residuals),
         iterations=result.iterations,
-        inputs=tuple(
-            InputFile(
-                name=one.path.name,
-                sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
-                rows=one.rows,
-                cases=len(one.cases),
-            )
-            for one in fitted.published
-        ),
+        inputs=_inputs(fitted.published),
+        judged_by=_inputs(others),
         values=rounded({name: value for name, value in result.values.items() if ":" not in name or abs(value) > 1e-4}),
         spreads=rounded({name: value for name, value in deviations.items() if name in result.values}),
         covariance_names=tuple(result.names[index] for index in shared),
@@ -96,10 +102,20 @@ def to_file(
 
 
 def run(
-    folder: Path, *, iterations: int, start: Mapping[str, float] | None, written: str, command: str, version: str,
-    say: Callable[[str], None],
+    folders: Sequence[Path], *, iterations: int, start: Mapping[str, float] | None, written: str, command: str,
+    version: str, say: Callable[[str], None], other: Path | None = None,
 ) -> tuple[CoefficientFile, Fitted, list[LeftOut]]:  # fmt: skip
-    """Reads, fits, cross-validates."""
-    fitted = fit_folder(read_folder(folder), iterations=iterations, start=start, say=say)
+    """Reads, fits, cross-validates. The rows of the folder `other` are not fitted: they judge."""
+    others = read_folder(other) if other is not None else ()
+    fitted = fit_folder(
+        [one for folder in folders for one in read_folder(folder)], iterations=iterations, start=start, say=say
+    )
     left_out = leave_out(fitted.cases, fitted.fit, fitted.used, tick=say)
-    return to_file(fitted, left_out, written=written, command=command, version=version), fitted, left_out
+    accelerators = {case.gpu for case in fitted.cases}
+    families = {case.accelerator.architecture for case in fitted.cases}
+    left_out += others_of(
+        [case for one in others for case in one.cases], fitted.fit.values,
+        lambda gpu, family: "seen" if gpu in accelerators else "family" if family in families else "new",
+    )  # fmt: skip
+    document = to_file(fitted, left_out, written=written, command=command, version=version, others=others)
+    return document, fitted, left_out

@@ -45,7 +45,10 @@ SHARED: dict[str, Prior] = {
     "gap_s": Prior(10e-6, 0.7),
     "experts_gap_s": Prior(15e-6, 0.7),
     "quantise_gap_s": Prior(6e-6, 0.7),
+    "widen_gap_s": Prior(6e-6, 0.7),
+    "widened_experts": Prior(0.7, 0.4),
     "unshared_heads": Prior(0.7, 0.4),
+    "crowded_heads": Prior(0.8, 0.8),
     "engine_gib": Prior(3.0, 0.4),
     "launch_s": Prior(80e-6, 0.7),
     "logit_passes": Prior(6.0, 0.8),
@@ -134,8 +137,9 @@ GROUPS: dict[str, dict[str, float]] = {
     # kernels that an engine of its time had not tuned for a vendor
     "vendor": {"compute": 0.5, "memory": 0.15, "attention": 0.2, "experts": 0.5, "link": 0.3, "latency": 0.4},
     "kernels": {"compute": 0.2, "memory": 0.1, "attention": 0.2, "experts": 0.3},
-    # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels; kernels fused or not
-    "era": {"latency": 0.6, "gaps": 0.15},
+    # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels; kernels fused or not; packed
+    # weights read by Marlin's kernels, or by those of llama.cpp, whose blocks were made for it
+    "era": {"latency": 0.6, "gaps": 0.15, "unpacking": 0.15},
     "box": {"host": 0.8, "compute": 0.06, "memory": 0.05},
 }
 MEANS: dict[str, float] = {"vendor:amd vllm-0.4:compute": -0.4}
@@ -145,15 +149,17 @@ _TERMS: dict[str, tuple[str, ...]] = {
     "memory": ("memory",),
     "compute": ("compute16", "compute8", "compute4"),
     "attention": ("attention_memory", "attention_compute"),
+    "unpacking": ("dequantise_memory", "four_bit_memory"),
     "experts": ("experts_compute",),
     "host": ("host_step_s", "host_sequence_s", "host_prefill_s", "stream_s", "rank_s"),
     "latency": ("link_latency_s", "pcie_latency_s"),
-    "gaps": ("gap_s", "experts_gap_s", "quantise_gap_s"),
+    "gaps": ("gap_s", "experts_gap_s", "quantise_gap_s", "widen_gap_s"),
     "link": ("link_share", "pcie_share"),
 }
 _CEILING: dict[str, float] = {
-    "compute16": 0.95, "compute8": 0.95, "compute4": 0.95, "memory": 0.98, "attention_memory": 0.98,
-    "attention_compute": 0.95, "link_share": 0.98, "pcie_share": 0.98, "unshared_heads": 1.0, "power_exponent": 0.6,
+    "compute16": 0.95, "compute8": 0.95, "compute4": 0.95, "memory": 0.98, "four_bit_memory": 1.2,
+    "attention_memory": 0.98, "attention_compute": 0.95, "link_share": 0.98, "pcie_share": 0.98,
+    "unshared_heads": 1.0, "power_exponent": 0.6,
 }  # fmt: skip
 """Shares cannot exceed one: an accelerator's departure stops here."""
 

@@ -254,6 +254,7 @@ def _assumed(name: str, params: str) -> Model:
         raise CannotPredictError(f"no facts about the model {name}, and no parameter count")
     total = sizes[0]
     active = sizes[1] if len(sizes) > 1 else None
+    routed = active is not None or re.search(r"\bmoe\b|experts", params.lower()) is not None
 
     def distance(model: Model) -> float:
         apart = abs(math.log(model.parameters / total))
@@ -264,7 +265,7 @@ def _assumed(name: str, params: str) -> Model:
     pool = [
         one
         for one in load_catalog().models.values()
-        if (one.active_parameters is not None) == (active is not None) and one.attention in {"gqa", "mha", "mla"}
+        if (one.active_parameters is not None) == routed and one.attention in {"gqa", "mha", "mla"}
     ]
     nearest = min(pool, key=distance)
     changes: dict[str, Any] = {"parameters": int(total), "id": f"like-{nearest.id}"}
@@ -333,7 +334,7 @@ _SPREAD_CV = 0.61
 
 def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
     text, notes = row["concurrency_or_rate"].lower(), row["notes"]
-    prompt = _number(row["isl"])
+    prompt = 1.0 if row["isl"].strip() == "0" else _number(row["isl"])  # an empty prompt still has its first token
     output = _number(row["osl"])
     flags: set[str] = set()
     if prompt is None:
@@ -442,9 +443,10 @@ def _layout(
     """How the row's accelerators share the work. `layers_split`: each has its layers, one after the other."""
     count = int(_number(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
     notes = row["notes"]
-    dp = re.search(r"\bdp=(\d+)", notes)
+    # attention replicated and experts spread, as notes or the column of tensor parallelism say it
+    dp = re.search(r"\bdp=(\d+)", notes) or re.search(r"\bDP ?(\d+)", row["tp"])
     data = max(int(dp[1]), 1) if dp else 1
-    ep = re.search(r"moe_ep=(\d+)", notes)
+    ep = re.search(r"moe_ep=(\d+)", notes) or re.search(r"\bEP ?(\d+)", row["tp"])
     pp = re.search(r"\bpp=?(\d+)", notes)
     pipeline = max(int(pp[1]), 1) if pp else 1
     replicas = re.search(r"(\d+) replicas", row["tp"])
@@ -465,7 +467,7 @@ def _layout(
         tensor, data = (min(tensor, expert), 1) if data == 1 else (1, expert)
     if tensor * pipeline * data > max(count, 1):
         tensor = max(count // (pipeline * data), 1)
-    if "dp=" not in notes and tensor * pipeline < count:
+    if dp is None and tensor * pipeline < count:
         data = count // (tensor * pipeline)
     return Parallel(tensor, pipeline, data, expert)
 
@@ -512,6 +514,11 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     for mark in ("SUSPECT", "LOW TRUST", "do not use"):
         if mark in notes:
             raise CannotPredictError("marked suspect or of low trust by who collected it")
+    said = notes.lower()
+    if re.search(r"speculative|eagle ?-?\d|\bmtp\b(?! off)|draft model", said) and "no speculative" not in said:
+        raise CannotPredictError("speculative decoding: how many tokens a step makes is not stated")
+    if re.search(r"enforce[- _]eager|no cuda graphs", said):
+        era = replace(era, captured=False)
     throttle = re.search(r"throttle_ratio=([\d.]+)", notes)
     if throttle and float(throttle[1]) < 0.9:
         flags.add("throttled")

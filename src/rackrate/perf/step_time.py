@@ -62,6 +62,10 @@ class EngineStep:
     """[s] between the kernels of a step that replays a captured graph."""
     floor: float
     """[s] to launch the kernels one by one, where steps are not captured: no step is shorter."""
+    crowd: float
+    """[sequence] With more decoding sequences an engine takes another attention kernel; NEVER where it has one only."""
+    crowded_context: float
+    """Factor on what reading the context takes, by that other kernel."""
 
     def as_tuple(self) -> tuple[float, ...]:
         """The numbers in the order of the fields, for compiled code."""
@@ -95,9 +99,13 @@ class EngineStep:
             "prefill_step_s": self.host_prefill,
             "pair_s": self.prefill_attention,
             "floor_s": self.floor,
+            "crowd": self.crowd,
+            "crowded_context": self.crowded_context,
         }
 
 
+NEVER = 1e18
+"""More sequences than there are."""
 _STEP_FIELDS = tuple(field.name for field in fields(EngineStep))
 
 
@@ -137,10 +145,16 @@ class Coefficients:
     """[s] per layer more for routing tokens to experts and back."""
     quantise_gap_s: float
     """[s] per layer more where activations are brought to 8 or 4 bits before each product, kernels of their own."""
+    widen_gap_s: float
+    """[s] per layer more where 8- or 4-bit weights are widened: kernels that fuse less, four products a layer."""
+    widened_experts: float
+    """Factor on `experts_compute` where the weights of experts are widened."""
     unshared_heads: float
     """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as
     much;
     1 if nothing is found in the cache, 0 if everything."""
+    crowded_heads: float
+    """Exponent: where many sequences decode, such kernels take (heads/kv_heads) to this power as long once more."""
     engine_gib: float
     """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""
     launch_s: float
@@ -177,6 +191,11 @@ class Coefficients:
 
 
 COEFFICIENTS = tuple(field.name for field in fields(Coefficients))
+
+
+CROWD_HEADS = 512
+"""With more sequences x query heads of a rank PagedAttention leaves a context in one piece, for one thread block (vLLM
+before 0.8, vllm/attention/ops/paged_attn.py)."""
 
 
 def experts_touched(routed: int, active: int, tokens: float) -> float:
@@ -231,7 +250,8 @@ def engine_step(  # the one place where facts and fitted numbers meet
     expert_ranks = max(parallel.expert, tp)
     token_compute = work.token_flop / rate
     if work.expert_token_flop:
-        token_compute += work.expert_token_flop / (peak * share * known.experts_compute * tp * pp)
+        expert_share = share * known.experts_compute * (known.widened_experts if widened else 1.0)
+        token_compute += work.expert_token_flop / (peak * expert_share * tp * pp)
     spread = tp > 1 or parallel.expert > 1
     reduces = 2 * model.layers if spread else 0
     fast = has_fast_link(accelerator, tp)
@@ -246,6 +266,10 @@ def engine_step(  # the one place where facts and fitted numbers meet
     kv_rate *= min(1.0, work.kv_split / tp)
     if not shares_kv_heads(era, accelerator):
         kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
+    crowd, crowded = NEVER, 1.0
+    if not shares_kv_heads(era, accelerator):
+        crowd = CROWD_HEADS * tp / model.heads
+        crowded = (model.heads / model.kv_heads) ** known.crowded_heads
     moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
     return EngineStep(
@@ -275,8 +299,11 @@ def engine_step(  # the one place where facts and fitted numbers meet
             known.gap_s
             + (known.experts_gap_s if work.expert_bytes else 0.0)
             + (known.quantise_gap_s if formats.compute != "16" else 0.0)
+            + (known.widen_gap_s if widened else 0.0)
         ),
         floor=0.0 if era.captured else known.launch_s * model.layers,
+        crowd=crowd,
+        crowded_context=crowded,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rackrate.errors import UserError
 from rackrate.perf.coefficients import CoefficientFile
-from rackrate.perf.cross_validation import WAYS, LeftOut, with_interval
+from rackrate.perf.cross_validation import OTHER, WAYS, LeftOut, others_of, with_interval
 from rackrate.perf.published import Case, Published, read_published
 from rackrate.perf.validation import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
 
@@ -62,11 +62,15 @@ def _grouped(comparisons: Sequence[Comparison], key: Callable[[Case], str]) -> l
 
 
 def validate(
-    paths: Sequence[Path], known: CoefficientFile, *, cv: bool, anchor: bool, say: Callable[[str], None]
-) -> Json:
-    """Predicts every row of the files."""
+    paths: Sequence[Path], known: CoefficientFile, *, cv: bool, anchor: bool, say: Callable[[str], None],
+    other: Path | None = None,
+) -> Json:  # fmt: skip
+    """Predicts every row of the files; those of the folder `other` are shown apart."""
     published = [read_published(path) for path in paths]
     found = _leave_out(published, known, say) if cv else []
+    if other is not None:
+        rows = [case for path in csv_files([other]) for case in read_published(path).cases]
+        found += others_of(rows, known.values, known.distance)
     return build(published, known, found, anchor=anchor, say=say)
 
 
@@ -132,9 +136,10 @@ def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Call
 
 def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Json]:
     rows: list[Json] = []
-    for way in WAYS if found else ():
+    for way, group in {**WAYS, OTHER: WAYS["source"]}.items():
         chosen = [with_interval(one.comparison, known, one.distance) for one in found if one.way == way]
-        rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, WAYS[way])})
+        if chosen:
+            rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, group)})
     return rows
 
 
@@ -184,6 +189,10 @@ def page(view: Json) -> str:
     parts.append("\nLeft out: " + "; ".join(f"{count} ({reason})" for reason, count in left_out.most_common()) + ".\n")
     parts += ["## All rows\n", _markdown(view["classes"], "class")]
     for way in view["left_out_groups"]:
+        if way["way"] == OTHER:
+            parts += ["## Rows of other authors, which no fit has seen\n", _markdown(way["classes"], "class")]
+            parts += ["By source:\n", _markdown(way["by_group"], "source")]
+            continue
         parts += [f"## Each {way['way']} left out\n", _markdown(way["classes"], "class")]
         if way["way"] == "configuration":
             parts += [

@@ -165,6 +165,11 @@ def explained(row: Row, demand: Demand) -> list[Json]:
     add("read the weights once", step.weights_s * 1e3, "ms/step", "bytes / (bandwidth x fitted share)")
     add("arithmetic of a token", step.token_compute_s * 1e6, "us/token", "2 FLOP a weight / (peak x fitted share)")
     add("read a token of context", step.context_s * 1e9, "ns/token", "its KV bytes / (bandwidth x fitted share)")
+    if step.crowded_context > 1:
+        add(
+            "the same in large batches", step.context_s * step.crowded_context * 1e9, "ns/token",
+            f"with more than {step.crowd:.0f} sequences the engine takes another kernel",
+        )  # fmt: skip
     add("host, launches, all-reduces", step.step_s * 1e3, "ms/step", "fitted")
     add("per sequence", step.sequence_s * 1e6, "us/sequence", "fitted, and the output layer")
     alone = step.step_time_s(1, inputs)

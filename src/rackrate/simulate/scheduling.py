@@ -103,7 +103,6 @@ from rackrate.simulate.state import (
     Prefix,
 )
 from rackrate.simulate.step import (
-    CONTEXT,
     DECODE_BASE,
     FLOOR,
     FLOOR_SEQUENCE,
@@ -111,6 +110,7 @@ from rackrate.simulate.step import (
     PREFILL_STEP,
     SEQUENCE,
     STEP,
+    context_token_s,
     fixed_part_s,
     steps_s,
     steps_until,
@@ -386,6 +386,7 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
         return
     step = core.step
     seen = core.rep[replica, R_CONTEXT] + decodes
+    token_s = context_token_s(step, decodes)
     floor = step[FLOOR] + step[FLOOR_SEQUENCE] * (decodes + prompts)
     core.repx[replica, R_BEGUN] = now
     core.rep[replica, R_KIND] = END
@@ -393,9 +394,9 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
     if tokens > 0:
         if core.n[SLOTTED] > 0:
             first = micro_batches_s(core, replica, True) + step[SEQUENCE] * (decodes + prompts) + step[STEP]
-            first += step[PREFILL_STEP] + step[PAIR] * pairs + step[CONTEXT] * seen
+            first += step[PREFILL_STEP] + step[PAIR] * pairs + token_s * seen
         else:
-            first = fixed_part_s(step, decodes, prompts, tokens, pairs) + step[CONTEXT] * seen
+            first = fixed_part_s(step, decodes, prompts, tokens, pairs) + token_s * seen
         first = max(first, floor)
         core.rep[replica, R_MIXED] = 1
         core.rep[replica, R_STRETCH] = 1
@@ -405,11 +406,11 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
         alone = 0.0
         if decodes > 0:
             least = step[FLOOR] + step[FLOOR_SEQUENCE] * decodes
-            alone = max(_decoding_s(core, replica, decodes) + step[CONTEXT] * seen, least)
+            alone = max(_decoding_s(core, replica, decodes) + token_s * seen, least)
         core.repx[replica, R_PREFILL_PART] = first - alone
         return
-    first = _decoding_s(core, replica, decodes) + step[CONTEXT] * seen
-    growth = step[CONTEXT] * decodes
+    first = _decoding_s(core, replica, decodes) + token_s * seen
+    growth = token_s * decodes
     steps = (core.heap[replica, 0] >> SHIFT) - core.rep[replica, R_DECODE_STEP]
     if first < floor:
         if growth > 0.0:

@@ -7,7 +7,7 @@ of models or hardware. A step has n decoding sequences, which produce a token ea
     dense  = roof(token_compute_s * t,
                   weights_s + experts_s * (1 - expert_miss ** t) + token_memory_s * t)
     step   = dense + token_s * t + sequence_s * (n + q) + step_s
-             + context_s * (tokens of context that the n read)
+             + context_s * (tokens of context that the n read) * [n > crowd] crowded_context
              + [p > 0] * prefill_step_s + pair_s * (pairs of prompt token and earlier token)
     time   = max(step, floor_s + floor_sequence_s * (n + q))
 
@@ -31,9 +31,9 @@ _NEGLIGIBLE_S = 1e-18
 """Of any coefficient: less than a billionth of a nanosecond."""
 
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
-PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP = range(10, 15)
+PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, CROWD, CROWDED_CONTEXT = range(10, 17)
 """Places in the array that the compiled functions read."""
-DECODE_BASE = 15
+DECODE_BASE = 17
 """In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
 
 
@@ -71,6 +71,10 @@ class StepCoefficients:
     """Added to the shortest step per sequence. [s/sequence]"""
     micro_step_s: float = 0.0
     """What each micro-batch after the first of a step takes besides, where steps are divided (slots.py). [s]"""
+    crowd: float = 1e18
+    """With more decoding sequences the engine takes another attention kernel. [sequence]"""
+    crowded_context: float = 1.0
+    """Factor on `context_s` then."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -78,6 +82,8 @@ class StepCoefficients:
                 raise WorkloadError(f"step time: {name} must be at least 0 and finite, got {value:g}")
         if self.expert_miss >= 1:
             raise WorkloadError(f"step time: expert_miss must be below 1, got {self.expert_miss:g}")
+        if self.crowded_context < 1:  # planner/bounds.py counts on it
+            raise WorkloadError(f"step time: crowded_context must be at least 1, got {self.crowded_context:g}")
         if self.weights_s + self.step_s + self.floor_s <= 0:
             raise WorkloadError("step time: a step without any constant part would take no time")
 
@@ -100,6 +106,8 @@ class StepCoefficients:
                 self.floor_s,
                 self.floor_sequence_s,
                 self.micro_step_s,
+                self.crowd,
+                self.crowded_context,
             ],
             dtype=np.float64,
         )  # fmt: skip
@@ -127,7 +135,8 @@ class StepCoefficients:
         0.105
         """
         array = self.as_array()
-        time = fixed_part_s(array, decodes, prompts, prompt_tokens, pairs) + self.context_s * context_tokens
+        time = fixed_part_s(array, decodes, prompts, prompt_tokens, pairs)
+        time += context_token_s(array, decodes) * context_tokens
         return max(float(time), self.floor_s + self.floor_sequence_s * (decodes + prompts))
 
 
@@ -147,6 +156,12 @@ def dense_s(step: Floats, tokens: int) -> float:
     if sharpness > 0.0 and dense > 0.0:
         dense *= (1.0 + (lesser / dense) ** sharpness) ** (1.0 / sharpness)
     return dense + step[TOKEN] * tokens
+
+
+@compiled
+def context_token_s(step: Floats, decodes: int) -> float:
+    """What a token of context takes where so many sequences decode. [s/token]"""
+    return step[CONTEXT] * step[CROWDED_CONTEXT] if decodes > step[CROWD] else step[CONTEXT]
 
 
 @compiled
