@@ -154,7 +154,7 @@ def test_a_trace_is_sent_when_it_was_recorded_and_begins_anew_at_its_end() -> No
 
 
 def test_a_part_of_a_trace_has_the_rate_that_was_asked_for() -> None:
-    slow_then_fast = np.concatenate([np.arange(100) * 5.0, 500 + np.arange(900) * 0.1])
+    slow_then_fast = np.concatenate([np.arange(100) * 5.0, 500 + np.arange(900) * 0.1]).astype(np.float64)
     ones = np.ones(1000, dtype=np.int32)
     work = SyntheticWorkload(1, 1, trace=Trace("t", slow_then_fast, ones, ones))
     for count in (2, 100, 150, 1000):

@@ -158,7 +158,8 @@ def load_label(level: dict[str, Any]) -> str:
     talk = level.get("conversations")
     if level["kind"] == "open":
         return f"{level['rate']:.4g}{' conversations' if talk else ''}/s {level['arrivals']}"
-    return f"{level['concurrency']}{' users' if talk else ''}" + (
+    users = f" user{'s' if level['concurrency'] != 1 else ''}" if talk else ""
+    return f"{level['concurrency']}{users}" + (
         " (prefill alone)" if level["kind"] == "prefill" else ""
     )
 
