@@ -69,6 +69,14 @@ def test_the_table_is_ranked_and_its_sums_are_right(planned: Plan) -> None:
         # the load of a replica is within its capacity, which the search knows to 2 %
         assert row.capacity is not None
         assert planned.demand.peak / row.sized.replicas <= row.capacity * 1.001
+        assert row.capacity <= 1 / least_busy_s(planned.demand.draw, row.replica.step, row.replica.limits) * 1.001
+
+
+def test_at_the_same_price_the_published_format_is_taken(catalog: Catalog) -> None:
+    both = plan(demand(rate=0.5), catalog, offers=("aws/g6.xlarge",), weights=("awq", "bf16"))
+    assert [(row.candidate.kind.weights, row.machines) for row in both.rows] == [("awq", 1)]  # as listed
+    usual = plan(demand(rate=0.5), catalog, offers=("aws/g6.xlarge", "aws/g5.2xlarge", "aws/p5.4xlarge"))
+    assert {row.candidate.kind.weights for row in usual.rows} == {"bf16"}  # one machine does in any format
 
 
 @pytest.mark.parametrize("rate", [0.5, 6.0, 40.0])

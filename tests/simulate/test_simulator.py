@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
 from rackrate.metrics import summarise_level
+from rackrate.planner.bounds import least_busy_s
 from rackrate.records import Level
 from rackrate.simulate.capacity import find_capacity, load_point, poisson_draw
 from rackrate.simulate.compiled import IS_COMPILED
@@ -174,6 +175,30 @@ def test_capacity_is_the_boundary_and_loads_beyond_it_fail() -> None:
     assert not load_point(draw, found.rate * 1.3, slo, STEP, LIMITS).sustained
     far = find_capacity(draw, slo, STEP, LIMITS, guess=found.rate * 40)
     assert far.rate == pytest.approx(found.rate, rel=0.04)
+
+
+@pytest.mark.parametrize("objectives", ["p95 ttft < 0.5s", "p95 ttft < 10s", "p95 e2e < 20s"])
+def test_capacity_does_not_hang_on_how_few_requests_were_drawn(objectives: str) -> None:
+    """A replica that is done with them before a queue has grown to the limit sustains no more for that."""
+    slo = parse_slo(objectives)
+    limits = EngineLimits(kv_tokens=500_000, max_num_seqs=256)
+
+    def capacity(number: int) -> float:
+        draw = poisson_draw((np.full(number, 100, np.int32), np.full(number, 50, np.int32)))
+        return find_capacity(draw, slo, STEP, limits, guess=20.0).rate
+
+    few, many = capacity(200), capacity(40_000)
+    assert few == pytest.approx(many, rel=0.06)
+    draw = poisson_draw((np.full(200, 100, np.int32), np.full(200, 50, np.int32)))
+    assert max(few, many) <= 1 / least_busy_s(draw, STEP, limits) * 1.03
+
+
+def test_a_repeated_draw_is_the_draw_again_and_again() -> None:
+    draw = poisson_draw((np.arange(1, 11, dtype=np.int32), np.arange(11, 21, dtype=np.int32)), seed=3, cached_share=0.5)
+    thrice = draw.repeated(3)
+    assert (np.diff(thrice.unit_due_s) >= 0).all()
+    assert thrice.unit_due_s[20:] - 20.0 == pytest.approx(draw.unit_due_s)
+    assert thrice.cached_tokens.tolist() == 3 * draw.cached_tokens.tolist()
 
 
 def test_more_replicas_have_more_capacity() -> None:

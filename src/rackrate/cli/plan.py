@@ -98,7 +98,7 @@ def plan(
     import time
 
     from rackrate.catalog.load import load_catalog
-    from rackrate.cli.output import print_json, say, write_text
+    from rackrate.cli.output import print_json, refuse_other_than_html, say, write_text
     from rackrate.cli.output import show as print_result
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
@@ -109,6 +109,7 @@ def plan(
     from rackrate.planner.view import explained, plan_view
     from rackrate.simulate.compiled import IS_COMPILED
 
+    refuse_other_than_html(out)
     for name, value, least in (("--rows", rows, 1), ("--requests", requests, 20), ("--spares", spares, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, got {value}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rackrate.workload.slo import Slo
     from rackrate.workload.synthetic import SyntheticWorkload
 
+MOST_TELLING = 20_000
+"""Requests of a level that is recorded, at most, unless more are asked for."""
 MOST_IN_FLIGHT = 512
 """The highest level of a closed sweep where none are given."""
 
@@ -360,6 +362,8 @@ class _Work:
         self.pattern, self.cached_share, self.prefix_cache = pattern, cached_share, prefix_cache
         self.requests, self.header = requests, header
         self.index = 0
+        self.telling_s = 0.0
+        """How long a level must be to tell whether it is within the SLO that was searched for. [s]"""
         self.preemptions = self.recomputed = 0
         self.replica_s: list[tuple[str, float, float]] = []
         self.cached = self.input = 0
@@ -414,7 +418,8 @@ class _Work:
 
     def open_level(self, rate: float) -> list[RequestRecord]:
         """Requests that come at a rate, whatever becomes of them."""
-        return self._level(self._next("open", None, rate), self.requests or 1000, self.pattern)
+        number = self.requests or min(max(1000, round(self.telling_s * rate)), MOST_TELLING)
+        return self._level(self._next("open", None, rate), number, self.pattern)
 
     def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
         """So many in flight, one level after the other; where none are given, doubled until gains end; then prefill."""
@@ -442,13 +447,15 @@ class _Work:
         """The capacity within an SLO, and the loads of the run: shares of it, and one beyond."""
         from rackrate.errors import UserError
         from rackrate.planner.bounds import least_busy_s
-        from rackrate.simulate.capacity import find_capacity
+        from rackrate.simulate.capacity import find_capacity, telling_requests
 
         draw = self._draw()
         guess = 0.5 * self.fleet.size / least_busy_s(draw, self.served.step, self.limits)
         found = find_capacity(draw, slo, self.served.step, self.limits, self.fleet, guess=guess)
         if not found.rate:
             raise UserError(f"no rate is sustained within {slo}, not even one request at a time; loosen --slo")
+        if found.at is not None:
+            self.telling_s = telling_requests(found.at, slo) / found.rate
         return [float(f"{found.rate * share:.3g}") for share in (0.25, 0.5, 0.75, 0.9, 0.98, 1.2)]
 
     def _draw(self) -> Draw:

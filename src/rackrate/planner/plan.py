@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -196,6 +196,7 @@ def plan(
         bounded.append(((machines + demand.spares) * one.cost.usd_h(1.0), order, one, replica))
     bounded.sort(key=lambda entry: entry[:2])
 
+    rank = {one.kind: -order for order, one in enumerate(reversed(everything))}  # the published format comes first
     best_of: dict[str, Row] = {}
     for done, (least_usd_h, _, one, replica) in enumerate(bounded):
         told(done, len(bounded))
@@ -207,7 +208,7 @@ def plan(
             cutoff = costs[rows - 1] if len(costs) >= rows else math.inf
             if known is not None:
                 cutoff = min(cutoff, known.usd_month / demand.hours_per_month)
-        if least_usd_h > cutoff:
+        if least_usd_h > cutoff * (1 + 1e-9):  # what costs the same is looked at, whatever rounding makes of it
             lost.append(Lost(one, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
             continue
         most = 4096 if cutoff == math.inf or usd_h <= 0 else max(1, math.floor(cutoff / usd_h + 1e-9) - demand.spares)
@@ -222,7 +223,7 @@ def plan(
             continue
         usd_month = (sized.machines + demand.spares) * usd_h * demand.hours_per_month
         row = Row(one, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
-        if known is None or _better(row, known):
+        if known is None or _better(row, known, rank):
             if known is not None:
                 lost.append(
                     Lost(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
@@ -264,10 +265,10 @@ def _loosened(missed: Objective, best_s: float) -> str:
     return f"p{missed.percentile:g} {missed.metric} < {math.floor(best_s * 1000) + 1}ms"
 
 
-def _better(one: Row, other: Row) -> bool:
-    """Cheaper, or as cheap and with less load on each replica."""
-    return (one.usd_month, -one.sized.replicas, one.candidate.name) < (
-        other.usd_month, -other.sized.replicas, other.candidate.name
+def _better(one: Row, other: Row, rank: Mapping[Kind, int]) -> bool:
+    """Cheaper; or as cheap with more replicas; else what is listed first, the published format before others."""
+    return (one.usd_month, -one.sized.replicas, rank[one.candidate.kind]) < (
+        other.usd_month, -other.sized.replicas, rank[other.candidate.kind]
     )  # fmt: skip
 
 

@@ -11,8 +11,6 @@ from rackrate.planner.candidates import Replica
 from rackrate.simulate.capacity import Capacity, Draw, Point, find_capacity, load_point
 from rackrate.workload.slo import Slo
 
-LEEWAY = 1.15
-"""A finite simulation may end before a queue that grows slowly is seen: what a bound on the rate allows on top."""
 MOST_MACHINES = 4096
 
 
@@ -31,7 +29,7 @@ def fewest_machines(rate: float, replicas: int, busy_s: float) -> int:
     >>> fewest_machines(rate=10.0, replicas=2, busy_s=0.46)
     3
     """
-    return max(1, math.ceil(rate * busy_s / LEEWAY / replicas))
+    return max(1, math.ceil(rate * busy_s / replicas - 1e-9))
 
 
 class Sizer:
@@ -90,7 +88,7 @@ class Sizer:
         """What one replica sustains at most. [request/s]"""
         if replica.kind not in self._capacities:
             share = self.rate / sized.replicas
-            most = LEEWAY / self.busy_s(replica)
+            most = 1 / self.busy_s(replica)
             found = find_capacity(self.draw, self.slo, replica.step, replica.limits, guess=share, most=max(most, share))
             self.simulations += found.simulations
             self._capacities[replica.kind] = found

@@ -159,9 +159,7 @@ def load_label(level: dict[str, Any]) -> str:
     if level["kind"] == "open":
         return f"{level['rate']:.4g}{' conversations' if talk else ''}/s {level['arrivals']}"
     users = f" user{'s' if level['concurrency'] != 1 else ''}" if talk else ""
-    return f"{level['concurrency']}{users}" + (
-        " (prefill alone)" if level["kind"] == "prefill" else ""
-    )
+    return f"{level['concurrency']}{users}" + (" (prefill alone)" if level["kind"] == "prefill" else "")
 
 
 def workload_text(work: dict[str, Any]) -> str:

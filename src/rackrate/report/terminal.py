@@ -143,7 +143,8 @@ def _run_notes(view: Json) -> list[str]:
     notes += [
         _server_note(level) for level in view["levels"] if best and level["index"] == best["level"] and level["server"]
     ]
-    notes += [_length_note(level) for level in view["levels"] if best and level["index"] == best["level"]]
+    if not view["provenance"]["imported"]:  # there nobody said how long prompts should be
+        notes += [_length_note(level) for level in view["levels"] if best and level["index"] == best["level"]]
     if best and best["lower_bound"]:
         notes.append(
             "[yellow]The machine was not saturated at the highest load measured: the figure is a lower bound.[/]"

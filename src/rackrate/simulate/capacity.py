@@ -7,6 +7,7 @@ almost without noise, so that bisection needs few requests.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,12 @@ from rackrate.workload.slo import Slo
 
 OVERLOADED = 0.5
 """Growth of the number in flight, as a share of its mean, beyond which the queue is not stationary (as metrics.py)."""
+RUN_LIMITS = 50
+"""A run lasts so many times the longest limit of TTFT or E2E: a queue at 2 % more than is served then shows."""
+RUN_IN_FLIGHT = 20
+"""And has so many requests for each that is in flight on average, lest it be mostly the filling of the batch."""
+MOST_REQUESTS = 50_000
+"""Of a run that is made longer for that."""
 WARMUP_SHARE = 0.1
 PRECISION = 0.02
 
@@ -42,6 +49,16 @@ class Draw:
     def at_rate(self, rate: float) -> Requests:
         """The same requests, so many a second."""
         return Requests(self.unit_due_s / rate, self.input_tokens, self.output_tokens, self.cached_tokens)
+
+    def repeated(self, times: int) -> Draw:
+        """The same requests so many times over, one pass after the other."""
+        passes = np.repeat(np.arange(times) * float(len(self.unit_due_s)), len(self.unit_due_s))
+        return Draw(
+            np.tile(self.unit_due_s, times) + passes,
+            np.tile(self.input_tokens, times),
+            np.tile(self.output_tokens, times),
+            np.tile(self.cached_tokens, times),
+        )
 
     def first(self, count: int) -> Draw:
         """The first requests."""
@@ -93,10 +110,26 @@ def load_point(
     draw: Draw, rate: float, slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None,
     *, give_up: bool = False,
 ) -> Point:  # fmt: skip
-    """One simulation at a rate; the first tenth of the requests is not judged."""
-    warmup = int(len(draw.unit_due_s) * WARMUP_SHARE)
-    outcome = simulate(draw.at_rate(rate), step, limits, fleet, slo=slo, warmup=warmup, give_up=give_up)
-    return Point(rate, outcome, sustained(outcome, slo))
+    """One simulation at a rate; the first tenth of the requests is not judged.
+
+    What a short run sustains is tried again in one that is long enough for the objectives, of the same requests over
+    and over: a thousand requests at 80/s are over before a queue has reached a limit of seconds.
+    """
+    while True:
+        warmup = int(len(draw.unit_due_s) * WARMUP_SHARE)
+        outcome = simulate(draw.at_rate(rate), step, limits, fleet, slo=slo, warmup=warmup, give_up=give_up)
+        point = Point(rate, outcome, sustained(outcome, slo))
+        times = math.ceil(telling_requests(point, slo) / len(draw.unit_due_s))
+        if not point.sustained or times <= 1:
+            return point
+        draw = draw.repeated(times)
+
+
+def telling_requests(point: Point, slo: Slo) -> int:
+    """How many requests a run at that load takes to tell whether it is sustained; at most `MOST_REQUESTS`."""
+    limits = [one.limit_s for one in slo.objectives if one.metric != "tpot"]
+    wanted = max(RUN_LIMITS * point.rate * max(limits, default=0.0), RUN_IN_FLIGHT * point.outcome.mean_in_flight)
+    return math.ceil(min(wanted, MOST_REQUESTS))
 
 
 def find_capacity(
