@@ -131,6 +131,23 @@ def test_rows_that_only_judge_count_in_the_intervals() -> None:
     assert spread([]) < 0.05
 
 
+def test_mixtures_of_experts_have_intervals_of_their_own() -> None:
+    def left(model: str, predicted: float) -> list[LeftOut]:
+        case = understand({**ROW, "gpu": "H200", "model": model, "params": "46.7B(12.9B active)"}, "file", 2)
+        return [
+            LeftOut("source", "a", "seen", Comparison(case, "throughput", 100, predicted, None, None))
+            for _ in range(30)
+        ]
+
+    table = intervals([*left("llama-3-8b", 105), *left("mixtral-8x7b", 150)])
+    known = shipped().model_copy(update={"intervals": table})
+    dense, routed = known.interval("throughput", "seen"), known.interval("throughput", "seen", experts=True)
+    assert dense is not None
+    assert routed is not None
+    assert dense.high == pytest.approx(math.log(1.05), abs=1e-3)
+    assert routed.high == pytest.approx(math.log(1.5), abs=1e-3)
+
+
 def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
     catalog = load_catalog()
     card = catalog.accelerators["a100-sxm-80gb"]

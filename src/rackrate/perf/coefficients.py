@@ -21,6 +21,10 @@ Z80 = 1.2815515655446004
 """Standard normal quantile of 0.9: half the width of an 80 % interval in standard deviations."""
 
 
+OF_EXPERTS = " of experts"
+"""After the name of a class of figure: its errors on mixtures of experts."""
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +71,8 @@ class CoefficientFile(_Document):
     covariance: tuple[tuple[float, ...], ...]
     """Of the shared coefficients, lower triangle row by row."""
     intervals: dict[str, dict[str, Spread]]
-    """By class of figure, then by distance from the data (`seen`, `family`, `new`)."""
+    """By class of figure (of dense models; `... of experts` of mixtures), then by distance from the data (`seen`,
+    `family`, `new`)."""
     accelerators: tuple[str, ...]
     families: tuple[str, ...]
     eras: tuple[str, ...]
@@ -86,9 +91,12 @@ class CoefficientFile(_Document):
         """How far an accelerator is from the data: seen itself, its family only, or neither."""
         return "seen" if accelerator in self.accelerators else "family" if family in self.families else "new"
 
-    def interval(self, kind: str, distance: str) -> Spread | None:
-        """Quantiles of the error for a class of figure at a distance; of the next nearer one where there are none."""
-        by_distance = self.intervals.get(kind, {})
+    def interval(self, kind: str, distance: str, experts: bool = False) -> Spread | None:
+        """Quantiles of the error for a class of figure at a distance; of the next nearer one where there are none.
+
+        Mixtures of experts have their own where enough of their rows were left out.
+        """
+        by_distance = (self.intervals.get(kind + OF_EXPERTS) if experts else None) or self.intervals.get(kind, {})
         order = {
             "new": ("new", "family", "seen"),
             "family": ("family", "seen", "new"),

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from rackrate.perf.coefficients import CoefficientFile, Spread
+from rackrate.perf.coefficients import OF_EXPERTS, CoefficientFile, Spread
 from rackrate.perf.fitting import Fit, observations, without
 from rackrate.perf.validation import CLASS_NAMES, Comparison, compare_all
 
@@ -93,7 +93,7 @@ def others_of(
 
 
 def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
-    """Quantiles of the errors by class and distance.
+    """Quantiles of the errors by class and distance, of mixtures of experts apart where there are enough.
 
     Of accelerators, authors and families left out, and of other authors' rows that only judge: whoever asks is another
     author, so that configurations left out, whose author and machine were known, would make the intervals too narrow.
@@ -103,17 +103,27 @@ def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
     table: dict[str, dict[str, Spread]] = {}
     for kind in CLASS_NAMES:
         of_kind = [one for one in left_out if one.comparison.kind == kind and one.way != "configuration"]
-        by_distance: dict[str, Spread] = {}
-        for distance in ("seen", "family", "new"):
-            chosen = [one.comparison for one in of_kind if one.distance == distance]
-            if len(chosen) < ENOUGH:
-                continue
-            by_distance[distance] = spread_of(chosen)
-        if not by_distance and len(of_kind) >= 5:
-            by_distance["seen"] = spread_of([one.comparison for one in of_kind])
-        if by_distance:
-            table[kind] = by_distance
+        of_experts = [one for one in of_kind if one.comparison.case.model.experts is not None]
+        routed = _by_distance(of_experts)
+        if routed:
+            table[kind + OF_EXPERTS] = routed
+            of_kind = [one for one in of_kind if one.comparison.case.model.experts is None]
+        dense = _by_distance(of_kind)
+        if not dense and len(of_kind) >= 5:
+            dense["seen"] = spread_of([one.comparison for one in of_kind])
+        if dense:
+            table[kind] = dense
     return table
+
+
+def _by_distance(left_out: Sequence[LeftOut]) -> dict[str, Spread]:
+    """Quantiles at each distance that has enough rows."""
+    found: dict[str, Spread] = {}
+    for distance in ("seen", "family", "new"):
+        chosen = [one.comparison for one in left_out if one.distance == distance]
+        if len(chosen) >= ENOUGH:
+            found[distance] = spread_of(chosen)
+    return found
 
 
 def spread_of(comparisons: Sequence[Comparison]) -> Spread:
@@ -142,7 +152,7 @@ def weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence
 def with_interval(one: Comparison, known: CoefficientFile, distance: str | None = None) -> Comparison:
     """The comparison with the 80 % interval of its class; `distance` by the coefficients' own data where not given."""
     near = distance or known.distance(one.case.gpu, one.case.accelerator.architecture)
-    spread = known.interval(one.kind, near)
+    spread = known.interval(one.kind, near, one.case.model.experts is not None)
     if spread is None:
         return one
     low, high = one.predicted * float(np.exp(-spread.high)), one.predicted * float(np.exp(-spread.low))

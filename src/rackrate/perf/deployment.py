@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.perf.coefficients import CoefficientFile, shipped
+from rackrate.perf.coefficients import CoefficientFile, Spread, shipped
 from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
 from rackrate.perf.model_terms import Groups, coefficients_of
 from rackrate.perf.predict_case import Predicted, replay, room_tokens
@@ -83,8 +83,12 @@ class Deployment:
         found["ttft_s"] = self._estimate(got.ttft_s, kinds["ttft"])
         return found
 
+    def spread(self, kind: str) -> Spread | None:
+        """Quantiles of the error of a class of figure for a model, on an accelerator, such as these."""
+        return self.coefficients.interval(kind, self.distance, self.model.experts is not None)
+
     def _estimate(self, value: float, kind: str) -> Estimate:
-        spread = self.coefficients.interval(kind, self.distance)
+        spread = self.spread(kind)
         if spread is None:
             return Estimate(value, None, None, kind, self.distance)
         return Estimate(value, value * math.exp(-spread.high), value * math.exp(-spread.low), kind, self.distance)

@@ -279,7 +279,7 @@ def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPr
     capacity = sizer.capacity(row.replica, row.sized).rate or None
     interval = None
     deployment = row.replica.deployment
-    spread = deployment.coefficients.interval("throughput", deployment.distance)
+    spread = deployment.spread("throughput")
     if deployment.era.id not in deployment.coefficients.eras:
         spread = None  # errors of other engines say nothing of one that was never measured
     usd_h = row.candidate.cost.usd_h(1.0)
