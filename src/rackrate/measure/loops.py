@@ -361,9 +361,14 @@ class _OpenLoop(Loop):
             self.prepare_one()
 
     def wants_preparing(self) -> bool:
-        return self._made < len(self._schedule) and not self.generator.stopping and len(self.prepared) < _PREPARED
+        if self.generator.stopping or self._made >= len(self._schedule):
+            return False
+        return len(self.prepared) < _PREPARED or self.generator.client.wants_spare
 
     def prepare_one(self) -> None:
+        if self.generator.client.wants_spare and self.prepared:
+            self.generator.client.open_spare()
+            return
         index, ask = self.generator.number(), self._schedule.ask(self._made)
         self.prepared.append(Planned(index, ask, self.generator.request(index, ask)))
         self._made += self._step
