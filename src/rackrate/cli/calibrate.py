@@ -91,7 +91,7 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
 
 def _show(document: CalibrationFile) -> None:
     from rackrate.cli.output import say, show
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table("coefficient", "value", "80 % interval", left=["coefficient"])
     from rackrate.calibration import describe
@@ -181,7 +181,7 @@ def _show_fit(document: CoefficientFile) -> None:
     import math
 
     from rackrate.cli.output import show
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table("coefficient", "value", "80 % interval", left=["coefficient"])
     for name, value in document.values.items():

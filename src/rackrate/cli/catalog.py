@@ -58,7 +58,7 @@ def _apis(known: Catalog, words: list[str], *, as_json: bool) -> None:
     from rackrate.cli.output import print_json, say, show
     from rackrate.errors import CatalogError, did_you_mean
     from rackrate.report.format import usd
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     listed = list_apis(known)
     found = [price for price in listed if all(word.lower() in f"{price.ref} {price.name}".lower() for word in words)]
@@ -87,7 +87,7 @@ def _apis(known: Catalog, words: list[str], *, as_json: bool) -> None:
 
 def _models(entries: list[Any]) -> Any:
     from rackrate.report.format import count
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table(
         "id",
@@ -113,7 +113,7 @@ def _models(entries: list[Any]) -> Any:
 
 
 def _accelerators(entries: list[Any]) -> Any:
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:g}"
@@ -135,7 +135,7 @@ def _accelerators(entries: list[Any]) -> Any:
 
 def _offers(entries: list[Any]) -> Any:
     from rackrate.report.format import usd
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table(
         "id",
@@ -166,7 +166,7 @@ _TABLES = {"models": _models, "accelerators": _accelerators, "offers": _offers}
 
 
 def _source_table(entries: list[Entry]) -> Any:
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     columns = ["id", "figures", "date", "source"]
     table = plain_table(*columns, left=columns)

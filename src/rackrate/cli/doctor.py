@@ -17,7 +17,7 @@ def doctor(as_json: given.AsJson = False) -> None:
         return
     from rich.text import Text
 
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     styles = {"ok": "green", "missing": "yellow", "none": "dim"}
     table = plain_table("", "state", "found", "what to do", left=["", "state", "found", "what to do"])

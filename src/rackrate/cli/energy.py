@@ -79,7 +79,7 @@ def _table(view: dict[str, Any]) -> Any:
     from rich.text import Text
 
     from rackrate.report.format import NONE, rate, usd
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table("in flight", "W", "window s", "J/token", "J/output token", "energy, USD/1M", left=[])
     for row in view["levels"]:

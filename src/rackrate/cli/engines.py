@@ -59,7 +59,7 @@ def _install(name: str) -> None:
 def _settings(name: str, as_json: bool) -> None:
     from rackrate.cli.output import print_json, show
     from rackrate.engines.known import launcher
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     settings = launcher(name).SETTINGS
     if as_json:
@@ -90,7 +90,7 @@ def _list(as_json: bool) -> None:
         return
     from rich.text import Text
 
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     styles = {"ready": "green", "not installed": "yellow", "by URL": "dim"}
     table = plain_table(*rows[0], left=list(rows[0]))

@@ -256,7 +256,7 @@ def _print_answers(asked: _Asked, rows: list[tuple[Fit, tuple[Remedy, ...]]]) ->
 
 
 def _breakdown(found: Fit) -> Any:
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table("  GiB of each accelerator", "GiB", "", left=["  GiB of each accelerator", ""])
     share = found.usable_bytes / found.memory_bytes
@@ -279,7 +279,7 @@ def _breakdown(found: Fit) -> Any:
 def _print_table(asked: _Asked, rows: list[Fit]) -> None:
     from rackrate.cli.output import say, show
     from rackrate.perf.remedies import split_words
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     say(_heading(asked, rows[0]))
     context = rows[0].context_tokens

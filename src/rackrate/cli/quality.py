@@ -85,7 +85,7 @@ def _table(view: dict[str, Any]) -> Any:
     from rich.text import Text
 
     from rackrate.report.format import NONE, percent
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     table = plain_table("model", "perplexity", "x reference", "95 %", "same token", "same answers", left=["model"])
     for one in view["models"]:

@@ -147,7 +147,7 @@ def _table(view: dict[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     head = (
         f"{view['model']} at {view['url']}: {view['server_input_tokens']} input and "

@@ -45,7 +45,7 @@ def _tables(file: Path, kind: str, summary: TraceSummary) -> Any:
     from rich.console import Group
 
     from rackrate.report.format import clock, percent
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     facts = plain_table("", "", left=["", ""])
     facts.show_header = False

@@ -87,7 +87,7 @@ def _show(view: Json) -> None:
 
 
 def _table(rows: list[dict[str, Any]], first: str) -> Any:
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
 
     heads = (first, "figures", "median", "p90", "bias", "cells", "of cells", "covers")
     table = plain_table(*heads, left=[first])

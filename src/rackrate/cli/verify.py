@@ -26,7 +26,7 @@ def verify(
     from rackrate.cli.output import print_json, say, show
     from rackrate.errors import CalibrationError
     from rackrate.metrics import summarise
-    from rackrate.report.terminal import plain_table
+    from rackrate.report.tables import plain_table
     from rackrate.run_store import read_run
 
     known = calibration.read_calibration(calibrated)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rackrate.metrics import VALIDITY
 from rackrate.report.format import NONE, count, percent, rate, usd
-from rackrate.report.terminal import plain_table
+from rackrate.report.tables import plain_table
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rackrate.report.format import NONE, count, ms, percent, rate, usd
 from rackrate.report.plan_rows import split
-from rackrate.report.terminal import plain_table
+from rackrate.report.tables import plain_table
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rackrate.report.format import NONE, ms, percent, rate
-from rackrate.report.terminal import plain_table
+from rackrate.report.tables import plain_table
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rackrate.report.format import NONE, between, count, figure, percent, usd
-from rackrate.report.terminal import plain_table
+from rackrate.report.tables import plain_table
 
 Json = dict[str, Any]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
@@ -12,23 +12,9 @@ from rich.text import Text
 
 from rackrate.metrics import VALIDITY
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
+from rackrate.report.tables import plain_table
 
 Json = dict[str, Any]
-
-
-def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = ()) -> Table:
-    """A table without much ink; columns are numbers unless named in `left`."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    words = set(left)
-    for position, column in enumerate(columns):
-        # names and numbers may never be cut: only the other columns of words give way on a narrow terminal
-        table.add_column(
-            column,
-            justify="left" if column in words else "right",
-            no_wrap=position == 0 or column not in words,
-            overflow="fold",
-        )
-    return table
 
 
 def run_tables(view: Json) -> RenderableType:
@@ -336,8 +322,7 @@ def _rig_lines(rig: Json, cost: Json) -> list[RenderableType]:
     parts = plain_table("per hour at full load", "USD/h", left=["per hour at full load"])
     for name, value in cost["parts"].items():
         parts.add_row(name, usd(value))
-    side = Table.grid(padding=(0, 4))
-    side.add_row(table, parts)
+    side = Columns([table, parts], padding=(0, 4))  # below one another where the terminal is too narrow
     notes: list[RenderableType] = [Text(rig["notes"], style="dim")] if rig["notes"] else []
     return [side, *notes]
 

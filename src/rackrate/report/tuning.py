@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rackrate.report.format import NONE, rate, usd
-from rackrate.report.terminal import plain_table
+from rackrate.report.tables import plain_table
 from rackrate.tuning.search import Tuned
 
 SCHEMA = "rackrate.tune/1"
