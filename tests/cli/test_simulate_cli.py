@@ -45,9 +45,16 @@ def test_a_simulated_run_is_shown_priced_and_reported(run: Run, tmp_path: Path) 
     assert priced["serving"]["origin"].startswith("simulated")
     assert priced["machines"][0]["cost"]["name"] == "aws/g5.2xlarge"
     assert 0 < priced["serving"]["prefill_share"] < 1
+    assert any("not how far predicted step times are off" in note for note in priced["notes"])
     code, _, error = run("report", str(directory), "-o", str(tmp_path / "report.html"))
     assert code == 0, error
     assert "simulated" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_slo_that_even_an_idle_replica_misses_says_what_it_reaches(run: Run) -> None:
+    code, _, error = run(*SIMULATE, "--slo", "p95 ttft < 1ms")
+    assert code == 2
+    assert re.search(r"p95 ttft is \d+ ms even when idle, 1 ms asked for; loosen --slo", error)
 
 
 def test_more_load_is_served_slower(run: Run) -> None:

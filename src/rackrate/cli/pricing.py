@@ -82,6 +82,11 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
             "The machine was not saturated at the highest load measured: it can do more, so its price per token "
             "is an upper bound."
         )
+    if run.header.mode == "simulated":
+        notes.append(
+            "The run was simulated: its interval says how much simulated requests vary, not how far predicted step "
+            "times are off, which is more (docs/validation.md; `rackrate plan` counts it in). Measure before you sign."
+        )
     imported = run.header.imported
     if imported is not None:
         if best.level.unknown:
