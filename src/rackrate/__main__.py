@@ -1,5 +1,17 @@
-"""`python -m rackrate` is the command `rackrate`."""
+"""The command `rackrate`, also as `python -m rackrate`."""
 
-from rackrate.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Runs a command. Ctrl-C while the command is still being loaded is a sentence, too."""
+    try:
+        from rackrate.cli import main as command
+    except KeyboardInterrupt:
+        sys.stderr.write("rackrate: stopped\n")
+        sys.exit(130)
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -67,9 +67,8 @@ def origin(plan: Plan) -> str:
     if not plan.rows:
         return "predicted"
     deployment = plan.rows[0].replica.deployment
-    return (
-        f"predicted: step times from {deployment.source}; simulated with {len(plan.demand.draw.unit_due_s):,} requests"
-    )
+    requests = len(plan.demand.draw.unit_due_s)
+    return f"predicted: step times from {deployment.source}; simulated with at least {requests:,} requests"
 
 
 def _row_view(row: Row, demand: Demand) -> Json:
