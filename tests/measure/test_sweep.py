@@ -404,6 +404,8 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_what_was_under_way(tmp_p
     stopped = [request for request in found if not request.ok]
     assert [request.status for request in stopped] == ["stopped"] * 5
     assert len(found) - len(stopped) == lives[-1].done >= 10
+    assert level.ended_s is not None
+    assert lives[-1].elapsed_s == level.ended_s - level.started_s  # by which the last line has its pace
     assert min(request.done_s for request in stopped) >= level.started_s + 0.3
     (summary,) = summarise(read_run(tmp_path / "run"))
     assert summary.failed == {"stopped": 5}

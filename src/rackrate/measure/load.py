@@ -160,6 +160,7 @@ class LoadGenerator:
         if self._failure is not None:
             raise self._failure
         level.ended_s = self.now()
+        live.elapsed_s = level.ended_s - level.started_s  # the last answers took time, too
         if lags:
             level.client_lag_p99_s = sorted(lags)[int(0.99 * (len(lags) - 1))]
         progress(live)
