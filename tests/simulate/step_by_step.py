@@ -363,13 +363,12 @@ def run(
                 if hash_tokens:
                     blocks = one.hashes[: one.input // hash_tokens]
                     matches = [replica.leading(blocks) for replica in on]
-                    if max(matches):
+                    if max(matches) and 2 * max(matches) >= len(blocks):
                         wanted = on[matches.index(max(matches))]
                 elif one.group >= 0:
                     wanted = on[mixed_bits(one.group) % len(on)]
                 fewest = min(on, key=lambda replica: replica.load)
-                mean = sum(replica.load for replica in on) / len(on)
-                chosen = fewest if wanted is None or wanted.load > 2 * mean + 4 else wanted
+                chosen = fewest if wanted is None or wanted.load > 1.5 * fewest.load + 4 else wanted
             elif len(replicas) == 1:
                 chosen = replicas[0]
             else:

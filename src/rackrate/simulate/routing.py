@@ -52,9 +52,10 @@ def mixed_bits(value: int) -> int:
 def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: int, now: float) -> int:
     """The replica for an arrival: the next in turn, the one with fewest requests, or the one that has its prefix.
 
-    Prefix-affine goes to the replica whose cache has the longest beginning of the prompt, where the trace says what
-    prompts share, and else to the one that its group is hashed to; but not to one with more than twice the mean number
-    of requests and four: then, and where no cache has anything, to the one with fewest.
+    Prefix-affine goes to the replica whose cache has the longest beginning of the prompt, half of it at least, where
+    the trace says what prompts share, and else to the one that its group is hashed to; but not to one with more
+    requests than half as many again as the one with fewest, and four: then, and where no cache has so much, to that
+    one. What all prompts begin with would otherwise lead all of them to one replica.
     """
     number = len(core.rep)
     if number == 1:
@@ -64,12 +65,10 @@ def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: i
             if core.rep[r, R_POWER] == STARTING and core.repx[r, R_READY_AT] <= now:
                 core.rep[r, R_POWER] = ON
     on = 0
-    in_flight = 0
     least = NOBODY
     for r in range(number):
         if core.rep[r, R_POWER] == ON:
             on += 1
-            in_flight += core.rep[r, R_IN_FLIGHT]
             if least == NOBODY or core.rep[r, R_IN_FLIGHT] < core.rep[least, R_IN_FLIGHT]:
                 least = r
     if core.n[ROUTER] == LEAST_LOADED:
@@ -82,11 +81,11 @@ def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: i
             for r in range(number):
                 if core.rep[r, R_POWER] == ON:
                     leading = cached_blocks(core, prefix, r, request, blocks)[0]
-                    if leading > most:
+                    if leading > most and 2 * leading >= blocks:
                         most, wanted = leading, r
         elif group >= 0:
             wanted = _turn(core, mixed_bits(group) % on)
-        if wanted == NOBODY or core.rep[wanted, R_IN_FLIGHT] * on > 2 * in_flight + 4 * on:
+        if wanted == NOBODY or 2 * core.rep[wanted, R_IN_FLIGHT] > 3 * core.rep[least, R_IN_FLIGHT] + 8:
             return least
         return wanted
     core.n[TURN] += 1
