@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,16 @@ OF_EXPERTS = " of experts"
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def distance_from(accelerators: Collection[str], families: Collection[str], accelerator: str, family: str) -> str:
+    """How far an accelerator is from others: `seen` itself, of a `family` of theirs, or `new`.
+
+    >>> asked = ("a100", "ampere"), ("a10g", "ampere"), ("t4", "turing")
+    >>> [distance_from({"a100"}, {"ampere"}, *one) for one in asked]
+    ['seen', 'family', 'new']
+    """
+    return "seen" if accelerator in accelerators else "family" if family in families else "new"
 
 
 class InputFile(_Document):
@@ -89,7 +99,7 @@ class CoefficientFile(_Document):
 
     def distance(self, accelerator: str, family: str) -> str:
         """How far an accelerator is from the data: seen itself, its family only, or neither."""
-        return "seen" if accelerator in self.accelerators else "family" if family in self.families else "new"
+        return distance_from(self.accelerators, self.families, accelerator, family)
 
     def interval(self, kind: str, distance: str, experts: bool = False) -> Spread | None:
         """Quantiles of the error for a class of figure at a distance; of the next nearer one where there are none.

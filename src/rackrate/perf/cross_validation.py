@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from rackrate.perf.coefficients import OF_EXPERTS, CoefficientFile, Spread
+from rackrate.perf.coefficients import OF_EXPERTS, CoefficientFile, Spread, distance_from
 from rackrate.perf.fitting import Fit, observations, without
 from rackrate.perf.validation import CLASS_NAMES, Comparison, compare_all
 
@@ -75,8 +75,8 @@ def leave_out(
             compared, _ = compare_all(inside, values, with_box=False)
             for one in compared:
                 here = one.case
-                near = "family" if here.accelerator.architecture in families else "new"
-                found.append(LeftOut(way, group, "seen" if here.gpu in accelerators else near, one))
+                near = distance_from(accelerators, families, here.gpu, here.accelerator.architecture)
+                found.append(LeftOut(way, group, near, one))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rackrate.errors import UserError
-from rackrate.perf.coefficients import CoefficientFile, InputFile, rounded
+from rackrate.perf.coefficients import CoefficientFile, InputFile, distance_from, rounded
 from rackrate.perf.cross_validation import LeftOut, intervals, leave_out, others_of
 from rackrate.perf.fitting import Fit, fit, observations, thin
 from rackrate.perf.published import Published, read_published
@@ -115,7 +115,7 @@ def run(
     families = {case.accelerator.architecture for case in fitted.cases}
     left_out += others_of(
         [case for one in others for case in one.cases], fitted.fit.values,
-        lambda gpu, family: "seen" if gpu in accelerators else "family" if family in families else "new",
+        lambda gpu, family: distance_from(accelerators, families, gpu, family),
     )  # fmt: skip
     document = to_file(fitted, left_out, written=written, command=command, version=version, others=others)
     return document, fitted, left_out

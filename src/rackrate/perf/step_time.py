@@ -264,10 +264,9 @@ def engine_step(  # the one place where facts and fitted numbers meet
     kv_rate = known.attention_memory * bandwidth * tp * pp
     # replicated KV heads: more ranks than heads hold the same cache twice
     kv_rate *= min(1.0, work.kv_split / tp)
-    if not shares_kv_heads(era, accelerator):
-        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
     crowd, crowded = NEVER, 1.0
     if not shares_kv_heads(era, accelerator):
+        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
         crowd = CROWD_HEADS * tp / model.heads
         crowded = (model.heads / model.kv_heads) ** known.crowded_heads
     moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
