@@ -133,9 +133,22 @@ def test_an_slo_that_nothing_meets_names_the_nearest(catalog: Catalog) -> None:
     assert found.closest is not None
     assert "asked for" in found.closest
     assert plan_view(found)["closest"] == found.closest
-    takes = re.search(r"it takes (p95 tpot < \d+ms)", found.closest)
+    takes = re.search(r"it takes (p95 tpot < [\d.]+ms)", found.closest)
     assert takes is not None
     assert plan(demand(rate=0.01, slo=takes[1]), catalog, offers=OFFERS).rows
+
+
+def test_the_nearest_says_every_objective_that_it_misses_and_what_it_says_is_met(catalog: Catalog) -> None:
+    impossible = "p95 ttft < 2ms, p99 tpot < 0.1ms, p90 e2e < 1000s"
+    found = plan(demand(slo=impossible), catalog, offers=OFFERS)
+    assert found.closest is not None
+    assert "p95 ttft is" in found.closest
+    assert "p99 tpot is" in found.closest
+    assert "p90 e2e is" not in found.closest
+    takes = re.search(r"it takes (p95 ttft < [\d.]+ms, p99 tpot < [\d.]+ms, p90 e2e < 1000000ms)", found.closest)
+    assert takes is not None
+    offer = found.closest.split(" ")[0]
+    assert plan(demand(rate=0.001, slo=takes[1]), catalog, offers=[offer]).rows
 
 
 def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> None:

@@ -446,17 +446,13 @@ class _Work:
     def search(self, slo: Slo) -> list[float]:
         """The capacity within an SLO, and the loads of the run: shares of it, and one beyond."""
         from rackrate.errors import UserError
-        from rackrate.planner.bounds import hopeless_objective, idle_quantile_s, least_busy_s
+        from rackrate.planner.bounds import idle_words, least_busy_s, missed_when_idle, when_idle
         from rackrate.simulate.capacity import find_capacity, telling_requests
 
         draw = self._draw()
-        missed = hopeless_objective(draw, slo, self.served.step, self.limits)
-        if missed is not None:
-            idle_ms = idle_quantile_s(draw, missed, self.served.step, self.limits) * 1000
-            raise UserError(
-                f"no rate is sustained within {slo}: p{missed.percentile:g} {missed.metric} is {idle_ms:.0f} ms even "
-                f"when idle, {missed.limit_s * 1000:g} ms asked for; loosen --slo"
-            )
+        if missed_when_idle(draw, slo, self.served.step, self.limits):
+            reached = when_idle(draw, slo, self.served.step, self.limits)
+            raise UserError(f"no rate is sustained within {slo}: {idle_words(reached)}; loosen --slo")
         guess = 0.5 * self.fleet.size / least_busy_s(draw, self.served.step, self.limits)
         found = find_capacity(draw, slo, self.served.step, self.limits, self.fleet, guess=guess)
         if not found.rate:

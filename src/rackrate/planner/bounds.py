@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from rackrate.simulate.capacity import Draw
+from rackrate.simulate.capacity import Draw, load_point
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.state import Floats
 from rackrate.simulate.step import StepCoefficients, fixed_part_s
@@ -66,15 +69,66 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * (outputs - 1)}
 
 
-def hopeless_objective(draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits) -> Objective | None:
-    """The first objective that too many requests miss even on an idle replica; None where none is hopeless."""
+def missed_when_idle(
+    draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits
+) -> tuple[tuple[Objective, float], ...]:
+    """The objectives that too many requests miss even on an idle replica, each with the least its percentile can be. [s]"""
     idle = idle_latencies(draw, step, limits)
-    for one in slo.objectives:
-        if float((idle[one.metric] > one.limit_s).mean()) > 1 - one.share:
-            return one
-    return None
+    return tuple(
+        (one, float(np.quantile(idle[one.metric], one.share)))
+        for one in slo.objectives
+        if float((idle[one.metric] > one.limit_s).mean()) > 1 - one.share
+    )
 
 
-def idle_quantile_s(draw: Draw, objective: Objective, step: StepCoefficients, limits: EngineLimits) -> float:
-    """What an objective's percentile is on an idle replica. [s]"""
-    return float(np.quantile(idle_latencies(draw, step, limits)[objective.metric], objective.share))
+IDLE_SHARE = 0.01
+"""Of the time that a replica is busy where it counts as idle."""
+
+
+def when_idle(
+    draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits
+) -> tuple[tuple[Objective, float], ...]:
+    """What the percentile of each objective is where requests come one at a time: simulated, not bounded. [s]
+
+    The bounds above leave out what is not known to be unavoidable; what is told to a user should be reached.
+    """
+    point = load_point(draw, IDLE_SHARE / least_busy_s(draw, step, limits), slo, step, limits)
+    latencies = {"ttft": point.outcome.ttft, "tpot": point.outcome.tpot, "e2e": point.outcome.e2e}
+    return tuple((one, latencies[one.metric].quantile_s(one.share) or 0.0) for one in slo.objectives)
+
+
+def idle_words(found: Sequence[tuple[Objective, float]]) -> str:
+    """Figures of an idle replica in words, each beside what was asked for.
+
+    >>> idle_words([(Objective("ttft", 95, 0.01), 0.01712), (Objective("tpot", 95, 0.05), 0.0026)])
+    'p95 ttft is 17.1 ms even when idle, 10 ms asked for'
+    """
+    missed = [(one, value) for one, value in found if value > one.limit_s]
+    return " and ".join(
+        f"p{one.percentile:g} {one.metric} is {_ms(value)} ms even when idle, {one.limit_s * 1000:.10g} ms asked for"
+        for one, value in missed
+    )
+
+
+def loosened(found: Sequence[tuple[Objective, float]]) -> str:
+    """Objectives that an idle replica meets: those that it misses raised to what it reaches and 2 % more.
+
+    >>> loosened([(Objective("ttft", 99, 0.001), 0.01712), (Objective("tpot", 95, 0.05), 0.0026)])
+    'p99 ttft < 17.5ms, p95 tpot < 50ms'
+    """
+    return ", ".join(
+        f"p{one.percentile:g} {one.metric} < "
+        + (f"{_ms(value * 1.02, up=True)}ms" if value > one.limit_s else f"{one.limit_s * 1000:.10g}ms")
+        for one, value in found
+    )
+
+
+def _ms(seconds: float, up: bool = False) -> str:
+    """Milliseconds to three digits, or to the next above.
+
+    >>> _ms(0.0171234), _ms(1.1483, up=True), _ms(12.345, up=True)
+    ('17.1', '1150', '12400')
+    """
+    value = seconds * 1000
+    digit = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{(math.ceil(value / digit - 1e-9) if up else round(value / digit)) * digit:.10g}"

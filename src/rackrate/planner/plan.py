@@ -16,7 +16,7 @@ from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
 from rackrate.perf.deployment import Deployment
 from rackrate.perf.read_model import ReadModel
-from rackrate.planner.bounds import hopeless_objective, idle_quantile_s
+from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, when_idle
 from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
@@ -161,11 +161,12 @@ def plan(
     seen = float((decodes * (draw.input_tokens + draw.output_tokens / 2)).sum() / max(1.0, decodes.sum()))
     sizer = Sizer(draw, demand.peak, demand.slo)
     replicas: dict[Kind, Replica | str] = {}
-    idle: dict[Kind, tuple[Objective, float] | None] = {}
-    """The objective that a kind misses even when idle, and what it reaches."""
+    idle: dict[Kind, tuple[tuple[Objective, float], ...]] = {}
+    """The objectives that a kind misses even when idle, and what it reaches."""
     lost: list[Lost] = []
     bounded: list[tuple[float, int, Candidate, Replica]] = []
-    nearest: tuple[float, str] | None = None
+    nearest: tuple[float, Candidate, Replica] | None = None
+    """Of those that miss the SLO, what is off least, by how much, and how it is."""
     for order, one in enumerate(everything):
         kind = one.kind
         if kind not in replicas:
@@ -178,19 +179,12 @@ def plan(
             lost.append(Lost(one, "does not fit", replica))
             continue
         if kind not in idle:
-            missed = hopeless_objective(draw, demand.slo, replica.step, replica.limits)
-            idle[kind] = missed and (missed, idle_quantile_s(draw, missed, replica.step, replica.limits))
-        beyond = idle[kind]
-        if beyond is not None:
-            missed, best = beyond
-            text = f"p{missed.percentile:g} {missed.metric} is {best * 1000:.0f} ms even when idle"
-            lost.append(Lost(one, "misses the SLO", text))
-            ratio = best / missed.limit_s
-            if nearest is None or ratio < nearest[0]:
-                nearest = (
-                    ratio,
-                    f"{one.name}: {text}, {missed.limit_s * 1000:g} ms asked for; it takes {_loosened(missed, best)}",
-                )
+            idle[kind] = missed_when_idle(draw, demand.slo, replica.step, replica.limits)
+        if idle[kind]:
+            off = max(best / missed.limit_s for missed, best in idle[kind])
+            lost.append(Lost(one, "misses the SLO", _missed_words(idle[kind])))
+            if nearest is None or off < nearest[0]:
+                nearest = (off, one, replica)
             continue
         machines = fewest_machines(demand.peak, one.replicas, sizer.busy_s(replica))
         bounded.append(((machines + demand.spares) * one.cost.usd_h(1.0), order, one, replica))
@@ -216,7 +210,7 @@ def plan(
         if sized is None:
             reason = "misses the SLO" if most >= 4096 else "dearer"
             if most >= 4096 and (nearest is None or nearest[0] > 1):
-                nearest = (1.0, f"{one.name}: within it when idle, but not with 4,096 machines that share the load")
+                nearest = (1.0, one, replica)
             lost.append(
                 Lost(one, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
             )
@@ -244,7 +238,7 @@ def plan(
         candidates=len(everything),
         kinds=len(replicas),
         simulations=sizer.simulations,
-        closest=nearest[1] if nearest is not None and not shown else None,
+        closest=_closest(*nearest[1:], demand) if nearest is not None and not shown else None,
         reasons=dict(Counter(one.reason for one in lost)),
     )
 
@@ -256,13 +250,17 @@ def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], se
     return replace(replica, deployment=deployment, step=step_of(deployment, seen))
 
 
-def _loosened(missed: Objective, best_s: float) -> str:
-    """An objective that would be met when idle, in whole milliseconds.
+def _missed_words(missed: Sequence[tuple[Objective, float]]) -> str:
+    """What a kind misses, so that those that miss it alike read alike."""
+    return ", ".join(f"p{one.percentile:g} {one.metric} is {best * 1000:.3g} ms even when idle" for one, best in missed)
 
-    >>> _loosened(Objective("ttft", 99, 0.001), 0.0171)
-    'p99 ttft < 18ms'
-    """
-    return f"p{missed.percentile:g} {missed.metric} < {math.floor(best_s * 1000) + 1}ms"
+
+def _closest(candidate: Candidate, replica: Replica, demand: Demand) -> str:
+    """What comes nearest to the objectives, what it reaches, and the objectives that it would take."""
+    found = when_idle(demand.draw, demand.slo, replica.step, replica.limits)
+    if not idle_words(found):
+        return f"{candidate.name}: within it when idle, but not with 4,096 machines that share the load"
+    return f"{candidate.name}: {idle_words(found)}; it takes {loosened(found)}"
 
 
 def _better(one: Row, other: Row, rank: Mapping[Kind, int]) -> bool:

@@ -37,7 +37,7 @@ class Slo:
     objectives: tuple[Objective, ...]
 
     def __str__(self) -> str:
-        return ", ".join(f"p{one.percentile:g} {one.metric} < {one.limit_s * 1000:g}ms" for one in self.objectives)
+        return ", ".join(f"p{one.percentile:g} {one.metric} < {one.limit_s * 1000:.10g}ms" for one in self.objectives)
 
 
 def parse_slo(text: str) -> Slo:
