@@ -72,7 +72,7 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
 def missed_when_idle(
     draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits
 ) -> tuple[tuple[Objective, float], ...]:
-    """The objectives that too many requests miss even on an idle replica, each with the least its percentile can be. [s]"""
+    """The objectives that too many requests miss even when idle, each with the least its percentile can be. [s]"""
     idle = idle_latencies(draw, step, limits)
     return tuple(
         (one, float(np.quantile(idle[one.metric], one.share)))
@@ -104,7 +104,7 @@ def idle_words(found: Sequence[tuple[Objective, float]]) -> str:
     'p95 ttft is 17.1 ms even when idle, 10 ms asked for'
     """
     missed = [(one, value) for one, value in found if value > one.limit_s]
-    return " and ".join(
+    return ", and ".join(
         f"p{one.percentile:g} {one.metric} is {_ms(value)} ms even when idle, {one.limit_s * 1000:.10g} ms asked for"
         for one, value in missed
     )
