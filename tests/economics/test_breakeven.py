@@ -62,6 +62,23 @@ def test_first_and_last_crossing_are_those_of_the_staircase(
     assert answer.utilisation == pytest.approx(float(share), rel=1e-6)
 
 
+@settings(deadline=None, max_examples=100)
+@given(share=SHARES, capacity=CAPACITIES, spares=st.integers(1, 4))
+def test_spares_are_paid_at_every_volume(share: Fraction, capacity: Fraction, spares: int) -> None:
+    fixed = share * capacity
+    most = 250  # machines beyond which nothing turns: (1 + 4 x 39/40) / (1 - 39/40) is 196
+    found = [
+        (machines, (machines + spares) * fixed)
+        for machines in range(1, most)
+        if (machines - 1) * capacity < (machines + spares) * fixed <= machines * capacity
+    ]
+    answer = break_even(float(fixed), 0.0, float(capacity), 1.0, spares)
+    assert answer.machines == found[0][0]
+    assert answer.tokens_per_month == pytest.approx(float(found[0][1]), rel=1e-6)
+    assert answer.last_crossing_tokens_per_month == pytest.approx(float(found[-1][1]), rel=1e-6)
+    assert answer.utilisation == pytest.approx(float(found[0][1] / found[0][0] / capacity), rel=1e-6)
+
+
 @settings(deadline=None)
 @given(share=SHARES, capacity=CAPACITIES, beyond=st.fractions(Fraction(1, 1000), Fraction(5), max_denominator=1000))
 def test_beyond_the_last_crossing_self_hosting_stays_cheaper(

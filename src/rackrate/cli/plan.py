@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rackrate.perf.deployment import Deployment
     from rackrate.perf.read_model import ReadModel
     from rackrate.planner.plan import Demand, Plan
-    from rackrate.workload.synthetic import SyntheticWorkload
 
 DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
 
@@ -33,14 +32,27 @@ def plan(
     slo: Annotated[str, typer.Option("--slo", help="Objectives that each replica must meet.")] = DEFAULT_SLO,
     input_tokens: shape.InputTokens = None,
     output_tokens: shape.OutputTokens = None,
-    arrivals: shape.Arrivals = None,
+    arrivals: Annotated[
+        str | None,
+        typer.Option(
+            "--arrivals",
+            help="poisson, constant, gamma:CV for bursts, or trace for the recorded pattern; at the rate of --traffic.",
+            show_default="poisson",
+        ),
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Lengths from recorded requests.", show_default=False)
     ] = None,
     longest: shape.Longest = None,
     cached_share: Annotated[
-        float, typer.Option("--cached-share", help="Share of each prompt that the prefix cache has.")
-    ] = 0.0,
+        str | None,
+        typer.Option(
+            "--cached-share",
+            help="Share of each prompt that the prefix cache has; trace: what an unlimited one would have of a trace "
+            "with block hashes or prefixes.",
+            show_default="0, or what the file records",
+        ),
+    ] = None,
     peak: Annotated[
         float | None,
         typer.Option("--peak", help="Peak over mean rate: the fleet is sized for it.", show_default="1, or the file's"),
@@ -100,6 +112,7 @@ def plan(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json, refuse_other_than_html, say, write_text
     from rackrate.cli.output import show as print_result
+    from rackrate.cli.planned_demand import Asked, demand_of
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
     from rackrate.perf.formats import weight_format
@@ -126,9 +139,12 @@ def plan(
     for one in engines:
         memory_of(one)  # says now if it is unknown
     formats = [weight_format(one.strip()).name for one in weights.split(",")] if weights else []
-    demand = _demand(
-        read, traffic, peak, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share,
-        requests, hours_per_month, spares, seed,
+    demand = demand_of(
+        read,
+        Asked(
+            traffic, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share, peak, requests,
+            hours_per_month, spares, seed,
+        ),
     )  # fmt: skip
     chosen = list(offer or ())
     if explain is not None:
@@ -201,64 +217,6 @@ def plan(
         )  # fmt: skip
 
 
-def _demand(
-    read: ReadModel, traffic: str, peak: float | None, slo: str, input_tokens: str | None,
-    output_tokens: str | None, trace: Path | None, longest: int | None, arrivals: str | None, cached_share: float,
-    requests: int, hours_per_month: float, spares: int, seed: int,
-) -> Demand:  # fmt: skip
-    """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
-    import numpy as np
-
-    from rackrate.cli.simulated_load import workload_of
-    from rackrate.errors import UserError
-    from rackrate.planner.plan import Demand
-    from rackrate.simulate.capacity import Draw
-    from rackrate.workload.schedule import draw
-    from rackrate.workload.slo import parse_slo
-    from rackrate.workload.traffic_files import parse_rate, read_traffic
-
-    if peak is not None and not 1 <= peak < 1e6:
-        raise UserError(f"--peak is the peak rate over the mean rate, at least 1, got {peak:g}")
-    if not 0 <= cached_share < 1:
-        raise UserError(f"--cached-share must be at least 0 and below 1, got {cached_share:g}")
-    rate = parse_rate(traffic)
-    ratio = peak or 1.0
-    origin = f"stated: {traffic}"
-    if rate is None:
-        path = Path(traffic)
-        if not path.exists():
-            raise UserError(f"--traffic {traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists")
-        series = read_traffic(path, 300.0)
-        if series.requests is None:
-            raise UserError(f"{path}: knows tokens but not how many requests there were; give --traffic as a rate")
-        rate = float(series.requests.sum()) / series.duration_s
-        ratio = peak or max(1.0, float(series.requests.max()) / series.step_s / rate)
-        origin = f"{path.name}: {series.origin}"
-        if trace is None and series.input_lengths is not None:
-            try:
-                from rackrate.workload.traces import read_trace
-
-                read_trace(path)
-                trace = path
-            except UserError:
-                trace = None
-        if trace is None and input_tokens is None and output_tokens is None:
-            total_in, total_out = series.total("input_tokens"), series.total("output_tokens")
-            number = float(series.requests.sum())
-            if total_in and total_out:
-                input_tokens = str(max(1, round(total_in / number)))
-                output_tokens = str(max(1, round(total_out / number)))
-    if not rate > 0:
-        raise UserError(f"--traffic {traffic}: there are no requests")
-    workload: SyntheticWorkload = workload_of(input_tokens, output_tokens, trace, longest, seed)
-    schedule = draw(arrivals or "poisson", 1.0, requests, workload)
-    cached = (schedule.input_tokens * cached_share).astype(np.int32)
-    drawn = Draw(
-        schedule.due_s, schedule.input_tokens.astype(np.int32), schedule.output_tokens.astype(np.int32), cached
-    )
-    return Demand(read, drawn, rate, rate * ratio, parse_slo(slo), origin, hours_per_month, spares)
-
-
 def _apis(
     read: ReadModel, names: list[str] | None, catalog: Catalog, demand: Demand, default: tuple[str, ...]
 ) -> list[tuple[ApiPrice, bool]]:
@@ -267,7 +225,7 @@ def _apis(
 
     same = apis_of_model(read.listed, catalog) if read.listed is not None else []
     refs = {one.ref for one in same}
-    mean = int(demand.draw.input_tokens.mean())
+    mean = int(demand.mean.inputs)
     others = [api_price(name, catalog, input_tokens=mean) for name in names or default]
     return [*((one, True) for one in same), *((one, False) for one in others if one.ref not in refs)]
 

@@ -39,7 +39,7 @@ def place(text: str, catalog: Catalog) -> tuple[Accelerator, int, Offer | None]:
 
 
 def workload_of(
-    input_tokens: str | None, output_tokens: str | None, trace_file: Path | None, longest: int | None, seed: int
+    input_tokens: str | None, output_tokens: str | None, recorded: Path | Trace | None, longest: int | None, seed: int
 ) -> SyntheticWorkload:
     """Lengths by distribution or from recorded requests. Raises UserError where they are malformed."""
     from rackrate.cli.load_shape import DEFAULT_TOKENS
@@ -49,8 +49,8 @@ def workload_of(
     from rackrate.workload.traces import read_trace
 
     trace: Trace | None = None
-    if trace_file is not None:
-        trace = read_trace(trace_file)
+    if recorded is not None:
+        trace = read_trace(recorded) if isinstance(recorded, Path) else recorded
         if longest is not None:
             trace = trace.no_longer_than(longest)
     elif longest is not None:

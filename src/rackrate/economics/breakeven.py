@@ -26,42 +26,59 @@ class BreakEven:
     """First crossing: above it self-hosting is cheaper, until another machine must be added."""
     last_crossing_tokens_per_month: float | None
     """From here on self-hosting is cheaper at any volume; equal to the first where no machine added undoes it."""
+    machines: int | None = None
+    """That serve the first crossing, spares not among them."""
 
 
 def break_even(
-    fixed_usd_month: float, marginal_usd_per_token: float, capacity_tokens_month: float, api_usd_per_token: float
+    fixed_usd_month: float,
+    marginal_usd_per_token: float,
+    capacity_tokens_month: float,
+    api_usd_per_token: float,
+    spares: int = 0,
 ) -> BreakEven:
     """The crossings of the whole-machine staircase with an API's straight line.
 
-    n machines cost n F + m v for v tokens, with v <= n K; the API costs p v. The first crossing is F / (p - m). A
-    step from n to n + 1 machines makes self-hosting dearer again while (n + 1) F / (p - m) > n K; the last crossing
-    is that of the largest such n + 1, or the first where no step does.
+    n machines and S spares cost (n + S) F + m v for v tokens, with v <= n K; the API costs p v. On n machines the two
+    are equal at v = (n + S) f, f = F / (p - m); the first crossing is on the fewest machines that serve that, n K >=
+    (n + S) f. A step from n to n + 1 machines makes self-hosting dearer again while (n + 1 + S) f > n K; the last
+    crossing is that of the largest such n + 1, or the first where no step does.
 
     Args:
         fixed_usd_month: F, what a machine costs whether busy or not. [USD/month]
         marginal_usd_per_token: m, what each token adds (energy above idle). [USD/token]
         capacity_tokens_month: K, tokens that a machine serves at full load. [token/month]
         api_usd_per_token: p, blended over the same tokens. [USD/token]
+        spares: S, machines that are paid and serve nothing.
 
     A machine of 730 USD a month that serves 1,000M tokens, against 1 USD/1M:
 
-    >>> break_even(730, 0, 1e9, 1e-6)
-    BreakEven(verdict='at', utilisation=0.73, tokens_per_month=730000000.0, last_crossing_tokens_per_month=2190000000.0)
+    >>> even = break_even(730, 0, 1e9, 1e-6)
+    >>> even.verdict, even.utilisation, even.tokens_per_month, even.last_crossing_tokens_per_month, even.machines
+    ('at', 0.73, 730000000.0, 2190000000.0, 1)
     >>> break_even(730, 0, 1e9, 0.5e-6).verdict
     'never'
+
+    With a spare, two machines that serve do not pay (2,190 USD, 2,000M tokens); three do:
+
+    >>> even = break_even(730, 0, 1e9, 1e-6, spares=1)
+    >>> even.machines, even.tokens_per_month
+    (3, 2920000000.0)
     """
     margin = api_usd_per_token - marginal_usd_per_token
     if margin <= 0:
         return BreakEven("never", None, None, None)
     if fixed_usd_month == 0:
-        return BreakEven("always", 0.0, 0.0, 0.0)
-    first = fixed_usd_month / margin
-    share = first / capacity_tokens_month
-    if share > 1:
+        return BreakEven("always", 0.0, 0.0, 0.0, 1)
+    each = fixed_usd_month / margin
+    share = each / capacity_tokens_month
+    if share > 1 or (share == 1 and spares):
         return BreakEven("never", None, None, None)
-    # n machines are undone at their first token where n * share > n - 1, that is n < 1 / (1 - share)
-    last = math.inf if share == 1 else max(1, math.ceil(1 / (1 - share) - 1e-9) - 1) * first
-    return BreakEven("at", share, first, last)
+    # n K >= (n + S) f; and n machines are undone at their first token where (n + S) f > (n - 1) K
+    machines = max(1, math.ceil(spares * share / (1 - share) - 1e-9)) if spares else 1
+    first = (machines + spares) * each
+    last = math.inf if share == 1 else max(machines, math.ceil((1 + spares * share) / (1 - share) - 1e-9) - 1) + spares
+    return BreakEven("at", first / (machines * capacity_tokens_month), first, last * each, machines)
 
 
 def fleet_usd_month(

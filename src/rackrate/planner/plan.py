@@ -26,6 +26,16 @@ from rackrate.workload.slo import Objective, Slo
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """Mean tokens of a request."""
+
+    inputs: float
+    """Cached ones included."""
+    outputs: float
+    cached: float = 0.0
+
+
+@dataclass(frozen=True)
 class Demand:
     """What is asked for."""
 
@@ -40,6 +50,12 @@ class Demand:
     hours_per_month: float
     spares: int = 0
     """Machines beyond those needed."""
+    tokens: Tokens | None = None
+    """Of all that was recorded, for the bills; None: those of the draw."""
+    longest: int | None = None
+    """Input and output tokens of the longest request that was recorded; None: of the draw."""
+    notes: tuple[str, ...] = ()
+    """Sentences that belong to the traffic."""
 
     @property
     def name(self) -> str:
@@ -47,9 +63,17 @@ class Demand:
         return self.read.architecture.name
 
     @property
+    def mean(self) -> Tokens:
+        """Tokens of a request, on average: what is billed."""
+        draw = self.draw
+        return self.tokens or Tokens(
+            float(draw.input_tokens.mean()), float(draw.output_tokens.mean()), float(draw.cached_tokens.mean())
+        )
+
+    @property
     def tokens_per_request(self) -> float:
         """Input and output tokens of a request, on average."""
-        return float(self.draw.input_tokens.mean() + self.draw.output_tokens.mean())
+        return self.mean.inputs + self.mean.outputs
 
     @property
     def tokens_month(self) -> float:
@@ -145,7 +169,7 @@ def plan(
     """
     read, draw = demand.read, demand.draw
     context = read.architecture.context_tokens
-    longest = int((draw.input_tokens.astype(np.int64) + draw.output_tokens).max())
+    longest = demand.longest or int((draw.input_tokens.astype(np.int64) + draw.output_tokens).max())
     if longest > context:
         over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > context).mean())
         raise WorkloadError(
@@ -293,8 +317,13 @@ def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPr
     evens: list[tuple[str, BreakEven]] = []
     if capacity is not None:
         month = usd_h * demand.hours_per_month
-        served = capacity * on_machine * demand.tokens_per_request * demand.hours_per_month * SECONDS_PER_HOUR
-        evens = [(api.ref, break_even(month, 0.0, served, _bill(api, demand) / demand.tokens_month)) for api, _ in apis]
+        # what a machine serves in a month where its peak is within the SLO
+        served = capacity * on_machine * demand.rate / demand.peak * demand.tokens_per_request
+        served *= demand.hours_per_month * SECONDS_PER_HOUR
+        evens = [
+            (api.ref, break_even(month, 0.0, served, _bill(api, demand) / demand.tokens_month, demand.spares))
+            for api, _ in apis
+        ]
     return replace(row, capacity=capacity, interval=interval, break_evens=tuple(evens))
 
 
@@ -311,13 +340,9 @@ def _curve(row: Row, demand: Demand) -> tuple[Point, ...]:
 
 def _bill(api: ApiPrice, demand: Demand) -> float:
     """What an API asks for the month. [USD/month]"""
-    draw = demand.draw
     requests = demand.rate * demand.hours_per_month * SECONDS_PER_HOUR
-    return api.bill_usd(
-        requests * float(draw.input_tokens.mean()),
-        requests * float(draw.output_tokens.mean()),
-        requests * float(draw.cached_tokens.mean()),
-    )
+    mean = demand.mean
+    return api.bill_usd(requests * mean.inputs, requests * mean.outputs, requests * mean.cached)
 
 
 def _mixed(rows: Sequence[Row], demand: Demand) -> Mixed | None:

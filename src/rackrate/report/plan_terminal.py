@@ -28,6 +28,7 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
             + f", {demand['mean_input_tokens']:,.0f} tokens in and {demand['mean_output_tokens']:,.0f} out on average, "
             f"{count(demand['tokens_month'])} tokens a month; {demand['slo']}",
         ),
+        *_traffic(demand),
         Text(view["origin"], style="dim"),
         *([Text(view["corrected"], style="dim")] if view.get("corrected") else []),
         Text(""),
@@ -43,6 +44,12 @@ def plan_tables(view: Json, *, api_rows: int = 6) -> RenderableType:
             lines.append(Text(f"Nearest is {view['closest']}."))
     lines += [Text(""), *_lost(view)]
     return Group(*lines)
+
+
+def _traffic(demand: Json) -> list[RenderableType]:
+    """Where the traffic is from and what must be known of it; nothing of a rate that was stated."""
+    words = [] if demand["origin"].startswith("stated") else [f"traffic: {demand['origin']}"]
+    return [Text("; ".join([*words, *demand["notes"]]), style="dim")] if words or demand["notes"] else []
 
 
 class _Rows:
@@ -170,7 +177,8 @@ def _notes(view: Json) -> list[str]:
             f"{usd(view['mixed']['usd_per_1m'])} per 1M tokens (the router gives each its share)."
         )
     crossings = [
-        f"{name} from {count(even['tokens_per_month'])} tokens a month ({percent(even['utilisation'])} of one machine)"
+        f"{name} from {count(even['tokens_per_month'])} tokens a month ({percent(even['utilisation'])} of what "
+        f"{_machines_in_words(even, view['demand'])})"
         if even["verdict"] == "at"
         else f"{name}: {even['verdict']}"
         for name, even in list(best["break_even"].items())[:4]
@@ -181,6 +189,15 @@ def _notes(view: Json) -> list[str]:
         notes.append("80 %: -, since no errors on machines never seen are on file for this class of figure.")
     notes.append(f"Price of {best['cost_name']}: {best['price_source']}, {best['price_date']}.")
     return notes
+
+
+def _machines_in_words(even: Json, demand: Json) -> str:
+    """How many machines serve the volume of a break-even, and with what peak."""
+    one = even["machines"]
+    words = "one machine serves" if one == 1 else f"{one} machines serve"
+    if demand["peak_request_s"] > demand["request_s"] * 1.0001:
+        words += f" with a peak of {demand['peak_request_s'] / demand['request_s']:.3g} times the mean"
+    return words
 
 
 def _lost(view: Json) -> list[RenderableType]:

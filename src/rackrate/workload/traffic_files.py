@@ -73,6 +73,11 @@ DETAIL_S = 1.0
 Kind = Literal["rates", "hours", "usage", "usage-json", "trace"]
 
 
+def is_trace(path: Path) -> bool:
+    """Whether the file records single requests. Raises WorkloadError where it is none of the files that are known."""
+    return _detect(path)[0] == "trace"
+
+
 def read_traffic(path: Path, step_s: float, model: str | None = None) -> Traffic:
     """The traffic that a file records.
 

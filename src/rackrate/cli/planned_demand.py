@@ -1,0 +1,195 @@
+"""What `plan` is asked for: a rate and lengths that are stated, or what a file records of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rackrate.perf.read_model import ReadModel
+    from rackrate.planner.plan import Demand
+    from rackrate.workload.synthetic import SyntheticWorkload
+    from rackrate.workload.traces import Trace
+    from rackrate.workload.traffic import Traffic
+
+PEAK_S = 300.0
+"""The fleet is sized for the busiest such stretch of a file."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `plan` that say what is asked for, as they were given."""
+
+    traffic: str
+    slo: str
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    trace: Path | None = None
+    longest: int | None = None
+    arrivals: str | None = None
+    cached_share: str | None = None
+    peak: float | None = None
+    requests: int = 1000
+    hours_per_month: float = 730.0
+    spares: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What --traffic says."""
+
+    mean: float
+    peak_over_mean: float
+    origin: str
+    series: Traffic | None = None
+    trace: Trace | None = None
+    """The requests that it records."""
+    notes: list[str] = field(default_factory=list[str])
+
+
+def demand_of(read: ReadModel, asked: Asked) -> Demand:
+    """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
+    import numpy as np
+
+    from rackrate.cli.simulated_load import workload_of
+    from rackrate.errors import UserError
+    from rackrate.planner.plan import Demand, Tokens
+    from rackrate.simulate.capacity import Draw
+    from rackrate.workload.patterns import parse_pattern
+    from rackrate.workload.schedule import draw
+    from rackrate.workload.slo import parse_slo
+    from rackrate.workload.traces import read_trace
+
+    if asked.peak is not None and not 1 <= asked.peak < 1e6:
+        raise UserError(f"--peak is the peak rate over the mean rate, at least 1, got {asked.peak:g}")
+    pattern = parse_pattern(asked.arrivals or "poisson")
+    if pattern.mean_rate is not None:
+        raise UserError(
+            f"--arrivals {asked.arrivals} has rates of its own; `plan` takes the rate from --traffic and --peak, and "
+            "poisson, constant, gamma:CV or trace arrivals"
+        )
+    rates = _rates(asked)
+    trace, inputs, outputs = rates.trace, asked.input_tokens, asked.output_tokens
+    if asked.trace is not None:
+        trace = read_trace(asked.trace)
+        if asked.longest is not None:
+            trace = trace.no_longer_than(asked.longest)
+    if asked.longest is not None and trace is None:
+        raise UserError("--longest leaves out recorded requests: it goes with a trace")
+    if trace is None and rates.series is not None and inputs is None and outputs is None:
+        inputs, outputs = _mean_lengths(rates.series)
+    share, notes = _cached(asked, rates, trace)
+    recorded = trace  # whole, for its means
+    if trace is not None and pattern.kind != "trace":
+        # requests are drawn from all of the trace: in its order, a thousand of a long one are but its beginning
+        trace = replace(trace, session=None, prefix=None, prefix_tokens=None, block_ids=None, block_start=None)
+    workload: SyntheticWorkload = workload_of(inputs, outputs, trace, None, asked.seed)
+    schedule = draw(asked.arrivals or "poisson", 1.0, asked.requests, workload)
+    cached = (schedule.input_tokens * share).astype(np.int32)
+    drawn = Draw(
+        schedule.due_s, schedule.input_tokens.astype(np.int32), schedule.output_tokens.astype(np.int32), cached
+    )
+    tokens = None
+    longest = None
+    if recorded is not None and inputs is None and outputs is None:
+        ins, outs = np.maximum(recorded.input_tokens, 1), np.maximum(recorded.output_tokens, 1)
+        mean = float(ins.mean(dtype=np.float64))
+        tokens = Tokens(mean, float(outs.mean(dtype=np.float64)), mean * share)
+        longest = int((ins.astype(np.int64) + outs).max())
+    return Demand(
+        read, drawn, rates.mean, rates.mean * rates.peak_over_mean, parse_slo(asked.slo), rates.origin,
+        asked.hours_per_month, asked.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes),
+    )  # fmt: skip
+
+
+def _rates(asked: Asked) -> _Rates:
+    """The mean rate, and the busiest stretch over it."""
+    from rackrate.errors import UserError
+    from rackrate.workload.traces import read_trace
+    from rackrate.workload.traffic import of_trace, on_steps
+    from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic
+
+    rate = parse_rate(asked.traffic)
+    if rate is not None:
+        if not rate > 0:
+            raise UserError(f"--traffic {asked.traffic}: there are no requests")
+        return _Rates(rate, asked.peak or 1.0, f"stated: {asked.traffic}")
+    path = Path(asked.traffic).expanduser()
+    if not path.exists():
+        raise UserError(f"--traffic {asked.traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists")
+    notes: list[str] = []
+    trace = None
+    if is_trace(path):
+        whole = trace = read_trace(path)
+        if asked.longest is not None and asked.trace is None:
+            trace = whole.no_longer_than(asked.longest)
+            if left := len(whole) - len(trace):
+                notes.append(
+                    f"{left:,} of {len(whole):,} requests are longer than --longest {asked.longest}: they are not "
+                    "served here, nor counted"
+                )
+        if not trace.duration_s > 0:
+            raise UserError(
+                f"{path}: all its requests come at one moment; say the rate with --traffic, give the file as --trace"
+            )
+        # parts of equal length, so that no end is left out
+        series = of_trace(trace, trace.duration_s / max(1, int(trace.duration_s / PEAK_S)))
+    else:
+        series = read_traffic(path, PEAK_S)
+        parts = PEAK_S / series.step_s
+        if parts > 1 and abs(parts - round(parts)) < 1e-6 and series.duration_s >= PEAK_S:
+            series = on_steps(series, PEAK_S)
+    if series.requests is None:
+        raise UserError(f"{path}: knows tokens but not how many requests there were; give --traffic as a rate")
+    rate = float(series.requests.sum()) / series.duration_s
+    if not rate > 0:
+        raise UserError(f"--traffic {asked.traffic}: there are no requests")
+    ratio = asked.peak or max(1.0, float(series.requests.max()) / series.step_s / rate)
+    if series.step_s > 2 * PEAK_S and asked.peak is None:
+        notes.append(
+            f"the file has steps of {series.step_s / 3600:g} h: peaks within them are not known (--peak states one)"
+        )
+    return _Rates(rate, ratio, series.origin or path.name, series, trace, notes)
+
+
+def _mean_lengths(series: Traffic) -> tuple[str | None, str | None]:
+    """Mean tokens of a request, where the file has sums of them: no more is known."""
+    total_in, total_out = series.total("input_tokens"), series.total("output_tokens")
+    number = series.total("requests")
+    if not total_in or not total_out or not number:
+        return None, None
+    return str(max(1, round(total_in / number))), str(max(1, round(total_out / number)))
+
+
+def _cached(asked: Asked, rates: _Rates, trace: Trace | None) -> tuple[float, list[str]]:
+    """The share of each prompt that the prefix cache has, and what is to be said of it."""
+    from rackrate.errors import UserError
+    from rackrate.workload.trace_summary import shared_share
+
+    given = asked.cached_share
+    known = shared_share(trace) if trace is not None and (given or "").strip().lower() in {"", "trace"} else None
+    if given is not None and given.strip().lower() == "trace":
+        if known is None:
+            raise UserError("--cached-share trace: no trace with block hashes or prefixes was given")
+        return min(known, 0.999), [f"{known:.1%} of the input is taken as cached: what an unlimited cache would have"]
+    if given is not None:
+        try:
+            share = float(given)
+        except ValueError:
+            raise UserError(f"--cached-share is a share such as 0.4, or trace, not {given!r}") from None
+        if not 0 <= share < 1:
+            raise UserError(f"--cached-share must be at least 0 and below 1, got {share:g}")
+        return share, []
+    series = rates.series
+    if series is not None and asked.trace is None and asked.input_tokens is None:
+        cached, total = series.total("cached_tokens"), series.total("input_tokens")
+        if cached and total:
+            return min(cached / total, 0.999), [f"{cached / total:.1%} of the input was cached, as recorded"]
+    if known:
+        return 0.0, [
+            f"the trace's prompts share beginnings, of which an unlimited prefix cache would have {known:.1%} of the "
+            "input; none of it is counted (--cached-share trace, or a share)"
+        ]
+    return 0.0, []

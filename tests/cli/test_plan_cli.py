@@ -1,0 +1,188 @@
+"""What `rackrate plan` takes from files of traffic, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rackrate.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+PLAN = ("plan", "llama-3.1-8b-instruct", "--offer", "aws/g6e.xlarge", "--requests", "100", "--slo", "p95 ttft < 9s")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["rackrate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, error = capsys.readouterr()
+        return int(ended.value.code or 0), out, error
+
+    return call
+
+
+def planned(run: Run, *more: str) -> dict[str, Any]:
+    code, output, error = run(*PLAN, *more, "--json")
+    assert code == 0, error
+    return json.loads(output)
+
+
+def trace(path: Path, seconds: float, requests: int, long_share: float = 0.0) -> Path:
+    """Requests at equal distances; the last so many of them are ten times as long."""
+    due = np.linspace(0, seconds, requests)
+    rows = [
+        f"{at:.3f},{4000 if number >= requests * (1 - long_share) else 400},{100}\n" for number, at in enumerate(due)
+    ]
+    path.write_text("time_s,input_tokens,output_tokens\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+def test_a_trace_of_a_minute_is_planned_for(run: Run, tmp_path: Path) -> None:
+    view = planned(run, "--traffic", str(trace(tmp_path / "minute.csv", 60.0, 121)))
+    assert view["demand"]["request_s"] == pytest.approx(2.0)
+    assert view["demand"]["peak_request_s"] == pytest.approx(2.0)
+
+
+def test_requests_that_are_left_out_are_not_counted_in_the_rate(run: Run, tmp_path: Path) -> None:
+    file = str(trace(tmp_path / "t.csv", 1000.0, 2001, long_share=0.25))
+    view = planned(run, "--traffic", file, "--longest", "1000")
+    # those at the end of the trace: the others came in three quarters of the time, at the same rate
+    assert view["demand"]["request_s"] == pytest.approx(2.0, rel=0.01)
+    assert view["demand"]["mean_input_tokens"] == 400
+    assert "500 of 2,001 requests are longer than --longest 1000" in view["demand"]["notes"][0]
+    spread = tmp_path / "spread.csv"
+    rows = [f"{at / 2},{4000 if at % 4 == 0 else 400},100\n" for at in range(2000)]
+    spread.write_text("time_s,input_tokens,output_tokens\n" + "".join(rows), encoding="utf-8")
+    assert planned(run, "--traffic", str(spread), "--longest", "1000")["demand"]["request_s"] == pytest.approx(
+        1.5, rel=0.01
+    )
+
+
+def test_bills_are_over_the_mean_of_the_whole_trace(run: Run, tmp_path: Path) -> None:
+    file = str(trace(tmp_path / "t.csv", 1000.0, 2001, long_share=0.02))
+    view = planned(run, "--traffic", file)
+    assert view["demand"]["mean_input_tokens"] == pytest.approx(400 + 3600 * 40 / 2001, rel=1e-6)
+    month = view["demand"]["request_s"] * 730 * 3600
+    assert view["demand"]["tokens_month"] == pytest.approx(month * (view["demand"]["mean_input_tokens"] + 100))
+
+
+def mooncake(path: Path) -> Path:
+    """Requests whose first block is always the same, and that get longer as the trace goes on."""
+    lines = [
+        json.dumps(
+            {"timestamp": 500 * n, "input_length": 1024 if n < 500 else 1536, "output_length": 50,
+             "hash_ids": [0, n + 1] if n < 500 else [0, n + 1, n + 9001]}
+        )
+        for n in range(1000)
+    ]  # fmt: skip
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_a_trace_with_shared_prompts_is_drawn_from_whole_and_what_is_shared_is_said(run: Run, tmp_path: Path) -> None:
+    file = str(mooncake(tmp_path / "m.jsonl"))
+    view = planned(run, "--traffic", file)
+    assert view["demand"]["mean_input_tokens"] == 1280  # not the 1,024 of its first hundred
+    assert view["demand"]["mean_cached_tokens"] == 0
+    assert "unlimited prefix cache would have 40.0% of the input; none of it is counted" in view["demand"]["notes"][0]
+    cached = planned(run, "--traffic", file, "--cached-share", "trace")
+    assert cached["demand"]["mean_cached_tokens"] == pytest.approx(1280 * 0.4, rel=0.01)
+    stated = planned(run, "--traffic", file, "--cached-share", "0.25")
+    assert stated["demand"]["mean_cached_tokens"] == pytest.approx(320)
+    assert stated["demand"]["notes"] == []
+
+
+def test_cached_tokens_of_a_usage_export_count(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "usage.csv"
+    rows = [
+        f"{1_750_000_000 + 3600 * n},{1_750_000_000 + 3600 * (n + 1)},7200,7200000,3600000,720000,gpt-5\n"
+        for n in range(48)
+    ]
+    file.write_text(
+        "start_time,end_time,num_model_requests,input_tokens,input_cached_tokens,output_tokens,model\n" + "".join(rows),
+        encoding="utf-8",
+    )
+    view = planned(run, "--traffic", str(file))
+    assert view["demand"]["request_s"] == pytest.approx(2.0)
+    assert view["demand"]["mean_cached_tokens"] == pytest.approx(500)
+    assert view["demand"]["notes"] == [
+        "the file has steps of 1 h: peaks within them are not known (--peak states one)",
+        "50.0% of the input was cached, as recorded",
+    ]
+
+
+def test_rates_by_the_second_have_the_peak_of_five_minutes(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rates.csv"
+    rates = [100.0 if at == 400 else 1.0 for at in range(3600)]
+    file.write_text("t_s,rate\n" + "".join(f"{at},{rate}\n" for at, rate in enumerate(rates)), encoding="utf-8")
+    demand = planned(run, "--traffic", str(file))["demand"]
+    assert demand["peak_request_s"] == pytest.approx((299 + 100) / 300)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--traffic", "5/s", "--arrivals", "steps:5@30,20@30"), "has rates of its own"),
+        (("--traffic", "5/s", "--arrivals", "ramp:1-20@60"), "has rates of its own"),
+        (("--traffic", "5/s", "--arrivals", "bursts"), "--arrivals is poisson"),
+        (("--traffic", "5/s", "--longest", "900"), "goes with a trace"),
+        (("--traffic", "5/s", "--cached-share", "trace"), "no trace with block hashes"),
+        (("--traffic", "5/s", "--cached-share", "most"), "a share such as 0.4, or trace"),
+        (("--traffic", "5/s", "--cached-share", "1"), "below 1"),
+        (("--traffic", "0/s"), "no requests"),
+        (("--traffic", "nothing.csv"), "nor a file that exists"),
+    ],
+)  # fmt: skip
+def test_bad_traffic_is_one_sentence(run: Run, more: tuple[str, ...], words: str) -> None:
+    code, output, error = run(*PLAN, *more)
+    assert (code, output) == (2, "")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_requests_at_one_moment_have_no_rate(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "moment.csv"
+    file.write_text("time_s,input_tokens,output_tokens\n" + "3,500,100\n" * 20, encoding="utf-8")
+    code, _, error = run(*PLAN, "--traffic", str(file))
+    assert code == 2
+    assert "all its requests come at one moment" in error
+    assert planned(run, "--traffic", "2/s", "--trace", str(file))["demand"]["mean_input_tokens"] == 500
+
+
+def test_the_longest_request_of_a_trace_must_fit_though_it_was_not_drawn(run: Run, tmp_path: Path) -> None:
+    file = trace(tmp_path / "t.csv", 3000.0, 6001)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    lines[-1] = "3000.000,120000,100"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code, _, error = run(
+        "plan", "llama-3.1-8b-instruct", "--offer", "aws/g6.xlarge", "--requests", "100", "--traffic", str(file),
+        "--weights", "bf16",
+    )  # fmt: skip
+    assert code == 2
+    assert "a request of 120,100 tokens" in error
+
+
+@pytest.mark.parametrize(("peak", "spares"), [(1, 0), (3, 0), (1, 2), (2.5, 1)])
+def test_an_api_is_beaten_from_its_break_even_on(run: Run, peak: float, spares: int) -> None:
+    """The table at the volume of the last crossing has the machines below the API; at half the first, above."""
+    arguments = ("--peak", str(peak), "--spares", str(spares), "--api", "openai/gpt-3.5-turbo")
+    asked = [*arguments, "--input-tokens", "800", "--output-tokens", "200"]
+    row = planned(run, "--traffic", "5/s", *asked)["rows"][0]
+    even = row["break_even"]["openai/gpt-3.5-turbo"]
+    assert even["verdict"] == "at"
+    month = 730 * 3600 * 1000
+    for tokens, cheaper in (
+        (even["last_crossing_tokens_per_month"] * 1.1, True),
+        (even["tokens_per_month"] * 0.5, False),
+    ):
+        view = planned(run, "--traffic", f"{tokens / month}/s", *asked)
+        bill = next(one["usd_month"] for one in view["apis"] if one["api"] == "openai/gpt-3.5-turbo")
+        assert (view["rows"][0]["usd_month"] < bill) is cheaper
