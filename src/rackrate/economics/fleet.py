@@ -181,7 +181,8 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float, *, longe
 
     Work in hand is B(t) = S(t) - min over s <= t of min(0, S(s)), with S the cumulated load less the cumulated
     capacity C (Reich's formula for a reflected process, 1958). Work that arrives at t is done when C has grown by B(t),
-    so it is late where C(t + max wait) - C(t) < B(t); within a step that difference is taken as a straight line.
+    so it is late where B(t) > C(t + max wait) - C(t). Load and capacity are taken as constant within a step; of such a
+    fluid all that is given is exact.
 
     Args:
         load: replicas at full load, in each step.
@@ -207,22 +208,56 @@ def served(load: Floats, ready: Ints, step_s: float, max_wait_s: float, *, longe
     noise = 1e-12 * max(float(capacity[-1]), float(np.abs(surplus).max()), 1.0) + 1e-9 * step_s
     in_hand[in_hand < noise] = 0.0
 
-    edges = np.arange(len(load) + 1, dtype=np.float64) * step_s
-    last = float(ready[-1])
-    # after the end the fleet stays as it was last
-    beyond = edges[-1] + max_wait_s + step_s
-    times = np.append(edges, beyond)
-    growth = np.append(capacity, capacity[-1] + last * (beyond - edges[-1]))
-    later = np.interp(edges + max_wait_s, times, growth) - capacity
-    over = in_hand - later
-    over[in_hand == 0] = np.minimum(over[in_hand == 0], 0.0)
-    before, after = over[:-1], over[1:]
-    rising, falling = np.maximum(before, 0.0), np.maximum(after, 0.0)
-    span = np.abs(before) + np.abs(after)
-    late = np.where(span > 0, (rising + falling) / np.where(span > 0, span, 1.0), 0.0)
-    late[(before <= 0) & (after <= 0)] = 0.0
-    wait_s = _longest_wait(load, in_hand, capacity, edges, step_s, last) if longest else math.nan
+    late = _late_share(load, ready, in_hand, capacity, step_s, max_wait_s, noise)
+    wait_s = math.nan
+    if longest:
+        edges = np.arange(len(load) + 1, dtype=np.float64) * step_s
+        wait_s = _longest_wait(load, in_hand, capacity, edges, step_s, float(ready[-1]))
     return Service(in_hand[1:], late, wait_s)
+
+
+def _late_share(
+    load: Floats, ready: Ints, in_hand: Floats, capacity: Floats, step_s: float, max_wait_s: float, noise: float
+) -> Floats:
+    """Share of each step in which what arrives is late.
+
+    u seconds into step i, with a the load and B and C at the step's begin, what arrives is late where
+
+        f(u) = B + a u - (C(begin + u + max wait) - C) > 0.
+
+    Until the queue runs empty B + a u is work in hand plus the capacity that has gone by. Afterwards it is less than
+    that capacity, so f is below 0 and nobody is late: no case of its own. C(begin + u + max wait) is a straight line but
+    where it passes from one step to the next, `rest` before the end, where max wait = whole steps + rest. So f is two
+    straight lines, and each is above 0 for max(0, first) + max(0, last) over |first| + |last| of its length.
+    """
+    late = np.zeros(len(load))
+    at = np.flatnonzero((in_hand[:-1] > 0) | (load > ready))
+    # 30 million years are for ever, and a whole number of steps
+    steps, rest = divmod(min(max_wait_s, 1e15), step_s)
+    # after the end the fleet stays as it was last
+    inside, last = np.minimum(at + int(steps), len(load)), int(ready[-1])
+    beyond = np.maximum(at + int(steps) + 1 - len(load), 0)
+    until = capacity[np.minimum(inside + 1, len(load))] + beyond * (last * step_s)
+    ahead, come = in_hand[at] + capacity[at] - until, load[at]
+    serve, serve_next = (np.append(ready, (last, last))[np.minimum(inside + i, len(load))] for i in (0, 1))
+
+    begin, turn = ahead + serve * (step_s - rest), ahead + come * (step_s - rest)
+    late[at] = _above_zero(begin, turn, noise)
+    if rest > 0:
+        end = ahead + come * step_s - serve_next * rest
+        late[at] += (_above_zero(turn, end, noise) - late[at]) * (rest / step_s)
+    return late
+
+
+def _above_zero(first: Floats, last: Floats, noise: float) -> Floats:
+    """Share of a straight line that is above zero; a line within the noise is not.
+
+    >>> _above_zero(np.array([3.0, 1.0, -1.0, 1e-10]), np.array([-1.0, 2.0, -2.0, 0.0]), 1e-9).tolist()
+    [0.75, 1.0, 0.0, 0.0]
+    """
+    span = np.abs(first) + np.abs(last)
+    above = np.maximum(first, 0.0) + np.maximum(last, 0.0)
+    return np.divide(above, span, out=np.zeros(len(span)), where=span > noise)
 
 
 def _longest_wait(load: Floats, in_hand: Floats, capacity: Floats, edges: Floats, step_s: float, last: float) -> float:
