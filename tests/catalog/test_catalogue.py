@@ -15,7 +15,7 @@ from rackrate.catalog.load import Catalog, cpu_architectures, load_catalog
 from rackrate.catalog.types import Accelerator, Entry, Model, Offer
 
 FACTS = Path(__file__).parents[3] / "shared" / "data" / "facts"
-WHEN = datetime(2026, 11, 23, tzinfo=UTC)
+WHEN = datetime(2026, 11, 28, tzinfo=UTC)
 """The day on which the catalogue was last read against its sources."""
 
 
@@ -289,11 +289,66 @@ def test_generations_lack_the_formats_that_came_later(catalog: Catalog) -> None:
         assert ("fp4" in one.lacks) == (old < 5), one.id
 
 
+PER_FP32 = {
+    # tensor rate / vector rate; GeForce cards accumulate in 32 bits at half the rate of professional ones
+    # (NVIDIA's whitepapers of GA102, Ada and RTX Blackwell)
+    ("ampere", True): {"fp16": 2, "bf16": 2, "int8": 8},
+    ("ampere", False): {"fp16": 4, "bf16": 4, "int8": 8},
+    ("ada", True): {"fp16": 2, "bf16": 2, "fp8": 4, "int8": 8},
+    ("ada", False): {"fp16": 4, "bf16": 4, "fp8": 8, "int8": 8},
+    ("blackwell", True): {"fp16": 2, "bf16": 2, "fp8": 4, "int8": 8, "fp4": 16},
+    ("blackwell", False): {"fp16": 4, "bf16": 4, "fp8": 8, "int8": 8, "fp4": 16},
+}
+OTHER_RATES = {"a10g", "a30", "a100", "a800", "b200", "b300", "gb", "l40", "l20", "jetson"}
+"""Beginnings of ids: chips of other designs, and cards whose tensor rates NVIDIA states lower than their chip's."""
+
+
+def test_tensor_rates_are_as_whitepapers_relate_them_to_vector_rates(catalog: Catalog) -> None:
+    checked = 0
+    for one in gpus(catalog):
+        ratios = PER_FP32.get((one.architecture, "GeForce" in one.name))
+        if one.vendor != "nvidia" or ratios is None or one.id != "l40s" and one.id.startswith(tuple(OTHER_RATES)):
+            continue
+        for number_format, ratio in ratios.items():
+            if number_format in one.peak_tflops:
+                found = one.peak_tflops[number_format] / one.peak_tflops["fp32"]
+                assert found == pytest.approx(ratio, rel=0.03), f"{one.id}: {number_format}"
+                checked += 1
+    assert checked >= 120
+
+
+SPELLINGS = {
+    # as nvidia-smi and published tables spell them
+    "NVIDIA GeForce RTX 3070": "rtx-3070",
+    "RTX 3080 Ti": "rtx-3080-ti",
+    "3080 Ti 12GB": "rtx-3080-ti",
+    "RTX 4070 Ti": "rtx-4070-ti",
+    "NVIDIA GeForce RTX 4070 SUPER": "rtx-4070-super",
+    "RTX 4070 Super-12GB": "rtx-4070-super",
+    "NVIDIA GeForce RTX 4090 D": "rtx-4090-d",
+    "RTX 4090D": "rtx-4090-d",
+    "NVIDIA Jetson AGX Orin 64G": "jetson-agx-orin-64gb",
+    "NVIDIA GB10": "gb10",
+    "RTX A5000": "rtx-a5000",
+    "Tesla P100-PCIE-16GB": "p100-pcie-16gb",
+    "AMD Radeon AI PRO R9700": "r9700",
+}
+
+
+@pytest.mark.parametrize(("spelling", "name"), SPELLINGS.items())
+def test_accelerators_go_by_their_usual_spellings(catalog: Catalog, spelling: str, name: str) -> None:
+    assert catalog.accelerator(spelling).id == name
+
+
 def test_fp8_is_twice_bf16_where_tensor_cores_have_both(catalog: Catalog) -> None:
     both = [one for one in gpus(catalog) if one.vendor == "nvidia" and {"fp8", "bf16"} <= set(one.peak_tflops)]
     assert len(both) >= 10
     for one in both:
         assert one.peak_tflops["fp8"] == pytest.approx(2 * one.peak_tflops["bf16"], rel=0.02), one.id
+
+
+UNIFIED = {"gb10", "jetson-agx-orin-64gb"}
+"""Their memory is that of the CPU, too: LPDDR5."""
 
 
 def test_gpus_are_physically_plausible(catalog: Catalog) -> None:
@@ -302,9 +357,12 @@ def test_gpus_are_physically_plausible(catalog: Catalog) -> None:
         assert one.memory_gib is not None
         assert 8 <= one.memory_gib <= 300, one.id
         assert one.bandwidth_gb_s is not None, one.id
-        assert 10 <= one.bandwidth_gb_s / one.memory_gib <= 90, one.id  # GB/s per GiB: GDDR6 to HBM3e
+        if one.id in UNIFIED:
+            assert one.bandwidth_gb_s / one.memory_gib < 5, one.id
+        else:
+            assert 10 <= one.bandwidth_gb_s / one.memory_gib <= 90, one.id  # GB/s per GiB: GDDR6 to HBM3e
         rate = one.peak_tflops.get("bf16") or one.peak_tflops.get("fp16")
-        if rate is None or one.tdp_w is None:
+        if rate is None or one.tdp_w is None or one.architecture == "pascal":
             continue
         assert 0.15 <= rate / one.tdp_w <= 2.6, f"{one.id}: {rate / one.tdp_w:.2f} TFLOPS per W"
         checked += 1
