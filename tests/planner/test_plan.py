@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from rackrate.errors import WorkloadError
 from rackrate.perf.read_model import read_model
 from rackrate.planner.bounds import idle_latencies, least_busy_s
 from rackrate.planner.candidates import Kind, replica_of
+from rackrate.planner.explain import explained
 from rackrate.planner.mixed import Part, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
 from rackrate.planner.sizing import Sizer
-from rackrate.planner.view import explained, plan_view
+from rackrate.planner.view import plan_view
 from rackrate.simulate.capacity import Draw, poisson_draw
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.simulator import simulate
@@ -156,12 +158,67 @@ def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> 
         plan(demand(inputs=9000), catalog, offers=OFFERS)
 
 
-def test_an_explanation_leads_from_weights_to_the_price(planned: Plan) -> None:
-    row = planned.rows[0]
-    steps = {one["what"]: one["value"] for one in explained(row, planned.demand)}
-    assert steps["per 1M tokens"] == pytest.approx(row.usd_per_1m)
-    assert steps["a month"] / steps["tokens of a month"] * 1e6 == pytest.approx(steps["per 1M tokens"])
-    assert steps["no replica serves more than"] >= steps["capacity of a replica"] / 1.15
+@pytest.mark.parametrize(
+    ("model", "offer", "cached"),
+    [
+        ("llama-3-8b-instruct", "aws/g6.12xlarge", 0.0),
+        ("mixtral-8x7b-instruct", "aws/p4d.24xlarge", 0.5),
+        ("deepseek-v3", "aws/p5en.48xlarge", 0.0),
+        ("gemma-3-12b-it", "aws/g6.xlarge", 0.0),
+        ("qwen3.8-27b", "aws/p5.48xlarge", 0.0),
+    ],
+)
+def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, offer: str, cached: float) -> None:
+    """From FLOPs and bytes to dollars, from the printed terms alone."""
+    asked = demand(model, rate=2.0, slo="p95 ttft < 9s, p95 tpot < 200ms", spares=1)
+    draw = replace(asked.draw, cached_tokens=(asked.draw.input_tokens * cached).astype(np.int32))
+    asked = replace(asked, draw=draw)
+    row = plan(asked, catalog, offers=[offer]).rows[0]
+    steps = explained(row, asked)
+    at: dict[str, float] = {}
+    reached: dict[str, float] = {}
+    for one in steps:
+        if one["what"].startswith("  reached"):
+            reached[one["how"].split("by ")[1].split(";")[0]] = one["value"] / 100
+        else:
+            at[one["what"]] = one["value"]
+
+    def close(what: str, value: float) -> None:
+        assert at[what] == pytest.approx(value, rel=1e-6), what
+
+    bandwidth, peak = at["bandwidth"], at["peak of the products"]
+    close("read the weights once", at["bytes that every step reads"] / (bandwidth * reached["weights"]) * 1e3)
+    close("the same in time", at["arithmetic of a token"] / (peak * reached["products"]) * 1e3)
+    close("read a token of context", at["bytes of a token of context"] / (bandwidth * reached["attention"]))
+    share = at.get("experts that a token takes", 0.0) / 100
+    experts = at.get("read all experts once", 0.0)
+    if experts:
+        close("read all experts once", at["bytes of all routed experts"] / (bandwidth * reached["experts"]) * 1e3)
+    compute, memory = at["the same in time"] / 1e3, at["read the weights once"] + experts * share
+    sharp = at["sharpness of the roofline"]
+    beside = at["activations, all-reduces"] / 1e3 + at["host, launches, all-reduces"] + at["per sequence"] / 1e3
+    mean_input = float(draw.input_tokens.mean())
+    alone = (compute**sharp + memory**sharp) ** (1 / sharp) + beside + mean_input * at["read a token of context"] / 1e6
+    close("a token alone", alone)
+    tokens, least = at["tokens through the layers"], at["steps, at least"]
+    decodes = float(draw.output_tokens.mean()) - 1
+    dense_ms = max(compute * tokens, memory * least)
+    rest_ms = (
+        at["activations, all-reduces"] / 1e3 * tokens
+        + at["host, launches, all-reduces"] * least
+        + at["per sequence"] / 1e3 * (decodes + 1)
+        + at["read a token of context"] / 1e6 * at["context read"]
+        + at["a pair of prompt tokens"] / 1e9 * at["pairs of prompt tokens"]
+    )
+    close("busy for a request, at least", (dense_ms + rest_ms) / 1e3)
+    close("no replica serves more than", 1 / at["busy for a request, at least"])
+    assert at["capacity of a replica"] <= at["no replica serves more than"] * 1.001
+    close("load of a replica", at["asked for at the peak"] / (at["machines"] * at["replicas of a machine"]))
+    assert at["load of a replica"] <= at["capacity of a replica"] * 1.001
+    close("a month", (at["machines"] + at["spares"]) * at["a machine-hour"] * 730)
+    close("tokens of a month", 2.0 * float((draw.input_tokens + draw.output_tokens).mean()) * 730 * 3600)
+    close("per 1M tokens", at["a month"] / at["tokens of a month"] * 1e6)
+    assert at["per 1M tokens"] == row.usd_per_1m
 
 
 @st.composite

@@ -118,8 +118,9 @@ def plan(
     from rackrate.perf.formats import weight_format
     from rackrate.perf.read_model import read_model
     from rackrate.planner.candidates import memory_of
+    from rackrate.planner.explain import explained
     from rackrate.planner.plan import plan as make_plan
-    from rackrate.planner.view import explained, plan_view
+    from rackrate.planner.view import plan_view
     from rackrate.simulate.compiled import IS_COMPILED
 
     refuse_other_than_html(out)

@@ -105,7 +105,8 @@ def idle_words(found: Sequence[tuple[Objective, float]]) -> str:
     """
     missed = [(one, value) for one, value in found if value > one.limit_s]
     return ", and ".join(
-        f"p{one.percentile:g} {one.metric} is {_ms(value)} ms even when idle, {one.limit_s * 1000:.10g} ms asked for"
+        f"p{one.percentile:g} {one.metric} is {ms_text(value)} ms even when idle, "
+        f"{one.limit_s * 1000:.10g} ms asked for"
         for one, value in missed
     )
 
@@ -118,15 +119,15 @@ def loosened(found: Sequence[tuple[Objective, float]]) -> str:
     """
     return ", ".join(
         f"p{one.percentile:g} {one.metric} < "
-        + (f"{_ms(value * 1.02, up=True)}ms" if value > one.limit_s else f"{one.limit_s * 1000:.10g}ms")
+        + (f"{ms_text(value * 1.02, up=True)}ms" if value > one.limit_s else f"{one.limit_s * 1000:.10g}ms")
         for one, value in found
     )
 
 
-def _ms(seconds: float, up: bool = False) -> str:
+def ms_text(seconds: float, up: bool = False) -> str:
     """Milliseconds to three digits, or to the next above.
 
-    >>> _ms(0.0171234), _ms(1.1483, up=True), _ms(12.345, up=True)
+    >>> ms_text(0.0171234), ms_text(1.1483, up=True), ms_text(12.345, up=True)
     ('17.1', '1150', '12400')
     """
     value = seconds * 1000

@@ -16,7 +16,7 @@ from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
 from rackrate.perf.deployment import Deployment
 from rackrate.perf.read_model import ReadModel
-from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, when_idle
+from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_text, when_idle
 from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
@@ -276,7 +276,7 @@ def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], se
 
 def _missed_words(missed: Sequence[tuple[Objective, float]]) -> str:
     """What a kind misses, so that those that miss it alike read alike."""
-    return ", ".join(f"p{one.percentile:g} {one.metric} is {best * 1000:.3g} ms even when idle" for one, best in missed)
+    return ", ".join(f"p{one.percentile:g} {one.metric} is {ms_text(best)} ms even when idle" for one, best in missed)
 
 
 def _closest(candidate: Candidate, replica: Replica, demand: Demand) -> str:

@@ -1,15 +1,14 @@
-"""A plan as plain JSON-able values, and one of its rows explained from FLOPs to dollars. docs/json.md describes it."""
+"""A plan as plain JSON-able values. docs/json.md describes it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from rackrate.planner.bounds import least_busy_s
 from rackrate.planner.plan import Demand, Lost, Plan, Row
 from rackrate.simulate.capacity import Point
 from rackrate.simulate.simulator import Latencies
-from rackrate.units import GIB, SECONDS_PER_HOUR
+from rackrate.units import SECONDS_PER_HOUR
 
 SCHEMA = "rackrate.plan/1"
 
@@ -136,73 +135,3 @@ def _lost_view(lost: tuple[Lost, ...]) -> list[Json]:
         }
         for one in lost
     ]  # fmt: skip
-
-
-def explained(row: Row, demand: Demand) -> list[Json]:
-    """One row from FLOPs to dollars: what, value, unit, and how it follows."""
-    replica, candidate, fit = row.replica, row.candidate, row.replica.fit
-    step, limits, draw = replica.step, replica.limits, demand.draw
-    outcome = row.sized.point.outcome
-    inputs, outputs = float(draw.input_tokens.mean()), float(draw.output_tokens.mean())
-    steps: list[Json] = []
-
-    def add(what: str, value: float | None, unit: str, how: str) -> None:
-        steps.append({"what": what, "value": value, "unit": unit, "how": how})
-
-    add(
-        "weights",
-        fit.total_weights_bytes / GIB,
-        "GiB",
-        f"{demand.read.architecture.parameters.total:,} parameters in {fit.weights_format}",
-    )
-    add("weights on one accelerator", fit.weights_bytes / GIB, "GiB", f"split over {fit.accelerators}")
-    add(
-        "left for the KV cache", fit.kv_bytes / GIB, "GiB",
-        f"{fit.usable_bytes / GIB:.2f} GiB usable - weights - "
-        f"{(fit.activation_bytes + fit.overhead_bytes) / GIB:.2f} GiB",
-    )  # fmt: skip
-    add("KV cache of a replica", fit.kv_tokens, "token", f"{fit.kv_bytes_per_token:,.0f} bytes a token and accelerator")
-    add("read the weights once", step.weights_s * 1e3, "ms/step", "bytes / (bandwidth x fitted share)")
-    add("arithmetic of a token", step.token_compute_s * 1e6, "us/token", "2 FLOP a weight / (peak x fitted share)")
-    add("read a token of context", step.context_s * 1e9, "ns/token", "its KV bytes / (bandwidth x fitted share)")
-    if step.crowded_context > 1:
-        add(
-            "the same in large batches", step.context_s * step.crowded_context * 1e9, "ns/token",
-            f"with more than {step.crowd:.0f} sequences the engine takes another kernel",
-        )  # fmt: skip
-    add("host, launches, all-reduces", step.step_s * 1e3, "ms/step", "fitted")
-    add("per sequence", step.sequence_s * 1e6, "us/sequence", "fitted, and the output layer")
-    alone = step.step_time_s(1, inputs)
-    add("a token alone", alone * 1e3, "ms", "a step with one sequence")
-    busy = least_busy_s(draw, step, limits)
-    add(
-        "busy for a request, at least", busy, "s",
-        f"{inputs:,.0f} tokens in, {outputs:,.0f} out on average, in the fullest batches that memory and "
-        f"max_num_seqs ({limits.max_num_seqs}) allow",
-    )  # fmt: skip
-    add("no replica serves more than", 1 / busy, "request/s", "1 / the above")
-    add("capacity of a replica", row.capacity, "request/s", f"simulated: the largest rate within {demand.slo}")
-    add("asked for at the peak", demand.peak, "request/s", demand.origin)
-    add(
-        "replicas of a machine",
-        candidate.replicas,
-        "",
-        f"{candidate.offer.accelerator_count} accelerators / {fit.accelerators}",
-    )
-    add("machines", row.machines, "", "the fewest whose replicas, given equal shares, stay within the SLO (simulated)")
-    share = row.sized.point.rate
-    add("load of a replica", share, "request/s", "peak / replicas")
-    tpot, ttft = outcome.tpot.quantile_s(0.95), outcome.ttft.quantile_s(0.95)
-    add("p95 TTFT there", None if ttft is None else ttft * 1e3, "ms", "simulated")
-    add("p95 TPOT there", None if tpot is None else tpot * 1e3, "ms", "simulated")
-    if demand.spares:
-        add("spares", demand.spares, "", "asked for")
-    usd_h = candidate.cost.usd_h(1.0)
-    add("a machine-hour", usd_h, "USD/h", f"{candidate.cost.source}, {candidate.cost.date}")
-    add("a month", row.usd_month, "USD", f"{row.machines + demand.spares} x {usd_h:g} x {demand.hours_per_month:g} h")
-    add(
-        "tokens of a month", demand.tokens_month, "token",
-        f"{demand.rate:g}/s x {demand.tokens_per_request:,.0f} x {demand.hours_per_month:g} h x {SECONDS_PER_HOUR}",
-    )  # fmt: skip
-    add("per 1M tokens", row.usd_per_1m, "USD", "the month over its tokens")
-    return steps
