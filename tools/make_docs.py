@@ -55,7 +55,7 @@ def catalogue_page() -> str:
         "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
     ]
     for model in catalog.models.values():
-        active = count(model.active_parameters) if model.active_parameters else ""
+        active = count(model.active_parameters - (model.vision_parameters or 0)) if model.active_parameters else ""
         lines.append(
             f"| {model.id} | {count(model.parameters)} | {active} | {model.layers} | {model.attention} "
             f"| {model.context_tokens:,} | {len(model.apis)} |"

@@ -6,6 +6,7 @@ import contextlib
 import struct
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from rackrate.engines.weights import EMBEDDED
 from rackrate.errors import UserError
 from rackrate.perf.architecture import load, of_catalogue_model
+from rackrate.perf.as_model import model_of
 from rackrate.perf.formats import weight_bytes, weight_format
 from rackrate.perf.gguf_header import TENSOR_TYPES, read_gguf_header
 from rackrate.perf.gguf_model import read_gguf_model
@@ -110,6 +112,11 @@ def test_experts_latent_attention_and_windows_are_seen(tmp_path: Path) -> None:
     model = read_gguf_model(written(tmp_path, gguf(moe, [*TENSORS, *experts]))).architecture
     assert model.experts is not None
     assert (model.experts.routed, model.experts.active, model.experts.layers) == (8, 2, 2)
+    biases = [(f"blk.{number}.ffn_down_exps.bias", (256, 8), 0) for number in range(2)]
+    biased = read_gguf_model(written(tmp_path, gguf(moe, [*TENSORS, *experts, *biases]))).architecture
+    assert biased.experts == replace(model.experts, biases_each=256)
+    assert biased.active_parameters == model.active_parameters + 2 * 2 * 256
+    assert model_of(biased).active_parameters == biased.active_parameters
     assert kv_bytes_per_token_on_rank(model, 2.0) == 2 * (128 + 32) * 2
     windowed: dict[str, Value] = {
         **{key.replace("llama.", "gemma3."): value for key, value in LLAMA.items()},

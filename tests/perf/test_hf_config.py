@@ -24,7 +24,7 @@ ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json")
 """The keys of published configs that matter, with where they are from; `parameters` are published counts."""
 OF_CATALOGUE = [row for row in ROWS if "catalogue" in row]
 OTHERS = [row for row in ROWS if "name" in row]
-ROUNDED = {"kimi-k3", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8"}
+ROUNDED = {"nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8"}
 """Published to three or four figures only."""
 
 LLAMA: dict[str, Any] = {
@@ -54,10 +54,34 @@ def test_parameters_of_the_config_are_the_published_ones(row: dict[str, Any]) ->
     published = model.parameters - (model.vision_parameters or 0)
     assert found.parameters.total == pytest.approx(published, rel=tolerance(model.id))
     if model.active_parameters is not None:
-        # gpt-oss: biases of idle experts are counted, 0.7 %; Kimi K3 is published to three figures
-        assert found.active_parameters == pytest.approx(model.active_parameters, rel=0.015)
-        of_entry = of_catalogue_model(model).active_parameters
-        assert of_entry == pytest.approx(model.active_parameters, rel=0.02)
+        of_text = model.active_parameters - (model.vision_parameters or 0)
+        assert found.active_parameters == pytest.approx(of_text, rel=tolerance(model.id))
+        assert of_catalogue_model(model).active_parameters == of_text
+
+
+def test_kimi_k3_has_what_was_published_of_it() -> None:
+    model = load_catalog().model("kimi-k3")
+    assert model.parameters == pytest.approx(2.78e12, rel=1e-3)
+    assert model.active_parameters is not None
+    assert model.active_parameters - model.vocabulary * model.hidden_size == pytest.approx(104e9, rel=3e-3)
+
+
+@pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])
+def test_a_step_computes_and_reads_what_the_config_says(row: dict[str, Any]) -> None:
+    """Matrices that every token passes, experts, and the output layer: of the entry, and of the config as a model."""
+    of_config = read(row["config"])
+    parts = of_config.parameters
+    linear = (
+        parts.attention + parts.key_value + parts.latent + parts.state + parts.feed_forward + parts.router
+    )  # norms and biases, which the work of a step has among them, are 0.3 % at most
+    for model in (load_catalog().model(row["catalogue"]), model_of(of_config)):
+        work = linear_work(model, Formats(16, "16"))
+        assert work.token_flop == pytest.approx(2 * linear, rel=3e-3)
+        assert work.head_flop == 2 * model.vocabulary * model.hidden_size
+        assert work.expert_bytes == pytest.approx(2 * parts.experts, rel=1e-3)
+        if of_config.experts is not None:
+            share = of_config.experts.active / of_config.experts.routed
+            assert work.expert_token_flop == pytest.approx(2 * parts.experts * share, rel=1e-3)
 
 
 @pytest.mark.parametrize("row", OF_CATALOGUE, ids=lambda row: row["catalogue"])

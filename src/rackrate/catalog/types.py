@@ -88,6 +88,8 @@ class Experts(Document):
     """Layers that have a dense feed-forward instead."""
     width: PositiveInt | None = None
     """Width on which routed experts work; None means hidden_size."""
+    biases: bool = False
+    """Whether the three matrices of a routed expert have biases."""
 
 
 class LatentAttention(Document):
@@ -126,6 +128,7 @@ class Model(Entry):
     licence: str | None = None
     parameters: PositiveInt
     active_parameters: PositiveInt | None = None
+    """`parameters` less the experts that a token does not choose: both have the embeddings and a vision tower in them."""
     layers: PositiveInt
     hidden_size: PositiveInt
     intermediate_size: PositiveInt | None = None

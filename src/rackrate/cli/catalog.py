@@ -103,7 +103,7 @@ def _models(entries: list[Any]) -> Any:
         left=["id", "attention", "format"],
     )
     for model in entries:
-        active = count(model.active_parameters) if model.active_parameters else ""
+        active = count(model.active_parameters - (model.vision_parameters or 0)) if model.active_parameters else ""
         table.add_row(
             model.id, count(model.parameters), active, str(model.layers), f"{model.heads}/{model.kv_heads}",
             str(model.head_dim),

@@ -79,6 +79,8 @@ class RoutedExperts:
     """Of one expert in one layer."""
     width: int | None = None
     """Of what goes into it and comes out; None: the hidden size."""
+    biases_each: int = 0
+    """Of one expert in one layer, counted among the vectors."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Architecture:
         if self.experts is None:
             return text
         idle = self.experts.routed - self.experts.active
-        return text - idle * self.experts.layers * self.experts.parameters_each
+        return text - idle * self.experts.layers * (self.experts.parameters_each + self.experts.biases_each)
 
     @property
     def attention_layers(self) -> int:
@@ -162,7 +164,8 @@ def of_catalogue_model(model: Model) -> Architecture:
         one = 3 * (model.experts.width or h) * model.experts.intermediate_size
         moe_layers = model.layers - model.experts.dense_layers
         dense_layers = model.experts.dense_layers
-        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one, model.experts.width)
+        biases = 2 * model.experts.intermediate_size + (model.experts.width or h) if model.experts.biases else 0
+        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one, model.experts.width, biases)
         experts_all = moe_layers * model.experts.routed * one
         router = moe_layers * model.experts.routed * h
         feed_forward = moe_layers * model.experts.shared * 3 * h * model.experts.intermediate_size

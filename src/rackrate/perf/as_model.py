@@ -58,6 +58,7 @@ def model_of(architecture: Architecture) -> Model:
             intermediate_size=max(1, experts.parameters_each // (3 * (experts.width or architecture.hidden_size))),
             dense_layers=architecture.layers - experts.layers,
             width=experts.width,
+            biases=experts.biases_each > 0,
         ),
         vision_parameters=vision or None,
         weight_format=_number_format(architecture.native_weights),

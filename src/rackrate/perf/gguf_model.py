@@ -112,8 +112,10 @@ def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architectur
     if experts:
         used = keys.whole("expert_used_count", default=1)
         width = keys.whole("expert_feed_forward_length", default=inner)
-        moe_layers = sum("ffn_down_exps" in tensor.name for tensor in tensors) or layers
-        routed = RoutedExperts(experts, used, moe_layers, parameters.experts // (moe_layers * experts))
+        moe_layers = sum("ffn_down_exps" in one.name and not one.name.endswith(".bias") for one in tensors) or layers
+        biases = sum(one.values for one in tensors if "_exps" in one.name and one.name.endswith(".bias"))
+        each, biases_each = (total // (moe_layers * experts) for total in (parameters.experts, biases))
+        routed = RoutedExperts(experts, used, moe_layers, each, biases_each=biases_each)
         inner = max(inner, used * width + keys.whole("expert_shared_feed_forward_length", default=0))
     file_type = keys.header.metadata.get("general.file_type")
     kind = FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""

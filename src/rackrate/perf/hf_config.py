@@ -383,8 +383,9 @@ def _feed_forward(
     inner = text.whole("moe_intermediate_size", "intermediate_size", "ffn_hidden_size")
     width = text.whole("moe_latent_size", "routed_expert_hidden_size", default=h)
     one = matrices * width * inner
-    if text.text("model_type") == "gpt_oss":
-        counts.vectors += len(moe) * (routed * (2 * inner + width) + routed)  # biases of experts and router
+    biases = 2 * inner + width if text.text("model_type") == "gpt_oss" else 0
+    if biases:
+        counts.vectors += len(moe) * routed * (biases + 1)  # of experts and router
     counts.experts += len(moe) * routed * one
     counts.router += len(moe) * routed * h
     if width != h:
@@ -399,7 +400,7 @@ def _feed_forward(
     if text.optional("shared_expert_intermediate_size", least=0):
         counts.router += len(moe) * h  # a gate on the shared expert
     latent = width if width != h else None
-    return RoutedExperts(routed, active, len(moe), one, latent), max(widest, active * inner + shared)
+    return RoutedExperts(routed, active, len(moe), one, latent, biases), max(widest, active * inner + shared)
 
 
 def _mlp_bias_keys(text: ConfigValues) -> tuple[str, ...]:
