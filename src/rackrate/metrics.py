@@ -448,7 +448,7 @@ def _validity(
     signs: _Signs,
 ) -> tuple[str, ...]:
     tried = finished + sum(failed.values()) - failed["stopped"]
-    in_flight = level.concurrency or signs.in_flight or 1.0
+    in_flight = level.concurrency or signs.in_flight
     open_loop = level.kind == "open"
     checks: dict[str, bool] = {
         "batch-1": level.concurrency == 1,
@@ -457,7 +457,8 @@ def _validity(
         or (signs.lateness_s or 0.0) > CLIENT_LAG_LIMIT_S,
         "overloaded": open_loop and (signs.growth or 0.0) > OVERLOAD_LIMIT,
         "unsteady": not open_loop and signs.trend is not None and abs(signs.trend) > TREND_LIMIT,
-        "finite-burst": finished < BURST_FACTOR * in_flight,
+        # an open loop without a window is over before anything is answered
+        "finite-burst": open_loop if in_flight is None else finished < BURST_FACTOR * in_flight,
         "errors": tried > 0 and (tried - finished) / tried > ERROR_LIMIT,
         "no-usage": with_usage < finished,
         "miscounted": signs.miscount > MISCOUNT_LIMIT,

@@ -73,6 +73,22 @@ def test_an_slo_without_loads_is_searched_for(run: Run) -> None:
     assert not levels[-1]["slo_met"]
 
 
+def test_arrivals_with_rates_of_their_own_are_an_open_loop_at_these(run: Run) -> None:
+    code, out, error = run(*SIMULATE, "--arrivals", "steps:2@300,8@300", "--output-tokens", "20", "--json")
+    assert code == 0, error
+    (level,) = json.loads(out)["levels"]
+    assert level["kind"] == "open"
+    assert level["rate"] == pytest.approx(5.0)
+    assert level["requests"] == pytest.approx(3000, abs=300)  # all of them, though a level of a rate has 1,000
+
+
+def test_requests_that_all_come_at_once_are_named(run: Run) -> None:
+    code, out, error = run(*SIMULATE, "--rate", "1e9", "--requests", "100", "--json")
+    assert code == 0, error
+    (level,) = json.loads(out)["levels"]
+    assert level["validity"] == ["finite-burst"]
+
+
 def test_a_trace_alone_is_sent_at_its_own_rate(run: Run, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     rows = "".join(f"{n * 0.5},{200 + n},{20 + n % 30}\n" for n in range(60))
@@ -111,6 +127,11 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
         ((*SIMULATE, "--rate", "1", "--concurrency", "1"), "not both"),
         ((*SIMULATE, "--rate", "1", "--max-num-seqs", "0"), "--max-num-seqs must be at least 1"),
         ((*SIMULATE, "--rate", "1", "--replicas", "0"), "--replicas must be at least 1"),
+        ((*SIMULATE, "--arrivals", "steps:1@9,5@9", "--rate", "2"), "has rates of its own"),
+        ((*SIMULATE, "--arrivals", "steps:1@9,5@9", "-c", "2"), "has rates of its own"),
+        ((*SIMULATE, "--arrivals", "ramp:1-9@9", "--slo", "p95 ttft < 1s"), "has rates of its own"),
+        ((*SIMULATE, "--arrivals", "gamma:2"), "is of open loops: give --rate"),
+        ((*SIMULATE, "--arrivals", "gamma:2", "-c", "4"), "is of open loops: give --rate"),
         ((*SIMULATE, "--router", "fastest"), "--router is one of"),
         ((*SIMULATE, "--autoscale", "8"), "LEAST:MOST:IN_FLIGHT"),
         ((*SIMULATE, "--input-tokens", "9000"), "context"),
@@ -194,7 +215,8 @@ def test_aggregates_are_those_of_the_requests(run: Run) -> None:
         (("--concurrency", "4"), "give --rate"),
         (("--rate", "1", "--out", "somewhere"), "keeps no request"),
         ((), "needs a load"),
-        (("--rate", "1", "--arrivals", "ramp:1-2@60"), "ends by itself"),
+        (("--rate", "1", "--arrivals", "ramp:1-2@60"), "has rates of its own"),
+        (("--arrivals", "ramp:1-2@60"), "needs a load"),
     ],
 )
 def test_aggregates_refuse_what_needs_requests(run: Run, more: tuple[str, ...], words: str) -> None:

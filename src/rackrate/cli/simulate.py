@@ -131,7 +131,7 @@ def simulate(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json, say
     from rackrate.cli.output import show as print_result
-    from rackrate.cli.simulated_load import autoscaler_of, numbers, place, workload_of
+    from rackrate.cli.simulated_load import autoscaler_of, numbers, own_rate, place, workload_of
     from rackrate.errors import UserError
     from rackrate.metrics import saturation, summarise
     from rackrate.perf.read_model import read_model
@@ -191,6 +191,9 @@ def simulate(
         say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
     header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
     pattern = arrivals or ("trace" if trace is not None else "poisson")
+    own = own_rate(pattern, arrivals, given=bool(rates or levels), searches=objectives is not None)
+    if arrivals is not None and not rates and own is None and (levels or (trace is None and objectives is None)):
+        raise UserError(f"--arrivals {arrivals} is of open loops: give --rate")
     if aggregates:
         from rackrate.cli.simulated_stream import Streamed, refuse, streamed_view
         from rackrate.report.simulated_terminal import aggregate_tables
@@ -207,7 +210,9 @@ def simulate(
             print_result(_served_note(header))
         return
     work = _Work(workload, served, limits, fleet, pattern, cached_share, prefix_cache, requests, header)
-    if objectives is not None and not rates and not levels:
+    if own is not None:
+        rates, work.requests = [own[0]], requests or own[1]
+    elif objectives is not None and not rates and not levels:
         rates = work.search(objectives)
     elif workload.trace is not None and not rates and not levels:
         rates = [workload.trace.mean_rate]  # as recorded
@@ -342,12 +347,15 @@ def _header(
 
 def _served_note(header: RunHeader) -> str:
     """What was simulated, in a sentence."""
+    from rackrate.report.format import counted
+
     settings = header.engine.settings
+    replicas, each = int(settings["replicas"] or 1), int(settings["accelerators_each"] or 1)
     return (
         f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
         f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
-        f"{settings['max_num_batched_tokens']} tokens a step; {settings['replicas']} replicas of "
-        f"{settings['accelerators_each']} accelerators; steps filled as {settings['scheduling']} does."
+        f"{settings['max_num_batched_tokens']:,} tokens a step; {counted(replicas, 'replica')} of "
+        f"{counted(each, 'accelerator')}; steps filled as {settings['scheduling']} does."
     )
 
 

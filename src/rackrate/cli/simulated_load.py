@@ -114,6 +114,26 @@ def requests_of(
     )
 
 
+def own_rate(pattern: str, arrivals: str | None, *, given: bool, searches: bool) -> tuple[float, int] | None:
+    """The mean rate of arrivals that have rates of their own, and how many requests are surely enough; else None.
+
+    Raises:
+        WorkloadError: other loads are given too, or there is no such pattern.
+    """
+    from rackrate.errors import WorkloadError
+    from rackrate.workload.patterns import parse_pattern
+
+    parsed = parse_pattern(pattern)
+    if parsed.mean_rate is None or parsed.duration_s is None:
+        return None
+    if given or searches:
+        raise WorkloadError(
+            f"--arrivals {arrivals} has rates of its own; leave out --rate, --concurrency and --slo without loads"
+        )
+    expected = parsed.mean_rate * parsed.duration_s
+    return parsed.mean_rate, round(expected + 10 * expected**0.5 + 10)  # ten standard deviations of a Poisson number
+
+
 def autoscaler_of(text: str, cold_start_s: float) -> Autoscaler:
     """`LEAST:MOST:IN_FLIGHT`, such as 1:8:32. Raises UserError where it is not."""
     from rackrate.errors import WorkloadError

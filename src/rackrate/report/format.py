@@ -134,6 +134,15 @@ def count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "replica"), counted(4096, "replica")
+    ('1 replica', '4,096 replicas')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def percent(share: float | None) -> str:
     """A share of one.
 
