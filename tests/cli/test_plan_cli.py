@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,74 @@ def test_an_api_is_beaten_from_its_break_even_on(run: Run, peak: float, spares: 
         view = planned(run, "--traffic", f"{tokens / month}/s", *asked)
         bill = next(one["usd_month"] for one in view["apis"] if one["api"] == "openai/gpt-3.5-turbo")
         assert (view["rows"][0]["usd_month"] < bill) is cheaper
+
+
+ANCHORED = (
+    "plan",
+    "llama-3-8b-instruct",
+    "--traffic",
+    "6/s",
+    "--requests",
+    "100",
+    "--offer",
+    "aws/g5.2xlarge",
+    "--json",
+)
+
+
+def test_an_anchor_in_one_format_says_how_fast_another_is(run: Run) -> None:
+    """awq was not measured: it is slower by what the measured format was, not as slow as that was."""
+
+    def capacity(weights: str, *more: str) -> float:
+        code, output, error = run(*ANCHORED, "--weights", weights, *more)
+        assert code == 0, error
+        return json.loads(output)["rows"][0]["capacity_request_s"]
+
+    point = ("--anchor", "a10g:512:256:8:190:bf16")
+    bf16, awq = capacity("bf16"), capacity("awq")
+    assert capacity("bf16", *point) < bf16
+    assert capacity("awq", *point) < awq
+    assert capacity("awq", *point) / capacity("bf16", *point) == pytest.approx(awq / bf16, rel=0.2)
+
+
+def test_what_an_anchor_corrected_is_said(run: Run) -> None:
+    code, output, error = run(*ANCHORED, "--anchor", "a10g:512:256:8:190")
+    assert code == 0, error
+    corrected = json.loads(output)["corrected"]
+    found = re.search(r"190 output tok/s of bf16 on 1 .* where ([\d.]+) were predicted and ([\d.]+) are now", corrected)
+    assert found is not None
+    before, after = float(found[1]), float(found[2])
+    assert abs(after - 190) < abs(before - 190)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "words"),
+    [
+        ("a10g:512:256:8:1e6", "no correction of bf16 on 1 x a10g explains 1e+06"),
+        ("a10g:512:256:8:nan", "--anchor is"),
+        ("a10g:512:256:8:inf", "--anchor is"),
+        ("a10g:512:256:0.5:190", "--anchor is"),
+        ("a10g:512:256:8", "--anchor is"),
+        ("a10g:512:256:8:190:fp7", "no weight format"),
+        ("a10:0:256:8:190", "--anchor is"),
+        ("g5:512:256:8:190", "no accelerator is called"),
+        ("t4:512:256:8:190", "the weights (fp16) take"),
+        ("v100-sxm-16gb:512:256:8:190:awq", "awq has no kernels"),
+    ],
+)
+def test_an_anchor_that_cannot_be_is_one_sentence(run: Run, anchor: str, words: str) -> None:
+    code, output, error = run(*ANCHORED, "--anchor", anchor)
+    assert (code, output) == (2, "")
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_transformers_serves_one_request_after_the_other(run: Run) -> None:
+    code, output, error = run(
+        "simulate", "llama-3-8b-instruct", "--on", "l40s", "--engine", "transformers", "-c", "1,4", "--requests", "60",
+        "--json",
+    )  # fmt: skip
+    assert code == 0, error
+    one, four = json.loads(output)["levels"][:2]
+    assert four["output_tok_s"] == pytest.approx(one["output_tok_s"], rel=0.05)
+    assert four["ttft"]["p50"] > one["ttft"]["p50"] + one["e2e"]["p50"]

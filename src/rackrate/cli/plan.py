@@ -11,12 +11,9 @@ from rackrate.cli import load_shape as shape
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
     from rackrate.economics.hourly import PriceKind
-    from rackrate.perf.deployment import Deployment
     from rackrate.perf.read_model import ReadModel
     from rackrate.planner.plan import Demand, Plan
 
@@ -79,9 +76,9 @@ def plan(
         str | None,
         typer.Option(
             "--anchor",
-            metavar="ACCELERATOR:IN:OUT:CONCURRENCY:TOK_S",
-            help="One measured point of your box (output tokens/s of a closed loop), such as l4:512:256:32:410; "
-            "corrects every deployment on that accelerator.",
+            metavar="ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS]",
+            help="One measured point of your box (output tokens/s of a closed loop, of the first --engine), such as "
+            "l4:512:256:32:410 or l4x2:512:256:32:700:awq; corrects every deployment on that accelerator and engine.",
             show_default=False,
         ),
     ] = None,
@@ -112,6 +109,7 @@ def plan(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json, refuse_other_than_html, say, write_text
     from rackrate.cli.output import show as print_result
+    from rackrate.cli.planned_correction import by_anchor, by_calibration
     from rackrate.cli.planned_demand import Asked, demand_of
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
@@ -166,10 +164,11 @@ def plan(
 
     if anchor is not None and calibrated is not None:
         raise UserError("--anchor and --calibration both correct a box by what was measured on it: give one of them")
-    correct = _correction(anchor, catalog) if anchor is not None else None
-    corrected = f"corrected by one measured point: {anchor}" if anchor is not None else None
+    correct = corrected = None
+    if anchor is not None:
+        correct, corrected = by_anchor(anchor, catalog, read, engines[0])
     if calibrated is not None:
-        correct, corrected = _calibration(calibrated)
+        correct, corrected = by_calibration(calibrated)
 
     def planned(among: list[str]) -> Plan:
         return make_plan(
@@ -229,59 +228,3 @@ def _apis(
     mean = int(demand.mean.inputs)
     others = [api_price(name, catalog, input_tokens=mean) for name in names or default]
     return [*((one, True) for one in same), *((one, False) for one in others if one.ref not in refs)]
-
-
-def _correction(text: str, catalog: Catalog) -> Callable[[Deployment], Deployment]:
-    """What one measured point of a box says of every deployment on its accelerator."""
-    from rackrate.errors import UserError
-    from rackrate.perf.box import anchored
-    from rackrate.perf.published import Load, Observed
-
-    parts = text.split(":")
-    try:
-        accelerator = catalog.accelerator(parts[0])
-        inputs, outputs, concurrency, tok_s = (float(part) for part in parts[1:])
-        if min(inputs, outputs, concurrency, tok_s) <= 0:
-            raise ValueError
-    except ValueError:
-        raise UserError(
-            f"--anchor is ACCELERATOR:IN:OUT:CONCURRENCY:TOK_S, all above 0, such as l4:512:256:32:410, not {text!r}"
-        ) from None
-    load = Load("closed", int(concurrency), int(max(concurrency * 8, 64)), int(inputs), int(outputs))
-    corrected: dict[object, Deployment] = {}
-
-    def correct(deployment: Deployment) -> Deployment:
-        if deployment.accelerator.id != accelerator.id:
-            return deployment
-        key = (deployment.weights, deployment.parallel, deployment.era.id)
-        if key not in corrected:
-            corrected[key] = anchored(deployment, [(load, Observed(output_tok_s=tok_s))]).deployment
-        return corrected[key]
-
-    return correct
-
-
-def _calibration(path: Path) -> tuple[Callable[[Deployment], Deployment], str]:
-    """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
-    from rackrate.calibration import box_again, read_calibration
-    from rackrate.errors import UserError
-    from rackrate.perf.box import with_logs
-
-    known = read_calibration(path)
-    if not known.hardware_known:
-        raise UserError(
-            f"{path}: was made on {known.machine}, which is no accelerator of the catalogue's offers; "
-            f"`rackrate simulate {known.model} --calibration {path}` predicts that machine"
-        )
-    box_again(known)  # says now if it is of another version
-
-    def correct(deployment: Deployment) -> Deployment:
-        if deployment.accelerator.id != known.accelerator or deployment.era.id != known.engine:
-            return deployment
-        return with_logs(deployment, dict(known.coefficients))
-
-    faults = f"; with levels that must not be priced: {', '.join(known.validity)}" if known.validity else ""
-    return correct, (
-        f"deployments on {known.accelerator} with {known.engine} corrected by the calibration of {known.run} "
-        f"(measured {known.run_created}{faults})"
-    )

@@ -204,10 +204,12 @@ def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
     """
     scheduler = deployment.scheduler
     if not scheduler.micro_batch:
+        alone = memory_of(deployment.era.engine).max_requests == 1
+        most = 1 if alone else scheduler.slots  # transformers serves one request after the other
         return EngineLimits(
             kv_tokens=fit.kv_tokens,
-            max_num_seqs=scheduler.slots,
-            max_num_batched_tokens=max(scheduler.budget, scheduler.slots),
+            max_num_seqs=most,
+            max_num_batched_tokens=longest if alone else max(scheduler.budget, scheduler.slots),
             request_s=deployment.request_s,
         )
     slots = max(1, min(scheduler.slots, fit.requests_of(longest)))
