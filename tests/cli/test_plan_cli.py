@@ -258,3 +258,14 @@ def test_transformers_serves_one_request_after_the_other(run: Run) -> None:
     one, four = json.loads(output)["levels"][:2]
     assert four["output_tok_s"] == pytest.approx(one["output_tok_s"], rel=0.05)
     assert four["ttft"]["p50"] > one["ttft"]["p50"] + one["e2e"]["p50"]
+
+
+def test_how_a_model_was_read_is_said(run: Run) -> None:
+    named = ("Qwen/Qwen2.5-32B-Instruct-AWQ", "--traffic", "1/s", "--offer", "aws/g6e.xlarge", "--requests", "50")
+    code, out, error = run("plan", *named, "--json")
+    assert code == 0
+    assert "note: Qwen/Qwen2.5-32B-Instruct-AWQ: taken as qwen2.5-32b-instruct in awq" in error
+    assert {row["weights"] for row in json.loads(out)["rows"]} == {"awq"}
+    code, _, error = run("simulate", named[0], "--on", "l40s", "--rate", "1", "--requests", "50")
+    assert code == 0
+    assert "taken as qwen2.5-32b-instruct in awq" in error

@@ -167,6 +167,15 @@ def test_a_nested_text_config_is_found_and_vision_is_said_to_be_left_out() -> No
         ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),
         ({"num_experts": 8, "num_experts_per_tok": 9}, "9 experts per token are more than the 8"),
         ({"hybrid_override_pattern": "M*"}, "hybrid_override_pattern should have"),
+        ({"model_type": "deepseek_v3", "n_routed_experts": 8}, "kv_lora_rank is missing, which every deepseek_v3 has"),
+        ({"model_type": "deepseek_v3", "kv_lora_rank": 512}, "num_experts .* is missing, which every deepseek_v3 has"),
+        ({"model_type": "qwen3_moe"}, "num_experts .* is missing, which every qwen3_moe has"),
+        ({"num_experts": 8, "num_experts_per_tok": 2, "first_k_dense_replace": 33}, "more than the 32 layers"),
+        ({"num_experts": 8, "num_experts_per_tok": 2, "decoder_sparse_step": 0}, "decoder_sparse_step should be"),
+        ({"num_experts": 8, "num_experts_per_tok": 2, "moe_layer_freq": "all"}, "moe_layer_freq should be"),
+        ({"head_dim": 10**6}, "head_dim should be at most 65,536"),
+        ({"vocab_size": 10**9, "hidden_size": 32 * 10**6}, "parameters, more than any model has"),
+        ({"torch_dtype": 16}, "torch_dtype should be a word such as bfloat16, not 16"),
     ],
 )
 def test_a_wrong_config_is_one_sentence_with_file_and_key(change: dict[str, Any], sentence: str) -> None:
@@ -197,6 +206,39 @@ def test_files_that_are_no_config(tmp_path: Path, text: str, sentence: str) -> N
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         read_model(str(file))
+
+
+def test_what_a_config_leaves_out_is_said() -> None:
+    without = {key: value for key, value in LLAMA.items() if key not in {"max_position_embeddings", "model_type"}}
+    found, notes = architecture_of_config(ConfigValues("config.json", without), "m")
+    assert found.context_tokens == 2048
+    assert any("max_position_embeddings is missing: the context is taken as 2,048" in note for note in notes)
+    assert any("the key model_type is missing; read as Llama's shape" in note for note in notes)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
+    assert read_model(str(file)).architecture.layers == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "weights"),
+    [
+        ("Qwen/Qwen2.5-32B-Instruct-AWQ", "qwen2.5-32b-instruct", "awq"),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "qwen2.5-72b-instruct", "gptq"),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int8", "qwen2.5-72b-instruct", "w8a16"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "llama-3.1-8b-instruct", "fp8"),
+        ("neuralmagic/Llama-3.3-70B-Instruct-quantized.w8a8", "llama-3.3-70b-instruct", "int8"),
+        ("nvidia/Llama-3.3-70B-Instruct-NVFP4", "llama-3.3-70b-instruct", "nvfp4"),
+    ],
+)
+def test_a_format_in_the_name_of_a_model_of_the_catalogue_is_its_format(name: str, listed: str, weights: str) -> None:
+    found = read_model(name)
+    assert found.listed is not None
+    assert found.listed.id == listed
+    assert found.architecture.native_weights == weights
+    assert f"{listed} in {weights}" in found.notes[-1]
 
 
 def test_names_and_places(tmp_path: Path) -> None:

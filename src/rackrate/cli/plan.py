@@ -134,6 +134,8 @@ def plan(
         kinds.append(one.strip())  # pyright: ignore[reportArgumentType]
     catalog = load_catalog()
     read = read_model(model, weights_stated=weights is not None)
+    for note in read.reading_notes:
+        say(f"note: {note}")
     engines = [one.strip() for one in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]
     for one in engines:
         memory_of(one)  # says now if it is unknown

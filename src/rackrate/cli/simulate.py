@@ -162,6 +162,8 @@ def simulate(
     objectives = parse_slo(slo) if slo is not None else None
     catalog = load_catalog()
     read = read_model(model, weights_stated=weights is not None)
+    for note in read.reading_notes:
+        say(f"note: {note}")
     workload = workload_of(input_tokens, output_tokens, trace, longest, seed)
     if (on is None) == (calibrated is None):
         raise UserError(

@@ -21,7 +21,7 @@ def read_json(path: Path, limit: int = LARGEST_CONFIG_BYTES) -> dict[str, Any]:
     try:
         if path.stat().st_size > limit:
             raise UserError(f"{path}: {path.stat().st_size:,} bytes are too many for such a file")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:

@@ -78,6 +78,16 @@ def architecture_of_config(
     caches += _fixed_state(text, shape, kinds, counts)
     experts, widest = _feed_forward(text, shape, family, kinds, counts)
     _norms(text, shape, family, kinds, counts)
+    if sum(vars(counts).values()) > MOST_PARAMETERS:
+        raise UserError(
+            f"{config.file}: its sizes make {sum(vars(counts).values()):.3g} parameters, more than any "
+            "model has: one of them is wrong"
+        )
+    if text.optional(*CONTEXT) is None:
+        notes.append(
+            f"{config.file}: the key {text.prefix}{CONTEXT[0]} is missing: the context is taken as {shape.context:,} "
+            "tokens"
+        )
     grouped = next((group for group in caches if group.kind == "grouped"), None)
     try:
         weights = plain_format(config, text) if weights_stated else published_format(config, text, sidecar)
@@ -104,6 +114,24 @@ def architecture_of_config(
     ), notes
 
 
+CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "max_seq_len", "n_ctx")
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+NEEDED: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = (
+    (("kv_lora_rank",), frozenset({"deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2"})),
+    (
+        EXPERTS,
+        frozenset(
+            {"deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next",
+             "phimoe", "olmoe", "gpt_oss", "glm4_moe", "minimax_m2"}
+        ),
+    ),
+)  # fmt: skip
+"""Keys without which a family would be taken for one of another kind of attention, or for a dense one."""
+MOST_PARAMETERS = 10**15
+"""A thousand trillion: three hundred times the largest published model."""
+MOST_HEAD_DIM = 65_536
+
+
 def _family(config: ConfigValues, text: ConfigValues, notes: list[str]) -> tuple[str, Family]:
     model_type = text.text("model_type") or config.text("model_type") or ""
     outer = config.text("model_type") or ""
@@ -119,11 +147,19 @@ def _family(config: ConfigValues, text: ConfigValues, notes: list[str]) -> tuple
         raise UserError(f"{config.file}: the key model_type is missing, and so are the sizes of a decoder of text")
     family = FAMILIES.get(model_type) or FAMILIES.get(outer)
     if family is None:
+        unknown = f"model_type {model_type!r} is not known here{did_you_mean(model_type, FAMILIES)}"
         notes.append(
-            f"{config.file}: model_type {model_type!r} is not known here{did_you_mean(model_type, FAMILIES)}; "
+            f"{config.file}: {unknown if model_type else 'the key model_type is missing'}; "
             "read as Llama's shape, so the number of parameters may be off"
         )
         family = Family()
+    for keys, types in NEEDED:
+        if model_type in types and all(text.values.get(key) is None for key in keys):
+            raise UserError(
+                f"{config.file}: the key {text.prefix}{keys[0]}"
+                + (f" (or {', '.join(keys[1:])})" if keys[1:] else "")
+                + f" is missing, which every {model_type} has"
+            )
     return model_type, family
 
 
@@ -154,6 +190,8 @@ def _shape(text: ConfigValues) -> _Shape:
     head_dim = text.optional("head_dim", "attention_head_dim", "kv_channels")
     if text.optional("kv_lora_rank") is not None and text.optional("qk_nope_head_dim") is not None:
         head_dim = text.whole("qk_nope_head_dim") + text.whole("qk_rope_head_dim")
+    if head_dim is not None and head_dim > MOST_HEAD_DIM:
+        raise UserError(f"{text.file}: {text.prefix}head_dim should be at most {MOST_HEAD_DIM:,}, not {head_dim:,}")
     if head_dim is None:
         if hidden % heads and text.optional("kv_lora_rank") is None:
             raise UserError(
@@ -161,10 +199,7 @@ def _shape(text: ConfigValues) -> _Shape:
                 f"({heads}), or head_dim be given"
             )
         head_dim = max(1, hidden // heads)
-    context = text.whole(
-        "max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "max_seq_len", "n_ctx",
-        default=2048,
-    )  # fmt: skip
+    context = text.whole(*CONTEXT, default=2048)
     return _Shape(layers, hidden, heads, kv_heads, head_dim, context)
 
 
@@ -359,7 +394,7 @@ def _feed_forward(
     """Counts dense and expert feed-forwards. Returns the experts and the widest inner width that a token passes."""
     h = shape.hidden
     matrices = 3 if family.gated else 2
-    routed = text.optional("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    routed = text.optional(*EXPERTS)
     moe = _moe_layers(text, shape, kinds) if routed else set[int]()
     dense = [number for number in range(shape.layers) if number not in moe and _has_feed_forward(kinds, number)]
     widest = 0
@@ -425,7 +460,15 @@ def _has_feed_forward(kinds: list[str], number: int) -> bool:
 def _moe_layers(text: ConfigValues, shape: _Shape, kinds: list[str]) -> set[int]:
     if "moe" in kinds:
         return {number for number, kind in enumerate(kinds) if kind == "moe"}
-    layers = set(range(text.whole("first_k_dense_replace", default=0, least=0), shape.layers))
+    first = text.whole("first_k_dense_replace", default=0, least=0)
+    if first > shape.layers:
+        raise UserError(
+            f"{text.file}: {text.prefix}first_k_dense_replace ({first}) is more than the {shape.layers} layers that "
+            "there are"
+        )
+    layers = set(range(first, shape.layers))
+    if not isinstance(text.values.get("moe_layer_freq"), list):
+        text.optional("moe_layer_freq", "decoder_sparse_step")  # says now if it is no whole number from 1 up
     step = text.values.get("moe_layer_freq", text.values.get("decoder_sparse_step"))
     steps = text.listed("moe_layer_freq")
     every = text.optional("interleave_moe_layer_step")

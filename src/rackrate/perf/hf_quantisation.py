@@ -30,6 +30,11 @@ def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigVa
 
 def plain_format(config: ConfigValues, text: ConfigValues) -> str:
     """The 16- or 32-bit format of the dtype; bf16 where none is stated."""
+    for part in (text, config):
+        for key in ("dtype", "torch_dtype"):
+            stated = part.values.get(key)
+            if stated is not None and not isinstance(stated, str):
+                raise UserError(f"{config.file}: {part.prefix}{key} should be a word such as bfloat16, not {stated!r}")
     dtype = text.text("dtype", "torch_dtype") or config.text("dtype", "torch_dtype") or "bfloat16"
     name = dtype.removeprefix("torch.")
     if name not in _DTYPES:

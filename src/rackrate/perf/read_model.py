@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class ReadModel:
     def model(self) -> Model:
         """The catalogue's entry, or one that is made of what was read."""
         return self.listed or model_of(self.architecture)
+
+    @property
+    def reading_notes(self) -> tuple[str, ...]:
+        """The notes on how it was read, without those of the catalogue's entry."""
+        return tuple(note for note in self.notes if self.listed is None or note != self.listed.notes)
 
     @property
     def is_gguf(self) -> bool:
@@ -65,10 +71,36 @@ def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
         return ReadModel(of_catalogue_model(model), notes=(model.notes,) if model.notes else (), listed=model)
     if path.suffix in {".gguf", ".json", ".safetensors"} or name.startswith(("/", "./", "../", "~")):
         raise UserError(f"{name}: no such file or directory")
+    suffixed = _with_format(name)
+    if suffixed is not None:
+        return suffixed
     raise UserError(
         f"no model is called {name!r}{did_you_mean(name, catalog.models)} (`rackrate catalog models` lists them; or "
         "give the path of a config.json, a directory with one, or a GGUF file)"
     )
+
+
+_NAMED_FORMATS: tuple[tuple[str, str], ...] = (
+    (r"gptq[-_.]?int8|w8a16", "w8a16"),
+    (r"awq(?:[-_.]int4)?", "awq"),
+    (r"gptq(?:[-_.]?int4)?", "gptq"),
+    (r"w4a16|int4", "w4a16"),
+    (r"fp8(?:[-_.](?:dynamic|kv))?", "fp8"),
+    (r"w8a8|int8", "int8"),
+    (r"nvfp4|fp4", "nvfp4"),
+)
+"""How publishers of quantised weights end the names of their repositories, and what that is."""
+
+
+def _with_format(name: str) -> ReadModel | None:
+    """A model of the catalogue in a format that its name ends with, as in Qwen2.5-32B-Instruct-AWQ; else None."""
+    for pattern, form in _NAMED_FORMATS:
+        found = re.fullmatch(rf"(.+?)[-_.](?:quantized[-_.])?(?:{pattern})", name, re.IGNORECASE)
+        model = load_catalog().known_model(found[1]) if found else None
+        if model is not None:
+            architecture = replace(of_catalogue_model(model), native_weights=form)
+            return ReadModel(architecture, notes=(f"{name}: taken as {model.id} in {form}",), listed=model)
+    return None
 
 
 def _holds_a_model(directory: Path) -> bool:
