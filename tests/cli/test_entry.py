@@ -22,6 +22,23 @@ def test_ctrl_c_while_the_command_is_loaded_is_a_sentence() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "rackrate: stopped\n")
 
 
+IN_THE_MIDDLE = """
+import sys
+import rackrate.catalog.load
+def stopped():
+    raise KeyboardInterrupt
+rackrate.catalog.load.load_catalog = stopped
+sys.argv = ["rackrate", "simulate", "llama-3-8b-instruct", "--on", "l40s", "--rate", "1"]
+from rackrate.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_in_the_middle_is_a_sentence() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_THE_MIDDLE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "rackrate: stopped\n")
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "rackrate", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -110,10 +110,17 @@ _ClickException: type[Exception] = next(
 )  # typer does not export it
 
 
+STOPPED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal."""
+
+
 def main() -> None:
     """Runs a command. A mistake of the user's becomes one sentence on standard error and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == STOPPED:  # typer makes it of a KeyboardInterrupt, and says nothing
+            raise KeyboardInterrupt
+        sys.exit(code)
     except UserError as error:
         print(f"rackrate: {error}", file=sys.stderr)
         sys.exit(2)
@@ -122,7 +129,7 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("rackrate: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(STOPPED)
 
 
 def _show_usage_error(error: Exception) -> None:

@@ -465,5 +465,5 @@ def _report(run: Run, directory: Path, json_out: str | None) -> None:
         )
     if run.header.state == "interrupted":
         say(f"\nThe run is in {directory}. To go on: rackrate measure --resume {directory}")
-        raise typer.Exit(130)
+        raise SystemExit(130)  # not typer.Exit, which `main` takes for a Ctrl-C that nobody spoke of
     say(f"\nThe run is in {directory}. Next: rackrate price {directory}")
