@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 INTERRUPTED = """
 import sys
@@ -43,3 +45,19 @@ def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "rackrate", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("rackrate ")
+
+
+def test_compiling_is_said_before_it_is_done(tmp_path: Path) -> None:
+    """Once, of an empty cache directory; what is compiled there is found afterwards."""
+    say = "from rackrate.simulate.compiled import first_use; print(first_use())"
+
+    def said(directory: Path) -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(directory)}
+        done = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True, env=environment)
+        return done.stdout.strip()
+
+    assert said(tmp_path) == "the simulator is compiled now, at its first use: some 20 s"
+    folder = tmp_path / "simulate_0123"
+    folder.mkdir()
+    (folder / "scheduling.run-1.py311.nbi").write_bytes(b"")
+    assert said(tmp_path) == "None"

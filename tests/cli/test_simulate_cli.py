@@ -117,6 +117,11 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
     )
     assert code == 0
     assert "Replicas on:" in out
+    assert "1 to 4 replicas of 1 accelerator" in out
+    assert "hardly seen" not in out
+    code, out, _ = run(*SIMULATE, "--rate", "4", "--requests", "200", "--autoscale", "1:4:4", "--cold-start", "300")
+    assert code == 0
+    assert "a replica takes 300 s to start: what scaling does is hardly seen" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,7 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
         ((*SIMULATE, "--arrivals", "gamma:2", "-c", "4"), "is of open loops: give --rate"),
         ((*SIMULATE, "--router", "fastest"), "--router is one of"),
         ((*SIMULATE, "--autoscale", "8"), "LEAST:MOST:IN_FLIGHT"),
+        ((*SIMULATE, "--rate", "1", "--autoscale", "1:2:8", "--cold-start", "nan"), "must not be negative"),
         ((*SIMULATE, "--input-tokens", "9000"), "context"),
         ((*SIMULATE, "--slo", "p95 tpot < 1us"), "no rate is sustained"),
         (("simulate", "llama-3-8b-instruct", "--on", "g5", "--rate", "1"), "no accelerator is called"),

@@ -119,7 +119,7 @@ def plan(
     from rackrate.planner.explain import explained
     from rackrate.planner.plan import plan as make_plan
     from rackrate.planner.view import plan_view
-    from rackrate.simulate.compiled import IS_COMPILED
+    from rackrate.simulate.compiled import first_use
 
     refuse_other_than_html(out)
     for name, value, least in (("--rows", rows, 1), ("--requests", requests, 20), ("--spares", spares, 0)):
@@ -153,8 +153,8 @@ def plan(
         if chosen and explain not in chosen:
             chosen.append(explain)
     apis = _apis(read, api, catalog, demand, DEFAULT_APIS)
-    if not IS_COMPILED:
-        say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
+    if (first := first_use()) is not None:
+        say(first)
     began = time.monotonic()
     last = began
 

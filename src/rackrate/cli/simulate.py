@@ -139,7 +139,7 @@ def simulate(
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
     from rackrate.run_store import RunWriter
-    from rackrate.simulate.compiled import IS_COMPILED
+    from rackrate.simulate.compiled import first_use
     from rackrate.simulate.settings import ROUTERS, Fleet
     from rackrate.workload.slo import parse_slo
 
@@ -189,8 +189,8 @@ def simulate(
     number = replicas or max(1, count // served.kind.accelerators)
     scaler = autoscaler_of(autoscale, cold_start) if autoscale is not None else None
     fleet = Fleet(number, router, scaler)  # pyright: ignore[reportArgumentType]
-    if not IS_COMPILED:
-        say("without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'")
+    if (first := first_use()) is not None:
+        say(first)
     header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
     pattern = arrivals or ("trace" if trace is not None else "poisson")
     own = own_rate(pattern, arrivals, given=bool(rates or levels), searches=objectives is not None)
@@ -331,7 +331,8 @@ def _header(
             url="simulated",
             settings={
                 "tensor_parallel": served.kind.tp, "pipeline_parallel": served.kind.pp,
-                "accelerators_each": served.kind.accelerators, "replicas": fleet.replicas, "router": fleet.router,
+                "accelerators_each": served.kind.accelerators, "router": fleet.router,
+                "replicas": fleet.size, "least_replicas": fleet.autoscaler.least if fleet.autoscaler else None,
                 "max_num_seqs": limits.max_num_seqs, "max_num_batched_tokens": limits.max_num_batched_tokens,
                 "kv_tokens": limits.kv_tokens, "scheduling": limits.scheduling,
                 "step_times": deployment.source, "distance": deployment.distance,
@@ -353,10 +354,12 @@ def _served_note(header: RunHeader) -> str:
 
     settings = header.engine.settings
     replicas, each = int(settings["replicas"] or 1), int(settings["accelerators_each"] or 1)
+    least = settings.get("least_replicas")
+    scaled = f"{least} to " if least is not None and least != replicas else ""
     return (
         f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
         f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
-        f"{settings['max_num_batched_tokens']:,} tokens a step; {counted(replicas, 'replica')} of "
+        f"{settings['max_num_batched_tokens']:,} tokens a step; {scaled}{counted(replicas, 'replica')} of "
         f"{counted(each, 'accelerator')}; steps filled as {settings['scheduling']} does."
     )
 
@@ -492,4 +495,10 @@ class _Work:
             on = sum(seconds for _, seconds, _ in self.replica_s)
             span = sum(end for _, _, end in self.replica_s)
             found.append(f"Replicas on: {on / span:.2f} on average, cold starts included.")
+            shortest = min(end for _, _, end in self.replica_s)
+            if shortest < 2 * self.fleet.autoscaler.cold_start_s:
+                found.append(
+                    f"A load lasted {shortest:,.0f} s, and a replica takes {self.fleet.autoscaler.cold_start_s:g} s to "
+                    "start: what scaling does is hardly seen. Give more --requests."
+                )
         return found

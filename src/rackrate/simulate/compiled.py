@@ -48,6 +48,23 @@ def _cache_directory() -> str | None:
     return str(directory) if os.access(directory, os.W_OK) else None
 
 
+_DIRECTORY = os.environ.get("NUMBA_CACHE_DIR") or _cache_directory()
+
+
+def first_use() -> str | None:
+    """What to say before the first simulation: that it is slow without numba, or compiled now; else None.
+
+    Whether compiled code is kept is looked up by the index files of numba: nothing is loaded.
+    """
+    if not IS_COMPILED:
+        return "without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'"
+    if _DIRECTORY is None:
+        return "the simulator is compiled now, some 20 s, at each use: no cache directory can be written"
+    if not any(Path(_DIRECTORY).glob("**/scheduling.*.nbi")):
+        return "the simulator is compiled now, at its first use: some 20 s"
+    return None
+
+
 def _decorators() -> tuple[_Decorator, _Decorator, _Decorator] | None:
     if os.environ.get("RACKRATE_PLAIN_PYTHON"):
         return None
@@ -55,7 +72,7 @@ def _decorators() -> tuple[_Decorator, _Decorator, _Decorator] | None:
         import numba
     except ImportError:
         return None
-    directory = os.environ.get("NUMBA_CACHE_DIR") or _cache_directory()
+    directory = _DIRECTORY
     # nogil: plans simulate on several cores at once; numpy's rules of division save a check in every one
     njit = cast("Any", numba).njit
     settings = {"cache": directory is not None, "nogil": True, "error_model": "numpy"}

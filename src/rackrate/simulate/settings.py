@@ -121,7 +121,7 @@ class Autoscaler:
             raise WorkloadError(f"autoscaling needs 1 <= fewest <= most replicas, got {self.least} and {self.most}")
         if not self.target_in_flight > 0 or not self.interval_s > 0:
             raise WorkloadError("autoscaling needs a target in flight and an interval above 0")
-        if self.cold_start_s < 0 or self.down_delay_s < 0:
+        if not self.cold_start_s >= 0 or not self.down_delay_s >= 0:
             raise WorkloadError("cold start and scale-down delay must not be negative")
 
 
