@@ -153,6 +153,23 @@ def test_the_nearest_says_every_objective_that_it_misses_and_what_it_says_is_met
     assert plan(demand(rate=0.001, slo=takes[1]), catalog, offers=[offer]).rows
 
 
+def test_latencies_never_fall_along_the_curve(catalog: Catalog) -> None:
+    """Beyond capacity, too, where a thousand requests tell at once that a rate is not sustained."""
+    asked = demand("qwen3-30b-a3b", rate=80.0, slo="p95 ttft < 1s, p95 tpot < 50ms")
+    generator = np.random.default_rng(0)
+    lengths = [generator.lognormal(np.log(mean) - 0.3, 0.8, 1000).astype(np.int32) + 1 for mean in (800, 200)]
+    asked = replace(asked, draw=poisson_draw((lengths[0], lengths[1])))
+    row = plan(asked, catalog, offers=["lambda/gpu_1x_h100_sxm5"], weights=["fp8"])
+    for metric in ("ttft", "tpot"):
+        values = [getattr(point.outcome, metric).quantile_s(0.95) for point in row.curve]
+        assert len(values) == 10
+        for before, after in itertools.pairwise(values):
+            assert after >= before * 0.97, (metric, values)
+    attained = [point.outcome.attainment or 0.0 for point in row.curve]
+    for before, after in itertools.pairwise(attained):
+        assert after <= before + 0.02
+
+
 def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> None:
     with pytest.raises(WorkloadError, match="8,192"):
         plan(demand(inputs=9000), catalog, offers=OFFERS)

@@ -206,8 +206,18 @@ def find_capacity(
 def curve(
     draw: Draw, rates: list[float], slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None
 ) -> list[Point]:
-    """Latencies and attainment against load: a point per rate."""
-    return [load_point(draw, rate, slo, step, limits, fleet) for rate in rates]
+    """Latencies and attainment against load: a point per rate, all of the requests that the most telling one takes.
+
+    A rate that a thousand requests rule out would else be shown by these, beside lower rates over runs many times as
+    long, and look quicker.
+    """
+    points = [load_point(draw, rate, slo, step, limits, fleet) for rate in rates]
+    most = max((telling_requests(point, slo) for point in points if point.sustained), default=0)
+    times = math.ceil(most / len(draw.unit_due_s))
+    if times <= 1:
+        return points
+    longer = draw.repeated(times)
+    return [load_point(longer, rate, slo, step, limits, fleet) for rate in rates]
 
 
 def poisson_draw(lengths: tuple[Small, Small], seed: int = 0, cached_share: float = 0.0) -> Draw:
