@@ -283,7 +283,12 @@ def to_file(
         coefficients={name: round(value, 6) for name, value in calibrated.logs.items()},
         spreads={name: round(value, 4) for name, value in calibrated.spreads.items()},
         residuals=tuple(residuals), cores=_cores(run.header), settings=run.header.engine.settings,
-        validity=tuple(sorted({name for level, _, _ in points for name in level.validity if name not in HARMLESS})),
+        validity=tuple(
+            sorted(
+                {name for level, _, _ in points for name in level.validity if name not in HARMLESS}
+                | ({"simulated"} if run.header.mode == "simulated" else set())
+            )
+        ),
     )  # fmt: skip
 
 

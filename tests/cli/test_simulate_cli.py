@@ -280,3 +280,19 @@ def test_the_loads_of_a_run_are_whole_on_any_terminal(run: Run, width: int) -> N
     for level in view["levels"]:
         for figure in (level["output_tok_s"], level["input_tok_s"], level["request_s"]):
             assert rate(figure) in text
+
+
+def test_a_simulated_run_is_no_measurement_to_calibrate_with(run: Run, tmp_path: Path) -> None:
+    directory = str(tmp_path / "run")
+    assert run(*SIMULATE, "-c", "1,4,16,32", "--requests", "60", "-o", directory)[0] == 0
+    code, _, error = run("calibrate", directory)
+    assert code == 2
+    assert "was simulated: a calibration with it gives back what was predicted" in error
+    assert run("calibrate", directory, "--force")[0] == 0
+    code, out, error = run(
+        "simulate", "llama-3-8b-instruct", "--calibration", directory, "--rate", "1", "--requests", "50"
+    )
+    assert code == 0, error
+    assert "must not be priced (simulated)" in error
+    assert "Simulated with the step times of the calibration of run" in " ".join(out.split())
+    assert "predicted step times" not in out

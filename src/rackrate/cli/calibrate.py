@@ -68,6 +68,11 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
     from rackrate.run_store import read_run
 
     run = read_run(directory)
+    if run.header.mode == "simulated" and not force:
+        raise CalibrationError(
+            f"{directory}: was simulated: a calibration with it gives back what was predicted; measure the box, or "
+            "--force it"
+        )
     levels = summarise(run)
     if not force and (why := calibration.refusal(levels)) is not None:
         raise CalibrationError(f"{directory}: cannot be calibrated with: {why}")

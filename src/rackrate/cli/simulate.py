@@ -192,6 +192,11 @@ def simulate(
     if (first := first_use()) is not None:
         say(first)
     header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
+    if calibrated is not None:
+        from rackrate.calibration import read_calibration
+
+        known = read_calibration(calibrated)
+        header.engine.settings["calibration"] = f"the calibration of {known.run} (measured {known.run_created})"
     pattern = arrivals or ("trace" if trace is not None else "poisson")
     own = own_rate(pattern, arrivals, given=bool(rates or levels), searches=objectives is not None)
     if arrivals is not None and not rates and own is None and (levels or (trace is None and objectives is None)):
@@ -356,8 +361,13 @@ def _served_note(header: RunHeader) -> str:
     replicas, each = int(settings["replicas"] or 1), int(settings["accelerators_each"] or 1)
     least = settings.get("least_replicas")
     scaled = f"{least} to " if least is not None and least != replicas else ""
+    origin = (
+        f"the step times of {settings['calibration']}"
+        if settings.get("calibration")
+        else f"predicted step times ({settings['step_times']}; hardware: {settings['distance']})"
+    )
     return (
-        f"Simulated with predicted step times ({settings['step_times']}; hardware: {settings['distance']}). "
+        f"Simulated with {origin}. "
         f"KV cache: {settings['kv_tokens']:,} tokens a replica; at most {settings['max_num_seqs']} sequences, "
         f"{settings['max_num_batched_tokens']:,} tokens a step; {scaled}{counted(replicas, 'replica')} of "
         f"{counted(each, 'accelerator')}; steps filled as {settings['scheduling']} does."

@@ -31,6 +31,8 @@ def verify(
 
     known = calibration.read_calibration(calibrated)
     found = read_run(run)
+    if found.header.mode == "simulated":
+        say(f"note: {run} was simulated: what stands as measured is that")
     checks = calibration.verify(known, found, summarise(found))
     if not checks:
         raise CalibrationError(f"{run}: no level of the run was served, so that there is nothing to compare")
