@@ -90,13 +90,13 @@ def test_a_server_that_falls_behind_is_overloaded(pattern: str) -> None:
 
 
 def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
-    """M/D/27 at a quarter of its capacity, and at 1.1 times: a slope shows by chance, a backlog does not."""
+    """M/D/27 at a quarter of its capacity, and at 1.1 times; few in flight: slopes show by chance, backlogs do not."""
     generator = np.random.default_rng(1)
 
-    def called(rate: float, servers: int, service_s: float) -> int:
+    def called(rate: float, servers: int, service_s: float, requests: int = 1000) -> int:
         count = 0
         for _ in range(60):
-            due_s = np.cumsum(generator.exponential(1 / rate, 1000))
+            due_s = np.cumsum(generator.exponential(1 / rate, requests))
             free = [0.0] * servers
             done_s: list[float] = []
             for due in due_s:
@@ -108,6 +108,8 @@ def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
 
     assert called(1.16, 27, 5.7) == 0
     assert called(22.0, 20, 1.0) > 45
+    assert called(0.3, 100, 7.7, 300) == 0  # 2.3 in flight: now none, now five
+    assert called(0.22, 1, 5.0, 300) > 30  # one at a time, a tenth more than it serves
 
 
 def test_further_turns_of_conversations_are_not_taken_for_overload() -> None:

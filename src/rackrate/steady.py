@@ -34,6 +34,9 @@ class Ordered(Protocol):
 
 _LEAST_DEFICIT = 0.01
 """Share of the requests that must have piled up before a server is said to fall behind."""
+_LEAST_DEVIATIONS = 3.0
+"""And so many standard deviations of the number in flight where requests do not wait for each other (Poisson: the root
+of its mean)."""
 
 
 def steady_window(times: Array, weights: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
@@ -212,8 +215,9 @@ def in_flight_trend(blocks: Blocks, start_s: float, end_s: float) -> tuple[float
 
     Of each request, when it was due and when it was done. The number is taken at 20 moments. Growth is None where
     fewer than one request was in flight on average. It is 0 where what piled up is less than 1 % of what came
-    meanwhile: the server then kept up, and the number in flight wandered, as it does at any load (neighbouring moments
-    are alike, so that a slope shows more often than by chance).
+    meanwhile, or less than three times the root of the mean: the server then kept up, and the number in flight
+    wandered, as it does at any load (neighbouring moments are alike, so that a slope shows more often than by chance;
+    a few in flight are now none and now five).
     """
     moments = start_s + (np.arange(20) + 0.5) / 20 * (end_s - start_s)
     numbers, came = np.zeros(len(moments)), 0
@@ -225,4 +229,5 @@ def in_flight_trend(blocks: Blocks, start_s: float, end_s: float) -> tuple[float
     if mean < 1:
         return mean, None
     piled_up = _significant_change(numbers)
-    return mean, piled_up / mean if abs(piled_up) > _LEAST_DEFICIT * came else 0.0
+    least = max(_LEAST_DEFICIT * came, _LEAST_DEVIATIONS * mean**0.5)
+    return mean, piled_up / mean if abs(piled_up) > least else 0.0
