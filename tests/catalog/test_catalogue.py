@@ -341,7 +341,7 @@ def test_tensor_rates_are_as_whitepapers_relate_them_to_vector_rates(catalog: Ca
     checked = 0
     for one in gpus(catalog):
         ratios = PER_FP32.get((one.architecture, "GeForce" in one.name))
-        if one.vendor != "nvidia" or ratios is None or one.id != "l40s" and one.id.startswith(tuple(OTHER_RATES)):
+        if one.vendor != "nvidia" or ratios is None or (one.id != "l40s" and one.id.startswith(tuple(OTHER_RATES))):
             continue
         for number_format, ratio in ratios.items():
             if number_format in one.peak_tflops:

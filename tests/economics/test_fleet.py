@@ -118,7 +118,7 @@ PARTS = 60
 
 
 def in_small_steps(load: list[int], ready: list[int]) -> tuple[list[int], list[float]]:
-    """Work in hand before each small step and after the last, and how many of them each small step's parcel of work waits.
+    """Work in hand before each small step and after the last, and how many of them each small step's parcel waits.
 
     A parcel of each small step's work, first come first served, in whole units. A queue is served to its end by the
     replicas that are there last.
@@ -156,10 +156,10 @@ def test_waiting_is_that_of_a_queue_run_in_small_steps(load: list[int], ready: l
     """Parcels bound what the fluid that they stand for waits, as neither load nor replicas change within a small step.
 
     Work in hand at the ends of small steps is the same. The last drop of a parcel that waits n small steps comes at the
-    end of its own and is done within the n-th after that: it waits more than n - 1 and at most n. Every drop of it comes
-    at most one small step earlier, and is done no later: it waits at most n + 1. And it comes after the last drop of the
-    parcel before, which waits m, and at most one small step later: it waits more than m - 2. Where nothing is in hand
-    before a small step and after it, nobody waits.
+    end of its own and is done within the n-th after that: it waits more than n - 1 and at most n. Every drop of it
+    comes at most one small step earlier, and is done no later: it waits at most n + 1. And it comes after the last drop
+    of the parcel before, which waits m, and at most one small step later: it waits more than m - 2. Where nothing is in
+    hand before a small step and after it, nobody waits.
     """
     ready = ready[: len(load)]
     hand, waits = in_small_steps(load, ready)

@@ -128,7 +128,7 @@ class Model(Entry):
     licence: str | None = None
     parameters: PositiveInt
     active_parameters: PositiveInt | None = None
-    """`parameters` less the experts that a token does not choose: both have the embeddings and a vision tower in them."""
+    """`parameters` less the experts that a token does not choose: both have embeddings and a vision tower in them."""
     layers: PositiveInt
     hidden_size: PositiveInt
     intermediate_size: PositiveInt | None = None

@@ -226,9 +226,9 @@ def _late_share(
         f(u) = B + a u - (C(begin + u + max wait) - C) > 0.
 
     Until the queue runs empty B + a u is work in hand plus the capacity that has gone by. Afterwards it is less than
-    that capacity, so f is below 0 and nobody is late: no case of its own. C(begin + u + max wait) is a straight line but
-    where it passes from one step to the next, `rest` before the end, where max wait = whole steps + rest. So f is two
-    straight lines, and each is above 0 for max(0, first) + max(0, last) over |first| + |last| of its length.
+    that capacity, so f is below 0 and nobody is late: no case of its own. C(begin + u + max wait) is a straight line
+    but where it passes from one step to the next, `rest` before the end, where max wait = whole steps + rest. So f is
+    two straight lines, and each is above 0 for max(0, first) + max(0, last) over |first| + |last| of its length.
     """
     late = np.zeros(len(load))
     at = np.flatnonzero((in_hand[:-1] > 0) | (load > ready))
