@@ -296,3 +296,53 @@ def test_a_simulated_run_is_no_measurement_to_calibrate_with(run: Run, tmp_path:
     assert "must not be priced (simulated)" in error
     assert "Simulated with the step times of the calibration of run" in " ".join(out.split())
     assert "predicted step times" not in out
+
+
+LENGTHS = ("--input-tokens", "lognormal:mean=600,cv=0.8", "--output-tokens", "lognormal:mean=200,cv=0.8")
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "gamma:4"])
+def test_simulate_and_plan_find_the_same_capacity(run: Run, arrivals: str) -> None:
+    slo = ("--slo", "p95 ttft < 2s, p95 tpot < 60ms", "--arrivals", arrivals, "--requests", "400", *LENGTHS)
+    planned = json.loads(
+        run("plan", "llama-3.1-8b-instruct", "--traffic", "3/s", "--offer", "aws/g6e.xlarge", "--weights", "bf16", *slo,
+            "--json")[1]
+    )  # fmt: skip
+    code, out, error = run("simulate", "llama-3.1-8b-instruct", "--on", "aws/g6e.xlarge", *slo, "--json")
+    assert code == 0, error
+    levels = json.loads(out)["levels"]  # at shares of what was found, up to 0.98 and then 1.2
+    assert levels[-1]["rate"] / 1.2 == pytest.approx(planned["rows"][0]["capacity_request_s"], rel=0.04)
+    assert all(level["slo_met"] for level in levels[:-1])
+
+
+def test_rates_differ_by_the_rate_and_not_by_luck(run: Run) -> None:
+    code, out, error = run(*SIMULATE, "--rate", "0.5,0.5", "--requests", "200", *LENGTHS, "--json")
+    assert code == 0, error
+    one, other = json.loads(out)["levels"]
+    assert one["mean_input_tokens"] == other["mean_input_tokens"]
+    assert one["ttft"] == pytest.approx(other["ttft"])
+
+
+def test_replicas_beyond_the_machine_are_not_priced_as_one_of_it(run: Run, tmp_path: Path) -> None:
+    whole, half, two = (str(tmp_path / name) for name in ("whole", "half", "two"))
+    on = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.12xlarge", "--tp", "1", "--rate", "1", "--requests", "60")
+    for directory, more in ((whole, ()), (half, ("--replicas", "2")), (two, ("--replicas", "8"))):
+        assert run(*on, *more, "-o", directory)[0] == 0
+    assert run("price", whole, "--offer", "aws/g5.12xlarge")[0] == 0
+    for directory, gpus in ((half, 2), (two, 8)):
+        code, _, error = run("price", directory, "--offer", "aws/g5.12xlarge")
+        assert code == 2
+        assert f"the run was on {gpus} x NVIDIA A10G" in error
+    code, out, error = run("price", two, "--json")
+    assert code == 0, error
+    assert json.loads(out)["machines"][0]["cost"]["name"] == "aws/g5.48xlarge"
+
+
+def test_simulated_runs_side_by_side_are_not_called_measured(run: Run, tmp_path: Path) -> None:
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    for directory in runs:
+        assert run(*SIMULATE, "-c", "2,4", "--requests", "60", "-o", directory)[0] == 0
+    code, out, error = run("side-by-side", *runs)
+    assert code == 0, error
+    assert "| simulated" in out
+    assert "measured" not in out

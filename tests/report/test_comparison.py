@@ -28,7 +28,7 @@ def run_view(engine: str, rates: dict[int, float], other: float = 0.0) -> dict[s
     best = max(levels, key=lambda level: level["output_tok_s"])
     return {
         "provenance": {
-            "created": "2026-11-23",
+            "origin": "measured", "created": "2026-11-23",
             "engine": {"name": engine, "version": "1", "settings": {}, "peak_memory_bytes": None},
             "model": {"weight_format": "bf16", "catalogue_id": "m"}, "machine": {"description": "2 x CPU"},
             "workload": {"input_tokens": 64, "output_tokens": 64, "endpoint": "chat"},

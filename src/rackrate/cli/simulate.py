@@ -343,7 +343,11 @@ def _header(
                 "step_times": deployment.source, "distance": deployment.distance,
             },
         ),
-        machine=Machine(origin="stated", offer=offer.id if offer is not None else None, gpus=(gpus,)),
+        # replicas that take less or more than the offer's machine are not priced as one of it
+        machine=Machine(
+            origin="stated", gpus=(gpus,),
+            offer=offer.id if offer is not None and offer.accelerator_count == gpus.count else None,
+        ),
         workload=WorkloadFacts(
             input_tokens=workload.input_tokens, output_tokens=workload.output_tokens, endpoint="completions", seed=seed,
             slo=slo, length_forced="simulation", inputs=str(workload.inputs) if workload.inputs else None,
@@ -400,7 +404,8 @@ class _Work:
 
         self.header.levels.append(level)
         sent, name = requests_of(
-            self.workload, count, pattern=pattern, rate=level.rate or 1.0, level=level.index,
+            self.workload, count, pattern=pattern, rate=level.rate or 1.0,
+            level=0 if pattern is not None else level.index,  # rates have common random numbers
             cached_share=self.cached_share, prefix_cache=self.prefix_cache,
         )  # fmt: skip
         if pattern is not None:
@@ -485,11 +490,15 @@ class _Work:
         return [float(f"{found.rate * share:.3g}") for share in (0.25, 0.5, 0.75, 0.9, 0.98, 1.2)]
 
     def _draw(self) -> Draw:
-        from rackrate.simulate.capacity import poisson_draw
-        from rackrate.workload.rows import Rows
+        """Requests at rate 1 as they will come: the draw of `plan`, for the same seed and arrivals."""
+        import numpy as np
 
-        lengths = Rows(self.workload, 0).lengths(self.requests or 1000)
-        return poisson_draw(lengths, self.workload.seed, self.cached_share)
+        from rackrate.simulate.capacity import Draw
+        from rackrate.workload.schedule import draw
+
+        found = draw(self.pattern, 1.0, self.requests or 1000, self.workload)
+        inputs, outputs = found.input_tokens.astype(np.int32), found.output_tokens.astype(np.int32)
+        return Draw(found.due_s, inputs, outputs, (inputs * self.cached_share).astype(np.int32))
 
     def notes(self) -> list[str]:
         """What the simulation knows and a measurement does not."""
@@ -500,6 +509,11 @@ class _Work:
         if self.preemptions:
             found.append(
                 f"{self.preemptions} preemptions for lack of KV cache; {self.recomputed:,} tokens computed again."
+            )
+        trace = self.workload.trace
+        if self.telling_s and self.prefix_cache and trace is not None and trace.block_ids is not None:
+            found.append(
+                "The search for the capacity did not follow the trace's prefix blocks, which the loads above do."
             )
         if self.fleet.autoscaler is not None:
             on = sum(seconds for _, seconds, _ in self.replica_s)

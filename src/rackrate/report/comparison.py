@@ -62,6 +62,7 @@ def _row(one: Compared) -> Json:
         "label": one.label,
         "run": one.directory,
         "created": facts["created"],
+        "origin": facts["origin"],
         "engine": facts["engine"]["name"],
         "version": facts["engine"]["version"],
         "settings": facts["engine"]["settings"],

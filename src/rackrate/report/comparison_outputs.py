@@ -26,7 +26,8 @@ def comparison_tables(view: Json) -> RenderableType:
     work = view["workload"]
     if work:
         said = f"{work['input_tokens']} tokens in, {work['output_tokens']} out, {work['endpoint']}"
-        lines.append(Text(f"{view['machine']} | {said} | measured", style="dim"))
+        origins = " and ".join(sorted({row.get("origin") or "measured" for row in view["rows"]}))
+        lines.append(Text(f"{view['machine']} | {said} | {origins or 'measured'}", style="dim"))
     names, priced = _machines(view), bool(_machines(view))
     table = plain_table(
         "", "output tok/s", "+-95 %", "in flight", "ratio", *[f"USD/1M {letter}" for letter in LETTERS[: len(names)]],
