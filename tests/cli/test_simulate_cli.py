@@ -333,6 +333,10 @@ def test_replicas_beyond_the_machine_are_not_priced_as_one_of_it(run: Run, tmp_p
         code, _, error = run("price", directory, "--offer", "aws/g5.12xlarge")
         assert code == 2
         assert f"the run was on {gpus} x NVIDIA A10G" in error
+    code, out, error = run("price", half, "--json")  # no machine has two: the cheapest of four
+    assert code == 0, error
+    assert json.loads(out)["machines"][0]["cost"]["name"] == "aws/g5.12xlarge"
+    assert "other-hardware" in json.dumps(json.loads(out)["machines"][0]["warnings"])
     code, out, error = run("price", two, "--json")
     assert code == 0, error
     assert json.loads(out)["machines"][0]["cost"]["name"] == "aws/g5.48xlarge"

@@ -81,7 +81,10 @@ def matching(machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-de
 def nearest_offers(
     machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-demand", count: int = 3
 ) -> list[Offer]:
-    """The offers most like the machine: the same hardware where there is any, else the same kind, nearest in size."""
+    """The offers most like the machine: the same hardware where there is any, else the same kind, nearest in size.
+
+    Of GPUs as many at least: what two of them serve is not had at the price of one.
+    """
     listed = [offer for offer in offers if has_price(offer, kind)]
     same = matching(machine, listed, kind)
     if same or machine.origin == "unknown":
@@ -89,8 +92,8 @@ def nearest_offers(
     if machine.gpus:
         wanted = {gpu.accelerator for gpu in machine.gpus}
         size = sum(gpu.count for gpu in machine.gpus)
-        kin = [offer for offer in listed if offer.accelerator in wanted]
-        return sorted(kin, key=lambda o: (abs(o.accelerator_count - size), rented(o, kind).fixed_usd_h))[:count]
+        kin = [offer for offer in listed if offer.accelerator in wanted and offer.accelerator_count >= size]
+        return sorted(kin, key=lambda o: (o.accelerator_count, rented(o, kind).fixed_usd_h))[:count]
     cpus = machine.logical_cpus or 1
 
     def distance(offer: Offer) -> tuple[int, float, float]:
