@@ -51,9 +51,10 @@ def every_mix(
             missing = max(0, number - base)
             cheapest = 0.0 if not missing else math.inf
             flexible = [i for i, c in enumerate(committed) if not c]
-            # the first offer may be a share of the fleet only
-            limits = [min(most[i], missing, math.floor(share * number / capacity[i] + 1e-9) if i == 0 else missing)
-                      for i in flexible]  # fmt: skip
+            # the first offer may be a share of the fleet only: of its machines where all are alike, of its replicas
+            of = -(-number // capacity[0]) if len(set(capacity)) == 1 else number / capacity[0]
+            within = math.floor(share * of + 1e-9) if share < 1 else missing
+            limits = [min(most[i], missing, within if i == 0 else missing) for i in flexible]
             for counts in itertools.product(*[range(limit + 1) for limit in limits]):
                 if sum(n * capacity[i] for n, i in zip(counts, flexible, strict=True)) >= missing:
                     cheapest = min(cheapest, sum(n * fixed[i] for n, i in zip(counts, flexible, strict=True)))
@@ -126,6 +127,12 @@ def test_a_base_is_committed_where_it_is_used_often_enough() -> None:
     assert committed.paid.tolist() == [2.0] * 10  # the second machine is needed 6 of 10 hours, the third 3 of 10
     assert on_demand.paid.tolist() == [0] * 7 + [1, 1, 2]
     assert usd(found) == pytest.approx(2 * 2 * 10 + 5 * (1 + 1 + 2))
+
+
+@pytest.mark.parametrize("others", [2, 3])
+def test_a_share_of_all_is_no_limit(others: int) -> None:
+    found = cheapest_mix(demand([1, 3]), [offer(1.0, replicas=2, most_share=1.0), offer(9.0, replicas=others)])
+    assert usd(found) == pytest.approx(1.0 + 2.0)
 
 
 def test_a_share_is_kept() -> None:

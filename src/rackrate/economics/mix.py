@@ -120,8 +120,9 @@ def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocatio
     A mixed-integer linear program, by HiGHS [1]_: steps in which the fleet has the same size are one class k, of n_k
     replicas. Committed offers have a whole number b of machines, paid in every step, of which u_k work; others have x_k
     in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k,
-    rounded down. The work of a class is spread evenly over the replicas that are used. All are whole; where a machine
-    of every offer holds equally many replicas only b must be said to be, since the rest then is of itself.
+    rounded down (of the machines, where all offers hold equally many; a share of 1 is no limit). The work of a class is
+    spread evenly over the replicas that are used. All are whole; where a machine of every offer holds equally many
+    replicas only b must be said to be, since the rest then is of itself.
 
     .. [1] Q. Huangfu, J. A. J. Hall, "Parallelizing the dual revised simplex method", Mathematical Programming
        Computation 10 (2018); as scipy.optimize.milp.
@@ -192,7 +193,7 @@ def _solve(
     upper = np.full((count, width), np.inf)
     for number, one in enumerate(offers):
         upper[number] = np.inf if one.most is None else one.most
-        if one.most_share is not None:
+        if one.most_share is not None and one.most_share < 1:
             within = np.floor(one.most_share * levels / (1 if alike else one.replicas) + 1e-9)
             upper[number] = np.minimum(upper[number], np.concatenate((within[-1:], within, within)))
         if one.committed:
