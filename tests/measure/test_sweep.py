@@ -247,7 +247,9 @@ def test_first_requests_are_staggered_and_count_for_no_latency(timed: tuple[Swep
     assert not any(request.stagger for request in alone + prefill)
     first = sorted(four, key=lambda request: request.sent_s)[:4]
     assert {request.index for request in four if request.stagger} == {request.index for request in first}
-    assert len({request.asked_output_tokens for request in first}) > 1
+    # evenly spread, so that requests of one length do not end together ever after
+    shares = [max(1, round((place + 0.5) / 4 * TOKENS)) for place in range(4)]
+    assert sorted(request.asked_output_tokens or 0 for request in first) == shares
     assert all(
         request.asked_output_tokens == (TOKENS if not request.stagger else request.output_tokens) for request in four
     )

@@ -254,6 +254,11 @@ class _ClosedLoop(Loop):
         self._position = generator.part.number
         # not where the user asked for so many requests: those are all of the length asked for
         self._staggers = level.kind == "closed" and (level.concurrency or 1) > 1 and not limits.exact
+        total = level.concurrency or 1
+        places = list(range(total))
+        random.Random(f"{generator.workload.seed}/{level.index}").shuffle(places)
+        self._shares = [(place + 0.5) / total for place in places]
+        """Of its first request that each worker of the level asks for, those of other processes among them."""
         self._failures = 0
         self._first: deque[Planned] = deque()
         self._begun_s = self._pace_s = 0.0
@@ -274,10 +279,10 @@ class _ClosedLoop(Loop):
         if self.live.level.kind == "prefill":
             ask = replace(ask, output_tokens=1)
         staggers = rank is not None and self._staggers
-        if staggers:
-            # as long as what a request under way has left, so that workers never march in step
-            seed = f"{generator.workload.seed}/{self.live.level.index}/{generator.part.number}/{rank}"
-            ask = replace(ask, output_tokens=random.Random(seed).randint(1, ask.output_tokens))
+        if rank is not None and staggers:
+            # as long as what requests under way have left, evenly spread, so that workers never march in step
+            share = self._shares[generator.part.number + rank * generator.part.of]
+            ask = replace(ask, output_tokens=max(1, round(share * ask.output_tokens)))
         return Planned(index, ask, generator.request(index, ask), stagger=staggers)
 
     def wants_preparing(self) -> bool:
