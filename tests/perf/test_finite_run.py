@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rackrate.perf.finite_run import finite_run, step_seconds
 
-CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 10)
+CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 11)
 
 
 def step_by_step(
@@ -82,7 +82,7 @@ def test_jumps_equal_steps(
     output = [size for _, _, size in requests]
     k = (
         0.01, 0.001, 0.02, 0.002, 0.0, 0.05, 0.0, 0.0, 0.0, 2.0, per_context, 0.0, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0,
-        crowd, 2.5,
+        crowd, 2.5, 0.0,
     )  # fmt: skip
     _, first, done = finite_run(
         k, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed

@@ -78,6 +78,7 @@ def test_terms_of_the_simulator_are_the_same_step() -> None:
     catalog = load_catalog()
     mixtral = catalog.models["mixtral-8x7b-instruct"]
     check_terms(deploy(mixtral, catalog.accelerators["h100-sxm"], parallel=Parallel(2)).step)
+    assert deploy(mixtral, catalog.accelerators["h100-sxm"]).step.simulator_terms()["padding_s"] > 0
     crowded = deploy(mixtral, catalog.accelerators["mi300x"], parallel=Parallel(2), version="0.6.3").step
     assert crowded.crowd == 32
     check_terms(crowded)
@@ -91,8 +92,9 @@ def check_terms(step: EngineStep) -> None:
         (0, 0, 300, 45_000, 1),
     ):
         tokens = decoding + prompt
-        compute = t["token_compute_s"] * tokens
-        memory = t["weights_s"] + t["experts_s"] * (1 - t["expert_miss"] ** tokens)
+        touched = 1 - t["expert_miss"] ** tokens
+        compute = t["token_compute_s"] * tokens + t["padding_s"] * touched
+        memory = t["weights_s"] + t["experts_s"] * touched
         sharp = t["sharpness"]
         slower = t["crowded_context"] if decoding > t["crowd"] else 1.0
         plain = (compute**sharp + memory**sharp) ** (1 / sharp) + t["token_s"] * tokens + t["step_s"]

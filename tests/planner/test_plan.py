@@ -212,14 +212,19 @@ def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, of
     if experts:
         close("read all experts once", at["bytes of all routed experts"] / (bandwidth * reached["experts"]) * 1e3)
     compute, memory = at["the same in time"] / 1e3, at["read the weights once"] + experts * share
+    padding = at.get("arithmetic that fills all experts' tiles", 0.0) * share
     sharp = at["sharpness of the roofline"]
     beside = at["activations, all-reduces"] / 1e3 + at["host, launches, all-reduces"] + at["per sequence"] / 1e3
     mean_input = float(draw.input_tokens.mean())
-    alone = (compute**sharp + memory**sharp) ** (1 / sharp) + beside + mean_input * at["read a token of context"] / 1e6
+    alone = (
+        ((compute + padding) ** sharp + memory**sharp) ** (1 / sharp)
+        + beside
+        + mean_input * at["read a token of context"] / 1e6
+    )
     close("a token alone", alone)
     tokens, least = at["tokens through the layers"], at["steps, at least"]
     decodes = float(draw.output_tokens.mean()) - 1
-    dense_ms = max(compute * tokens, memory * least)
+    dense_ms = max(compute * tokens + padding * least, memory * least)
     rest_ms = (
         at["activations, all-reduces"] / 1e3 * tokens
         + at["host, launches, all-reduces"] * least
@@ -245,6 +250,7 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
         weights_s=draw(st.floats(1e-4, 0.05)), token_compute_s=draw(st.floats(0, 5e-4)),
         context_s=draw(st.floats(0, 1e-6)), step_s=draw(seconds), sequence_s=draw(st.floats(0, 1e-3)),
         token_memory_s=draw(st.floats(0, 1e-4)), token_s=draw(st.floats(0, 1e-4)), experts_s=draw(seconds),
+        padding_s=draw(seconds),
         expert_miss=draw(st.sampled_from([0.0, 0.9])), sharpness=draw(st.sampled_from([0.0, 2.0])),
         prefill_step_s=draw(seconds), pair_s=draw(st.floats(0, 1e-7)), floor_s=draw(seconds),
         crowd=draw(st.sampled_from([1e18, 4.0])), crowded_context=draw(st.sampled_from([1.0, 2.5])),

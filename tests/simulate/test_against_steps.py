@@ -88,6 +88,7 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
         pair_s=seconds(1) / 16, floor_s=seconds(200), floor_sequence_s=seconds(8),
         micro_step_s=seconds(16),
         crowd=draw(st.sampled_from([1e18, 0.0, 1.0, 3.5])), crowded_context=draw(st.sampled_from([1.0, 2.0, 3.0])),
+        padding_s=0.0 if exact else seconds(64),
         experts_s=0.0 if exact else seconds(64), expert_miss=0.0 if exact else draw(st.sampled_from([0.0, 0.75])),
         sharpness=0.0 if exact else draw(st.sampled_from([0.0, 3.0])),
     )  # fmt: skip

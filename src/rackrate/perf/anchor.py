@@ -24,7 +24,7 @@ def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
     streaming = case.load.streamed
     step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.era, streaming)
     work = linear_work(case.model, formats)
-    room = cache_tokens(case, work.weight_bytes + work.expert_bytes, work.context_bytes, terms.engine_gib)
+    room = cache_tokens(case, work, terms.engine_gib)
     return Deployment(
         case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler,
         terms.request_s, room, known.distance(case.gpu, case.accelerator.architecture), known.written, known,

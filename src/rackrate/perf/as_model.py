@@ -39,6 +39,7 @@ def model_of(architecture: Architecture) -> Model:
         layers=architecture.layers,
         hidden_size=architecture.hidden_size,
         intermediate_size=architecture.widest_feed_forward or None,
+        feed_forward_parameters=architecture.parameters.feed_forward or None,
         heads=architecture.heads,
         kv_heads=architecture.kv_heads,
         head_dim=architecture.head_dim,

@@ -21,7 +21,7 @@ from rackrate.perf.model_terms import Groups, coefficients_of
 from rackrate.perf.predict_case import Predicted, replay, room_tokens
 from rackrate.perf.published import Load
 from rackrate.perf.step_time import EngineStep, engine_step
-from rackrate.perf.step_work import Parallel, formats_on, linear_work
+from rackrate.perf.step_work import NATIVE_FORMATS, Parallel, formats_on, linear_work
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def deploy(
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()
     era = find_era(engine, version, accelerator.kind == "cpu")
-    chosen = weights or {"fp32": "fp32", "fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}.get(model.weight_format, "bf16")
+    chosen = weights or NATIVE_FORMATS.get(model.weight_format, "bf16")
     groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, era.id, box)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, era, groups)
@@ -154,8 +154,7 @@ def deploy(
     schedule = scheduler or scheduler_of(era, accelerator)
     if room is None:
         work = linear_work(model, formats)
-        size = work.weight_bytes + work.expert_bytes
-        room = room_tokens(accelerator, parallel, schedule, size, work.context_bytes, known.engine_gib)
+        room = room_tokens(accelerator, parallel, schedule, work, known.engine_gib)
     source = (
         f"{len(known_file.accelerators)} accelerators, {known_file.rows_fitted} published rows, {known_file.written}"
     )

@@ -58,12 +58,13 @@ def step_seconds(
     """Time of one engine step, from the tuple of an `EngineStep`. [s]
 
     A piece of 1 s compute and 2 s memory with nothing hidden (s = 1), and 0.5 s of host:
-    >>> step_seconds((0.5, 0, 0, 1.0, 0, 2.0, 0, 0, 0, 1.0, *[0.0] * 10), 1, 100, 0, 0, 0)
+    >>> step_seconds((0.5, 0, 0, 1.0, 0, 2.0, 0, 0, 0, 1.0, *[0.0] * 11), 1, 100, 0, 0, 0)
     3.5
     """
     tokens = sequences + prefill_tokens
-    compute = tokens * k[3]
-    memory = k[5] + k[6] * (1.0 - math.exp(tokens * k[7]))
+    touched = 1.0 - math.exp(tokens * k[7])
+    compute = tokens * k[3] + touched * k[20]
+    memory = k[5] + k[6] * touched
     longer, shorter = max(compute, memory), min(compute, memory)
     dense = longer * (1.0 + (shorter / longer) ** k[9]) ** (1.0 / k[9]) if longer > 0 else 0.0
     read = context * k[10] + min(context, sequences * k[12]) * k[11]
@@ -275,7 +276,7 @@ def finite_run(
     cache in tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict
     and recompute). One request of 4 tokens at 1 s a step:
     >>> import numpy as np
-    >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 10)
+    >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 11)
     >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))
     >>> float(first[0]), float(done[0])
     (1.0, 4.0)

@@ -46,6 +46,7 @@ SHARED: dict[str, Prior] = {
     "experts_gap_s": Prior(15e-6, 0.7),
     "quantise_gap_s": Prior(6e-6, 0.7),
     "widen_gap_s": Prior(6e-6, 0.7),
+    "expert_padding": Prior(8.0, 0.8),
     "widened_experts": Prior(0.7, 0.4),
     "unshared_heads": Prior(0.7, 0.4),
     "crowded_heads": Prior(0.8, 0.8),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator
     from rackrate.perf.engine_eras import Scheduler
     from rackrate.perf.published import Case
-    from rackrate.perf.step_work import Parallel
+    from rackrate.perf.step_work import Parallel, Work
 
 
 @dataclass(frozen=True)
@@ -96,24 +96,23 @@ def room_tokens(
     accelerator: Accelerator,
     parallel: Parallel,
     scheduler: Scheduler,
-    weight_bytes: float,
-    context_bytes: float,
+    work: Work,
     engine_gib: float,
 ) -> float:
     """KV cache of one replica: memory x usable share, less weights and what the engine takes of each rank. [token]
 
-    Below 0 where the weights do not fit.
+    Below 0 where the weights do not fit. Experts may be spread over more ranks than one replica has; what is no routed
+    expert each replica has whole.
     """
     memory = (accelerator.memory_gib or 0) * GIB * scheduler.memory_share
     ranks = parallel.ranks
-    # experts that are spread over more ranks than one replica has
-    held = weight_bytes * ranks / max(ranks, parallel.expert)
-    return (memory * ranks - held - engine_gib * GIB * ranks) / max(context_bytes, 1.0)
+    held = work.weight_bytes + work.expert_bytes * ranks / max(ranks, parallel.expert)
+    return (memory * ranks - held - engine_gib * GIB * ranks) / max(work.context_bytes, 1.0)
 
 
-def cache_tokens(case: Case, weight_bytes: float, context_bytes: float, engine_gib: float) -> float:
+def cache_tokens(case: Case, work: Work, engine_gib: float) -> float:
     """The cache of a published row. At least one request fits: the row says that it ran. [token]"""
-    room = room_tokens(case.accelerator, case.parallel, case.scheduler, weight_bytes, context_bytes, engine_gib)
+    room = room_tokens(case.accelerator, case.parallel, case.scheduler, work, engine_gib)
     return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
 
 

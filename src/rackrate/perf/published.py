@@ -23,7 +23,7 @@ from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError, UserError
 from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
-from rackrate.perf.step_work import WEIGHT_BITS, Parallel, formats_on, linear_work
+from rackrate.perf.step_work import NATIVE_FORMATS, Parallel, formats_on, linear_work
 from rackrate.units import GIB
 
 COLUMNS = (
@@ -312,9 +312,6 @@ def weight_format(text: str) -> str | None:
     return next((name for pattern, name in _FORMATS if re.search(pattern, lowered)), None)
 
 
-_NATIVE = {"fp8": "fp8", "fp4": "fp4", "int4": "w4a16"}
-"""Of models that are published in fewer than 16 bits."""
-
 # Mean prompt tokens of data sets that rows name but do not count. AccelMark: sibling rows on the same prompts. MLPerf:
 # from MLCommons' posts on 405B (9,428) and 8B (778); the others are guesses, so that none of these rows is fitted.
 _PROMPTS: tuple[tuple[str, str, float], ...] = (
@@ -447,7 +444,7 @@ def _layout(
     dp = re.search(r"\bdp=(\d+)", notes) or re.search(r"\bDP ?(\d+)", row["tp"])
     data = max(int(dp[1]), 1) if dp else 1
     ep = re.search(r"moe_ep=(\d+)", notes) or re.search(r"\bEP ?(\d+)", row["tp"])
-    pp = re.search(r"\bpp=?(\d+)", notes)
+    pp = re.search(r"\bPP ?=?(\d+)", f"{notes} {row['tp']}", re.IGNORECASE)
     pipeline = max(int(pp[1]), 1) if pp else 1
     replicas = re.search(r"(\d+) replicas", row["tp"])
     stated = re.match(r"\s*(\d+)", row["tp"])
@@ -465,6 +462,9 @@ def _layout(
         # this author's table multiplies moe_tp and moe_ep, which name the same ranks
         count = expert
         tensor, data = (min(tensor, expert), 1) if data == 1 else (1, expert)
+    elif mixed and data > 1 and tensor == data and expert == count == data * data:
+        count = expert = data  # and so it does replicas of attention and ranks of experts, of vLLM
+        tensor = 1
     if tensor * pipeline * data > max(count, 1):
         tensor = max(count // (pipeline * data), 1)
     if dp is None and tensor * pipeline < count:
@@ -473,7 +473,7 @@ def _layout(
 
 
 def _smallest_tensor(count: int, model: Model, accelerator: Accelerator, weights: str) -> int:
-    size = model.parameters * WEIGHT_BITS[weights] / 8
+    size = model.parameters * formats_on(accelerator, weights).weight_bits / 8
     memory = (accelerator.memory_gib or 0) * 2**30
     tensor = 1
     while tensor < count and tensor < 8 and size / tensor > 0.6 * memory:
@@ -497,15 +497,15 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if weights in {None, "bf16"} and named is not None:
         weights = named  # the column then states what is computed with, the name what is stored
     if weights is None:
-        weights = _NATIVE.get(model.weight_format, "bf16")
+        weights = NATIVE_FORMATS.get(model.weight_format, "bf16")
         flags.add("assumed-format")
-    if weights == "fp4" and model.weight_format == "int4":
-        weights = "fp4"
+    if (weights, model.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
+        weights = NATIVE_FORMATS[model.weight_format]  # the model's own checkpoint
     parallel = _layout(row, model, accelerator, weights, era.engine in {"llama.cpp", "transformers"})
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
-    ranks = max(parallel.ranks, parallel.expert)
-    if work.weight_bytes + work.expert_bytes > ranks * (accelerator.memory_gib or math.inf) * GIB:
+    share = work.weight_bytes / parallel.ranks + work.expert_bytes / max(parallel.ranks, parallel.expert)
+    if share > (accelerator.memory_gib or math.inf) * GIB:
         raise CannotPredictError("the weights do not fit the accelerators that the row states")
     if parallel.data > 1 and parallel.expert > 1:
         flags.add("data-expert")
@@ -546,8 +546,8 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
     kv = (
         "fp8"
-        if ("kv fp8" in notes and weights in {"fp8", "fp4"})
-        or (era.engine == "tensorrt-llm" and weights in {"fp8", "fp4"})
+        if ("kv fp8" in notes and weights in {"fp8", "fp4", "mxfp4"})
+        or (era.engine == "tensorrt-llm" and weights in {"fp8", "fp4", "mxfp4"})
         else None
     )
     return Case(

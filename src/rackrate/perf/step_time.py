@@ -66,6 +66,8 @@ class EngineStep:
     """[sequence] With more decoding sequences an engine takes another attention kernel; NEVER where it has one only."""
     crowded_context: float
     """Factor on what reading the context takes, by that other kernel."""
+    padding: float
+    """[s] of arithmetic for the rows that fill up the tiles of all routed experts."""
 
     def as_tuple(self) -> tuple[float, ...]:
         """The numbers in the order of the fields, for compiled code."""
@@ -101,6 +103,7 @@ class EngineStep:
             "floor_s": self.floor,
             "crowd": self.crowd,
             "crowded_context": self.crowded_context,
+            "padding_s": self.padding,
         }
 
 
@@ -147,6 +150,8 @@ class Coefficients:
     """[s] per layer more where activations are brought to 8 or 4 bits before each product, kernels of their own."""
     widen_gap_s: float
     """[s] per layer more where 8- or 4-bit weights are widened: kernels that fuse less, four products a layer."""
+    expert_padding: float
+    """Rows of padding in the products of each expert that a batch touches: kernels compute whole tiles. [token]"""
     widened_experts: float
     """Factor on `experts_compute` where the weights of experts are widened."""
     unshared_heads: float
@@ -218,6 +223,50 @@ def all_reduce_bytes(tensor_parallel: int, hidden: int, value_bytes: float) -> f
     return 2 * (tensor_parallel - 1) / tensor_parallel * hidden * value_bytes
 
 
+def gather_scatter_bytes(replicas: float, hidden: int, value_bytes: float) -> float:
+    """Bytes that a replica of attention sends for a token of its own to reach the experts and come back. [byte/token]
+
+    All tokens are gathered by all replicas and the sums scattered back, as vLLM and TensorRT-LLM do unless told
+    otherwise (--all2all-backend): 2 (N - 1) x hidden x b.
+    >>> gather_scatter_bytes(8, 7168, 2)
+    200704.0
+    """
+    return 2.0 * (replicas - 1) * hidden * value_bytes
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one rank reaches with weights of one format."""
+
+    compute_flop_s: float
+    """[FLOP/s] of products; kernels that were not tuned are slower yet."""
+    read_b_s: float
+    """[byte/s] of weights."""
+    widened: bool
+    """Whether weights are widened before the product."""
+    peak16_flop_s: float
+    """[FLOP/s] of its datasheet in 16 bits."""
+    head_share: float
+    """Share of that which the output layer, of 16 bits in every format, reaches."""
+
+
+def rates(accelerator: Accelerator, formats: Formats, known: Coefficients) -> Rates:
+    """The rates of one rank. Raises UserError where the accelerator's bandwidth or rates are unknown."""
+    peak16, peak = peak_flop_s(accelerator, formats)
+    powered = power_ratio(accelerator, peak16) ** known.power_exponent
+    widened = formats.weight_bits < 16 and formats.compute == "16"
+    share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
+    powered = min(powered, 0.95 / share)
+    share *= powered * (known.dequantise_compute if widened else 1.0)
+    read = known.memory * bandwidth_b_s(accelerator)
+    if formats.weight_bits < 6:
+        read *= known.four_bit_memory
+    elif widened:
+        read *= known.dequantise_memory
+    dies = accelerator.dies
+    return Rates(peak * share / dies, read / dies, widened, peak16 / dies, min(known.compute16 * powered, 0.95))
+
+
 def engine_step(  # the one place where facts and fitted numbers meet
     model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era,
     streaming: bool = True,
@@ -230,37 +279,38 @@ def engine_step(  # the one place where facts and fitted numbers meet
     tokens are divided but not the weights that a round reads; expert parallelism divides experts over more ranks.
     """
     work = linear_work(model, formats)
-    peak16, peak = peak_flop_s(accelerator, formats)
-    bandwidth = bandwidth_b_s(accelerator)
     dies = accelerator.dies  # each a rank of its own
     tp, pp = parallel.tensor * dies, parallel.pipeline
-    powered = power_ratio(accelerator, peak16) ** known.power_exponent
-    peak16, peak, bandwidth = peak16 / dies, peak / dies, bandwidth / dies
-    widened = formats.weight_bits < 16 and formats.compute == "16"
-    share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
-    powered = min(powered, 0.95 / share)
-    share *= powered * (known.dequantise_compute if widened else 1.0)
-    read = known.memory * bandwidth
-    if formats.weight_bits < 6:
-        read *= known.four_bit_memory
-    elif widened:
-        read *= known.dequantise_memory
+    bandwidth = bandwidth_b_s(accelerator) / dies
+    own = rates(accelerator, formats, known)
+    wide = rates(accelerator, Formats(16, "16"), known)
+    peak16 = own.peak16_flop_s
     tuned = min(1.0, tuned_flop_s(era, accelerator) / peak16)
-    rate = peak * share * tuned * tp * pp
     expert_ranks = max(parallel.expert, tp)
-    token_compute = work.token_flop / rate
+    token_compute = work.token_flop / own.compute_flop_s + work.wide_token_flop / wide.compute_flop_s
+    token_compute /= tuned * tp * pp
+    padding = 0.0
     if work.expert_token_flop:
-        expert_share = share * known.experts_compute * (known.widened_experts if widened else 1.0)
-        token_compute += work.expert_token_flop / (peak * expert_share * tp * pp)
-    spread = tp > 1 or parallel.expert > 1
-    reduces = 2 * model.layers if spread else 0
-    fast = has_fast_link(accelerator, tp)
+        expert_rate = own.compute_flop_s * known.experts_compute
+        expert_rate *= known.widened_experts if own.widened else 1.0
+        expert_token = work.expert_token_flop / (expert_rate * tp * pp)
+        token_compute += expert_token
+        # each of the routed experts: active of them are the FLOPs of a token; spread over the replicas, too
+        padding = known.expert_padding * expert_token / work.expert_share * tp / expert_ranks
+    world = max(tp, parallel.expert)
+    fast = has_fast_link(accelerator, world)
     latency = known.link_latency_s + (0.0 if fast else known.pcie_latency_s)
     if fast:
         latency *= (450 * GB / link_b_s(accelerator, fast)) ** known.link_scaling
     link_rate = link_b_s(accelerator, fast) / dies * (known.link_share if fast else known.pcie_share)
-    comm_token = reduces * all_reduce_bytes(max(tp, parallel.expert), model.hidden_size, 2) / link_rate / pp
-    ranks = math.log2(max(tp, parallel.expert) * pp)
+    # two all-reduces a layer, after attention and after the feed-forward
+    collectives = 2 * model.layers if world > 1 else 0
+    sent = 2 * model.layers * all_reduce_bytes(tp, model.hidden_size, 2)
+    if parallel.expert > tp:  # the second is a gather and a scatter among replicas of attention
+        collectives = (3 if tp > 1 else 2) * model.layers
+        sent = sent / 2 + model.layers * gather_scatter_bytes(parallel.expert / tp, model.hidden_size, 2) / tp
+    comm_token = sent / link_rate / pp
+    ranks = math.log2(world * pp)
     kv_rate = known.attention_memory * bandwidth * tp * pp
     # replicated KV heads: more ranks than heads hold the same cache twice
     kv_rate *= min(1.0, work.kv_split / tp)
@@ -276,11 +326,11 @@ def engine_step(  # the one place where facts and fitted numbers meet
         host_sequence=known.host_sequence_s + (known.stream_s if streaming else 0.0),
         host_prefill=known.host_prefill_s * model.layers / 32,
         token_compute=token_compute,
-        sequence_compute=work.head_flop / (peak16 * min(known.compute16 * powered, 0.95) * tp)
+        sequence_compute=work.head_flop / (peak16 * own.head_share * tp)
         + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth)
         + work.state_bytes / (known.memory * bandwidth * tp * pp),
-        weights=work.weight_bytes / (read * tp),
-        experts=work.expert_bytes / (read * known.experts_memory * expert_ranks),
+        weights=((work.weight_bytes - work.wide_bytes) / own.read_b_s + work.wide_bytes / wide.read_b_s) / tp,
+        experts=work.expert_bytes / (own.read_b_s * known.experts_memory * expert_ranks),
         # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
         expert_log_miss=parallel.data * math.log1p(-work.expert_share)
         if parallel.expert > tp
@@ -291,18 +341,19 @@ def engine_step(  # the one place where facts and fitted numbers meet
         window_context=work.window_bytes / kv_rate,
         window_tokens=float(model.sliding_window_tokens or 0),
         prefill_attention=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
-        comm_step=reduces * latency * (1 + ranks) / 2 + (pp - 1) * latency,
+        comm_step=collectives * latency * (1 + ranks) / 2 + (pp - 1) * latency,
         comm_token=comm_token,
         gaps=model.layers
         * (
             known.gap_s
             + (known.experts_gap_s if work.expert_bytes else 0.0)
             + (known.quantise_gap_s if formats.compute != "16" else 0.0)
-            + (known.widen_gap_s if widened else 0.0)
+            + (known.widen_gap_s if own.widened else 0.0)
         ),
         floor=0.0 if era.captured else known.launch_s * model.layers,
         crowd=crowd,
         crowded_context=crowded,
+        padding=padding,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.perf.formats import kv_value_bytes, weight_format
+from rackrate.perf.formats import Spares, kv_value_bytes, weight_format
 
 Compute = Literal["16", "8", "4"]
 
@@ -19,6 +19,8 @@ WEIGHT_BITS: dict[str, float] = {
 groups of 16 with 8-bit scales (NVFP4), and the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)."""
 
 
+NATIVE_FORMATS = {"fp32": "fp32", "fp8": "fp8", "fp4": "mxfp4", "int4": "w4a16-g32-experts"}
+"""The weight format of models that are published in another than 16 bits, by the catalogue's word for it."""
 _FAMILIES = {"fp8": "fp8", "w8a8": "int8", "int8": "int8", "fp4": "fp4"}
 
 
@@ -32,6 +34,8 @@ class Formats:
     """Width of the matrix products. 16 with fewer weight bits: weights are widened first (weight-only)."""
     kv_bytes: float = 2.0
     """Per value of the KV cache."""
+    spares: Spares = "nothing"
+    """What of a mixture of experts has 16 bits nevertheless (perf/formats.py)."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,17 @@ def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) ->
     name = weights.lower()
     family = _FAMILIES.get(name, "")
     bits = WEIGHT_BITS.get(name)
+    spares: Spares = "attention" if family == "fp4" else "nothing"
     if bits is None:  # a name of perf/formats.py, which knows more of them
         form = weight_format(name)
-        bits, family = form.bits, form.family
+        bits, family, spares = form.bits, form.family, form.spares
     peaks = accelerator.peak_tflops
     compute: Compute = "16"
     if family == "fp4" and "fp4" in peaks:
         compute = "4"
     elif (family == "fp8" and "fp8" in peaks) or (family == "int8" and "int8" in peaks):
         compute = "8"
-    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv))
+    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv), spares)
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,17 @@ class Work:
     """FLOPs and bytes of one step, over all ranks."""
 
     token_flop: float
-    """[FLOP/token] of the linear layers that every token passes."""
+    """[FLOP/token] of the linear layers that every token passes, in the deployment's format."""
+    wide_token_flop: float
+    """[FLOP/token] of those of them that the format spares, in 16 bits."""
     expert_token_flop: float
     """[FLOP/token] of the routed experts that a token takes."""
     head_flop: float
     """[FLOP/sequence] of the output layer."""
     weight_bytes: float
-    """[byte] of the weights that every step reads, the output layer among them."""
+    """[byte] of the weights that every step reads, the output layer and what the format spares among them."""
+    wide_bytes: float
+    """[byte] of what the format spares, a part of `weight_bytes`."""
     expert_bytes: float
     """[byte] of all routed experts."""
     expert_share: float
@@ -127,6 +136,34 @@ def expert_parameters(model: Model) -> float:
     return min((model.parameters - model.active_parameters) / left_out, float(model.parameters))
 
 
+def spared_parameters(model: Model, formats: Formats, linear: float) -> float:
+    """Of the `linear` parameters that every token passes, those that a format of experts leaves in 16 bits. [parameter]
+
+    Attention is what dense and shared feed-forwards (three matrices each) leave; the output projection of latent
+    attention is no part of it where only attention is spared.
+    >>> from rackrate.catalog.load import load_catalog
+    >>> models = load_catalog().models
+    >>> round(spared_parameters(models["deepseek-r1"], Formats(4.5, "4", spares="attention"), 16.0e9) / 1e9, 1)
+    5.1
+    >>> spared_parameters(models["llama-3-8b-instruct"], Formats(4.5, "4", spares="attention"), 7e9)
+    0.0
+    """
+    if model.experts is None or formats.spares == "nothing":
+        return 0.0
+    if formats.spares == "all":
+        return linear
+    forward = model.feed_forward_parameters
+    if forward is None:
+        dense = model.experts.dense_layers * (model.intermediate_size or 0)
+        shared = (model.layers - model.experts.dense_layers) * model.experts.shared * model.experts.intermediate_size
+        forward = 3 * model.hidden_size * (dense + shared)
+    attention = linear - forward
+    if model.latent is not None:
+        value_dim = model.head_dim - model.latent.rope_head_dim
+        attention -= float(model.layers * model.heads * value_dim * model.hidden_size)
+    return min(max(attention, 0.0), linear)
+
+
 def linear_work(model: Model, formats: Formats) -> Work:
     """FLOPs and bytes of a step of this model. Two FLOPs per parameter and token (Kaplan et al. 2020, table 1).
 
@@ -146,7 +183,7 @@ def linear_work(model: Model, formats: Formats) -> Work:
     experts = expert_parameters(model)
     embeddings = head if model.tied_embeddings else 2 * head
     linear = max(model.parameters - (model.vision_parameters or 0) - embeddings - experts, 0.0)
-    weight_bytes = formats.weight_bits / 8
+    wide = spared_parameters(model, formats, linear)
     full = model.layers if model.full_attention_layers is None else model.full_attention_layers
     windowed = model.layers - full if model.sliding_window_tokens else 0
     if model.latent is not None:
@@ -157,11 +194,13 @@ def linear_work(model: Model, formats: Formats) -> Work:
         per_layer = 2.0 * model.kv_heads * model.head_dim * formats.kv_bytes
         context_flop = 4.0 * model.heads * model.head_dim * full
     return Work(
-        token_flop=2 * linear,
+        token_flop=2 * (linear - wide),
+        wide_token_flop=2 * wide,
         expert_token_flop=2 * experts * (model.experts.active / model.experts.routed) if model.experts else 0.0,
         head_flop=2 * head,
-        weight_bytes=linear * weight_bytes + 2 * head,
-        expert_bytes=experts * weight_bytes,
+        weight_bytes=(linear - wide) * formats.weight_bits / 8 + 2 * wide + 2 * head,
+        wide_bytes=2 * wide,
+        expert_bytes=experts * formats.weight_bits / 8,
         expert_share=model.experts.active / model.experts.routed if model.experts else 0.0,
         # about ten tensors of the hidden size are written and read in each layer (Korthikanti et al. 2022, section 4);
         # four of them, around the two norms and residuals, are not divided by tensor parallelism

@@ -36,7 +36,7 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
     room = limits.blocks * limits.block_tokens
     steps = max(decodes.sum() / limits.max_num_seqs, read.sum() / room)
     tokens = float(fresh.sum() + decodes.sum())
-    compute = step.token_compute_s * tokens
+    compute = step.token_compute_s * tokens + step.padding_s * (1 - step.expert_miss) * steps
     memory = (step.weights_s + step.experts_s * (1 - step.expert_miss)) * steps + step.token_memory_s * tokens
     cached = inputs - fresh
     pairs = float((fresh * cached + fresh * (fresh + 1) / 2).sum())
@@ -59,7 +59,8 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
     pairs = fresh * cached + fresh * (fresh + 1) / 2
     # each chunk reads the weights; arithmetic and memory are those of all chunks together
     memory = chunks * (step.weights_s + step.experts_s * (1 - step.expert_miss)) + step.token_memory_s * fresh
-    prefill = np.maximum(step.token_compute_s * fresh, memory) + step.token_s * fresh + step.pair_s * pairs
+    compute = step.token_compute_s * fresh + chunks * step.padding_s * (1 - step.expert_miss)
+    prefill = np.maximum(compute, memory) + step.token_s * fresh + step.pair_s * pairs
     prefill += chunks * (step.step_s + step.prefill_step_s + step.sequence_s)
     prefill = np.maximum(prefill, chunks * (step.floor_s + step.floor_sequence_s))
     ttft = limits.request_s + prefill

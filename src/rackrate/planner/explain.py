@@ -80,7 +80,9 @@ def _step(steps: _Steps, row: Row) -> None:
     steps.add(
         "bytes that every step reads", work.weight_bytes / GB, "GB",
         f"weights at {formats.weight_bits:g} bits, without the input embedding"
-        + (" and routed experts" if work.expert_bytes else "") + "; the output layer at 16",
+        + (" and routed experts" if work.expert_bytes else "")
+        + "; the output layer"
+        + (f" and {work.wide_bytes / GB:,.2f} GB that the format spares" if work.wide_bytes else "") + " at 16",
     )  # fmt: skip
     reached("bandwidth", work.weight_bytes, step.weights_s, bandwidth, "by weights")
     steps.add("read the weights once", step.weights_s * 1e3, "ms/step", "bytes / (bandwidth x share)")
@@ -92,7 +94,11 @@ def _step(steps: _Steps, row: Row) -> None:
             "experts that a token takes", (1 - step.expert_miss) * 100, "%",
             f"active / routed; t tokens of a step touch 1 - {step.expert_miss:.6g}^t of all",
         )  # fmt: skip
-    flop = work.token_flop + work.expert_token_flop
+        steps.add(
+            "arithmetic that fills all experts' tiles", step.padding_s * 1e3, "ms/step",
+            "fitted rows for each expert touched, added to what the tokens take",
+        )  # fmt: skip
+    flop = work.token_flop + work.wide_token_flop + work.expert_token_flop
     steps.add("arithmetic of a token", flop / 1e9, "GFLOP", "2 FLOP for each weight that it passes")
     reached("peak", flop, step.token_compute_s, peak, "by products")
     steps.add("the same in time", step.token_compute_s * 1e6, "us/token", "FLOP / (peak x share)")
@@ -151,7 +157,8 @@ def _request(steps: _Steps, row: Row, demand: Demand) -> None:
     busy = least_busy_s(draw, step, limits)
     steps.add(
         "busy for a request, at least", busy, "s",
-        "the larger of arithmetic and memory (steps x weights" + (" and one token's experts" if step.experts_s else "")
+        "the larger of arithmetic and memory (steps x weights"
+        + (" and one token's experts, and their tiles" if step.experts_s else "")
         + "), + activations + steps x host + sequences (its tokens after the first, and 1) + context + pairs",
     )  # fmt: skip
     steps.add("no replica serves more than", 1 / busy, "request/s", "1 / the above")

@@ -4,8 +4,9 @@ Whoever models step time (roofline, fitted, replayed) hands over a `StepCoeffici
 of models or hardware. A step has n decoding sequences, which produce a token each, and p prompt tokens of q prompts:
 
     t      = n + p                                                     tokens that pass through the dense layers
-    dense  = roof(token_compute_s * t,
-                  weights_s + experts_s * (1 - expert_miss ** t) + token_memory_s * t)
+    e      = 1 - expert_miss ** t                                      share of the routed experts that they touch
+    dense  = roof(token_compute_s * t + padding_s * e,
+                  weights_s + experts_s * e + token_memory_s * t)
     step   = dense + token_s * t + sequence_s * (n + q) + step_s
              + context_s * (tokens of context that the n read) * [n > crowd] crowded_context
              + [p > 0] * prefill_step_s + pair_s * (pairs of prompt token and earlier token)
@@ -31,9 +32,9 @@ _NEGLIGIBLE_S = 1e-18
 """Of any coefficient: less than a billionth of a nanosecond."""
 
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
-PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, CROWD, CROWDED_CONTEXT = range(10, 17)
+PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, CROWD, CROWDED_CONTEXT, PADDING = range(10, 18)
 """Places in the array that the compiled functions read."""
-DECODE_BASE = 17
+DECODE_BASE = 18
 """In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
 
 
@@ -75,6 +76,8 @@ class StepCoefficients:
     """With more decoding sequences the engine takes another attention kernel. [sequence]"""
     crowded_context: float = 1.0
     """Factor on `context_s` then."""
+    padding_s: float = 0.0
+    """Arithmetic that fills up the tiles of all routed experts. [s/step]"""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -108,6 +111,7 @@ class StepCoefficients:
                 self.micro_step_s,
                 self.crowd,
                 self.crowded_context,
+                self.padding_s,
             ],
             dtype=np.float64,
         )  # fmt: skip
@@ -145,9 +149,10 @@ def dense_s(step: Floats, tokens: int) -> float:
     """What so many tokens take in the dense layers, and what each takes in addition to the roofline. [s]"""
     compute = step[TOKEN_COMPUTE] * tokens
     memory = step[WEIGHTS] + step[TOKEN_MEMORY] * tokens
-    if step[EXPERTS] > 0.0:
+    if step[EXPERTS] > 0.0 or step[PADDING] > 0.0:
         touched = 1.0 - math.exp(step[LOG_MISS] * tokens) if step[LOG_MISS] < 0.0 else 1.0
         memory += step[EXPERTS] * touched
+        compute += step[PADDING] * touched
     sharpness = step[SHARPNESS]
     if compute < memory:
         dense, lesser = memory, compute

@@ -1,0 +1,126 @@
+"""Mixtures of experts: what their formats spare, what their kernels compute besides, how their ranks talk."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from published_row import ROW
+from rackrate.catalog.load import load_catalog
+from rackrate.perf.architecture import load, of_catalogue_model
+from rackrate.perf.as_model import model_of
+from rackrate.perf.deployment import deploy
+from rackrate.perf.formats import bytes_by_kind, weight_format
+from rackrate.perf.predict_case import room_tokens
+from rackrate.perf.published import understand
+from rackrate.perf.step_work import Parallel, formats_on, linear_work
+from rackrate.units import GIB
+
+CATALOG = load_catalog()
+MIXTURES = sorted(name for name, one in CATALOG.models.items() if one.experts is not None)
+
+
+@pytest.mark.parametrize("format_name", ["fp8", "nvfp4", "mxfp4", "w4a16-g32-experts"])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_step_reads_what_the_checkpoint_holds(name: str, format_name: str) -> None:
+    """Two ways to the same bytes: the step's, from the entry's totals; the memory's, from the shape's matrices."""
+    model = load(name)
+    kinds = bytes_by_kind(of_catalogue_model(model), weight_format(format_name))
+    work = linear_work(model, formats_on(CATALOG.accelerators["b200"], format_name))
+    held = sum(kinds.values()) - kinds["vision"] - (0 if model.tied_embeddings else kinds["embedding"])
+    # latent attention's output projection is quantised in NVFP4, which the memory does not tell apart
+    assert work.weight_bytes + work.expert_bytes == pytest.approx(held, rel=0.045)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_name", "gigabytes"),
+    [
+        ("gpt-oss-120b", "mxfp4", 65.2),  # openai/gpt-oss-120b, its 15 safetensors files
+        ("kimi-k2.5", "w4a16-g32-experts", 595),  # moonshotai/Kimi-K2.5; ISTA-DASLab's NVFP4 of it is the same size
+        ("kimi-k2.5", "nvfp4", 590),  # wafer-ai/Kimi-K2.6-NVFP4, 119 shards
+    ],
+)
+def test_published_checkpoints_are_so_large(name: str, format_name: str, gigabytes: float) -> None:
+    total = sum(bytes_by_kind(of_catalogue_model(load(name)), weight_format(format_name)).values())
+    assert total / 1e9 == pytest.approx(gigabytes, rel=0.03)
+
+
+def test_a_mixture_read_from_files_spares_the_same_as_its_entry() -> None:
+    b200 = CATALOG.accelerators["b200"]
+    for name in ("deepseek-r1", "qwen3-235b-a22b", "llama-4-scout"):
+        listed = load(name)
+        one, other = (
+            linear_work(model, formats_on(b200, "nvfp4")) for model in (listed, model_of(of_catalogue_model(listed)))
+        )
+        assert other.wide_bytes == pytest.approx(one.wide_bytes, rel=0.03), name
+
+
+def test_dense_models_and_gguf_files_spare_nothing() -> None:
+    b200 = CATALOG.accelerators["b200"]
+    assert linear_work(load("llama-3.1-70b-instruct"), formats_on(b200, "nvfp4")).wide_bytes == 0
+    assert linear_work(load("gpt-oss-120b"), formats_on(b200, "q4_k_m")).wide_bytes == 0
+    assert linear_work(load("mixtral-8x7b-instruct"), formats_on(b200, "awq")).wide_bytes == 0
+
+
+def test_filling_tiles_costs_full_batches_arithmetic_and_single_requests_nothing() -> None:
+    step = deploy(load("deepseek-r1"), CATALOG.accelerators["h200"], parallel=Parallel(8, expert=8)).step
+    assert step.padding > 0
+
+    def share(sequences: int) -> float:
+        """What the filled tiles cost, of the step."""
+        without = step.__class__(**{**vars(step), "padding": 0.0})
+        return 1 - without.seconds(sequences, 0) / step.seconds(sequences, 0)
+
+    assert share(1) < 0.01
+    assert share(1) < share(64) < share(256)
+    assert deploy(load("llama-3.1-70b-instruct"), CATALOG.accelerators["h200"], parallel=Parallel(8)).step.padding == 0
+
+
+def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
+    model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
+    work = linear_work(model, formats_on(card, "fp8", "fp8"))
+    made = deploy(model, card, parallel=Parallel(1, data=8, expert=8), kv="fp8")
+    room = room_tokens(card, made.parallel, made.scheduler, work, 3.0)
+    free = (card.memory_gib or 0) * GIB * made.scheduler.memory_share - 3.0 * GIB
+    assert room == pytest.approx((free - work.weight_bytes - work.expert_bytes / 8) / work.context_bytes)
+
+
+def test_tokens_of_replicated_attention_travel_further_than_sums() -> None:
+    model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
+    spread = deploy(model, card, parallel=Parallel(1, data=8, expert=8)).step
+    divided = deploy(model, card, parallel=Parallel(8)).step
+    assert spread.comm_token == pytest.approx(4 * divided.comm_token)  # 2 x 7 of 2 x 2 x 7/8
+    assert spread.comm_step == pytest.approx(divided.comm_step)
+
+
+def parallel_of(**columns: str) -> tuple[int, int, int, int]:
+    found = understand({**ROW, "weight_dtype": "fp4", **columns}, "file", 2).parallel
+    return found.tensor, found.pipeline, found.data, found.expert
+
+
+def test_how_tables_name_replicated_attention() -> None:
+    kimi = {"model": "kimi-k2.5", "gpu": "B200-SXM-180GB"}
+    # a table that multiplies tp and dp, and moe_tp and moe_ep, which name the same ranks
+    assert parallel_of(**kimi, n_gpus="16", tp="4", notes="dp=4; moe_tp=1; moe_ep=16") == (1, 1, 4, 4)
+    assert parallel_of(**kimi, n_gpus="64", tp="64", notes="dp=1; moe_tp=8; moe_ep=8") == (8, 1, 1, 8)
+    assert parallel_of(**kimi, n_gpus="8", tp="4", notes="dp=2; moe_tp=1; moe_ep=8") == (4, 1, 2, 8)
+    # stages beside replicas, in notes and in the column
+    qwen = {"model": "qwen3-235b-a22b", "gpu": "RTX PRO 6000", "n_gpus": "4"}
+    for columns in (
+        {"tp": "1 (attention DP2 + EP2)", "notes": "published per GPU: 1 x 4 GPUs; DEP2 PP2"},
+        {"tp": "1 (attention DP2 + EP2, PP2)", "notes": ""},
+    ):
+        assert parallel_of(**qwen, **columns) == (1, 2, 2, 2)
+
+
+def test_a_models_own_four_bits_are_those_of_its_checkpoint() -> None:
+    card = {"gpu": "H200", "n_gpus": "8", "tp": "8"}
+
+    def format_of(model: str, dtype: str) -> str:
+        return understand({**ROW, **card, "model": model, "weight_dtype": dtype}, "file", 2).weights
+
+    assert format_of("kimi-k2.5", "int4") == "w4a16-g32-experts"
+    assert format_of("gpt-oss-120b", "fp4") == "mxfp4"
+    assert format_of("deepseek-r1", "fp4") == "fp4"
+    assert math.isclose(formats_on(CATALOG.accelerators["b200"], "mxfp4").weight_bits, 4.25)
