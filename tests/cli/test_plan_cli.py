@@ -269,3 +269,19 @@ def test_how_a_model_was_read_is_said(run: Run) -> None:
     code, _, error = run("simulate", named[0], "--on", "l40s", "--rate", "1", "--requests", "50")
     assert code == 0
     assert "taken as qwen2.5-32b-instruct in awq" in error
+
+
+def test_lengths_that_nobody_stated_are_said(run: Run) -> None:
+    notes = planned(run, "--traffic", "1/s", "--input-tokens", "300")["demand"]["notes"]
+    assert notes == ["--output-tokens is not stated: 128 a request are assumed"]
+    assert planned(run, "--traffic", "1/s", "--input-tokens", "300", "--output-tokens", "9")["demand"]["notes"] == []
+
+
+def test_what_fits_nowhere_is_said_of_the_largest_that_was_tried(run: Run) -> None:
+    asked = ("plan", "llama-3.1-405b-instruct", "--traffic", "1/s", "--weights", "bf16", "--input-tokens", "100")
+    code, _, error = run(*asked, "--offer", "aws/g4dn.xlarge", "--offer", "aws/p5.48xlarge")
+    assert code == 2
+    assert "on each of the 8 h100-sxm" in error
+    code, _, error = run(*asked, "--explain", "aws/p5.48xlarge")
+    assert code == 2
+    assert "tp8 does not fit: the weights (bf16) take 94.50 GiB on each of the 8 h100-sxm" in error

@@ -183,6 +183,7 @@ def test_requests_longer_than_the_context_are_one_sentence(catalog: Catalog) -> 
         ("deepseek-v3", "aws/p5en.48xlarge", 0.0),
         ("gemma-3-12b-it", "aws/g6.xlarge", 0.0),
         ("qwen3.8-27b", "aws/p5.48xlarge", 0.0),
+        ("gpt-oss-120b", "aws/p5.48xlarge", 0.0),
     ],
 )
 def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, offer: str, cached: float) -> None:
@@ -203,6 +204,7 @@ def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, of
     def close(what: str, value: float) -> None:
         assert at[what] == pytest.approx(value, rel=1e-6), what
 
+    assert all(0 < share < 1 for share in reached.values()), reached
     bandwidth, peak = at["bandwidth"], at["peak of the products"]
     close("read the weights once", at["bytes that every step reads"] / (bandwidth * reached["weights"]) * 1e3)
     close("the same in time", at["arithmetic of a token"] / (peak * reached["products"]) * 1e3)

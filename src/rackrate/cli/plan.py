@@ -117,6 +117,7 @@ def plan(
     from rackrate.perf.read_model import read_model
     from rackrate.planner.candidates import memory_of
     from rackrate.planner.explain import explained
+    from rackrate.planner.plan import largest
     from rackrate.planner.plan import plan as make_plan
     from rackrate.planner.view import plan_view
     from rackrate.simulate.compiled import first_use
@@ -186,7 +187,8 @@ def plan(
             alone = planned([explain])
             row = alone.rows[0] if alone.rows else None
             if row is None:
-                why = next((f"{one.reason}: {one.detail}" for one in alone.lost), "it has no such price")
+                one = largest(alone.lost)
+                why = f"{one.candidate.kind.split} {one.reason}: {one.detail}" if one else "it has no such price"
                 raise UserError(f"--explain {explain}: {why}")
     view = plan_view(found)
     view["corrected"] = corrected
@@ -207,10 +209,11 @@ def plan(
         if explain is not None and row is not None:
             print_result("")
             print_result(explanation_table(row.candidate.name, explanation))
+    nearest = largest(found.lost)
     if not found.rows and set(found.reasons) == {"does not fit"}:
         raise UserError(
-            f"{demand.name} fits none of the {found.candidates} candidates: {found.lost[0].detail}. Choose "
-            f"other --weights or offers, or shorter requests; `rackrate fit {model}` says what holds it"
+            f"{demand.name} fits none of the {found.candidates} candidates: {nearest.detail if nearest else ''}. "
+            f"Choose other --weights or offers, or shorter requests; `rackrate fit {model}` says what holds it"
         )
     if not found.rows:
         raise UserError(

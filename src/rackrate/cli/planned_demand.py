@@ -53,6 +53,7 @@ def demand_of(read: ReadModel, asked: Asked) -> Demand:
     """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
     import numpy as np
 
+    from rackrate.cli.load_shape import DEFAULT_TOKENS
     from rackrate.cli.simulated_load import workload_of
     from rackrate.errors import UserError
     from rackrate.planner.plan import Demand, Tokens
@@ -81,6 +82,12 @@ def demand_of(read: ReadModel, asked: Asked) -> Demand:
     if trace is None and rates.series is not None and inputs is None and outputs is None:
         inputs, outputs = _mean_lengths(rates.series)
     share, notes = _cached(asked, rates, trace)
+    if trace is None:
+        notes += [
+            f"{flag} is not stated: {DEFAULT_TOKENS} a request are assumed"
+            for flag, text in (("--input-tokens", inputs), ("--output-tokens", outputs))
+            if text is None
+        ]
     recorded = trace  # whole, for its means
     if trace is not None and pattern.kind != "trace":
         # requests are drawn from all of the trace: in its order, a thousand of a long one are but its beginning

@@ -103,10 +103,13 @@ def _step(steps: _Steps, row: Row) -> None:
     reached("peak", flop, step.token_compute_s, peak, "by products")
     steps.add("the same in time", step.token_compute_s * 1e6, "us/token", "FLOP / (peak x share)")
     steps.add("activations, all-reduces", step.token_s * 1e6, "us/token", "bytes moved for a token beside the weights")
-    context = work.context_bytes + work.window_bytes
+    # layers with a window count for the share of a context that they see
+    seen = (step.context_s - deployment.step.context) / deployment.step.window_context if work.window_bytes else 1.0
+    context = work.context_bytes + work.window_bytes * seen
     steps.add(
         "bytes of a token of context", context, "byte",
-        "its KV cache, all layers" + ("; those with a window read no more than that" if work.window_bytes else ""),
+        "its KV cache, all layers"
+        + (f"; those with a window read {seen:.0%} of a mean context" if work.window_bytes else ""),
     )  # fmt: skip
     whole = parallel.tensor > work.kv_split  # heads of the cache are copied where ranks outnumber them
     reached("bandwidth", context, step.context_s, bandwidth,

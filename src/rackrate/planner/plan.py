@@ -111,6 +111,17 @@ class Lost:
     """`does not fit`, `misses the SLO`, `dearer`."""
     detail: str
     usd_month_at_least: float | None = None
+    memory_gib: float | None = None
+    """Of one accelerator, where it does not fit."""
+
+
+def largest(lost: Sequence[Lost]) -> Lost | None:
+    """Of those that lost, the replica with the most memory: what a model that fits nowhere comes nearest to fitting."""
+
+    def memory(one: Lost) -> float:
+        return one.candidate.kind.accelerators * (one.memory_gib or 0.0)
+
+    return max(lost, key=memory, default=None)
 
 
 @dataclass(frozen=True)
@@ -200,7 +211,8 @@ def plan(
             replicas[kind] = found
         replica = replicas[kind]
         if isinstance(replica, str):
-            lost.append(Lost(one, "does not fit", replica))
+            memory = catalog.accelerators[kind.accelerator].memory_gib
+            lost.append(Lost(one, "does not fit", replica, memory_gib=memory))
             continue
         if kind not in idle:
             idle[kind] = missed_when_idle(draw, demand.slo, replica.step, replica.limits)
