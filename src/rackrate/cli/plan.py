@@ -88,7 +88,7 @@ def plan(
         str | None,
         typer.Option("--explain", metavar="OFFER", help="One row from FLOPs to dollars.", show_default=False),
     ] = None,
-    requests: Annotated[int, typer.Option("--requests", help="Requests of a simulation.")] = 1000,
+    requests: Annotated[int, typer.Option("--requests", help="Requests of a simulation.")] = 10_000,
     hours_per_month: given.HoursPerMonth = 730.0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     prune: Annotated[

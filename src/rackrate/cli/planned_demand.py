@@ -30,7 +30,7 @@ class Asked:
     arrivals: str | None = None
     cached_share: str | None = None
     peak: float | None = None
-    requests: int = 1000
+    requests: int = 10_000
     hours_per_month: float = 730.0
     spares: int = 0
     seed: int = 0

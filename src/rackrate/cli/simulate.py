@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from rackrate.workload.slo import Slo
     from rackrate.workload.synthetic import SyntheticWorkload
 
+SEARCHED = 10_000
+"""Requests of a search for a capacity, and of the levels at it and beyond: a thousand leave 3 % of luck, and end before
+queues have grown."""
 MOST_TELLING = 20_000
 """Requests of a level that is recorded, at most, unless more are asked for."""
 MOST_IN_FLIGHT = 512
@@ -100,7 +104,7 @@ def simulate(
         typer.Option(
             "--requests",
             help="Requests of a level.",
-            show_default="1,000, or 12 x in flight; with --aggregates 1,000,000",
+            show_default="1,000, or 12 x in flight; 10,000 in a search; with --aggregates 1,000,000",
         ),
     ] = None,
     aggregates: Annotated[
@@ -391,6 +395,8 @@ class _Work:
         self.index = 0
         self.telling_s = 0.0
         """How long a level must be to tell whether it is within the SLO that was searched for. [s]"""
+        self.tells_from = math.inf
+        """From this rate on a level has as many requests as the search had. [1/s]"""
         self.preemptions = self.recomputed = 0
         self.replica_s: list[tuple[str, float, float]] = []
         self.cached = self.input = 0
@@ -446,7 +452,8 @@ class _Work:
 
     def open_level(self, rate: float) -> list[RequestRecord]:
         """Requests that come at a rate, whatever becomes of them."""
-        number = self.requests or min(max(1000, round(self.telling_s * rate)), MOST_TELLING)
+        least = SEARCHED if rate >= self.tells_from else 1000
+        number = self.requests or min(max(least, round(self.telling_s * rate)), MOST_TELLING)
         return self._level(self._next("open", None, rate), number, self.pattern)
 
     def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
@@ -487,6 +494,7 @@ class _Work:
             raise UserError(f"no rate is sustained within {slo}, not even one request at a time; loosen --slo")
         if found.at is not None:
             self.telling_s = telling_requests(found.at, slo) / found.rate
+        self.tells_from = 0.95 * found.rate
         return [float(f"{found.rate * share:.3g}") for share in (0.25, 0.5, 0.75, 0.9, 0.98, 1.2)]
 
     def _draw(self) -> Draw:
@@ -496,7 +504,7 @@ class _Work:
         from rackrate.simulate.capacity import Draw
         from rackrate.workload.schedule import draw
 
-        found = draw(self.pattern, 1.0, self.requests or 1000, self.workload)
+        found = draw(self.pattern, 1.0, self.requests or SEARCHED, self.workload)
         inputs, outputs = found.input_tokens.astype(np.int32), found.output_tokens.astype(np.int32)
         return Draw(found.due_s, inputs, outputs, (inputs * self.cached_share).astype(np.int32))
 
