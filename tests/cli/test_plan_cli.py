@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rackrate.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
+from priced_runs import Command
 
 PLAN = ("plan", "llama-3.1-8b-instruct", "--offer", "aws/g6e.xlarge", "--requests", "100", "--slo", "p95 ttft < 9s")
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rackrate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, error = capsys.readouterr()
-        return int(ended.value.code or 0), out, error
-
-    return call
-
-
-def planned(run: Run, *more: str) -> dict[str, Any]:
-    code, output, error = run(*PLAN, *more, "--json")
+def planned(rackrate: Command, *more: str) -> dict[str, Any]:
+    code, output, error = rackrate(*PLAN, *more, "--json")
     assert code == 0, error
     return json.loads(output)
 
@@ -46,15 +31,15 @@ def trace(path: Path, seconds: float, requests: int, long_share: float = 0.0) ->
     return path
 
 
-def test_a_trace_of_a_minute_is_planned_for(run: Run, tmp_path: Path) -> None:
-    view = planned(run, "--traffic", str(trace(tmp_path / "minute.csv", 60.0, 121)))
+def test_a_trace_of_a_minute_is_planned_for(rackrate: Command, tmp_path: Path) -> None:
+    view = planned(rackrate, "--traffic", str(trace(tmp_path / "minute.csv", 60.0, 121)))
     assert view["demand"]["request_s"] == pytest.approx(2.0)
     assert view["demand"]["peak_request_s"] == pytest.approx(2.0)
 
 
-def test_requests_that_are_left_out_are_not_counted_in_the_rate(run: Run, tmp_path: Path) -> None:
+def test_requests_that_are_left_out_are_not_counted_in_the_rate(rackrate: Command, tmp_path: Path) -> None:
     file = str(trace(tmp_path / "t.csv", 1000.0, 2001, long_share=0.25))
-    view = planned(run, "--traffic", file, "--longest", "1000")
+    view = planned(rackrate, "--traffic", file, "--longest", "1000")
     # those at the end of the trace: the others came in three quarters of the time, at the same rate
     assert view["demand"]["request_s"] == pytest.approx(2.0, rel=0.01)
     assert view["demand"]["mean_input_tokens"] == 400
@@ -62,14 +47,14 @@ def test_requests_that_are_left_out_are_not_counted_in_the_rate(run: Run, tmp_pa
     spread = tmp_path / "spread.csv"
     rows = [f"{at / 2},{4000 if at % 4 == 0 else 400},100\n" for at in range(2000)]
     spread.write_text("time_s,input_tokens,output_tokens\n" + "".join(rows), encoding="utf-8")
-    assert planned(run, "--traffic", str(spread), "--longest", "1000")["demand"]["request_s"] == pytest.approx(
+    assert planned(rackrate, "--traffic", str(spread), "--longest", "1000")["demand"]["request_s"] == pytest.approx(
         1.5, rel=0.01
     )
 
 
-def test_bills_are_over_the_mean_of_the_whole_trace(run: Run, tmp_path: Path) -> None:
+def test_bills_are_over_the_mean_of_the_whole_trace(rackrate: Command, tmp_path: Path) -> None:
     file = str(trace(tmp_path / "t.csv", 1000.0, 2001, long_share=0.02))
-    view = planned(run, "--traffic", file)
+    view = planned(rackrate, "--traffic", file)
     assert view["demand"]["mean_input_tokens"] == pytest.approx(400 + 3600 * 40 / 2001, rel=1e-6)
     month = view["demand"]["request_s"] * 730 * 3600
     assert view["demand"]["tokens_month"] == pytest.approx(month * (view["demand"]["mean_input_tokens"] + 100))
@@ -88,20 +73,22 @@ def mooncake(path: Path) -> Path:
     return path
 
 
-def test_a_trace_with_shared_prompts_is_drawn_from_whole_and_what_is_shared_is_said(run: Run, tmp_path: Path) -> None:
+def test_a_trace_with_shared_prompts_is_drawn_from_whole_and_what_is_shared_is_said(
+    rackrate: Command, tmp_path: Path
+) -> None:
     file = str(mooncake(tmp_path / "m.jsonl"))
-    view = planned(run, "--traffic", file)
+    view = planned(rackrate, "--traffic", file)
     assert view["demand"]["mean_input_tokens"] == 1280  # not the 1,024 of its first hundred
     assert view["demand"]["mean_cached_tokens"] == 0
     assert "unlimited prefix cache would have 40.0% of the input; none of it is counted" in view["demand"]["notes"][0]
-    cached = planned(run, "--traffic", file, "--cached-share", "trace")
+    cached = planned(rackrate, "--traffic", file, "--cached-share", "trace")
     assert cached["demand"]["mean_cached_tokens"] == pytest.approx(1280 * 0.4, rel=0.01)
-    stated = planned(run, "--traffic", file, "--cached-share", "0.25")
+    stated = planned(rackrate, "--traffic", file, "--cached-share", "0.25")
     assert stated["demand"]["mean_cached_tokens"] == pytest.approx(320)
     assert stated["demand"]["notes"] == []
 
 
-def test_cached_tokens_of_a_usage_export_count(run: Run, tmp_path: Path) -> None:
+def test_cached_tokens_of_a_usage_export_count(rackrate: Command, tmp_path: Path) -> None:
     file = tmp_path / "usage.csv"
     rows = [
         f"{1_750_000_000 + 3600 * n},{1_750_000_000 + 3600 * (n + 1)},7200,7200000,3600000,720000,gpt-5\n"
@@ -111,7 +98,7 @@ def test_cached_tokens_of_a_usage_export_count(run: Run, tmp_path: Path) -> None
         "start_time,end_time,num_model_requests,input_tokens,input_cached_tokens,output_tokens,model\n" + "".join(rows),
         encoding="utf-8",
     )
-    view = planned(run, "--traffic", str(file))
+    view = planned(rackrate, "--traffic", str(file))
     assert view["demand"]["request_s"] == pytest.approx(2.0)
     assert view["demand"]["mean_cached_tokens"] == pytest.approx(500)
     assert view["demand"]["notes"] == [
@@ -120,11 +107,11 @@ def test_cached_tokens_of_a_usage_export_count(run: Run, tmp_path: Path) -> None
     ]
 
 
-def test_rates_by_the_second_have_the_peak_of_five_minutes(run: Run, tmp_path: Path) -> None:
+def test_rates_by_the_second_have_the_peak_of_five_minutes(rackrate: Command, tmp_path: Path) -> None:
     file = tmp_path / "rates.csv"
     rates = [100.0 if at == 400 else 1.0 for at in range(3600)]
     file.write_text("t_s,rate\n" + "".join(f"{at},{rate}\n" for at, rate in enumerate(rates)), encoding="utf-8")
-    demand = planned(run, "--traffic", str(file))["demand"]
+    demand = planned(rackrate, "--traffic", str(file))["demand"]
     assert demand["peak_request_s"] == pytest.approx((299 + 100) / 300)
 
 
@@ -142,28 +129,28 @@ def test_rates_by_the_second_have_the_peak_of_five_minutes(run: Run, tmp_path: P
         (("--traffic", "nothing.csv"), "nor a file that exists"),
     ],
 )  # fmt: skip
-def test_bad_traffic_is_one_sentence(run: Run, more: tuple[str, ...], words: str) -> None:
-    code, output, error = run(*PLAN, *more)
+def test_bad_traffic_is_one_sentence(rackrate: Command, more: tuple[str, ...], words: str) -> None:
+    code, output, error = rackrate(*PLAN, *more)
     assert (code, output) == (2, "")
     assert words in error
     assert error.count("\n") == 1
 
 
-def test_requests_at_one_moment_have_no_rate(run: Run, tmp_path: Path) -> None:
+def test_requests_at_one_moment_have_no_rate(rackrate: Command, tmp_path: Path) -> None:
     file = tmp_path / "moment.csv"
     file.write_text("time_s,input_tokens,output_tokens\n" + "3,500,100\n" * 20, encoding="utf-8")
-    code, _, error = run(*PLAN, "--traffic", str(file))
+    code, _, error = rackrate(*PLAN, "--traffic", str(file))
     assert code == 2
     assert "all its requests come at one moment" in error
-    assert planned(run, "--traffic", "2/s", "--trace", str(file))["demand"]["mean_input_tokens"] == 500
+    assert planned(rackrate, "--traffic", "2/s", "--trace", str(file))["demand"]["mean_input_tokens"] == 500
 
 
-def test_the_longest_request_of_a_trace_must_fit_though_it_was_not_drawn(run: Run, tmp_path: Path) -> None:
+def test_the_longest_request_of_a_trace_must_fit_though_it_was_not_drawn(rackrate: Command, tmp_path: Path) -> None:
     file = trace(tmp_path / "t.csv", 3000.0, 6001)
     lines = file.read_text(encoding="utf-8").splitlines()
     lines[-1] = "3000.000,120000,100"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    code, _, error = run(
+    code, _, error = rackrate(
         "plan", "llama-3.1-8b-instruct", "--offer", "aws/g6.xlarge", "--requests", "100", "--traffic", str(file),
         "--weights", "bf16",
     )  # fmt: skip
@@ -172,11 +159,11 @@ def test_the_longest_request_of_a_trace_must_fit_though_it_was_not_drawn(run: Ru
 
 
 @pytest.mark.parametrize(("peak", "spares"), [(1, 0), (3, 0), (1, 2), (2.5, 1)])
-def test_an_api_is_beaten_from_its_break_even_on(run: Run, peak: float, spares: int) -> None:
+def test_an_api_is_beaten_from_its_break_even_on(rackrate: Command, peak: float, spares: int) -> None:
     """The table at the volume of the last crossing has the machines below the API; at half the first, above."""
     arguments = ("--peak", str(peak), "--spares", str(spares), "--api", "openai/gpt-3.5-turbo")
     asked = [*arguments, "--input-tokens", "800", "--output-tokens", "200"]
-    row = planned(run, "--traffic", "5/s", *asked)["rows"][0]
+    row = planned(rackrate, "--traffic", "5/s", *asked)["rows"][0]
     even = row["break_even"]["openai/gpt-3.5-turbo"]
     assert even["verdict"] == "at"
     month = 730 * 3600 * 1000
@@ -184,7 +171,7 @@ def test_an_api_is_beaten_from_its_break_even_on(run: Run, peak: float, spares: 
         (even["last_crossing_tokens_per_month"] * 1.1, True),
         (even["tokens_per_month"] * 0.5, False),
     ):
-        view = planned(run, "--traffic", f"{tokens / month}/s", *asked)
+        view = planned(rackrate, "--traffic", f"{tokens / month}/s", *asked)
         bill = next(one["usd_month"] for one in view["apis"] if one["api"] == "openai/gpt-3.5-turbo")
         assert (view["rows"][0]["usd_month"] < bill) is cheaper
 
@@ -202,11 +189,11 @@ ANCHORED = (
 )
 
 
-def test_an_anchor_in_one_format_says_how_fast_another_is(run: Run) -> None:
+def test_an_anchor_in_one_format_says_how_fast_another_is(rackrate: Command) -> None:
     """awq was not measured: it is slower by what the measured format was, not as slow as that was."""
 
     def capacity(weights: str, *more: str) -> float:
-        code, output, error = run(*ANCHORED, "--weights", weights, *more)
+        code, output, error = rackrate(*ANCHORED, "--weights", weights, *more)
         assert code == 0, error
         return json.loads(output)["rows"][0]["capacity_request_s"]
 
@@ -217,8 +204,8 @@ def test_an_anchor_in_one_format_says_how_fast_another_is(run: Run) -> None:
     assert capacity("awq", *point) / capacity("bf16", *point) == pytest.approx(awq / bf16, rel=0.2)
 
 
-def test_what_an_anchor_corrected_is_said(run: Run) -> None:
-    code, output, error = run(*ANCHORED, "--anchor", "a10g:512:256:8:190")
+def test_what_an_anchor_corrected_is_said(rackrate: Command) -> None:
+    code, output, error = rackrate(*ANCHORED, "--anchor", "a10g:512:256:8:190")
     assert code == 0, error
     corrected = json.loads(output)["corrected"]
     found = re.search(r"190 output tok/s of bf16 on 1 .* where ([\d.]+) were predicted and ([\d.]+) are now", corrected)
@@ -242,15 +229,15 @@ def test_what_an_anchor_corrected_is_said(run: Run) -> None:
         ("v100-sxm-16gb:512:256:8:190:awq", "awq has no kernels"),
     ],
 )
-def test_an_anchor_that_cannot_be_is_one_sentence(run: Run, anchor: str, words: str) -> None:
-    code, output, error = run(*ANCHORED, "--anchor", anchor)
+def test_an_anchor_that_cannot_be_is_one_sentence(rackrate: Command, anchor: str, words: str) -> None:
+    code, output, error = rackrate(*ANCHORED, "--anchor", anchor)
     assert (code, output) == (2, "")
     assert words in error
     assert "Traceback" not in error
 
 
-def test_transformers_serves_one_request_after_the_other(run: Run) -> None:
-    code, output, error = run(
+def test_transformers_serves_one_request_after_the_other(rackrate: Command) -> None:
+    code, output, error = rackrate(
         "simulate", "llama-3-8b-instruct", "--on", "l40s", "--engine", "transformers", "-c", "1,4", "--requests", "60",
         "--json",
     )  # fmt: skip
@@ -260,28 +247,30 @@ def test_transformers_serves_one_request_after_the_other(run: Run) -> None:
     assert four["ttft"]["p50"] > one["ttft"]["p50"] + one["e2e"]["p50"]
 
 
-def test_how_a_model_was_read_is_said(run: Run) -> None:
+def test_how_a_model_was_read_is_said(rackrate: Command) -> None:
     named = ("Qwen/Qwen2.5-32B-Instruct-AWQ", "--traffic", "1/s", "--offer", "aws/g6e.xlarge", "--requests", "50")
-    code, out, error = run("plan", *named, "--json")
+    code, out, error = rackrate("plan", *named, "--json")
     assert code == 0
     assert "note: Qwen/Qwen2.5-32B-Instruct-AWQ: taken as qwen2.5-32b-instruct in awq" in error
     assert {row["weights"] for row in json.loads(out)["rows"]} == {"awq"}
-    code, _, error = run("simulate", named[0], "--on", "l40s", "--rate", "1", "--requests", "50")
+    code, _, error = rackrate("simulate", named[0], "--on", "l40s", "--rate", "1", "--requests", "50")
     assert code == 0
     assert "taken as qwen2.5-32b-instruct in awq" in error
 
 
-def test_lengths_that_nobody_stated_are_said(run: Run) -> None:
-    notes = planned(run, "--traffic", "1/s", "--input-tokens", "300")["demand"]["notes"]
+def test_lengths_that_nobody_stated_are_said(rackrate: Command) -> None:
+    notes = planned(rackrate, "--traffic", "1/s", "--input-tokens", "300")["demand"]["notes"]
     assert notes == ["--output-tokens is not stated: 128 a request are assumed"]
-    assert planned(run, "--traffic", "1/s", "--input-tokens", "300", "--output-tokens", "9")["demand"]["notes"] == []
+    assert (
+        planned(rackrate, "--traffic", "1/s", "--input-tokens", "300", "--output-tokens", "9")["demand"]["notes"] == []
+    )
 
 
-def test_what_fits_nowhere_is_said_of_the_largest_that_was_tried(run: Run) -> None:
+def test_what_fits_nowhere_is_said_of_the_largest_that_was_tried(rackrate: Command) -> None:
     asked = ("plan", "llama-3.1-405b-instruct", "--traffic", "1/s", "--weights", "bf16", "--input-tokens", "100")
-    code, _, error = run(*asked, "--offer", "aws/g4dn.xlarge", "--offer", "aws/p5.48xlarge")
+    code, _, error = rackrate(*asked, "--offer", "aws/g4dn.xlarge", "--offer", "aws/p5.48xlarge")
     assert code == 2
     assert "on each of the 8 h100-sxm" in error
-    code, _, error = run(*asked, "--explain", "aws/p5.48xlarge")
+    code, _, error = rackrate(*asked, "--explain", "aws/p5.48xlarge")
     assert code == 2
     assert "tp8 does not fit: the weights (bf16) take 94.50 GiB on each of the 8 h100-sxm" in error

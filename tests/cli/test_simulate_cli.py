@@ -4,77 +4,62 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rackrate.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
+from priced_runs import Command
 
 SIMULATE = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.2xlarge")
 PLAN = ("plan", "llama-3-8b-instruct", "--traffic", "2/s", "--requests", "60", "--offer", "aws/g5.2xlarge")
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rackrate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, error = capsys.readouterr()
-        return int(ended.value.code or 0), out, error
-
-    return call
-
-
-def test_a_simulated_run_is_shown_priced_and_reported(run: Run, tmp_path: Path) -> None:
+def test_a_simulated_run_is_shown_priced_and_reported(rackrate: Command, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    code, out, _ = run(*SIMULATE, "--concurrency", "4,16", "--out", str(directory))
+    code, out, _ = rackrate(*SIMULATE, "--concurrency", "4,16", "--out", str(directory))
     assert code == 0
     assert "simulated" in out
-    code, shown, _ = run("show", str(directory), "--json")
+    code, shown, _ = rackrate("show", str(directory), "--json")
     facts = json.loads(shown)
     assert code == 0
     assert facts["provenance"]["origin"] == "simulated"
     assert [level["concurrency"] for level in facts["levels"]] == [4, 16, 16]
-    code, out, error = run("price", str(directory), "--json")
+    code, out, error = rackrate("price", str(directory), "--json")
     assert code == 0, error
     priced = json.loads(out)
     assert priced["serving"]["origin"].startswith("simulated")
     assert priced["machines"][0]["cost"]["name"] == "aws/g5.2xlarge"
     assert 0 < priced["serving"]["prefill_share"] < 1
     assert any("not how far predicted step times are off" in note for note in priced["notes"])
-    code, _, error = run("report", str(directory), "-o", str(tmp_path / "report.html"))
+    code, _, error = rackrate("report", str(directory), "-o", str(tmp_path / "report.html"))
     assert code == 0, error
     assert "simulated" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_an_slo_that_even_an_idle_replica_misses_says_what_it_reaches(run: Run) -> None:
-    code, _, error = run(*SIMULATE, "--slo", "p95 ttft < 1ms")
+def test_an_slo_that_even_an_idle_replica_misses_says_what_it_reaches(rackrate: Command) -> None:
+    code, _, error = rackrate(*SIMULATE, "--slo", "p95 ttft < 1ms")
     assert code == 2
     assert re.search(r"p95 ttft is [\d.]+ ms even when idle, 1 ms asked for; loosen --slo", error)
 
 
-def test_more_load_is_served_slower(run: Run) -> None:
-    code, out, _ = run(*SIMULATE, "--rate", "0.5,2.5", "--requests", "300", "--json")
+def test_more_load_is_served_slower(rackrate: Command) -> None:
+    code, out, _ = rackrate(*SIMULATE, "--rate", "0.5,2.5", "--requests", "300", "--json")
     assert code == 0
     slow, fast = json.loads(out)["levels"]
     assert slow["tpot"]["p50"] < fast["tpot"]["p50"]
     assert slow["output_tok_s"] < fast["output_tok_s"]
 
 
-def test_an_slo_without_loads_is_searched_for(run: Run) -> None:
-    code, out, _ = run(*SIMULATE, "--slo", "p95 ttft < 2s, p95 tpot < 80ms", "--requests", "300", "--json")
+def test_an_slo_without_loads_is_searched_for(rackrate: Command) -> None:
+    code, out, _ = rackrate(*SIMULATE, "--slo", "p95 ttft < 2s, p95 tpot < 80ms", "--requests", "300", "--json")
     assert code == 0
     levels = json.loads(out)["levels"]
     assert levels[0]["slo_met"]
     assert not levels[-1]["slo_met"]
 
 
-def test_arrivals_with_rates_of_their_own_are_an_open_loop_at_these(run: Run) -> None:
-    code, out, error = run(*SIMULATE, "--arrivals", "steps:2@300,8@300", "--output-tokens", "20", "--json")
+def test_arrivals_with_rates_of_their_own_are_an_open_loop_at_these(rackrate: Command) -> None:
+    code, out, error = rackrate(*SIMULATE, "--arrivals", "steps:2@300,8@300", "--output-tokens", "20", "--json")
     assert code == 0, error
     (level,) = json.loads(out)["levels"]
     assert level["kind"] == "open"
@@ -82,18 +67,18 @@ def test_arrivals_with_rates_of_their_own_are_an_open_loop_at_these(run: Run) ->
     assert level["requests"] == pytest.approx(3000, abs=300)  # all of them, though a level of a rate has 1,000
 
 
-def test_requests_that_all_come_at_once_are_named(run: Run) -> None:
-    code, out, error = run(*SIMULATE, "--rate", "1e9", "--requests", "100", "--json")
+def test_requests_that_all_come_at_once_are_named(rackrate: Command) -> None:
+    code, out, error = rackrate(*SIMULATE, "--rate", "1e9", "--requests", "100", "--json")
     assert code == 0, error
     (level,) = json.loads(out)["levels"]
     assert level["validity"] == ["finite-burst"]
 
 
-def test_a_trace_alone_is_sent_at_its_own_rate(run: Run, tmp_path: Path) -> None:
+def test_a_trace_alone_is_sent_at_its_own_rate(rackrate: Command, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     rows = "".join(f"{n * 0.5},{200 + n},{20 + n % 30}\n" for n in range(60))
     trace.write_text("time_s,input_tokens,output_tokens\n" + rows, encoding="utf-8")
-    code, out, error = run(*SIMULATE, "--trace", str(trace), "--requests", "60", "--json")
+    code, out, error = rackrate(*SIMULATE, "--trace", str(trace), "--requests", "60", "--json")
     assert code == 0, error
     level = json.loads(out)["levels"][0]
     assert level["rate"] == pytest.approx(2.0, rel=0.05)
@@ -101,8 +86,8 @@ def test_a_trace_alone_is_sent_at_its_own_rate(run: Run, tmp_path: Path) -> None
     assert level["requests"] == 60
 
 
-def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
-    code, out, _ = run(
+def test_replicas_router_and_autoscaling_are_taken(rackrate: Command) -> None:
+    code, out, _ = rackrate(
         *SIMULATE,
         "--rate",
         "4",
@@ -119,7 +104,9 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
     assert "Replicas on:" in out
     assert "1 to 4 replicas of 1 accelerator" in out
     assert "hardly seen" not in out
-    code, out, _ = run(*SIMULATE, "--rate", "4", "--requests", "200", "--autoscale", "1:4:4", "--cold-start", "300")
+    code, out, _ = rackrate(
+        *SIMULATE, "--rate", "4", "--requests", "200", "--autoscale", "1:4:4", "--cold-start", "300"
+    )
     assert code == 0
     assert "a replica takes 300 s to start: what scaling does is hardly seen" in " ".join(out.split())
 
@@ -154,16 +141,16 @@ def test_replicas_router_and_autoscaling_are_taken(run: Run) -> None:
         ((*PLAN, "--engine", "vlm"), "engine"),
     ],
 )
-def test_bad_input_is_one_sentence(run: Run, arguments: tuple[str, ...], words: str) -> None:
-    code, _, error = run(*arguments)
+def test_bad_input_is_one_sentence(rackrate: Command, arguments: tuple[str, ...], words: str) -> None:
+    code, _, error = rackrate(*arguments)
     assert code == 2
     assert words in error
     assert "Traceback" not in error
 
 
-def test_a_plan_has_its_rows_apis_explanation_and_page(run: Run, tmp_path: Path) -> None:
+def test_a_plan_has_its_rows_apis_explanation_and_page(rackrate: Command, tmp_path: Path) -> None:
     page = tmp_path / "plan.html"
-    code, out, error = run(*PLAN, "--explain", "aws/g5.2xlarge", "--json", "-o", str(page))
+    code, out, error = rackrate(*PLAN, "--explain", "aws/g5.2xlarge", "--json", "-o", str(page))
     assert code == 0, error
     view = json.loads(out)
     assert view["schema"] == "rackrate.plan/1"
@@ -182,26 +169,26 @@ def test_a_plan_has_its_rows_apis_explanation_and_page(run: Run, tmp_path: Path)
     assert "http://" not in text.split("<script>")[0].replace("http://www.w3.org", "")
 
 
-def test_a_peak_takes_more_machines_for_the_same_tokens(run: Run) -> None:
-    mean = json.loads(run(*PLAN, "--json")[1])
-    peak = json.loads(run(*PLAN, "--peak", "60", "--json")[1])
+def test_a_peak_takes_more_machines_for_the_same_tokens(rackrate: Command) -> None:
+    mean = json.loads(rackrate(*PLAN, "--json")[1])
+    peak = json.loads(rackrate(*PLAN, "--peak", "60", "--json")[1])
     assert peak["demand"]["tokens_month"] == mean["demand"]["tokens_month"]
     assert peak["rows"][0]["machines"] > mean["rows"][0]["machines"]
 
 
-def test_an_anchor_moves_the_prediction_towards_it(run: Run) -> None:
-    plain = json.loads(run(*PLAN, "--weights", "bf16", "--json")[1])["rows"][0]["capacity_request_s"]
-    slow = json.loads(run(*PLAN, "--weights", "bf16", "--anchor", "a10g:128:128:16:200", "--json")[1])
+def test_an_anchor_moves_the_prediction_towards_it(rackrate: Command) -> None:
+    plain = json.loads(rackrate(*PLAN, "--weights", "bf16", "--json")[1])["rows"][0]["capacity_request_s"]
+    slow = json.loads(rackrate(*PLAN, "--weights", "bf16", "--anchor", "a10g:128:128:16:200", "--json")[1])
     assert slow["rows"][0]["capacity_request_s"] < plain
 
 
-def test_aggregates_are_those_of_the_requests(run: Run) -> None:
+def test_aggregates_are_those_of_the_requests(rackrate: Command) -> None:
     """At a constant rate both simulate the same requests; only how they are counted differs."""
     load = ("--rate", "1", "--arrivals", "constant", "--requests", "5000", "--output-tokens", "lognormal:mean=64,cv=1")
-    code, out, error = run(*SIMULATE, *load, "--aggregates", "--slo", "p95 ttft < 1s", "--json")
+    code, out, error = rackrate(*SIMULATE, *load, "--aggregates", "--slo", "p95 ttft < 1s", "--json")
     assert code == 0, error
     (level,) = json.loads(out)["levels"]
-    code, out, _ = run(*SIMULATE, *load, "--json")
+    code, out, _ = rackrate(*SIMULATE, *load, "--json")
     (kept,) = json.loads(out)["levels"]
     assert level["requests"] == 5000
     assert level["judged"] == 4500
@@ -210,7 +197,7 @@ def test_aggregates_are_those_of_the_requests(run: Run) -> None:
     for metric in ("ttft", "tpot"):
         for share in ("p50", "p95"):
             assert level[metric][share] == pytest.approx(kept[metric][share], rel=0.03)
-    code, out, _ = run(*SIMULATE, *load, "--aggregates")
+    code, out, _ = rackrate(*SIMULATE, *load, "--aggregates")
     assert code == 0
     assert re.search(r"constant: 5,000 requests in", out)
 
@@ -225,14 +212,14 @@ def test_aggregates_are_those_of_the_requests(run: Run) -> None:
         (("--arrivals", "ramp:1-2@60"), "needs a load"),
     ],
 )
-def test_aggregates_refuse_what_needs_requests(run: Run, more: tuple[str, ...], words: str) -> None:
-    code, _, error = run(*SIMULATE, "--aggregates", *more)
+def test_aggregates_refuse_what_needs_requests(rackrate: Command, more: tuple[str, ...], words: str) -> None:
+    code, _, error = rackrate(*SIMULATE, "--aggregates", *more)
     assert code == 2
     assert words in error
 
 
-def test_a_model_that_fits_nothing_is_not_called_too_slow(run: Run) -> None:
-    code, out, error = run("plan", "llama-3-70b-instruct", "--traffic", "1/s", "--offer", "aws/g4dn.xlarge")
+def test_a_model_that_fits_nothing_is_not_called_too_slow(rackrate: Command) -> None:
+    code, out, error = rackrate("plan", "llama-3-70b-instruct", "--traffic", "1/s", "--offer", "aws/g4dn.xlarge")
     assert code == 2
     assert "The model fits no offer" in out
     assert "fits none of the" in error
@@ -241,13 +228,13 @@ def test_a_model_that_fits_nothing_is_not_called_too_slow(run: Run) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_a_plan_is_whole_on_a_narrow_terminal(run: Run, width: int) -> None:
+def test_a_plan_is_whole_on_a_narrow_terminal(rackrate: Command, width: int) -> None:
     from rich.console import Console
 
     from rackrate.report.format import usd
     from rackrate.report.plan_terminal import plan_tables
 
-    code, out, _ = run(*PLAN, "--json")
+    code, out, _ = rackrate(*PLAN, "--json")
     assert code == 0
     view = json.loads(out)
     screen = Console(width=width, record=True, markup=False, emoji=False, color_system=None)
@@ -263,13 +250,13 @@ def test_a_plan_is_whole_on_a_narrow_terminal(run: Run, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_the_loads_of_a_run_are_whole_on_any_terminal(run: Run, width: int) -> None:
+def test_the_loads_of_a_run_are_whole_on_any_terminal(rackrate: Command, width: int) -> None:
     from rich.console import Console
 
     from rackrate.report.format import rate
     from rackrate.report.terminal import run_tables
 
-    code, out, _ = run(*SIMULATE, "--rate", "0.5,2", "--requests", "100", "--slo", "p95 ttft < 5s", "--json")
+    code, out, _ = rackrate(*SIMULATE, "--rate", "0.5,2", "--requests", "100", "--slo", "p95 ttft < 5s", "--json")
     assert code == 0
     view = json.loads(out)
     screen = Console(width=width, markup=False, emoji=False, color_system=None)
@@ -282,14 +269,14 @@ def test_the_loads_of_a_run_are_whole_on_any_terminal(run: Run, width: int) -> N
             assert rate(figure) in text
 
 
-def test_a_simulated_run_is_no_measurement_to_calibrate_with(run: Run, tmp_path: Path) -> None:
+def test_a_simulated_run_is_no_measurement_to_calibrate_with(rackrate: Command, tmp_path: Path) -> None:
     directory = str(tmp_path / "run")
-    assert run(*SIMULATE, "-c", "1,4,16,32", "--requests", "60", "-o", directory)[0] == 0
-    code, _, error = run("calibrate", directory)
+    assert rackrate(*SIMULATE, "-c", "1,4,16,32", "--requests", "60", "-o", directory)[0] == 0
+    code, _, error = rackrate("calibrate", directory)
     assert code == 2
     assert "was simulated: a calibration with it gives back what was predicted" in error
-    assert run("calibrate", directory, "--force")[0] == 0
-    code, out, error = run(
+    assert rackrate("calibrate", directory, "--force")[0] == 0
+    code, out, error = rackrate(
         "simulate", "llama-3-8b-instruct", "--calibration", directory, "--rate", "1", "--requests", "50"
     )
     assert code == 0, error
@@ -302,51 +289,51 @@ LENGTHS = ("--input-tokens", "lognormal:mean=600,cv=0.8", "--output-tokens", "lo
 
 
 @pytest.mark.parametrize("arrivals", ["poisson", "gamma:4"])
-def test_simulate_and_plan_find_the_same_capacity(run: Run, arrivals: str) -> None:
+def test_simulate_and_plan_find_the_same_capacity(rackrate: Command, arrivals: str) -> None:
     slo = ("--slo", "p95 ttft < 2s, p95 tpot < 60ms", "--arrivals", arrivals, "--requests", "400", *LENGTHS)
     planned = json.loads(
-        run("plan", "llama-3.1-8b-instruct", "--traffic", "3/s", "--offer", "aws/g6e.xlarge", "--weights", "bf16", *slo,
-            "--json")[1]
+        rackrate("plan", "llama-3.1-8b-instruct", "--traffic", "3/s", "--offer", "aws/g6e.xlarge", "--weights", "bf16",
+                 *slo, "--json")[1]
     )  # fmt: skip
-    code, out, error = run("simulate", "llama-3.1-8b-instruct", "--on", "aws/g6e.xlarge", *slo, "--json")
+    code, out, error = rackrate("simulate", "llama-3.1-8b-instruct", "--on", "aws/g6e.xlarge", *slo, "--json")
     assert code == 0, error
     levels = json.loads(out)["levels"]  # at shares of what was found, up to 0.98 and then 1.2
     assert levels[-1]["rate"] / 1.2 == pytest.approx(planned["rows"][0]["capacity_request_s"], rel=0.04)
     assert all(level["slo_met"] for level in levels[:-1])
 
 
-def test_rates_differ_by_the_rate_and_not_by_luck(run: Run) -> None:
-    code, out, error = run(*SIMULATE, "--rate", "0.5,0.5", "--requests", "200", *LENGTHS, "--json")
+def test_rates_differ_by_the_rate_and_not_by_luck(rackrate: Command) -> None:
+    code, out, error = rackrate(*SIMULATE, "--rate", "0.5,0.5", "--requests", "200", *LENGTHS, "--json")
     assert code == 0, error
     one, other = json.loads(out)["levels"]
     assert one["mean_input_tokens"] == other["mean_input_tokens"]
     assert one["ttft"] == pytest.approx(other["ttft"])
 
 
-def test_replicas_beyond_the_machine_are_not_priced_as_one_of_it(run: Run, tmp_path: Path) -> None:
+def test_replicas_beyond_the_machine_are_not_priced_as_one_of_it(rackrate: Command, tmp_path: Path) -> None:
     whole, half, two = (str(tmp_path / name) for name in ("whole", "half", "two"))
     on = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.12xlarge", "--tp", "1", "--rate", "1", "--requests", "60")
     for directory, more in ((whole, ()), (half, ("--replicas", "2")), (two, ("--replicas", "8"))):
-        assert run(*on, *more, "-o", directory)[0] == 0
-    assert run("price", whole, "--offer", "aws/g5.12xlarge")[0] == 0
+        assert rackrate(*on, *more, "-o", directory)[0] == 0
+    assert rackrate("price", whole, "--offer", "aws/g5.12xlarge")[0] == 0
     for directory, gpus in ((half, 2), (two, 8)):
-        code, _, error = run("price", directory, "--offer", "aws/g5.12xlarge")
+        code, _, error = rackrate("price", directory, "--offer", "aws/g5.12xlarge")
         assert code == 2
         assert f"the run was on {gpus} x NVIDIA A10G" in error
-    code, out, error = run("price", half, "--json")  # no machine has two: the cheapest of four
+    code, out, error = rackrate("price", half, "--json")  # no machine has two: the cheapest of four
     assert code == 0, error
     assert json.loads(out)["machines"][0]["cost"]["name"] == "aws/g5.12xlarge"
     assert "other-hardware" in json.dumps(json.loads(out)["machines"][0]["warnings"])
-    code, out, error = run("price", two, "--json")
+    code, out, error = rackrate("price", two, "--json")
     assert code == 0, error
     assert json.loads(out)["machines"][0]["cost"]["name"] == "aws/g5.48xlarge"
 
 
-def test_simulated_runs_side_by_side_are_not_called_measured(run: Run, tmp_path: Path) -> None:
+def test_simulated_runs_side_by_side_are_not_called_measured(rackrate: Command, tmp_path: Path) -> None:
     runs = [str(tmp_path / name) for name in ("a", "b")]
     for directory in runs:
-        assert run(*SIMULATE, "-c", "2,4", "--requests", "60", "-o", directory)[0] == 0
-    code, out, error = run("side-by-side", *runs)
+        assert rackrate(*SIMULATE, "-c", "2,4", "--requests", "60", "-o", directory)[0] == 0
+    code, out, error = rackrate("side-by-side", *runs)
     assert code == 0, error
     assert "| simulated" in out
     assert "measured" not in out

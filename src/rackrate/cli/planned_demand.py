@@ -90,7 +90,7 @@ def demand_of(read: ReadModel, asked: Asked) -> Demand:
         ]
     recorded = trace  # whole, for its means
     if trace is not None and pattern.kind != "trace":
-        # requests are drawn from all of the trace: in its order, a thousand of a long one are but its beginning
+        # requests are drawn from all of the trace: in its order, ten thousand of a long one are but its beginning
         trace = replace(trace, session=None, prefix=None, prefix_tokens=None, block_ids=None, block_start=None)
     workload: SyntheticWorkload = workload_of(inputs, outputs, trace, None, asked.seed)
     schedule = draw(asked.arrivals or "poisson", 1.0, asked.requests, workload)

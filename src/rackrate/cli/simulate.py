@@ -420,8 +420,9 @@ class _Work:
         if outputs is not None:
             lengths[:] = outputs
         elif level.concurrency:
-            # as a measurement does it: first requests of random shares, so that workers do not march in step
-            shares = np.random.default_rng([self.workload.seed, level.index, 7]).uniform(size=level.concurrency)
+            # as a measurement does it: first requests of evenly spread shares, so that workers do not march in step
+            places = np.random.default_rng([self.workload.seed, level.index, 7]).permutation(level.concurrency)
+            shares = (places + 0.5) / level.concurrency
             first = lengths[: level.concurrency]
             first[:] = np.maximum(1, np.ceil(first * shares[: len(first)]))
         sent = Requests(

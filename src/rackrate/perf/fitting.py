@@ -144,8 +144,7 @@ class Problem:
         got = figures(replay_of(self.cases[index], terms))
         for row in self._rows[index]:
             value = got[self.seen[row].kind]
-            usable = value is not None and value > 0 and math.isfinite(value)
-            into[row] = math.log(value) if usable and value else self.observed[row]
+            into[row] = math.log(value) if value is not None and 0 < value < math.inf else self.observed[row]
 
     def logs(self, at: Floats, keep: Flags | None = None) -> Floats:
         """Logarithms of the predicted figures, shape (observations,); those not in `keep` are as observed."""

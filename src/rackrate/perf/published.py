@@ -507,8 +507,6 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     share = work.weight_bytes / parallel.ranks + work.expert_bytes / max(parallel.ranks, parallel.expert)
     if share > (accelerator.memory_gib or math.inf) * GIB:
         raise CannotPredictError("the weights do not fit the accelerators that the row states")
-    if parallel.data > 1 and parallel.expert > 1:
-        flags.add("data-expert")
     load, more = _load(row, parallel.data)
     notes = row["notes"]
     for mark in ("SUSPECT", "LOW TRUST", "do not use"):
