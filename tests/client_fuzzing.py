@@ -19,7 +19,7 @@ from rackrate.measure.answers import Answer, Reading
 from rackrate.measure.connection import Connection
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.loops import judge
-from rackrate.statuses import FAULTS, OK
+from rackrate.runs.statuses import FAULTS, OK
 
 TEXTS = (
     " the", " a", "international", "é", "🙂", "\n", '"', "\\", " tab\t", "data: [DONE]", "content", "", " x" * 40, "7",

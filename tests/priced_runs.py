@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rackrate.records import (
+from rackrate.runs.records import (
     Engine,
     Gpu,
     Level,
@@ -17,8 +17,8 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
-from rackrate.run_store import RunWriter
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
+from rackrate.runs.store import RunWriter
 from rackrate.units import usd_per_million
 
 CPU = Machine(

@@ -16,7 +16,7 @@ from rackrate.errors import CalibrationError
 from rackrate.metrics import LevelSummary, summarise
 from rackrate.perf.deployment import Deployment, deploy
 from rackrate.perf.finite_run import finite_run
-from rackrate.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 
 SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "request_s@vllm-0.8": math.log(0.03)}
 """A box with slow memory and a slow host."""

@@ -19,7 +19,7 @@ from rackrate.cli import COMMANDS, app
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "gpus", "catalog", "workload", "statuses", "records", "streams", "columns", "runs", "sums",
+    "errors", "units", "gpus", "catalog", "workload", "runs", "sums",
     "steady", "metrics", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration", "replay",
@@ -31,28 +31,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gpus": set(),
     "catalog": {"units"},
     "workload": {"units"},
-    "statuses": set(),
-    "records": {"workload", "statuses"},
-    "streams": {"errors"},
-    "columns": {"records", "streams"},
-    "runs": {"records", "columns"},
-    "sums": {"columns", "streams"},
-    "steady": {"records", "streams"},
-    "metrics": {"records", "columns", "sums", "steady"},
+    "runs": {"workload", "errors"},
+    "sums": {"runs"},
+    "steady": {"runs"},
+    "metrics": {"runs", "sums", "steady"},
     "perf": {"catalog"},
-    "simulate": {"workload", "records"},
+    "simulate": {"workload", "runs"},
     "replay": {"perf", "metrics", "simulate"},
     "calibration": {"perf", "metrics", "replay"},
-    "measure": {"workload", "records", "runs", "metrics", "catalog", "gpus"},
-    "importers": {"records", "metrics", "measure"},
-    "economics": {"catalog", "metrics", "records"},
+    "measure": {"workload", "runs", "metrics", "catalog", "gpus"},
+    "importers": {"runs", "metrics", "measure"},
+    "economics": {"catalog", "metrics", "runs"},
     "engines": {"catalog", "gpus"},
     "deploy": {"engines"},
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "tuning": {"engines", "metrics", "records", "runs", "perf"},
-    "report": {"economics", "metrics", "records", "catalog", "study", "tuning"},
+    "tuning": {"engines", "metrics", "runs", "perf"},
+    "report": {"economics", "metrics", "runs", "catalog", "study", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
 }
@@ -96,7 +92,7 @@ def room_of(module: str) -> str | None:
     parts = module.split(".")
     if len(parts) == 1 or parts[1] == "__main__":
         return None
-    return "runs" if parts[1] in {"run_store", "run_table"} else parts[1]
+    return parts[1]
 
 
 def reachable(room: str) -> set[str]:
@@ -123,7 +119,7 @@ def test_every_import_names_a_module_that_exists() -> None:
 def test_every_room_is_in_the_table() -> None:
     rooms = {room for module in FILES if (room := room_of(module)) is not None}
     assert rooms <= set(MAY_IMPORT), f"not in the architecture's table: {rooms - set(MAY_IMPORT)}"
-    assert {"catalog", "economics", "metrics", "records", "cli"} <= rooms
+    assert {"catalog", "economics", "metrics", "runs", "cli"} <= rooms
 
 
 @pytest.mark.parametrize("module", sorted(FILES))
@@ -179,7 +175,7 @@ def test_a_request_is_asked_for_before_what_only_answers_need_is_imported() -> N
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(json.loads(ran.stdout))
     assert "rackrate.cli.measure" in loaded
-    assert loaded & {"numpy", "duckdb", "psutil", "rich", "rackrate.records", "rackrate.run_store"} == set()
+    assert loaded & {"numpy", "duckdb", "psutil", "rich", "rackrate.runs.records", "rackrate.runs.store"} == set()
     commands = {f"rackrate.cli.{name.replace('-', '_')}" for name in COMMANDS} | {"rackrate.cli.import_"}
     assert loaded & commands == {"rackrate.cli.measure"}
 

@@ -13,16 +13,16 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from test_run_store import make_header, write
 
 from rackrate.cli import main
 from rackrate.metrics import LengthError, length_error, summarise, summarise_level
-from rackrate.records import Level, RequestRecord
-from rackrate.run_store import TABLE, RunWriter, read_run
-from rackrate.statuses import OK
+from rackrate.runs.records import Level, RequestRecord
+from rackrate.runs.statuses import OK
+from rackrate.runs.store import TABLE, RunWriter, read_run
 from rackrate.steady import Array, in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
-from test_run_store import make_header, write
 
 WORK = SyntheticWorkload(64, 4, seed=2)
 

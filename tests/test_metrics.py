@@ -20,7 +20,7 @@ from rackrate.metrics import (
     summarise,
     summarise_level,
 )
-from rackrate.records import (
+from rackrate.runs.records import (
     Engine,
     Level,
     Machine,
@@ -30,7 +30,7 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
-from rackrate.statuses import FAULTS, OK
+from rackrate.runs.statuses import FAULTS, OK
 from rackrate.steady import Array, batch_means, steady_window
 
 

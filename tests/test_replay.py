@@ -12,8 +12,8 @@ from rackrate import calibration
 from rackrate.metrics import summarise
 from rackrate.perf.box import with_logs
 from rackrate.perf.deployment import Deployment
-from rackrate.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.replay import RecordedLoad, replay, simulated_step, slot_limits
+from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Requests
 

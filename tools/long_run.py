@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from rackrate.columns import LevelColumns
 from rackrate.metrics import summarise, summarise_level
-from rackrate.records import Engine, Level, Machine, RequestRecord, RunHeader, ServedModel, WorkloadFacts
-from rackrate.run_store import RunWriter, read_run
-from rackrate.statuses import OK
+from rackrate.runs.columns import LevelColumns
+from rackrate.runs.records import Engine, Level, Machine, RequestRecord, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.statuses import OK
+from rackrate.runs.store import RunWriter, read_run
 
 RATE = 20_000.0
 PAGE = 10_000

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from rackrate.engines.process import free_port
-from rackrate.run_store import read_run
+from rackrate.runs.store import read_run
 
 EVERY_S = 5.0
 MOST_GROWTH_PER_HOUR = 0.05

@@ -19,7 +19,7 @@ from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
 from rackrate.engines.settings import Wanted
 from rackrate.engines.weights import EMBEDDED, find_weights
-from rackrate.run_store import read_run
+from rackrate.runs.store import read_run
 
 DRIFT = 0.25
 

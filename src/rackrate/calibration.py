@@ -24,8 +24,8 @@ from rackrate.perf.engine_eras import ERAS, Scheduler, scheduler_of
 from rackrate.perf.predict_case import Predicted
 from rackrate.perf.published import Load, Observed
 from rackrate.perf.step_work import Parallel
-from rackrate.records import Run, RunHeader
 from rackrate.replay import recorded, replay, slot_limits
+from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
 
 FILE = "calibration.json"

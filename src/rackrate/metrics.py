@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from rackrate.columns import Columnar, Flags, LevelColumns, Part
-from rackrate.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
+from rackrate.runs.columns import Columnar, Flags, LevelColumns, Part
+from rackrate.runs.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
+from rackrate.runs.streams import InOrder, sample
 from rackrate.steady import (
     Array,
     batch_means_of_blocks,
@@ -20,7 +21,6 @@ from rackrate.steady import (
     wait_trend,
     window_of_blocks,
 )
-from rackrate.streams import InOrder, sample
 from rackrate.sums import Window, lengths, totals, window_sums
 from rackrate.workload.slo import Objective, Slo, parse_slo
 

@@ -19,7 +19,7 @@ from rackrate.perf.deployment import Deployment
 from rackrate.perf.finite_run import finite_run
 from rackrate.perf.predict_case import Predicted
 from rackrate.perf.published import Load
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
 from rackrate.simulate.step import StepCoefficients

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import Level
-from rackrate.streams import nth_values
+from rackrate.runs.records import Level
+from rackrate.runs.streams import nth_values
 
 Array = npt.NDArray[np.float64]
 

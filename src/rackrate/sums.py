@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rackrate.columns import Flags, LevelColumns, Part, Whole
-from rackrate.streams import Floats, sample
+from rackrate.runs.columns import Flags, LevelColumns, Part, Whole
+from rackrate.runs.streams import Floats, sample
 
 _COUNTED = ("input_tokens", "cached_tokens", "output_tokens")
 

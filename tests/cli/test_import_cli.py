@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from rackrate.cli import main
-from rackrate.run_store import read_run
+from rackrate.runs.store import read_run
 
 DATA = Path(__file__).parents[1] / "importers" / "data"
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from rackrate.cli import main
-from rackrate.records import Run
-from rackrate.run_store import read_run
+from rackrate.runs.records import Run
+from rackrate.runs.store import read_run
 from scripted_server import ScriptedServer
 
 OWN = "time_s,input_tokens,output_tokens\n0,40,4\n0.05,60,6\n0.35,80,8\n0.4,4000,4\n0.45,20,2\n"

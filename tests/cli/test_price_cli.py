@@ -25,8 +25,8 @@ from priced_runs import (
     refused,
     write_run,
 )
-from rackrate.records import Machine
-from rackrate.run_store import HEADER, TABLE, RunWriter, read_run
+from rackrate.runs.records import Machine
+from rackrate.runs.store import HEADER, TABLE, RunWriter, read_run
 from rackrate.units import usd_per_million
 
 pytestmark = pytest.mark.usefixtures("shipped_catalogue")

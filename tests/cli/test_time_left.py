@@ -10,7 +10,7 @@ from rich.console import Console
 from rackrate.cli.progress import SweepDisplay
 from rackrate.measure.live import LiveLevel
 from rackrate.measure.sweep import SweepPlan
-from rackrate.records import Level
+from rackrate.runs.records import Level
 
 
 def test_the_time_left_runs_down_and_is_unknown_while_a_level_is_stuck() -> None:

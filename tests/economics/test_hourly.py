@@ -14,7 +14,7 @@ from rackrate.catalog.types import Offer, Price, Source
 from rackrate.economics.hardware import assumed_rig, matching, mismatch, nearest_offers, rig_mismatch
 from rackrate.economics.hourly import PriceKind, Rig, RigHardware, annuity_usd_per_year, has_price, owned, rented
 from rackrate.errors import PriceError
-from rackrate.records import Gpu, Machine
+from rackrate.runs.records import Gpu, Machine
 
 SOURCES = (Source(source="price list", date="2026"),)
 RIG = Rig(

@@ -20,7 +20,7 @@ import pytest
 from rackrate.engines import llamacpp
 from rackrate.engines.install import is_installed
 from rackrate.engines.weights import EMBEDDED
-from rackrate.run_store import read_run
+from rackrate.runs.store import read_run
 
 pytestmark = pytest.mark.engine
 

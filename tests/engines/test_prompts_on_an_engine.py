@@ -19,8 +19,8 @@ from rackrate.engines.quality import text as quality_text
 from rackrate.engines.settings import Wanted
 from rackrate.engines.weights import EMBEDDED, find_weights
 from rackrate.perf.tokenizer_files import read_tokenizer
-from rackrate.records import RequestRecord
-from rackrate.run_store import read_run
+from rackrate.runs.records import RequestRecord
+from rackrate.runs.store import read_run
 from rackrate.workload.prompts import WORDS, Ask, PromptLength, prompt, prompt_text
 
 pytestmark = pytest.mark.engine

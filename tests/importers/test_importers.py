@@ -21,7 +21,7 @@ from rackrate.importers.build import Stated, build
 from rackrate.importers.detect import read_results
 from rackrate.importers.results import Foreign, ForeignRequest
 from rackrate.metrics import LevelSummary, saturation, summarise
-from rackrate.records import Machine, Run
+from rackrate.runs.records import Machine, Run
 
 DATA = Path(__file__).parent / "data"
 TOKENS, TTFT_S, ITL_S = 8, 0.05, 0.01

@@ -22,8 +22,8 @@ from rackrate.measure.probe import probe
 from rackrate.measure.sweep import sweep
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.metrics import LevelSummary, summarise
-from rackrate.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
-from rackrate.run_store import RunWriter, read_run
+from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_server import ScriptedServer

@@ -22,7 +22,7 @@ from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.loops import judge
 from rackrate.measure.target import Timeouts, parse_url
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 from scripted_server import ScriptedServer
 
 T = TypeVar("T")

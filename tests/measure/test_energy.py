@@ -65,7 +65,7 @@ def test_a_meter_puts_watts_on_the_clock_of_the_run(tmp_path: Path) -> None:
     from typing import Any, cast
 
     from rackrate.measure import energy
-    from rackrate.records import Level
+    from rackrate.runs.records import Level
 
     class Sensor:
         name = "a sensor"

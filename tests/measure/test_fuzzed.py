@@ -12,7 +12,7 @@ from client_fuzzing import by_client, compare, cut, damaged, made
 from rackrate.measure import sse
 from rackrate.measure.answers import Reading, read_alike
 from rackrate.measure.exchange import Exchange
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 
 CORPUS = Path(__file__).with_name("client_corpus.jsonl")
 KEPT = [[part.encode("latin-1") for part in json.loads(line)] for line in CORPUS.read_text("utf-8").splitlines()]

@@ -21,7 +21,7 @@ from rackrate.measure.http import Client
 from rackrate.measure.loops import judge
 from rackrate.measure.sse import decode
 from rackrate.measure.target import Timeouts, parse_url
-from rackrate.statuses import FAULTS, OK
+from rackrate.runs.statuses import FAULTS, OK
 from scripted_answers import Oddity
 from scripted_server import ScriptedServer
 

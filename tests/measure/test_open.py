@@ -23,8 +23,8 @@ from rackrate.measure.probe import probe
 from rackrate.measure.sweep import SweepPlan, sweep
 from rackrate.measure.target import parse_url
 from rackrate.metrics import LevelSummary, saturation, summarise
-from rackrate.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
-from rackrate.run_store import RunWriter, read_run
+from rackrate.runs.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.schedule import draw
 from rackrate.workload.slo import parse_slo
 from rackrate.workload.synthetic import SyntheticWorkload

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rackrate.run_store import read_run
+from rackrate.runs.store import read_run
 from scripted_server import ScriptedServer
 
 cluster_utils: Any = pytest.importorskip("ray.cluster_utils", reason="the extra `ray` is not installed")

@@ -21,8 +21,8 @@ from rackrate.measure.sessions import Diary
 from rackrate.measure.sweep import SweepPlan, next_step, sweep
 from rackrate.measure.target import parse_url
 from rackrate.metrics import summarise
-from rackrate.records import Engine, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
-from rackrate.run_store import RunWriter, read_run
+from rackrate.runs.records import Engine, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.distributions import fixed, parse_distribution
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import draw

@@ -12,7 +12,7 @@ import uvloop
 
 from rackrate.measure.http import Client
 from rackrate.measure.target import parse_url
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 from scripted_server import ScriptedServer
 
 T = TypeVar("T")

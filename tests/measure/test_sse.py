@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rackrate.measure.answers import Answer
 from rackrate.measure.sse import Event, Piece, decode, events
-from rackrate.statuses import FAULTS, OK
+from rackrate.runs.statuses import FAULTS, OK
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

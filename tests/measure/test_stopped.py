@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from rackrate.run_store import JOURNAL, read_run
+from rackrate.runs.store import JOURNAL, read_run
 from scripted_server import ScriptedServer
 
 TTFT_S = 0.020

@@ -22,7 +22,7 @@ from rackrate.measure.probe import Dialect, Probe, probe
 from rackrate.measure.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.metrics import LevelSummary, saturation, summarise
-from rackrate.records import (
+from rackrate.runs.records import (
     Engine,
     Level,
     Machine,
@@ -32,8 +32,8 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
-from rackrate.run_store import JOURNAL, TABLE, RunWriter, read_run
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
+from rackrate.runs.store import JOURNAL, TABLE, RunWriter, read_run
 from rackrate.workload.prompts import PromptLength
 from rackrate.workload.synthetic import SyntheticWorkload
 from scripted_answers import Oddity, Served

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rackrate.errors import WorkloadError
 from rackrate.metrics import summarise_level
 from rackrate.planner.bounds import least_busy_s
-from rackrate.records import Level
+from rackrate.runs.records import Level
 from rackrate.simulate.capacity import find_capacity, load_point, poisson_draw
 from rackrate.simulate.compiled import IS_COMPILED
 from rackrate.simulate.record import simulate_level

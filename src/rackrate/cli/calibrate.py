@@ -65,7 +65,7 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.errors import CalibrationError
     from rackrate.metrics import summarise
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     run = read_run(directory)
     if run.header.mode == "simulated" and not force:

@@ -137,7 +137,7 @@ def _priced(options: CompareOptions, catalog: Catalog) -> tuple[Pricing, Model |
 def _matching(run: Path, catalog: Catalog, kind: str) -> list[str]:
     """The offers of the very hardware that a run was on, the five cheapest; none: as `price` chooses."""
     from rackrate.economics.hardware import matching
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     machine = read_run(run).header.machine
     return [offer.id for offer in matching(machine, catalog.offers.values(), kind)[:5]]  # pyright: ignore[reportArgumentType]

@@ -31,7 +31,7 @@ def energy(
     from rackrate.errors import PriceError
     from rackrate.measure.energy import energy_usd_per_1m, joules, read_power
     from rackrate.metrics import summarise
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     for name, value, least in (
         ("--usd-per-kwh", usd_per_kwh, 0.0),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rackrate.economics.fleet_types import FleetPlan, Kind
     from rackrate.economics.mix import FleetOffer
     from rackrate.economics.replica import Replica
-    from rackrate.records import Machine, RunHeader
     from rackrate.report.fleet_view import ApiBill
+    from rackrate.runs.records import Machine, RunHeader
     from rackrate.workload.traffic import Traffic
 
 KINDS = ("fixed", "autoscaled", "mix")

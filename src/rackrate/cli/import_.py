@@ -54,10 +54,10 @@ def import_(
     from rackrate.importers.detect import read_results
     from rackrate.measure.host import stated_machine
     from rackrate.metrics import saturation, summarise
-    from rackrate.records import Machine
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
-    from rackrate.run_store import RunWriter, read_run
+    from rackrate.runs.records import Machine
+    from rackrate.runs.store import RunWriter, read_run
 
     catalog = load_catalog()
     machine = stated_machine(catalog.offer(on)) if on else Machine(origin="unknown")

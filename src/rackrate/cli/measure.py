@@ -13,7 +13,7 @@ from rackrate.cli import load_shape as shape
 
 if TYPE_CHECKING:
     from rackrate.cli.measuring import Job
-    from rackrate.records import Run
+    from rackrate.runs.records import Run
     from rackrate.workload.synthetic import Endpoint
 
 _DEFAULT_KEY = "RACKRATE_API_KEY"
@@ -256,7 +256,7 @@ def _go_on_with(directory: Path) -> None:
     """Measures what is missing of a run, or of a comparison of engines, by the command that it was begun with."""
     from rackrate.cli.side_by_side import COMMAND
     from rackrate.errors import RunError
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     if (directory / COMMAND).exists():
         _measure_as(_command_of(directory / COMMAND), directory, _CONTINUED_COMPARISON)
@@ -349,7 +349,7 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
     from rackrate.cli.side_by_side import COMMAND, HTML, compare_engines, is_complete
     from rackrate.errors import EngineError, RunError
     from rackrate.report.comparison_outputs import comparison_tables
-    from rackrate.run_store import HEADER, read_run
+    from rackrate.runs.store import HEADER, read_run
 
     if len(set(engines)) < len(engines):
         raise EngineError(
@@ -427,7 +427,7 @@ def _holds_run(directory: Path) -> bool:
     """Whether there is a run in it. What reads runs takes long to import, and a new directory has none."""
     if not directory.exists():
         return False
-    from rackrate.run_store import HEADER
+    from rackrate.runs.store import HEADER
 
     return (directory / HEADER).exists()
 

@@ -11,7 +11,7 @@ from rackrate.errors import PriceError, RunError
 if TYPE_CHECKING:
     from rackrate.economics.ratecard import Serving
     from rackrate.metrics import LevelSummary, Saturation
-    from rackrate.records import Run
+    from rackrate.runs.records import Run
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
     """
     from rackrate.economics.ratecard import serving_of
     from rackrate.metrics import VALIDITY, saturation, summarise
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     run = read_run(directory)
     levels = summarise(run)

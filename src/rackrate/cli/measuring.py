@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Done, Outcome
     from rackrate.measure.target import Target, Timeouts
-    from rackrate.records import Engine, Machine, Run, RunHeader, ServedModel
+    from rackrate.runs.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
 
 
@@ -68,7 +68,7 @@ class Job:
         from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
         from rackrate.measure.target import parse_url
-        from rackrate.records import Engine, ServedModel
+        from rackrate.runs.records import Engine, ServedModel
 
         started = launcher(name)
         requested = self.model or EMBEDDED[0].model
@@ -115,7 +115,7 @@ class Job:
         """The machine behind a URL, and the server's process where that is this one."""
         from rackrate.catalog.load import load_catalog
         from rackrate.measure.host import detect_machine, listener, stated_machine
-        from rackrate.records import Machine
+        from rackrate.runs.records import Machine
 
         process = listener(target.port) if target.is_loopback else None
         if self.stated is not None:
@@ -165,8 +165,8 @@ class Job:
             from rackrate.measure.identify import identify
             from rackrate.measure.server_side import ServerSide
             from rackrate.measure.sweep import NOTHING, sweep
-            from rackrate.records import Engine, ServedModel
-            from rackrate.run_store import RunWriter, read_run
+            from rackrate.runs.records import Engine, ServedModel
+            from rackrate.runs.store import RunWriter, read_run
 
             if started is None:
                 name, version = await identify(client, found.served)
@@ -250,7 +250,7 @@ class Job:
         from datetime import UTC, datetime
 
         from rackrate import __version__
-        from rackrate.records import RunHeader, WorkloadFacts
+        from rackrate.runs.records import RunHeader, WorkloadFacts
 
         work, talk = self.workload, self.workload.conversations
         return RunHeader(

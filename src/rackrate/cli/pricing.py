@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rackrate.economics.pricing import Load, Priced, Pricing
     from rackrate.economics.ratecard import Serving
     from rackrate.metrics import LevelSummary, Saturation
-    from rackrate.records import Machine, Run
+    from rackrate.runs.records import Machine, Run
 
 DEFAULT_APIS = ("openai/gpt-3.5-turbo", "openai/gpt-6-luna")
 """Compared with where the user names none: the article's own, and a current small one."""
@@ -113,7 +113,7 @@ def price_stated(tokens_per_second: float, mix: str, model: str | None, options:
     from rackrate.catalog.load import load_catalog
     from rackrate.economics.pricing import Pricing
     from rackrate.economics.ratecard import Serving
-    from rackrate.records import Machine
+    from rackrate.runs.records import Machine
 
     if not 0 < tokens_per_second < float("inf"):
         raise PriceError(f"--tokens-per-second is a number above 0, got {tokens_per_second:g}")
@@ -325,7 +325,7 @@ def save_rig(directory: Path, path: Path) -> None:
 
     from rackrate.cli.output import write_text
     from rackrate.economics.hardware import assumed_rig
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     rig = assumed_rig(read_run(directory).header.machine)
     if rig is None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rackrate.cli.output import console, say
 from rackrate.measure.plan import Step, SweepPlan
-from rackrate.records import Level
 from rackrate.report.format import clock, ms, rate
+from rackrate.runs.records import Level
 
 if TYPE_CHECKING:
     from rackrate.measure.live import LiveLevel

@@ -41,7 +41,7 @@ def quality(
     from rackrate.cli.progress import waiting
     from rackrate.engines.quality import measure_quality
     from rackrate.errors import EngineError
-    from rackrate.run_store import HEADER
+    from rackrate.runs.store import HEADER
 
     names = [name for name in dict.fromkeys(models) if name != reference]
     if not names:

@@ -20,7 +20,7 @@ def show(
     from rackrate.metrics import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     found = read_run(run)
     levels = summarise(found)

@@ -12,7 +12,7 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.cli.pricing import PricingOptions
-    from rackrate.records import Run
+    from rackrate.runs.records import Run
 
 HTML, JSON = "comparison.html", "comparison.json"
 COMMAND = "command.json"
@@ -64,7 +64,7 @@ def compared(
     from rackrate.metrics import saturation, summarise
     from rackrate.report.comparison import Compared, comparison_view
     from rackrate.report.view import pricing_view, run_view
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     read = [(directory, read_run(directory)) for directory in directories]
     labels = _labels([run for _, run in read], directories)
@@ -120,7 +120,7 @@ def compare_engines(
     from rackrate.cli.pricing import PricingOptions
     from rackrate.errors import EngineError, UserError
     from rackrate.report.comparison_outputs import comparison_html
-    from rackrate.run_store import HEADER
+    from rackrate.runs.store import HEADER
 
     done: list[Path] = []
     failures: list[tuple[str, str]] = []
@@ -148,12 +148,12 @@ def compare_engines(
 
 def is_complete(directory: Path) -> bool:
     """Whether the run in a directory was measured to its end."""
-    from rackrate.run_store import HEADER, read_run
+    from rackrate.runs.store import HEADER, read_run
 
     return (directory / HEADER).exists() and read_run(directory).header.state == "complete"
 
 
 def _interrupted(directory: Path) -> bool:
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     return read_run(directory).header.state == "interrupted"

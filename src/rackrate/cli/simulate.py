@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rackrate.metrics import LevelSummary
     from rackrate.perf.read_model import ReadModel
     from rackrate.planner.candidates import Replica
-    from rackrate.records import Level, RequestRecord, RunHeader
+    from rackrate.runs.records import Level, RequestRecord, RunHeader
     from rackrate.simulate.capacity import Draw
     from rackrate.simulate.settings import EngineLimits, Fleet
     from rackrate.workload.slo import Slo
@@ -139,10 +139,10 @@ def simulate(
     from rackrate.errors import UserError
     from rackrate.metrics import saturation, summarise
     from rackrate.perf.read_model import read_model
-    from rackrate.records import Run
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
-    from rackrate.run_store import RunWriter
+    from rackrate.runs.records import Run
+    from rackrate.runs.store import RunWriter
     from rackrate.simulate.compiled import first_use
     from rackrate.simulate.settings import ROUTERS, Fleet
     from rackrate.workload.slo import parse_slo
@@ -313,7 +313,7 @@ def _header(
     import platform
 
     from rackrate import __version__
-    from rackrate.records import Engine, Gpu, Machine, RunHeader, ServedModel, WorkloadFacts
+    from rackrate.runs.records import Engine, Gpu, Machine, RunHeader, ServedModel, WorkloadFacts
     from rackrate.units import GIB
 
     deployment = served.deployment
@@ -439,7 +439,7 @@ class _Work:
         return records
 
     def _next(self, kind: str, concurrency: int | None, rate: float | None) -> Level:
-        from rackrate.records import Level
+        from rackrate.runs.records import Level
 
         levels = self.header.levels
         return Level(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rackrate.planner.candidates import Replica
-    from rackrate.records import RunHeader
+    from rackrate.runs.records import RunHeader
     from rackrate.simulate.settings import EngineLimits, Fleet
     from rackrate.simulate.simulator import Latencies, Outcome
     from rackrate.workload.slo import Slo

@@ -111,7 +111,7 @@ async def _one(client: Client, model: str, prompt: str, output_tokens: int) -> S
     from rackrate.errors import EndpointError
     from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
     from rackrate.measure.token_check import Sample
-    from rackrate.statuses import OK
+    from rackrate.runs.statuses import OK
 
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": output_tokens}
     exchange = await client.exchange(client.request("POST", "/v1/chat/completions", orjson.dumps(body)))

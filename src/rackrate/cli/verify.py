@@ -27,7 +27,7 @@ def verify(
     from rackrate.errors import CalibrationError
     from rackrate.metrics import summarise
     from rackrate.report.tables import plain_table
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     known = calibration.read_calibration(calibrated)
     found = read_run(run)

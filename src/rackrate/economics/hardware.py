@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rackrate.catalog.load import cpu_architectures
 from rackrate.catalog.types import Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, Rig, has_price, rented
-from rackrate.records import Machine
+from rackrate.runs.records import Machine
 from rackrate.units import GIB
 
 

@@ -21,7 +21,7 @@ from rackrate.importers.results import (
     whole,
     within,
 )
-from rackrate.records import StatedFigures, StatedQuantiles
+from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _TTFT = "aiperf's TTFT counts from when it began a request, the making of a connection included."
 _ISL = (

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from rackrate.errors import RunError
 from rackrate.importers.results import Foreign, ForeignLevel
-from rackrate.records import Engine, Imported, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.runs.records import (
+    Engine,
+    Imported,
+    Level,
+    Machine,
+    RequestRecord,
+    Run,
+    RunHeader,
+    ServedModel,
+    WorkloadFacts,
+)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from rackrate.importers.results import (
     within,
 )
 from rackrate.measure.sse import decode
-from rackrate.records import StatedFigures, StatedQuantiles
+from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _DECODED = (
     "genai-perf's first token is the first chunk of any kind; here the chunks were decoded again, and TTFT counts to "

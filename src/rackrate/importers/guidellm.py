@@ -21,7 +21,7 @@ from rackrate.importers.results import (
     whole,
     within,
 )
-from rackrate.records import StatedFigures, StatedQuantiles
+from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _TPOT = (
     "guidellm's TPOT divides the whole latency by the tokens; here TPOT is (done - first token) / (tokens - 1), worked "

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Literal, cast
 
-from rackrate.records import RequestRecord, StatedFigures
-from rackrate.statuses import OK
+from rackrate.runs.records import RequestRecord, StatedFigures
+from rackrate.runs.statuses import OK
 
 Object = dict[str, Any]
 

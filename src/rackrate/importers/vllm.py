@@ -23,7 +23,7 @@ from rackrate.importers.results import (
     whole,
 )
 from rackrate.metrics import Quantiles
-from rackrate.records import StatedFigures, StatedQuantiles
+from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _FIRST_CHUNK = (
     "vLLM bench takes the first chunk with a choice for the first token, even if it only names the role: where a "

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse, printable
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 
 _DONE = b"[DONE]"
 _CONTROL = re.compile(rb"[\x00-\x1f]")

@@ -17,7 +17,7 @@ from typing import cast
 from rackrate.measure import exchange as limits
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.reader import Reader
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 
 _KEPT_BYTES = 256 * 1024
 """So much is kept at most before the framing is taken off: little enough not to delay the stamps of others."""

@@ -24,7 +24,7 @@ from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Probe
 from rackrate.measure.target import Target, Timeouts
 from rackrate.measure.worker import Hold, Report, Setup, Stop, WarmUp, message_bytes, read_message
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
 from rackrate.workload.schedule import Schedule
 from rackrate.workload.slo import Slo
 from rackrate.workload.synthetic import SyntheticWorkload

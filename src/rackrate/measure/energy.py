@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from rackrate.errors import RunError
 from rackrate.measure.live import LiveLevel
 from rackrate.metrics import LevelSummary
-from rackrate.records import Level
+from rackrate.runs.records import Level
 
 POWER_FILE = "power.csv"
 """In a run directory: seconds since the run's start, watts, source."""

@@ -14,7 +14,7 @@ from rackrate.catalog.load import Catalog, cpu_architectures
 from rackrate.catalog.types import CpuArchitecture, Offer
 from rackrate.errors import CatalogError
 from rackrate.gpus import found_gpus
-from rackrate.records import Gpu, Machine
+from rackrate.runs.records import Gpu, Machine
 
 _FORWARDERS = {"ssh", "sshd", "autossh", "kubectl", "socat", "chisel", "cloudflared"}
 """Processes that listen here for a server that runs elsewhere."""

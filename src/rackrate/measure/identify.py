@@ -6,7 +6,7 @@ from typing import Any
 
 from rackrate.measure.http import Client
 from rackrate.measure.loose_json import as_list, as_object, as_text, parse
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 
 _OWNERS = {
     "llamacpp": "llama.cpp",

@@ -11,7 +11,7 @@ import numpy as np
 
 from rackrate.measure.plan import LevelLimits
 from rackrate.metrics import meets
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
 from rackrate.steady import batch_means, quantile_half_width, steady_window
 from rackrate.workload.slo import Slo
 

@@ -19,7 +19,7 @@ from rackrate.measure.live import Judgement, LiveLevel, Reason, Tally
 from rackrate.measure.loops import HEAD_START_S, WHOLE, Loop, Part, Planned, judge, loop_for
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import PATHS, Probe
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
 from rackrate.workload.prompts import Ask, prompt_text
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule

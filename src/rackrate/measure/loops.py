@@ -27,8 +27,8 @@ from rackrate.measure.pacing import SPUN_SHARE, Alarm
 from rackrate.measure.rest import rest_s, told_s
 from rackrate.measure.sessions import Talk, Turn
 from rackrate.measure.sse import chunks_so_far, decode_body
-from rackrate.records import Level, RequestRecord
-from rackrate.statuses import OK
+from rackrate.runs.records import Level, RequestRecord
+from rackrate.runs.statuses import OK
 from rackrate.workload.prompts import Ask, PromptLength
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule

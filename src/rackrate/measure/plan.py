@@ -131,7 +131,7 @@ class SweepPlan:
         if step.rate is not None:
             number = self.requests or max(MOST_TELLING if self.slo else 1, round(step.rate * self.least_s))
             return LevelLimits(number, number / step.rate, number / step.rate + self.most_s, exact=True)
-        from rackrate.records import BURST_FACTOR
+        from rackrate.runs.records import BURST_FACTOR
 
         concurrency = step.concurrency or 1
         if step.kind == "prefill":

@@ -17,7 +17,7 @@ from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
 from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
 from rackrate.measure.sse import decode
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 from rackrate.workload.prompts import PromptLength, fit_prompt_length, prompt
 from rackrate.workload.synthetic import Endpoint, SyntheticWorkload
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rackrate.measure.http import Client
-from rackrate.records import ServerFacts
-from rackrate.statuses import OK
+from rackrate.runs.records import ServerFacts
+from rackrate.runs.statuses import OK
 
 _LABELS = r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'
 _SAMPLE = re.compile(rf"^(?P<name>[a-zA-Z_:][\w:]*)(?:{_LABELS})?[ \t]+(?P<value>\S+)", re.MULTILINE)

@@ -16,7 +16,7 @@ from typing import Any
 
 from rackrate.measure.pacing import Alarm
 from rackrate.measure.rest import rest_s
-from rackrate.records import RequestRecord
+from rackrate.runs.records import RequestRecord
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
 from rackrate.workload.rows import Rows
 from rackrate.workload.schedule import Schedule

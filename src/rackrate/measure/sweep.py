@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rackrate.columns import LevelColumns
 from rackrate.measure.capacity import next_rate, sustained
 from rackrate.measure.crew import Crew
 from rackrate.measure.host import CpuAccount
@@ -20,8 +19,9 @@ from rackrate.measure.plan import LevelLimits, Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
 from rackrate.metrics import GAIN_LIMIT, LevelSummary, saturation, summarise_level
-from rackrate.records import Level, RequestRecord
-from rackrate.run_store import RunWriter
+from rackrate.runs.columns import LevelColumns
+from rackrate.runs.records import Level, RequestRecord
+from rackrate.runs.store import RunWriter
 from rackrate.workload.schedule import draw, named
 from rackrate.workload.synthetic import SyntheticWorkload
 

@@ -25,7 +25,7 @@ from rackrate.measure.loops import Part
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Probe
 from rackrate.measure.target import Target, Timeouts
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
 

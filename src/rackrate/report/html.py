@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rackrate.metrics import VALIDITY
 from rackrate.report import charts
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
-from rackrate.statuses import FAULTS
+from rackrate.runs.statuses import FAULTS
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
 from rackrate.metrics import DEFINITIONS, VALIDITY, LevelSummary, Saturation
-from rackrate.records import Run
-from rackrate.statuses import FAULTS
+from rackrate.runs.records import Run
+from rackrate.runs.statuses import FAULTS
 
 SCHEMA_RUN = "rackrate.run-summary/1"
 SCHEMA_PRICING = "rackrate.pricing/1"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rackrate.records import Level, RequestRecord
+from rackrate.runs.records import Level, RequestRecord
+from rackrate.runs.statuses import OK
 from rackrate.simulate.settings import EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import Outcome, simulate
 from rackrate.simulate.step import StepCoefficients
 from rackrate.simulate.trace import token_times
-from rackrate.statuses import OK
 
 
 def simulate_level(

@@ -313,7 +313,7 @@ def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
     """What a run's best level serves, and the model it served; the run's path is relative to the study's file."""
     from rackrate.economics.ratecard import serving_of
     from rackrate.metrics import saturation, summarise
-    from rackrate.run_store import read_run
+    from rackrate.runs.store import read_run
 
     assert scenario.run is not None  # noqa: S101 - the caller looked
     path = scenario.run if scenario.run.is_absolute() else loaded.path.parent / scenario.run

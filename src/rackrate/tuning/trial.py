@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rackrate.errors import UserError
 from rackrate.metrics import LevelSummary, summarise
-from rackrate.run_store import HEADER, read_run
+from rackrate.runs.store import HEADER, read_run
 from rackrate.tuning.search import Result
 from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, Configuration, as_options
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rackrate.statuses import OK
+from rackrate.runs.statuses import OK
 
 FORMAT_VERSION = 1
 """Of run.json and requests.parquet. A newer one is refused; `docs/run-format.md` describes it."""

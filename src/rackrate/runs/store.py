@@ -16,11 +16,11 @@ from typing import Any, Self, cast, overload
 import orjson
 from pydantic import ValidationError
 
-from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
-from rackrate.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
-from rackrate.run_table import fill_from_table, number_in_table, read_table
-from rackrate.run_table import pack as pack_table
+from rackrate.runs.columns import LevelColumns
+from rackrate.runs.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
+from rackrate.runs.table import fill_from_table, number_in_table, read_table
+from rackrate.runs.table import pack as pack_table
 
 HEADER = "run.json"
 JOURNAL = "requests.jsonl"

@@ -13,10 +13,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
-from rackrate.records import RequestRecord
-from rackrate.statuses import OK
+from rackrate.runs.columns import LevelColumns
+from rackrate.runs.records import RequestRecord
+from rackrate.runs.statuses import OK
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,9 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.records import RequestRecord
-from rackrate.statuses import OK
-from rackrate.streams import Floats, Spill
+from rackrate.runs.records import RequestRecord
+from rackrate.runs.statuses import OK
+from rackrate.runs.streams import Floats, Spill
 
 Whole = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]

@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_run_store import make_header
 
 from plain_summary import plain_summary
-from rackrate import columns, run_store, run_table, streams
-from rackrate.columns import LevelColumns
 from rackrate.errors import RunError
 from rackrate.metrics import Quantiles, summarise, summarise_level
-from rackrate.records import Level, RequestRecord, Run, ServerFacts
-from rackrate.run_store import RunWriter, Stored, read_run
-from rackrate.statuses import OK
-from rackrate.streams import InOrder, nth_values
+from rackrate.runs import columns, streams
+from rackrate.runs import store as run_store
+from rackrate.runs import table as run_table
+from rackrate.runs.columns import LevelColumns
+from rackrate.runs.records import Level, RequestRecord, Run, ServerFacts
+from rackrate.runs.statuses import OK
+from rackrate.runs.store import RunWriter, Stored, read_run
+from rackrate.runs.streams import InOrder, nth_values
 from rackrate.workload.slo import parse_slo
-from test_run_store import make_header
 
 
 def drawn(seed: int, number: int, kind: str) -> tuple[Level, list[RequestRecord]]:

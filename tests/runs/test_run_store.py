@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import RunError
-from rackrate.records import (
+from rackrate.runs.records import (
     FORMAT_VERSION,
     Engine,
     Gpu,
@@ -26,8 +26,8 @@ from rackrate.records import (
     ServedModel,
     WorkloadFacts,
 )
-from rackrate.run_store import HEADER, JOURNAL, TABLE, RunWriter, read_run
-from rackrate.statuses import FAULTS, OK
+from rackrate.runs.statuses import FAULTS, OK
+from rackrate.runs.store import HEADER, JOURNAL, TABLE, RunWriter, read_run
 
 FULL_DISK = Path("/dev/full")
 
@@ -75,7 +75,7 @@ def write(directory: Path, records: list[RequestRecord], *, finish: bool = True)
 
 def test_a_large_journal_is_packed_and_a_small_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, kept in ((10, TABLE), (10**6, JOURNAL)):
-        monkeypatch.setattr("rackrate.run_store.PACK_BYTES", limit)
+        monkeypatch.setattr("rackrate.runs.store.PACK_BYTES", limit)
         with RunWriter(tmp_path / kept, make_header()) as writer:
             writer.add(WHOLE)
             writer.finish()
