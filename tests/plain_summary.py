@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rackrate.metrics import LengthError, LevelSummary, Quantiles, _Signs, _validity, meets  # pyright: ignore[reportPrivateUsage]
+from rackrate.metrics.steady import Array, _significant_change, batch_means, quantile_half_width, steady_window  # pyright: ignore[reportPrivateUsage]
+from rackrate.metrics.summary import LengthError, LevelSummary, Quantiles, _Signs, _validity, meets  # pyright: ignore[reportPrivateUsage]
 from rackrate.runs.records import Level, RequestRecord
-from rackrate.steady import Array, _significant_change, batch_means, quantile_half_width, steady_window  # pyright: ignore[reportPrivateUsage]
 from rackrate.workload.slo import Slo
 
 

@@ -13,7 +13,7 @@ import pytest
 from rackrate import calibration
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import CalibrationError
-from rackrate.metrics import LevelSummary, summarise
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.perf.deployment import Deployment, deploy
 from rackrate.perf.finite_run import finite_run
 from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts

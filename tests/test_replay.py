@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rackrate import calibration
-from rackrate.metrics import summarise
+from rackrate.metrics.summary import summarise
 from rackrate.perf.box import with_logs
 from rackrate.perf.deployment import Deployment
 from rackrate.replay import RecordedLoad, replay, simulated_step, slot_limits

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rackrate.metrics import summarise, summarise_level
+from rackrate.metrics.summary import summarise, summarise_level
 from rackrate.runs.columns import LevelColumns
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.statuses import OK

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CalibrationError, CatalogError
-from rackrate.metrics import VALIDITY, LevelSummary
+from rackrate.metrics.summary import VALIDITY, LevelSummary
 from rackrate.perf.box import Calibrated, calibrate_box, known_coefficients, with_logs
 from rackrate.perf.deployment import Deployment, deploy, find_era
 from rackrate.perf.engine_eras import ERAS, Scheduler, scheduler_of

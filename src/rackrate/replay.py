@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.metrics import LevelSummary
+from rackrate.metrics.steady import soft_rate
+from rackrate.metrics.summary import LevelSummary
 from rackrate.perf.deployment import Deployment
 from rackrate.perf.finite_run import finite_run
 from rackrate.perf.predict_case import Predicted
@@ -23,7 +24,6 @@ from rackrate.runs.records import Level, RequestRecord
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
 from rackrate.simulate.step import StepCoefficients
-from rackrate.steady import soft_rate
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]

@@ -19,7 +19,7 @@ import pytest
 
 from rackrate.cli import main
 from rackrate.errors import RunError
-from rackrate.metrics import summarise
+from rackrate.metrics.summary import summarise
 from rackrate.runs.store import HEADER, JOURNAL, read_run
 from scripted_answers import Oddity
 from scripted_server import ScriptedServer

@@ -20,7 +20,7 @@ from rackrate.errors import RunError
 from rackrate.importers.build import Stated, build
 from rackrate.importers.detect import read_results
 from rackrate.importers.results import Foreign, ForeignRequest
-from rackrate.metrics import LevelSummary, saturation, summarise
+from rackrate.metrics.summary import LevelSummary, saturation, summarise
 from rackrate.runs.records import Machine, Run
 
 DATA = Path(__file__).parent / "data"

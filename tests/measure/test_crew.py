@@ -21,7 +21,7 @@ from rackrate.measure.plan import LevelLimits, SweepPlan
 from rackrate.measure.probe import probe
 from rackrate.measure.sweep import sweep
 from rackrate.measure.target import Timeouts, parse_url
-from rackrate.metrics import LevelSummary, summarise
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.schedule import draw

@@ -22,7 +22,7 @@ from rackrate.measure.pacing import Alarm
 from rackrate.measure.probe import probe
 from rackrate.measure.sweep import SweepPlan, sweep
 from rackrate.measure.target import parse_url
-from rackrate.metrics import LevelSummary, saturation, summarise
+from rackrate.metrics.summary import LevelSummary, saturation, summarise
 from rackrate.runs.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.schedule import draw

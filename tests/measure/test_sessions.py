@@ -20,7 +20,7 @@ from rackrate.measure.probe import probe
 from rackrate.measure.sessions import Diary
 from rackrate.measure.sweep import SweepPlan, next_step, sweep
 from rackrate.measure.target import parse_url
-from rackrate.metrics import summarise
+from rackrate.metrics.summary import summarise
 from rackrate.runs.records import Engine, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.distributions import fixed, parse_distribution

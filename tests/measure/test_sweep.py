@@ -21,7 +21,7 @@ from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Dialect, Probe, probe
 from rackrate.measure.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measure.target import Timeouts, parse_url
-from rackrate.metrics import LevelSummary, saturation, summarise
+from rackrate.metrics.summary import LevelSummary, saturation, summarise
 from rackrate.runs.records import (
     Engine,
     Level,

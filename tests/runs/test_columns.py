@@ -17,7 +17,7 @@ from test_run_store import make_header
 
 from plain_summary import plain_summary
 from rackrate.errors import RunError
-from rackrate.metrics import Quantiles, summarise, summarise_level
+from rackrate.metrics.summary import Quantiles, summarise, summarise_level
 from rackrate.runs import columns, streams
 from rackrate.runs import store as run_store
 from rackrate.runs import table as run_table

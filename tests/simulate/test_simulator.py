@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
-from rackrate.metrics import summarise_level
+from rackrate.metrics.summary import summarise_level
 from rackrate.planner.bounds import least_busy_s
 from rackrate.runs.records import Level
 from rackrate.simulate.capacity import find_capacity, load_point, poisson_draw

@@ -64,7 +64,7 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
     from rackrate import __version__, calibration
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.errors import CalibrationError
-    from rackrate.metrics import summarise
+    from rackrate.metrics.summary import summarise
     from rackrate.runs.store import read_run
 
     run = read_run(directory)

@@ -30,7 +30,7 @@ def energy(
     from rackrate.cli.output import print_json, show
     from rackrate.errors import PriceError
     from rackrate.measure.energy import energy_usd_per_1m, joules, read_power
-    from rackrate.metrics import summarise
+    from rackrate.metrics.summary import summarise
     from rackrate.runs.store import read_run
 
     for name, value, least in (

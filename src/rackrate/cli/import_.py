@@ -53,7 +53,7 @@ def import_(
     from rackrate.importers.build import Stated, build
     from rackrate.importers.detect import read_results
     from rackrate.measure.host import stated_machine
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
     from rackrate.runs.records import Machine

@@ -445,7 +445,7 @@ def _report(run: Run, directory: Path, json_out: str | None) -> None:
     """Prints what was measured, and what to do next."""
     from rackrate.cli.output import print_json, say, show, to_json, write_text
     from rackrate.errors import EndpointError
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
 

@@ -10,7 +10,7 @@ from rackrate.errors import PriceError, RunError
 
 if TYPE_CHECKING:
     from rackrate.economics.ratecard import Serving
-    from rackrate.metrics import LevelSummary, Saturation
+    from rackrate.metrics.summary import LevelSummary, Saturation
     from rackrate.runs.records import Run
 
 
@@ -32,7 +32,7 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         PriceError: the level is not the machine's capacity, and `force` is not given.
     """
     from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics import VALIDITY, saturation, summarise
+    from rackrate.metrics.summary import VALIDITY, saturation, summarise
     from rackrate.runs.store import read_run
 
     run = read_run(directory)

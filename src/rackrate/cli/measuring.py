@@ -301,7 +301,7 @@ def _what_is_done(run: Run, header: RunHeader) -> Done:
 
     from rackrate.errors import RunError
     from rackrate.measure.sweep import Done
-    from rackrate.metrics import summarise
+    from rackrate.metrics.summary import summarise
 
     old = run.header
     if old.model.requested != header.model.requested:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rackrate.economics.hourly import HourlyCost, PriceKind, Rig
     from rackrate.economics.pricing import Load, Priced, Pricing
     from rackrate.economics.ratecard import Serving
-    from rackrate.metrics import LevelSummary, Saturation
+    from rackrate.metrics.summary import LevelSummary, Saturation
     from rackrate.runs.records import Machine, Run
 
 DEFAULT_APIS = ("openai/gpt-3.5-turbo", "openai/gpt-6-luna")

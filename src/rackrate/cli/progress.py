@@ -18,7 +18,7 @@ from rackrate.runs.records import Level
 
 if TYPE_CHECKING:
     from rackrate.measure.live import LiveLevel
-    from rackrate.metrics import LevelSummary
+    from rackrate.metrics.summary import LevelSummary
 
 
 _ENDINGS = {"precision": "known as well as asked", "time": "time was up before the precision asked"}

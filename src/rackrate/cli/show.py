@@ -17,7 +17,7 @@ def show(
     """Show what a run measured: a row per load, with what stands against its figures."""
     from rackrate.cli.output import print_json
     from rackrate.cli.output import show as print_result
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
     from rackrate.runs.store import read_run

@@ -61,7 +61,7 @@ def compared(
     """The view of a comparison of run directories, labelled by what tells them apart."""
     from rackrate.cli.pricing import price_run
     from rackrate.errors import UserError
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.comparison import Compared, comparison_view
     from rackrate.report.view import pricing_view, run_view
     from rackrate.runs.store import read_run

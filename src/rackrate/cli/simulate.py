@@ -15,7 +15,7 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator, Offer
-    from rackrate.metrics import LevelSummary
+    from rackrate.metrics.summary import LevelSummary
     from rackrate.perf.read_model import ReadModel
     from rackrate.planner.candidates import Replica
     from rackrate.runs.records import Level, RequestRecord, RunHeader
@@ -137,7 +137,7 @@ def simulate(
     from rackrate.cli.output import show as print_result
     from rackrate.cli.simulated_load import autoscaler_of, numbers, own_rate, place, workload_of
     from rackrate.errors import UserError
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.perf.read_model import read_model
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
@@ -460,7 +460,7 @@ class _Work:
     def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
         """So many in flight, one level after the other; where none are given, doubled until gains end; then prefill."""
         from rackrate.measure.sweep import gains_ended
-        from rackrate.metrics import saturation, summarise_level
+        from rackrate.metrics.summary import saturation, summarise_level
 
         wanted = levels or [2**n for n in range(MOST_IN_FLIGHT.bit_length())]
         done: list[RequestRecord] = []

@@ -25,7 +25,7 @@ def verify(
     from rackrate.cli.calibrate import FIGURES, figure
     from rackrate.cli.output import print_json, say, show
     from rackrate.errors import CalibrationError
-    from rackrate.metrics import summarise
+    from rackrate.metrics.summary import summarise
     from rackrate.report.tables import plain_table
     from rackrate.runs.store import read_run
 

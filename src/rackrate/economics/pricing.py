@@ -9,7 +9,7 @@ from rackrate.catalog.apis import ApiPrice
 from rackrate.economics.breakeven import BreakEven, break_even
 from rackrate.economics.hourly import HourlyCost, Rig
 from rackrate.economics.ratecard import RateCard, Serving, machines_for, rate_card
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.units import HOURS_PER_MONTH, PER_MILLION
 
 SHOWN_UTILISATIONS = (1.0, 0.5, 0.25, 0.1)

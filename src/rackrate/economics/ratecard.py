@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.uncertainty import half80
 from rackrate.errors import PriceError
-from rackrate.metrics import Saturation
+from rackrate.metrics.summary import Saturation
 from rackrate.units import HOURS_PER_MONTH, PER_MILLION, SECONDS_PER_HOUR
 
 

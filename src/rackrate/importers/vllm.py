@@ -22,7 +22,7 @@ from rackrate.importers.results import (
     text,
     whole,
 )
-from rackrate.metrics import Quantiles
+from rackrate.metrics.summary import Quantiles
 from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _FIRST_CHUNK = (

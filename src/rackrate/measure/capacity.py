@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rackrate.metrics import LevelSummary
+from rackrate.metrics.summary import LevelSummary
 
 GROWTH = 1.5
 """Factor between rates while only one side of the capacity is known."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 from rackrate.errors import RunError
 from rackrate.measure.live import LiveLevel
-from rackrate.metrics import LevelSummary
+from rackrate.metrics.summary import LevelSummary
 from rackrate.runs.records import Level
 
 POWER_FILE = "power.csv"

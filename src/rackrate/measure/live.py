@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from rackrate.measure.plan import LevelLimits
-from rackrate.metrics import meets
+from rackrate.metrics.steady import batch_means, quantile_half_width, steady_window
+from rackrate.metrics.summary import meets
 from rackrate.runs.records import Level, RequestRecord
-from rackrate.steady import batch_means, quantile_half_width, steady_window
 from rackrate.workload.slo import Slo
 
 Reason = Literal["requests", "time", "precision", "hopeless", "interrupted", "engine-died", "errors"]

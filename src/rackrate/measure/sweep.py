@@ -18,7 +18,7 @@ from rackrate.measure.load import LoadGenerator
 from rackrate.measure.plan import LevelLimits, Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
-from rackrate.metrics import GAIN_LIMIT, LevelSummary, saturation, summarise_level
+from rackrate.metrics.summary import GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.runs.columns import LevelColumns
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.runs.store import RunWriter

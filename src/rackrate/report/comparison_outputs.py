@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.report.format import NONE, ms, percent, rate, usd
 from rackrate.report.tables import plain_table
 

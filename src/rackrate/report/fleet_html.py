@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.report.charts import INK, MACHINES, finish
 from rackrate.report.fleet_terminal import money, span
 from rackrate.report.format import NONE, count, percent, rate

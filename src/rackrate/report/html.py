@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.report import charts
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 from rackrate.runs.statuses import FAULTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rackrate.metrics import VALIDITY
+from rackrate.metrics.summary import VALIDITY
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 from rackrate.report.tables import plain_table
 

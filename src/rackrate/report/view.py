@@ -8,7 +8,7 @@ from typing import Any
 from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
-from rackrate.metrics import DEFINITIONS, VALIDITY, LevelSummary, Saturation
+from rackrate.metrics.summary import DEFINITIONS, VALIDITY, LevelSummary, Saturation
 from rackrate.runs.records import Run
 from rackrate.runs.statuses import FAULTS
 

@@ -312,7 +312,7 @@ def _interruptions(scenario: Scenario) -> Number | None:
 def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
     """What a run's best level serves, and the model it served; the run's path is relative to the study's file."""
     from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics import saturation, summarise
+    from rackrate.metrics.summary import saturation, summarise
     from rackrate.runs.store import read_run
 
     assert scenario.run is not None  # noqa: S101 - the caller looked

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rackrate.errors import UserError
-from rackrate.metrics import LevelSummary, summarise
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.store import HEADER, read_run
 from rackrate.tuning.search import Result
 from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, Configuration, as_options

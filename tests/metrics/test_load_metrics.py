@@ -16,11 +16,11 @@ import pytest
 from test_run_store import make_header, write
 
 from rackrate.cli import main
-from rackrate.metrics import LengthError, length_error, summarise, summarise_level
+from rackrate.metrics.steady import Array, in_flight_trend
+from rackrate.metrics.summary import LengthError, length_error, summarise, summarise_level
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.runs.statuses import OK
 from rackrate.runs.store import TABLE, RunWriter, read_run
-from rackrate.steady import Array, in_flight_trend
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
 

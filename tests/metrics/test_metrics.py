@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rackrate.metrics import (
+from rackrate.metrics.steady import Array, batch_means, steady_window
+from rackrate.metrics.summary import (
     DEFINITIONS,
     VALIDITY,
     LevelSummary,
@@ -31,7 +32,6 @@ from rackrate.runs.records import (
     WorkloadFacts,
 )
 from rackrate.runs.statuses import FAULTS, OK
-from rackrate.steady import Array, batch_means, steady_window
 
 
 def make_level(concurrency: int = 4, started: float = 0.0, stopped: float = 40.0, **more: Any) -> Level:

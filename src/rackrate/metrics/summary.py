@@ -9,10 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from rackrate.runs.columns import Columnar, Flags, LevelColumns, Part
-from rackrate.runs.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
-from rackrate.runs.streams import InOrder, sample
-from rackrate.steady import (
+from rackrate.metrics.aggregates import Window, lengths, totals, window_sums
+from rackrate.metrics.steady import (
     Array,
     batch_means_of_blocks,
     in_flight_trend,
@@ -21,7 +19,9 @@ from rackrate.steady import (
     wait_trend,
     window_of_blocks,
 )
-from rackrate.sums import Window, lengths, totals, window_sums
+from rackrate.runs.columns import Columnar, Flags, LevelColumns, Part
+from rackrate.runs.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
+from rackrate.runs.streams import InOrder, sample
 from rackrate.workload.slo import Objective, Slo, parse_slo
 
 DEFINITIONS = {
