@@ -19,28 +19,26 @@ from rackrate.cli import COMMANDS, app
 PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
-    "errors", "units", "gpus", "catalog", "workload", "runs",
+    "errors", "units", "catalog", "workload", "runs",
     "metrics", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
-    "calibration", "replay",
+    "calibration",
     "tuning",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "units": {"errors"},
-    "gpus": set(),
     "catalog": {"units"},
     "workload": {"units"},
     "runs": {"workload", "errors"},
     "metrics": {"runs"},
     "perf": {"catalog"},
     "simulate": {"workload", "runs"},
-    "replay": {"perf", "metrics", "simulate"},
-    "calibration": {"perf", "metrics", "replay"},
-    "measure": {"workload", "runs", "metrics", "catalog", "gpus"},
+    "calibration": {"perf", "metrics", "simulate"},
+    "measure": {"workload", "runs", "metrics", "catalog", "engines"},
     "importers": {"runs", "metrics", "measure"},
     "economics": {"catalog", "metrics", "runs"},
-    "engines": {"catalog", "gpus"},
+    "engines": {"catalog"},
     "deploy": {"engines"},
     "meter": {"metrics", "economics"},
     "planner": {"perf", "simulate", "economics"},
@@ -108,7 +106,7 @@ def test_the_walk_sees_imports_inside_functions(tmp_path: Path) -> None:
     file.write_text(
         "def f():\n    from rackrate.catalog import load\n    import rackrate.metrics.summary\n", encoding="utf-8"
     )
-    assert imports_of(file) == {"rackrate.catalog.load", "rackrate.metrics.summary"}
+    assert imports_of(file) == {"rackrate.catalog.load", "rackrate.errors"}
 
 
 def test_every_import_names_a_module_that_exists() -> None:

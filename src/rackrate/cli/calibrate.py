@@ -10,7 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.calibration import CalibrationFile
+    from rackrate.calibration.calibrate import CalibrationFile
     from rackrate.perf.coefficients import CoefficientFile
 
 FIT = "fit"
@@ -99,7 +99,7 @@ def _show(document: CalibrationFile) -> None:
     from rackrate.report.tables import plain_table
 
     table = plain_table("coefficient", "value", "80 % interval", left=["coefficient"])
-    from rackrate.calibration import describe
+    from rackrate.calibration.calibrate import describe
 
     for name, value, low, high in describe(document):
         table.add_row(name, value, f"{low} to {high}")

@@ -77,7 +77,7 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
 
 def by_calibration(path: Path) -> tuple[Correct, str]:
     """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
-    from rackrate.calibration import box_again, read_calibration
+    from rackrate.calibration.calibrate import box_again, read_calibration
     from rackrate.errors import UserError
     from rackrate.perf.box import with_logs
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator
+    from rackrate.engines.gpus import FoundGpu
     from rackrate.engines.settings import Settings
-    from rackrate.gpus import FoundGpu
     from rackrate.perf.read_model import ReadModel
 
 
@@ -30,7 +30,7 @@ def settings_on_gpus(engine: str, model: str, requests: int, context: int, said:
     Raises:
         EngineError: the model does not fit them; says by how much, and what would.
     """
-    from rackrate.gpus import found_gpus
+    from rackrate.engines.gpus import found_gpus
 
     if engine not in SHARDED:
         return OnGpus(said)

@@ -7,8 +7,8 @@ from rackrate.units import GIB
 
 def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
+    from rackrate.engines.gpus import found_gpus
     from rackrate.errors import UserError
-    from rackrate.gpus import found_gpus
     from rackrate.perf.formats import weight_bytes, weight_format
     from rackrate.perf.kv_cache import request_bytes
     from rackrate.perf.read_model import read_model

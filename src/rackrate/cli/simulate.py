@@ -197,7 +197,7 @@ def simulate(
         say(first)
     header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
     if calibrated is not None:
-        from rackrate.calibration import read_calibration
+        from rackrate.calibration.calibrate import read_calibration
 
         known = read_calibration(calibrated)
         header.engine.settings["calibration"] = f"the calibration of {known.run} (measured {known.run_created})"
@@ -282,7 +282,7 @@ def _calibrated(
     path: Path, read: ReadModel, workload: SyntheticWorkload, settled: dict[str, object]
 ) -> tuple[Replica, Accelerator]:
     """The replica that a calibration describes. UserError where it is of another model, or an option contradicts it."""
-    from rackrate.calibration import box_again, read_calibration
+    from rackrate.calibration.calibrate import box_again, read_calibration
     from rackrate.cli.output import say
     from rackrate.errors import UserError
     from rackrate.planner.candidates import calibrated_replica

@@ -10,7 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.gpus import FoundGpu
+    from rackrate.engines.gpus import FoundGpu
     from rackrate.tuning.search import Search, Trial, Tuned
 
 FACTS = "tune.json"
@@ -121,9 +121,9 @@ def _levels(text: str) -> list[int]:
 def _space(engine: str, model: str, highest: int, only: str | None, lengths: tuple[int, int]) -> Any:
     import psutil
 
+    from rackrate.engines.gpus import found_gpus
     from rackrate.engines.known import launcher
     from rackrate.errors import EngineError
-    from rackrate.gpus import found_gpus
     from rackrate.tuning.space import space_of
 
     started = launcher(engine)

@@ -21,7 +21,7 @@ def verify(
 
     The run is of the same model, engine and machine, at lengths and loads that the calibration did not see.
     """
-    from rackrate import calibration
+    from rackrate.calibration import calibrate as calibration
     from rackrate.cli.calibrate import FIGURES, figure
     from rackrate.cli.output import print_json, say, show
     from rackrate.errors import CalibrationError

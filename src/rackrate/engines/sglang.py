@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from rackrate.engines.gpus import found_gpus
 from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
@@ -13,7 +14,6 @@ from rackrate.engines.settings import Setting, Settings, Wanted, flags_of, merge
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
-from rackrate.gpus import found_gpus
 
 NAME = "sglang"
 TITLE = "SGLang"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from rackrate.engines.gpus import found_gpus
 from rackrate.engines.install import (
     cache_directory,
     environment_python,
@@ -23,7 +24,6 @@ from rackrate.engines.safetensors import CONVERTER, find_safetensors
 from rackrate.engines.settings import Scalar, Setting, Settings, Wanted, flags_of, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
-from rackrate.gpus import found_gpus
 
 NAME = "vllm"
 TITLE = "vLLM"

@@ -12,8 +12,8 @@ import psutil
 
 from rackrate.catalog.load import Catalog, cpu_architectures
 from rackrate.catalog.types import CpuArchitecture, Offer
+from rackrate.engines.gpus import found_gpus
 from rackrate.errors import CatalogError
-from rackrate.gpus import found_gpus
 from rackrate.runs.records import Gpu, Machine
 
 _FORWARDERS = {"ssh", "sshd", "autossh", "kubectl", "socat", "chisel", "cloudflared"}

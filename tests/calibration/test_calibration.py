@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rackrate import calibration
+from rackrate.calibration import calibrate as calibration
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import CalibrationError
 from rackrate.metrics.summary import LevelSummary, summarise
@@ -154,7 +154,7 @@ def test_a_calibration_of_another_box_is_refused(tmp_path: Path) -> None:
         calibration.box_of(served([1], prompt=8, output=8, origin="unknown"))
 
 
-@pytest.mark.parametrize("text", ["{", "{}", json.dumps({"schema": "rackrate.calibration/1"})])
+@pytest.mark.parametrize("text", ["{", "{}", json.dumps({"schema": "rackrate.calibration.calibrate/1"})])
 def test_files_that_are_no_calibration(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.json"
     file.write_text(text, encoding="utf-8")

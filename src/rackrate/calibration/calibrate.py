@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rackrate.calibration.replay import recorded, replay, slot_limits
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CalibrationError, CatalogError
@@ -24,12 +25,11 @@ from rackrate.perf.engine_eras import ERAS, Scheduler, scheduler_of
 from rackrate.perf.predict_case import Predicted
 from rackrate.perf.published import Load, Observed
 from rackrate.perf.step_work import Parallel
-from rackrate.replay import recorded, replay, slot_limits
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
 
 FILE = "calibration.json"
-SCHEMA = "rackrate.calibration/1"
+SCHEMA = "rackrate.calibration.calibrate/1"
 FEWEST_LEVELS = 3
 HARMLESS = frozenset({"batch-1", "finite-burst"})
 """Names of VALIDITY that do not spoil a calibration: one request at a time is a load like any other."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rackrate import calibration
+from rackrate.calibration import calibrate as calibration
+from rackrate.calibration.replay import RecordedLoad, replay, simulated_step, slot_limits
 from rackrate.metrics.summary import summarise
 from rackrate.perf.box import with_logs
 from rackrate.perf.deployment import Deployment
-from rackrate.replay import RecordedLoad, replay, simulated_step, slot_limits
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Requests
