@@ -18,7 +18,7 @@ from rackrate.engines.process import RunningEngine
 from rackrate.engines.quality import text as quality_text
 from rackrate.engines.settings import Wanted
 from rackrate.engines.weights import EMBEDDED, find_weights
-from rackrate.perf.tokenizer_files import read_tokenizer
+from rackrate.models.tokenizer_files import read_tokenizer
 from rackrate.runs.records import RequestRecord
 from rackrate.runs.store import read_run
 from rackrate.workload.prompts import WORDS, Ask, PromptLength, prompt, prompt_text

@@ -8,10 +8,10 @@ import pytest
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
-from rackrate.perf.architecture import load, of_catalogue_model
-from rackrate.perf.as_model import model_of
+from rackrate.models.architecture import load, of_catalogue_model
+from rackrate.models.as_model import model_of
+from rackrate.models.formats import bytes_by_kind, weight_format
 from rackrate.perf.deployment import deploy
-from rackrate.perf.formats import bytes_by_kind, weight_format
 from rackrate.perf.predict_case import room_tokens
 from rackrate.perf.published import understand
 from rackrate.perf.step_work import Parallel, formats_on, linear_work

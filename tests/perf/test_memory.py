@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture, of_catalogue_model
+from rackrate.models.architecture import Architecture, of_catalogue_model
+from rackrate.models.formats import weight_bytes, weight_format
 from rackrate.perf.engine_memory import ENGINES, LLAMACPP, VLLM, driver_memory, engine_memory
-from rackrate.perf.formats import weight_bytes, weight_format
 from rackrate.perf.kv_cache import kv_bytes_per_token, kv_bytes_per_token_on_rank, request_bytes
 from rackrate.perf.memory import fit
 from rackrate.perf.remedies import remedies, smallest_count

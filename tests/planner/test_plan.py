@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.errors import WorkloadError
-from rackrate.perf.read_model import read_model
+from rackrate.models.read_model import read_model
 from rackrate.planner.bounds import idle_latencies, least_busy_s
 from rackrate.planner.candidates import Kind, replica_of
 from rackrate.planner.explain import explained

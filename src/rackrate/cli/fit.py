@@ -12,9 +12,9 @@ from rackrate.cli import options as given
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Accelerator
+    from rackrate.models.read_model import ReadModel
     from rackrate.perf.engine_memory import EngineMemory
     from rackrate.perf.memory import Fit
-    from rackrate.perf.read_model import ReadModel
     from rackrate.perf.remedies import Remedy
 
 SCHEMA = "rackrate.fit/1"
@@ -74,9 +74,9 @@ def fit(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json
     from rackrate.errors import UserError
+    from rackrate.models.formats import kv_value_bytes, weight_format
+    from rackrate.models.read_model import read_model
     from rackrate.perf.engine_memory import engine_memory
-    from rackrate.perf.formats import kv_value_bytes, weight_format
-    from rackrate.perf.read_model import read_model
     from rackrate.units import GIB
 
     if memory is not None and not memory > 0:
@@ -204,7 +204,7 @@ def _gib(value: float) -> str:
 
 
 def _heading(asked: _Asked, found: Fit) -> str:
-    from rackrate.perf.formats import bits_per_weight, weight_format
+    from rackrate.models.formats import bits_per_weight, weight_format
     from rackrate.report.format import count
 
     model = asked.read.architecture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
     from rackrate.economics.hourly import PriceKind
-    from rackrate.perf.read_model import ReadModel
+    from rackrate.models.read_model import ReadModel
     from rackrate.planner.plan import Demand, Plan
 
 DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
@@ -113,8 +113,8 @@ def plan(
     from rackrate.cli.planned_demand import Asked, demand_of
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
-    from rackrate.perf.formats import weight_format
-    from rackrate.perf.read_model import read_model
+    from rackrate.models.formats import weight_format
+    from rackrate.models.read_model import read_model
     from rackrate.planner.candidates import memory_of
     from rackrate.planner.explain import explained
     from rackrate.planner.plan import largest

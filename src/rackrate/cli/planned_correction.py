@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
+    from rackrate.models.read_model import ReadModel
     from rackrate.perf.deployment import Deployment
-    from rackrate.perf.read_model import ReadModel
 
 FARTHEST = 1.5
 """A point that the corrected prediction misses by more than this factor is of another box or load than it says."""
@@ -28,8 +28,8 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
     """
     from rackrate.cli.simulated_load import place
     from rackrate.errors import UserError
+    from rackrate.models.formats import weight_format
     from rackrate.perf.box import anchored, with_logs
-    from rackrate.perf.formats import weight_format
     from rackrate.perf.memory import runnable_format
     from rackrate.perf.published import Load, Observed
     from rackrate.planner.candidates import kind_of, replica_of

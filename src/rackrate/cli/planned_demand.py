@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rackrate.perf.read_model import ReadModel
+    from rackrate.models.read_model import ReadModel
     from rackrate.planner.plan import Demand
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import Trace

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator
     from rackrate.engines.gpus import FoundGpu
     from rackrate.engines.settings import Settings
-    from rackrate.perf.read_model import ReadModel
+    from rackrate.models.read_model import ReadModel
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def choose_settings(
     """
     from rackrate.catalog.load import load_catalog
     from rackrate.errors import CatalogError, UserError
-    from rackrate.perf.formats import weight_format
-    from rackrate.perf.read_model import read_model
+    from rackrate.models.formats import weight_format
+    from rackrate.models.read_model import read_model
 
     if not gpus:
         return OnGpus()

@@ -16,7 +16,7 @@ from rackrate.cli import options as given
 if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator, Offer
     from rackrate.metrics.summary import LevelSummary
-    from rackrate.perf.read_model import ReadModel
+    from rackrate.models.read_model import ReadModel
     from rackrate.planner.candidates import Replica
     from rackrate.runs.records import Level, RequestRecord, RunHeader
     from rackrate.simulate.capacity import Draw
@@ -138,7 +138,7 @@ def simulate(
     from rackrate.cli.simulated_load import autoscaler_of, numbers, own_rate, place, workload_of
     from rackrate.errors import UserError
     from rackrate.metrics.summary import saturation, summarise
-    from rackrate.perf.read_model import read_model
+    from rackrate.models.read_model import read_model
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
     from rackrate.runs.records import Run
@@ -254,7 +254,7 @@ def _replica(
 ) -> Replica:  # fmt: skip
     """The replica that was asked for; without --tp, the smallest that holds the model. UserError if none does."""
     from rackrate.errors import UserError
-    from rackrate.perf.formats import weight_format
+    from rackrate.models.formats import weight_format
     from rackrate.perf.memory import runnable_format
     from rackrate.planner.candidates import kind_of, replica_of
 

@@ -52,7 +52,7 @@ def tokens(
     from rackrate.cli.output import print_json, show
     from rackrate.errors import UserError, WorkloadError
     from rackrate.measure.token_check import check
-    from rackrate.perf.tokenizer_files import read_tokenizer
+    from rackrate.models.tokenizer_files import read_tokenizer
 
     if requests < 4:
         raise WorkloadError(f"--requests must be at least 4 to tell text from template, got {requests}")

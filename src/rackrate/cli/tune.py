@@ -149,7 +149,7 @@ def _layouts(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import say
     from rackrate.errors import EngineError, UserError
-    from rackrate.perf.read_model import read_model
+    from rackrate.models.read_model import read_model
     from rackrate.tuning.predicted import predicted_layouts
 
     if len(gpus) < 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture
+from rackrate.models.architecture import Architecture
 from rackrate.units import GIB
 
 
@@ -91,7 +91,7 @@ def activation_bytes(
     perhaps a mask. Sampling holds `sampler_values` float32 values per request and vocabulary entry. Checked against
     vLLM's start-up logs (tests/perf/test_vllm_logs.py, within 20 %) and llama.cpp's (within 1 %).
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
     >>> round(activation_bytes(llama, VLLM, batch_tokens=8192, max_requests=256) / GIB, 2)    # vLLM says 1.19 to 1.26
     1.22

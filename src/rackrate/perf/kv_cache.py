@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from rackrate.perf.architecture import Architecture, CacheGroup
+from rackrate.models.architecture import Architecture, CacheGroup
 
 
 def kv_bytes_per_token(layers: int, kv_heads: int, head_dim: int, value_bytes: float) -> float:
@@ -84,7 +84,7 @@ def request_bytes(
 def kv_bytes_per_token_on_rank(architecture: Architecture, value_bytes: float, tp: int = 1) -> float:
     """Cache that one more token of context needs on one of `tp` ranks, all layers, windows not yet full. [byte/token]
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> kv_bytes_per_token_on_rank(of_catalogue_model(load("llama-3-8b-instruct")), 2.0, tp=4)
     32768.0
     >>> kv_bytes_per_token_on_rank(of_catalogue_model(load("deepseek-v3")), 2.0, tp=8)    # not split

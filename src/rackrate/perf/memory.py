@@ -2,14 +2,14 @@
 
 The interface, for the planner, `serve` and the step-time model:
 
-    architecture = of_catalogue_model(model)                    # perf.architecture, or read_model of perf.read_model
+    architecture = of_catalogue_model(model)                 # models.architecture, or read_model of models.read_model
     result = fit(architecture, accelerator, tp=4, weights="fp16", context_tokens=8192)    # a frozen Fit
     result.fits, result.reasons, result.notes                   # why not, in sentences; what else to know
     result.kv_tokens                                            # tokens that the KV cache of one replica holds
     result.requests_of(tokens)                                  # requests of that length at the same time
     result.largest_context, result.requests                     # at the context that was asked for
     parallelisms(architecture, count)                           # (tp, pp) that engines can run on that many cards
-    weight_bytes(architecture, weight_format("awq"))            # perf.formats: whole model, no machine
+    weight_bytes(architecture, weight_format("awq"))            # models.formats: whole model, no machine
     weights_on_rank(...), kv_bytes_per_token_on_rank(...)       # per card, for bytes read in a step
 
 All sizes are of one accelerator (one tensor-parallel rank of one pipeline stage, the fullest one) unless the name
@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture, CacheGroup
+from rackrate.models.architecture import Architecture, CacheGroup
+from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_bytes, weight_format
 from rackrate.perf.engine_memory import (
     LLAMACPP,
     VLLM,
@@ -33,7 +34,6 @@ from rackrate.perf.engine_memory import (
     driver_memory,
     vllm_batch,
 )
-from rackrate.perf.formats import WeightFormat, kv_value_bytes, support, weight_bytes, weight_format
 from rackrate.perf.kv_cache import kv_bytes_per_token_on_rank, request_bytes
 from rackrate.perf.sharding import stage_layers, tp_problem, weights_on_rank
 from rackrate.units import GIB

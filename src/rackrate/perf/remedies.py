@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.catalog.types import Accelerator
-from rackrate.perf.architecture import Architecture
+from rackrate.models.architecture import Architecture
 from rackrate.perf.engine_memory import LLAMACPP, VLLM, EngineMemory
 from rackrate.perf.memory import Fit, fit
 from rackrate.perf.sharding import parallelisms
@@ -36,7 +36,7 @@ def smallest_count(
     """The fit on the fewest accelerators that hold the model; None where not even the most do.
 
     >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
     >>> smallest_count(llama, load_catalog().accelerators["t4"]).accelerators
     2
@@ -109,7 +109,7 @@ def split_words(one: Fit) -> str:
     """How a replica is split.
 
     >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> split_words(fit(of_catalogue_model(load("llama-3-8b-instruct")), load_catalog().accelerators["t4"], tp=2, pp=2))
     'tp 2, pp 2'
     """

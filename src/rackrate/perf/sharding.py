@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture
+from rackrate.models.architecture import Architecture
+from rackrate.models.formats import WeightFormat, bytes_by_kind
 from rackrate.perf.engine_memory import VLLM, EngineMemory
-from rackrate.perf.formats import WeightFormat, bytes_by_kind
 from rackrate.perf.kv_cache import kv_heads_on_rank
 
 
@@ -67,7 +67,7 @@ def tp_problem(architecture: Architecture, tp: int) -> str | None:
 
     vLLM wants heads to divide by the ranks, and KV heads to divide by them or they by KV heads.
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> tp_problem(of_catalogue_model(load("smollm2-135m-instruct")), 2)
     'tensor parallelism of 2: the 9 attention heads do not divide by it (1, 3, 9 do)'
     """
@@ -85,7 +85,7 @@ def tp_problem(architecture: Architecture, tp: int) -> str | None:
 def parallelisms(architecture: Architecture, count: int, engine: EngineMemory = VLLM) -> tuple[tuple[int, int], ...]:
     """The (tensor, pipeline) parallelisms that use `count` accelerators for one replica, most tensor-parallel first.
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> parallelisms(of_catalogue_model(load("llama-3-8b-instruct")), 4)
     ((4, 1), (2, 2), (1, 4))
     """

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.perf.formats import Spares, kv_value_bytes, weight_format
+from rackrate.models.formats import Spares, kv_value_bytes, weight_format
 
 Compute = Literal["16", "8", "4"]
 
@@ -35,7 +35,7 @@ class Formats:
     kv_bytes: float = 2.0
     """Per value of the KV cache."""
     spares: Spares = "nothing"
-    """What of a mixture of experts has 16 bits nevertheless (perf/formats.py)."""
+    """What of a mixture of experts has 16 bits nevertheless (models/formats.py)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) ->
     family = _FAMILIES.get(name, "")
     bits = WEIGHT_BITS.get(name)
     spares: Spares = "attention" if family == "fp4" else "nothing"
-    if bits is None:  # a name of perf/formats.py, which knows more of them
+    if bits is None:  # a name of models/formats.py, which knows more of them
         form = weight_format(name)
         bits, family, spares = form.bits, form.family, form.spares
     peaks = accelerator.peak_tflops

@@ -14,8 +14,8 @@ from rackrate.catalog.load import Catalog
 from rackrate.economics.breakeven import BreakEven, break_even
 from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
+from rackrate.models.read_model import ReadModel
 from rackrate.perf.deployment import Deployment
-from rackrate.perf.read_model import ReadModel
 from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_text, when_idle
 from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
-from rackrate.perf.architecture import Architecture
-from rackrate.perf.as_model import model_of
+from rackrate.models.architecture import Architecture
+from rackrate.models.as_model import model_of
 from rackrate.perf.deployment import deploy
 from rackrate.perf.engine_memory import engine_memory
 from rackrate.perf.memory import fit

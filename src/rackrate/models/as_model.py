@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from rackrate.catalog.types import Experts, FixedState, LatentAttention, Model, NumberFormat, Source
-from rackrate.perf.architecture import Architecture, CacheGroup
-from rackrate.perf.formats import weight_format
+from rackrate.models.architecture import Architecture, CacheGroup
+from rackrate.models.formats import weight_format
 
 
 def model_of(architecture: Architecture) -> Model:
     """The same facts as a catalogue entry. What a step computes and reads follows from them as from a listed model's.
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> listed = load("mixtral-8x7b-instruct")
     >>> read = model_of(of_catalogue_model(listed))
     >>> (read.parameters, read.active_parameters) == (listed.parameters, listed.active_parameters)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import UserError
-from rackrate.perf import tokenizer_files
-from rackrate.perf.tokenizer_files import read_ranks, read_tokenizer
+from rackrate.models import tokenizer_files
+from rackrate.models.tokenizer_files import read_ranks, read_tokenizer
 
 pytest.importorskip("tokenizers")
 

@@ -1,11 +1,11 @@
-"""The weight format that a config.json states, in the words of perf.formats."""
+"""The weight format that a config.json states, in the words of models.formats."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 from rackrate.errors import UserError
-from rackrate.perf.config_values import ConfigValues
+from rackrate.models.config_values import ConfigValues
 
 _DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "half": "fp16"}
 

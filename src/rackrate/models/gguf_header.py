@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rackrate.errors import UserError
-from rackrate.perf.formats import GGML_BLOCKS
+from rackrate.models.formats import GGML_BLOCKS
 
 Value = int | float | bool | str | None
 """A metadata value; None stands for an array, which is skipped but counted."""

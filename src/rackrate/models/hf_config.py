@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rackrate.errors import UserError, did_you_mean
-from rackrate.perf.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
-from rackrate.perf.config_values import ConfigValues
-from rackrate.perf.hf_families import FAMILIES, UNREADABLE, Family
-from rackrate.perf.hf_quantisation import plain_format, published_format
+from rackrate.models.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
+from rackrate.models.config_values import ConfigValues
+from rackrate.models.hf_families import FAMILIES, UNREADABLE, Family
+from rackrate.models.hf_quantisation import plain_format, published_format
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.errors import UserError
-from rackrate.perf.gguf_header import read_gguf_header
+from rackrate.models.gguf_header import read_gguf_header
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -1,6 +1,6 @@
 """What a model is made of, as far as memory and time depend on it: parameters by kind, and what a request caches.
 
-An `Architecture` comes from a catalogue entry (`of_catalogue_model`), or from files by `perf.read_model.read_model`.
+An `Architecture` comes from a catalogue entry (`of_catalogue_model`), or from files by `models.read_model.read_model`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Architecture:
     gated: bool = True
     """A feed-forward has three matrices (gate, up, down), else two."""
     native_weights: str = "bf16"
-    """The format (of perf.formats) in which the weights are published."""
+    """The format (of models.formats) in which the weights are published."""
     origin: str = ""
     """Where these facts are from."""
 
@@ -130,7 +130,7 @@ NATIVE_FORMATS = {
     "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32-experts",
     "int8": "int8",
 }  # fmt: skip
-"""The catalogue's number formats as weight formats of perf.formats."""
+"""The catalogue's number formats as weight formats of models.formats."""
 
 
 def load(name: str) -> Model:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from rackrate.errors import UserError
-from rackrate.perf.config_values import read_json
+from rackrate.models.config_values import read_json
 
 LARGEST_HEADER = 100_000_000
 """The format's own limit."""

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import UserError
-from rackrate.perf.read_model import read_model
-from rackrate.perf.safetensors_header import read_safetensors_header, safetensors_size
+from rackrate.models.read_model import read_model
+from rackrate.models.safetensors_header import read_safetensors_header, safetensors_size
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

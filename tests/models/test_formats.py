@@ -6,8 +6,8 @@ import pytest
 
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture, of_catalogue_model
-from rackrate.perf.formats import FORMATS, bits_per_weight, support, weight_bytes, weight_format
+from rackrate.models.architecture import Architecture, of_catalogue_model
+from rackrate.models.formats import FORMATS, bits_per_weight, support, weight_bytes, weight_format
 from rackrate.units import GIB
 
 

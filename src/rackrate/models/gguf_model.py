@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate.errors import UserError
-from rackrate.perf.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
-from rackrate.perf.formats import FORMATS
-from rackrate.perf.gguf_header import GgufHeader, Tensor, read_gguf_header
-from rackrate.perf.hf_families import FAMILIES
+from rackrate.models.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
+from rackrate.models.formats import FORMATS
+from rackrate.models.gguf_header import GgufHeader, Tensor, read_gguf_header
+from rackrate.models.hf_families import FAMILIES
 
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K",
@@ -18,7 +18,7 @@ FILE_TYPES = {
     21: "Q2_K", 22: "IQ3_S", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_S", 28: "IQ2_S",
     29: "IQ2_S", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-"""general.file_type in the words of perf.formats (llama.cpp, include/llama.h, llama_ftype); mixes without a format of
+"""general.file_type in the words of models.formats (llama.cpp, include/llama.h, llama_ftype); mixes without a format of
 their own under their base type. Sizes come from the tensors, so this is a name only."""
 _SPLIT = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$")
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 from rackrate.catalog.types import Accelerator, NumberFormat
 from rackrate.errors import UserError, did_you_mean
-from rackrate.perf.architecture import Architecture
+from rackrate.models.architecture import Architecture
 
 GGML_BLOCKS: dict[str, tuple[int, int]] = {
     "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "F64": (1, 8), "I8": (1, 1), "I16": (1, 2), "I32": (1, 4),
@@ -189,7 +189,7 @@ def kv_value_bytes(name: str) -> float:
 def weight_bytes(architecture: Architecture, form: WeightFormat) -> float:
     """Bytes of all weights of a model in a format. [byte]
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
     >>> weight_bytes(llama, weight_format("fp16")) / 1e9    # the 16.1 GB of Llama-3-8B
     16.060522496
@@ -231,7 +231,7 @@ def bits_per_weight(architecture: Architecture, form: WeightFormat) -> float:
 
     llama.cpp's own table gives 4.8944 for Llama-3.1-8B in Q4_K_M (tools/quantize/README.md).
 
-    >>> from rackrate.perf.architecture import load, of_catalogue_model
+    >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> round(bits_per_weight(of_catalogue_model(load("llama-3.1-8b-instruct")), weight_format("Q4_K_M")), 2)
     4.89
     """

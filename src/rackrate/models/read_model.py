@@ -9,12 +9,12 @@ from pathlib import Path
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
-from rackrate.perf.architecture import Architecture, of_catalogue_model
-from rackrate.perf.as_model import model_of
-from rackrate.perf.config_values import ConfigValues, read_json
-from rackrate.perf.gguf_model import read_gguf_model
-from rackrate.perf.hf_config import architecture_of_config
-from rackrate.perf.safetensors_header import safetensors_size
+from rackrate.models.architecture import Architecture, of_catalogue_model
+from rackrate.models.as_model import model_of
+from rackrate.models.config_values import ConfigValues, read_json
+from rackrate.models.gguf_model import read_gguf_model
+from rackrate.models.hf_config import architecture_of_config
+from rackrate.models.safetensors_header import safetensors_size
 
 
 @dataclass(frozen=True)
