@@ -20,7 +20,7 @@ PACKAGE = Path(rackrate.__file__).parent
 
 ALL_ROOMS = {
     "errors", "units", "catalog", "workload", "runs",
-    "metrics", "models", "perf", "simulate", "measure",
+    "metrics", "models", "memory", "perf", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
     "tuning",
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"workload", "errors"},
     "metrics": {"runs"},
     "models": {"catalog"},
+    "memory": {"catalog", "models"},
     "perf": {"catalog", "models"},
     "simulate": {"workload", "runs"},
     "calibration": {"perf", "metrics", "simulate"},
@@ -42,9 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {"catalog"},
     "deploy": {"engines"},
     "meter": {"metrics", "economics"},
-    "planner": {"perf", "simulate", "economics"},
+    "planner": {"memory", "perf", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
-    "tuning": {"engines", "metrics", "runs", "perf"},
+    "tuning": {"engines", "metrics", "runs", "memory", "perf"},
     "report": {"economics", "metrics", "runs", "catalog", "study", "tuning"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,

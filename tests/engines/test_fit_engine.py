@@ -11,9 +11,9 @@ import pytest
 from rackrate.catalog.load import load_catalog
 from rackrate.engines.install import environment_python
 from rackrate.engines.weights import EMBEDDED
+from rackrate.memory.engine_memory import LLAMACPP
+from rackrate.memory.fit import fit
 from rackrate.models.read_model import read_model
-from rackrate.perf.engine_memory import LLAMACPP
-from rackrate.perf.memory import fit
 
 pytestmark = pytest.mark.engine
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rackrate.engines.weights import EMBEDDED
 from rackrate.errors import UserError
+from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
 from rackrate.models.architecture import load, of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import weight_bytes, weight_format
@@ -22,7 +23,6 @@ from rackrate.models.gguf_header import TENSOR_TYPES, read_gguf_header
 from rackrate.models.gguf_model import read_gguf_model
 from rackrate.models.read_model import read_model
 from rackrate.models.tokenizer_files import read_tokenizer
-from rackrate.perf.kv_cache import kv_bytes_per_token_on_rank
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 Value = int | float | bool | str | Sequence[int] | Sequence[str]

@@ -12,10 +12,10 @@ from rackrate.cli import options as given
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Accelerator
+    from rackrate.memory.engine_memory import EngineMemory
+    from rackrate.memory.fit import Fit
+    from rackrate.memory.remedies import Remedy
     from rackrate.models.read_model import ReadModel
-    from rackrate.perf.engine_memory import EngineMemory
-    from rackrate.perf.memory import Fit
-    from rackrate.perf.remedies import Remedy
 
 SCHEMA = "rackrate.fit/1"
 
@@ -74,9 +74,9 @@ def fit(
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json
     from rackrate.errors import UserError
+    from rackrate.memory.engine_memory import engine_memory
     from rackrate.models.formats import kv_value_bytes, weight_format
     from rackrate.models.read_model import read_model
-    from rackrate.perf.engine_memory import engine_memory
     from rackrate.units import GIB
 
     if memory is not None and not memory > 0:
@@ -121,7 +121,7 @@ class _Asked:
 
     def fit(self, accelerator: Accelerator, tp: int, pp: int) -> Fit:
         """The answer for one place."""
-        from rackrate.perf.memory import fit as memory_fit
+        from rackrate.memory.fit import fit as memory_fit
 
         return memory_fit(
             self.read.architecture, accelerator, tp=tp, pp=pp, weights=self.weights, kv=self.kv,
@@ -162,8 +162,8 @@ def _place(text: str, catalog: Catalog) -> tuple[Accelerator, int]:
 
 def _answer(asked: _Asked, accelerator: Accelerator, count: int, catalog: Catalog) -> tuple[Fit, tuple[Remedy, ...]]:
     from rackrate.errors import UserError
-    from rackrate.perf.remedies import remedies
-    from rackrate.perf.sharding import best_parallelism
+    from rackrate.memory.remedies import remedies
+    from rackrate.memory.sharding import best_parallelism
 
     if asked.tp is None and asked.pp is None:
         tp, pp = best_parallelism(asked.read.architecture, count, asked.engine)
@@ -186,7 +186,7 @@ def _answer(asked: _Asked, accelerator: Accelerator, count: int, catalog: Catalo
 
 def _in_table(asked: _Asked, accelerator: Accelerator) -> Fit:
     """The fit on the fewest of a card, or on one where none will do."""
-    from rackrate.perf.remedies import smallest_count
+    from rackrate.memory.remedies import smallest_count
 
     found = None
     if asked.memory_bytes is None:
@@ -224,7 +224,7 @@ def _print_answers(asked: _Asked, rows: list[tuple[Fit, tuple[Remedy, ...]]]) ->
     from rich.text import Text
 
     from rackrate.cli.output import say, show
-    from rackrate.perf.remedies import split_words
+    from rackrate.memory.remedies import split_words
 
     parts: list[RenderableType] = [Text(_heading(asked, rows[0][0]), style="bold")]
     for found, ways in rows:
@@ -278,7 +278,7 @@ def _breakdown(found: Fit) -> Any:
 
 def _print_table(asked: _Asked, rows: list[Fit]) -> None:
     from rackrate.cli.output import say, show
-    from rackrate.perf.remedies import split_words
+    from rackrate.memory.remedies import split_words
     from rackrate.report.tables import plain_table
 
     say(_heading(asked, rows[0]))

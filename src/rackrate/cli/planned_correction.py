@@ -28,9 +28,9 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
     """
     from rackrate.cli.simulated_load import place
     from rackrate.errors import UserError
+    from rackrate.memory.fit import runnable_format
     from rackrate.models.formats import weight_format
     from rackrate.perf.box import anchored, with_logs
-    from rackrate.perf.memory import runnable_format
     from rackrate.perf.published import Load, Observed
     from rackrate.planner.candidates import kind_of, replica_of
 

@@ -81,10 +81,10 @@ def _over_ranks(
     weights: str | None, so_far: OnGpus,
 ) -> OnGpus:  # fmt: skip
     from rackrate.errors import EngineError
-    from rackrate.perf.engine_memory import engine_memory
-    from rackrate.perf.memory import fit
-    from rackrate.perf.remedies import remedies
-    from rackrate.perf.sharding import tp_problem
+    from rackrate.memory.engine_memory import engine_memory
+    from rackrate.memory.fit import fit
+    from rackrate.memory.remedies import remedies
+    from rackrate.memory.sharding import tp_problem
     from rackrate.units import GIB
 
     memory = engine_memory(engine)

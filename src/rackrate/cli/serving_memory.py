@@ -9,9 +9,9 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
     from rackrate.engines.gpus import found_gpus
     from rackrate.errors import UserError
+    from rackrate.memory.kv_cache import request_bytes
     from rackrate.models.formats import weight_bytes, weight_format
     from rackrate.models.read_model import read_model
-    from rackrate.perf.kv_cache import request_bytes
 
     ask = "ask for fewer --requests or a shorter --context, or serve a smaller number format"
     try:

@@ -254,8 +254,8 @@ def _replica(
 ) -> Replica:  # fmt: skip
     """The replica that was asked for; without --tp, the smallest that holds the model. UserError if none does."""
     from rackrate.errors import UserError
+    from rackrate.memory.fit import runnable_format
     from rackrate.models.formats import weight_format
-    from rackrate.perf.memory import runnable_format
     from rackrate.planner.candidates import kind_of, replica_of
 
     architecture = read.architecture

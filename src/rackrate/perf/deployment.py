@@ -140,7 +140,7 @@ def deploy(
     """A deployment with its predicted step time. Raises UserError where facts are missing.
 
     `version` as the engine states it; without one the newest era of vLLM that has rows counts. `room` [token] of KV
-    cache overrides our own estimate (perf/memory.py knows better). `values` are the logarithms of a calibration.
+    cache overrides our own estimate (memory/fit.py knows better). `values` are the logarithms of a calibration.
     """
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()

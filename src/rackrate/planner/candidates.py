@@ -9,12 +9,12 @@ from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Accelerator, Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, has_price, rented
 from rackrate.errors import UserError
+from rackrate.memory.engine_memory import EngineMemory, engine_memory
+from rackrate.memory.fit import Fit, fit, runnable_format
+from rackrate.memory.sharding import tp_problem
 from rackrate.models.formats import weight_format
 from rackrate.models.read_model import ReadModel
 from rackrate.perf.deployment import Deployment, deploy
-from rackrate.perf.engine_memory import EngineMemory, engine_memory
-from rackrate.perf.memory import Fit, fit, runnable_format
-from rackrate.perf.sharding import tp_problem
 from rackrate.perf.step_work import Parallel
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.step import StepCoefficients

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
+from rackrate.memory.engine_memory import engine_memory
+from rackrate.memory.fit import fit
+from rackrate.memory.sharding import tp_problem
 from rackrate.models.architecture import Architecture
 from rackrate.models.as_model import model_of
 from rackrate.perf.deployment import deploy
-from rackrate.perf.engine_memory import engine_memory
-from rackrate.perf.memory import fit
 from rackrate.perf.published import Load
-from rackrate.perf.sharding import tp_problem
 from rackrate.perf.step_work import Parallel
 
 

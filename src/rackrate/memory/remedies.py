@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.catalog.types import Accelerator
+from rackrate.memory.engine_memory import LLAMACPP, VLLM, EngineMemory
+from rackrate.memory.fit import Fit, fit
+from rackrate.memory.sharding import parallelisms
 from rackrate.models.architecture import Architecture
-from rackrate.perf.engine_memory import LLAMACPP, VLLM, EngineMemory
-from rackrate.perf.memory import Fit, fit
-from rackrate.perf.sharding import parallelisms
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 """Accelerators of one replica that machines come with."""

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
+from rackrate.memory.engine_memory import ENGINES, LLAMACPP, VLLM, driver_memory, engine_memory
+from rackrate.memory.fit import fit
+from rackrate.memory.kv_cache import kv_bytes_per_token, kv_bytes_per_token_on_rank, request_bytes
+from rackrate.memory.remedies import remedies, smallest_count
+from rackrate.memory.sharding import best_parallelism, parallelisms, stage_layers, tp_problem, weights_on_rank
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.formats import weight_bytes, weight_format
-from rackrate.perf.engine_memory import ENGINES, LLAMACPP, VLLM, driver_memory, engine_memory
-from rackrate.perf.kv_cache import kv_bytes_per_token, kv_bytes_per_token_on_rank, request_bytes
-from rackrate.perf.memory import fit
-from rackrate.perf.remedies import remedies, smallest_count
-from rackrate.perf.sharding import best_parallelism, parallelisms, stage_layers, tp_problem, weights_on_rank
 from rackrate.units import GIB
 
 MODELS = load_catalog().models

@@ -23,9 +23,7 @@ from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
-from rackrate.models.architecture import Architecture, CacheGroup
-from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_bytes, weight_format
-from rackrate.perf.engine_memory import (
+from rackrate.memory.engine_memory import (
     LLAMACPP,
     VLLM,
     EngineMemory,
@@ -34,8 +32,10 @@ from rackrate.perf.engine_memory import (
     driver_memory,
     vllm_batch,
 )
-from rackrate.perf.kv_cache import kv_bytes_per_token_on_rank, request_bytes
-from rackrate.perf.sharding import stage_layers, tp_problem, weights_on_rank
+from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank, request_bytes
+from rackrate.memory.sharding import stage_layers, tp_problem, weights_on_rank
+from rackrate.models.architecture import Architecture, CacheGroup
+from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_bytes, weight_format
 from rackrate.units import GIB
 
 DEFAULT_CONTEXT_TOKENS = 4096

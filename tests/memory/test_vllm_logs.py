@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from rackrate.catalog.load import load_catalog
+from rackrate.memory.fit import fit
+from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
+from rackrate.memory.sharding import stage_layers, weights_on_rank
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues
 from rackrate.models.formats import weight_format
 from rackrate.models.hf_config import architecture_of_config
-from rackrate.perf.kv_cache import kv_bytes_per_token_on_rank
-from rackrate.perf.memory import fit
-from rackrate.perf.sharding import stage_layers, weights_on_rank
 from rackrate.units import GIB
 
 QWEN25_1B: dict[str, Any] = {

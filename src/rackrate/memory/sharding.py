@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from rackrate.errors import UserError
+from rackrate.memory.engine_memory import VLLM, EngineMemory
+from rackrate.memory.kv_cache import kv_heads_on_rank
 from rackrate.models.architecture import Architecture
 from rackrate.models.formats import WeightFormat, bytes_by_kind
-from rackrate.perf.engine_memory import VLLM, EngineMemory
-from rackrate.perf.kv_cache import kv_heads_on_rank
 
 
 def padded_vocabulary(vocabulary: int, tp: int) -> int:
