@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rackrate.perf.published import COLUMNS
+from rackrate.validation.published import COLUMNS
 
 ROW: dict[str, str] = dict.fromkeys(COLUMNS, "") | {
     "source": "a blog", "date": "2024-06",

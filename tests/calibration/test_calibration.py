@@ -14,9 +14,9 @@ from rackrate.calibration import calibrate as calibration
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import CalibrationError
 from rackrate.metrics.summary import LevelSummary, summarise
-from rackrate.perf.deployment import Deployment, deploy
-from rackrate.perf.finite_run import finite_run
 from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.steptime.deployment import Deployment, deploy
+from rackrate.steptime.finite_run import finite_run
 
 SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "request_s@vllm-0.8": math.log(0.03)}
 """A box with slow memory and a slow host."""

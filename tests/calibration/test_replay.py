@@ -11,11 +11,11 @@ import pytest
 from rackrate.calibration import calibrate as calibration
 from rackrate.calibration.replay import RecordedLoad, replay, simulated_step, slot_limits
 from rackrate.metrics.summary import summarise
-from rackrate.perf.box import with_logs
-from rackrate.perf.deployment import Deployment
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Requests
+from rackrate.steptime.deployment import Deployment
+from rackrate.steptime.own_machine import with_logs
 
 SETTINGS: dict[str, str | int | float | bool | None] = {
     "slots": 8, "context_per_slot": 1024, "threads": 2, "batch_tokens": 2048, "micro_batch_tokens": 512,

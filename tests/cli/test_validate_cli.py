@@ -12,7 +12,7 @@ import pytest
 
 from published_row import ROW
 from rackrate.cli import main
-from rackrate.perf.published import COLUMNS
+from rackrate.validation.published import COLUMNS
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

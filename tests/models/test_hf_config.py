@@ -18,7 +18,7 @@ from rackrate.models.config_values import ConfigValues
 from rackrate.models.formats import weight_bytes, weight_format
 from rackrate.models.hf_config import architecture_of_config
 from rackrate.models.read_model import read_model
-from rackrate.perf.step_work import Formats, linear_work
+from rackrate.steptime.work import Formats, linear_work
 
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))
 """The keys of published configs that matter, with where they are from; `parameters` are published counts."""

@@ -1,7 +1,8 @@
 """Calibration: the one arrow back. A measured run of one's own endpoint refits the coefficients of its step time.
 
 A run's levels become the loads that the step-time model replays (`points_of`); the coefficients that agree with them
-best are written beside the run, and price or verify any other load of the same box (perf/box.py has the arithmetic).
+best are written beside the run, and price or verify any other load of the same box
+(steptime/own_machine.py has the arithmetic).
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CalibrationError, CatalogError
 from rackrate.metrics.summary import VALIDITY, LevelSummary
-from rackrate.perf.box import Calibrated, calibrate_box, known_coefficients, with_logs
-from rackrate.perf.deployment import Deployment, deploy, find_era
-from rackrate.perf.engine_eras import ERAS, Scheduler, scheduler_of
-from rackrate.perf.predict_case import Predicted
-from rackrate.perf.published import Load, Observed
-from rackrate.perf.step_work import Parallel
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
+from rackrate.steptime.deployment import Deployment, deploy, find_era
+from rackrate.steptime.engine_releases import ERAS, Scheduler, scheduler_of
+from rackrate.steptime.load import Load, Observed
+from rackrate.steptime.own_machine import Calibrated, calibrate_box, known_coefficients, with_logs
+from rackrate.steptime.replay import Predicted
+from rackrate.steptime.work import Parallel
 
 FILE = "calibration.json"
 SCHEMA = "rackrate.calibration.calibrate/1"
@@ -75,7 +76,7 @@ class CalibrationFile(_Document):
     slots: int
     threads: int | None
     coefficients: dict[str, float]
-    """Natural logarithms, by name of perf.step_time.Coefficients."""
+    """Natural logarithms, by name of steptime.engine_step.Coefficients."""
     spreads: dict[str, float]
     residuals: tuple[Residual, ...]
     cores: int | None = None

@@ -3,7 +3,7 @@
 What a run measured depends on which requests it sent and when: equal lengths march in waves, a Poisson sequence has its
 own bursts, a short window holds what it happens to hold. So the same requests are replayed, with the lengths that the
 server counted, and looked at through the same window. llama.cpp's server has the simulator's scheduling of slots; other
-engines that of perf/finite_run.py.
+engines that of steptime/finite_run.py.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from rackrate.metrics.steady import soft_rate
 from rackrate.metrics.summary import LevelSummary
-from rackrate.perf.deployment import Deployment
-from rackrate.perf.finite_run import finite_run
-from rackrate.perf.predict_case import Predicted
-from rackrate.perf.published import Load
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
 from rackrate.simulate.step import StepCoefficients
+from rackrate.steptime.deployment import Deployment
+from rackrate.steptime.finite_run import finite_run
+from rackrate.steptime.load import Load
+from rackrate.steptime.replay import Predicted
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.calibration.calibrate import CalibrationFile
-    from rackrate.perf.coefficients import CoefficientFile
+    from rackrate.steptime.coefficient_file import CoefficientFile
 
 FIT = "fit"
 
@@ -61,7 +61,8 @@ def calibrate(
 def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, force: bool, as_json: bool) -> None:
     from datetime import UTC, datetime
 
-    from rackrate import __version__, calibration
+    from rackrate import __version__
+    from rackrate.calibration import calibrate as calibration
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.errors import CalibrationError
     from rackrate.metrics.summary import summarise
@@ -157,7 +158,9 @@ def _fit(
     from rackrate import __version__
     from rackrate.cli.output import print_json, say, write_text
     from rackrate.errors import CalibrationError
-    from rackrate.perf import coefficients, fit_file, validation_view
+    from rackrate.steptime import coefficient_file as coefficients
+    from rackrate.validation import fit_file
+    from rackrate.validation import view as validation_view
 
     if not data:
         raise CalibrationError("calibrate fit needs --data FOLDER, with CSV files of published rows (docs/predict.md)")

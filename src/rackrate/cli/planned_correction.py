@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.models.read_model import ReadModel
-    from rackrate.perf.deployment import Deployment
+    from rackrate.steptime.deployment import Deployment
 
 FARTHEST = 1.5
 """A point that the corrected prediction misses by more than this factor is of another box or load than it says."""
@@ -30,9 +30,9 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
     from rackrate.errors import UserError
     from rackrate.memory.fit import runnable_format
     from rackrate.models.formats import weight_format
-    from rackrate.perf.box import anchored, with_logs
-    from rackrate.perf.published import Load, Observed
     from rackrate.planner.candidates import kind_of, replica_of
+    from rackrate.steptime.load import Load, Observed
+    from rackrate.steptime.own_machine import anchored, with_logs
 
     parts = text.split(":")
     try:
@@ -79,7 +79,7 @@ def by_calibration(path: Path) -> tuple[Correct, str]:
     """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
     from rackrate.calibration.calibrate import box_again, read_calibration
     from rackrate.errors import UserError
-    from rackrate.perf.box import with_logs
+    from rackrate.steptime.own_machine import with_logs
 
     known = read_calibration(path)
     if not known.hardware_known:

@@ -10,7 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.perf.validation_view import Json
+    from rackrate.validation.view import Json
 
 
 def validate(
@@ -46,8 +46,8 @@ def validate(
     counted with its reason.
     """
     from rackrate.cli.output import print_json, say, write_text
-    from rackrate.perf import coefficients as known_files
-    from rackrate.perf import validation_view
+    from rackrate.steptime import coefficient_file as known_files
+    from rackrate.validation import view as validation_view
 
     known = known_files.read_coefficients(coefficients) if coefficients else known_files.shipped()
     paths = validation_view.csv_files(files)
@@ -63,7 +63,7 @@ def validate(
 
 def _show(view: Json) -> None:
     from rackrate.cli.output import say, show
-    from rackrate.perf.cross_validation import OTHER
+    from rackrate.validation.cross_validation import OTHER
 
     for one in view["files"]:
         say(f"{one['name']}: {one['predicted']} of {one['rows']} rows predicted")
@@ -99,6 +99,6 @@ def _table(rows: list[dict[str, Any]], first: str) -> Any:
 
 def row_texts(row: dict[str, Any]) -> list[str]:
     """The cells of one row of errors."""
-    from rackrate.perf.validation_view import row_texts as texts
+    from rackrate.validation.view import row_texts as texts
 
     return texts(row)

@@ -45,7 +45,7 @@ VLLM = EngineMemory(
     "vllm", usable_share=0.90, batch_tokens=None, max_requests=None, overhead_bytes=0.12 * GIB, sampler_values=10.0
 )
 """gpu_memory_utilization 0.9; CUDA context and graphs live in the tenth left over. Overhead and sampler: start-up logs
-of vLLM, tests/perf/test_vllm_logs.py."""
+of vLLM, tests/memory/test_vllm_logs.py."""
 
 
 SGLANG = EngineMemory(
@@ -89,7 +89,7 @@ def activation_bytes(
 
     A layer holds gate, up and their product (3 x the inner width, split over ranks) and a few hidden states, and
     perhaps a mask. Sampling holds `sampler_values` float32 values per request and vocabulary entry. Checked against
-    vLLM's start-up logs (tests/perf/test_vllm_logs.py, within 20 %) and llama.cpp's (within 1 %).
+    vLLM's start-up logs (tests/memory/test_vllm_logs.py, within 20 %) and llama.cpp's (within 1 %).
 
     >>> from rackrate.models.architecture import load, of_catalogue_model
     >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))

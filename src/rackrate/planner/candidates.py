@@ -14,10 +14,10 @@ from rackrate.memory.fit import Fit, fit, runnable_format
 from rackrate.memory.sharding import tp_problem
 from rackrate.models.formats import weight_format
 from rackrate.models.read_model import ReadModel
-from rackrate.perf.deployment import Deployment, deploy
-from rackrate.perf.step_work import Parallel
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.step import StepCoefficients
+from rackrate.steptime.deployment import Deployment, deploy
+from rackrate.steptime.work import Parallel
 
 ARITHMETIC = {
     "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8", "fp8-block": "fp8", "int8": "int8", "w8a16": "w8a16",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rackrate.perf.step_time import bandwidth_b_s
-from rackrate.perf.step_work import formats_on, linear_work, peak_flop_s
 from rackrate.planner.bounds import least_busy_s
 from rackrate.planner.plan import Demand, Row
+from rackrate.steptime.engine_step import bandwidth_b_s
+from rackrate.steptime.work import formats_on, linear_work, peak_flop_s
 from rackrate.units import GB, GIB, SECONDS_PER_HOUR
 
 Json = dict[str, Any]

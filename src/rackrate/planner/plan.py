@@ -15,12 +15,12 @@ from rackrate.economics.breakeven import BreakEven, break_even
 from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
 from rackrate.models.read_model import ReadModel
-from rackrate.perf.deployment import Deployment
 from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_text, when_idle
 from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
 from rackrate.planner.mixed import Mixed, Part, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
 from rackrate.simulate.capacity import Draw, Point, curve
+from rackrate.steptime.deployment import Deployment
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.slo import Objective, Slo
 

@@ -10,9 +10,9 @@ from rackrate.memory.fit import fit
 from rackrate.memory.sharding import tp_problem
 from rackrate.models.architecture import Architecture
 from rackrate.models.as_model import model_of
-from rackrate.perf.deployment import deploy
-from rackrate.perf.published import Load
-from rackrate.perf.step_work import Parallel
+from rackrate.steptime.deployment import deploy
+from rackrate.steptime.load import Load
+from rackrate.steptime.work import Parallel
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 A step runs n sequences that decode one token each, with summed context C, and p prompt tokens. Each class of work takes
 FLOPs / (peak x efficiency) or bytes / (bandwidth x efficiency); the engine's host adds time per step and per sequence.
-`Work` counts the FLOPs and bytes (facts), `Coefficients` are what measurements teach (perf/coefficients.py reads them),
-and `engine_step` joins them to some twenty numbers that a simulator evaluates without knowing models or hardware.
+`Work` counts the FLOPs and bytes (facts), `Coefficients` are what measurements teach
+(steptime/coefficient_file.py reads them), and `engine_step` joins them to some twenty numbers that a simulator
+evaluates without knowing models or hardware.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
-from rackrate.perf.engine_eras import Era, shares_kv_heads, tuned_flop_s
-from rackrate.perf.step_work import Formats, Parallel, linear_work, peak_flop_s
+from rackrate.steptime.engine_releases import Era, shares_kv_heads, tuned_flop_s
+from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 
 
@@ -77,7 +78,7 @@ class EngineStep:
         self, sequences: float, context: float, prefill_tokens: float = 0, prefill_pairs: float = 0, ended: float = 0
     ) -> float:
         """Time of one step. [s]"""
-        from rackrate.perf.finite_run import step_seconds  # late: it may load a compiler
+        from rackrate.steptime.finite_run import step_seconds  # late: it may load a compiler
 
         return step_seconds(self.as_tuple(), sequences, context, prefill_tokens, prefill_pairs, ended)
 

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rackrate.perf.model_terms import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
-from rackrate.perf.predict_case import Predicted, cache_tokens, replay
-from rackrate.perf.step_time import Coefficients, EngineStep, engine_step
-from rackrate.perf.step_work import formats_on, linear_work
+from rackrate.steptime.engine_step import Coefficients, EngineStep, engine_step
+from rackrate.steptime.parameters import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
+from rackrate.steptime.replay import Predicted, replay
+from rackrate.steptime.work import formats_on, linear_work
+from rackrate.validation.published import cache_tokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rackrate.perf.published import Case
+    from rackrate.validation.published import Case
 
     Floats = NDArray[np.floating[Any]]
     Flags = NDArray[np.bool_]

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.perf.coefficients import CoefficientFile, Spread, shipped
-from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
-from rackrate.perf.model_terms import Groups, coefficients_of
-from rackrate.perf.predict_case import Predicted, replay, room_tokens
-from rackrate.perf.published import Load
-from rackrate.perf.step_time import EngineStep, engine_step
-from rackrate.perf.step_work import NATIVE_FORMATS, Parallel, formats_on, linear_work
+from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
+from rackrate.steptime.engine_releases import ERAS, Era, Scheduler, era_of, scheduler_of
+from rackrate.steptime.engine_step import EngineStep, engine_step
+from rackrate.steptime.load import Load
+from rackrate.steptime.parameters import Groups, coefficients_of
+from rackrate.steptime.replay import Predicted, replay, room_tokens
+from rackrate.steptime.work import NATIVE_FORMATS, Parallel, formats_on, linear_work
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Estimate:
     low: float | None
     high: float | None
     kind: str
-    """Class of figure (perf/validation.py CLASS_NAMES)."""
+    """Class of figure (validation/comparisons.py CLASS_NAMES)."""
     distance: str
     """`seen`, `family`, `new`, or `anchored`: how near the measurements are."""
 

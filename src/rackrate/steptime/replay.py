@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rackrate.perf.finite_run import finite_run
-from rackrate.perf.published import Load
-from rackrate.perf.step_time import EngineStep
+from rackrate.steptime.engine_step import EngineStep
+from rackrate.steptime.finite_run import finite_run
+from rackrate.steptime.load import Load
 from rackrate.units import GIB
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rackrate.catalog.types import Accelerator
-    from rackrate.perf.engine_eras import Scheduler
-    from rackrate.perf.published import Case
-    from rackrate.perf.step_work import Parallel, Work
+    from rackrate.steptime.engine_releases import Scheduler
+    from rackrate.steptime.work import Parallel, Work
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,6 @@ def room_tokens(
     ranks = parallel.ranks
     held = work.weight_bytes + work.expert_bytes * ranks / max(ranks, parallel.expert)
     return (memory * ranks - held - engine_gib * GIB * ranks) / max(work.context_bytes, 1.0)
-
-
-def cache_tokens(case: Case, work: Work, engine_gib: float) -> float:
-    """The cache of a published row. At least one request fits: the row says that it ran. [token]"""
-    room = room_tokens(case.accelerator, case.parallel, case.scheduler, work, engine_gib)
-    return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
 
 
 def replay(

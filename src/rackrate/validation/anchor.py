@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rackrate.perf.box import anchored
-from rackrate.perf.coefficients import CoefficientFile
-from rackrate.perf.deployment import Deployment
-from rackrate.perf.fitting import groups_of
-from rackrate.perf.model_terms import coefficients_of
-from rackrate.perf.predict_case import cache_tokens
-from rackrate.perf.published import Case, Observed
-from rackrate.perf.step_time import engine_step
-from rackrate.perf.step_work import formats_on, linear_work
-from rackrate.perf.validation import Comparison, classes_of
+from rackrate.steptime.coefficient_file import CoefficientFile
+from rackrate.steptime.deployment import Deployment
+from rackrate.steptime.engine_step import engine_step
+from rackrate.steptime.load import Observed
+from rackrate.steptime.own_machine import anchored
+from rackrate.steptime.parameters import coefficients_of
+from rackrate.steptime.work import formats_on, linear_work
+from rackrate.validation.comparisons import Comparison, classes_of
+from rackrate.validation.fitting import groups_of
+from rackrate.validation.published import Case, cache_tokens
 
 
 def deployment_of(case: Case, known: CoefficientFile) -> Deployment:

@@ -10,12 +10,12 @@ from zlib import crc32
 
 import numpy as np
 
-from rackrate.perf.coefficients import OF_EXPERTS, CoefficientFile, Spread, distance_from
-from rackrate.perf.fitting import Fit, observations, without
-from rackrate.perf.validation import CLASS_NAMES, Comparison, compare_all
+from rackrate.steptime.coefficient_file import OF_EXPERTS, CoefficientFile, Spread, distance_from
+from rackrate.validation.comparisons import CLASS_NAMES, Comparison, compare_all
+from rackrate.validation.fitting import Fit, observations, without
 
 if TYPE_CHECKING:
-    from rackrate.perf.published import Case
+    from rackrate.validation.published import Case
 
 FOLDS = 10
 

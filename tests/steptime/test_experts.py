@@ -11,11 +11,11 @@ from rackrate.catalog.load import load_catalog
 from rackrate.models.architecture import load, of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import bytes_by_kind, weight_format
-from rackrate.perf.deployment import deploy
-from rackrate.perf.predict_case import room_tokens
-from rackrate.perf.published import understand
-from rackrate.perf.step_work import Parallel, formats_on, linear_work
+from rackrate.steptime.deployment import deploy
+from rackrate.steptime.replay import room_tokens
+from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
+from rackrate.validation.published import understand
 
 CATALOG = load_catalog()
 MIXTURES = sorted(name for name, one in CATALOG.models.items() if one.experts is not None)

@@ -9,9 +9,9 @@ import pytest
 
 from published_row import ROW
 from rackrate.errors import UserError
-from rackrate.perf.engine_eras import era_of
-from rackrate.perf.fitting import observations
-from rackrate.perf.published import (
+from rackrate.steptime.engine_releases import era_of
+from rackrate.validation.fitting import observations
+from rackrate.validation.published import (
     COLUMNS,
     CannotPredictError,
     find_accelerator,

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
-from rackrate.perf.box import known_coefficients
-from rackrate.perf.coefficients import shipped
-from rackrate.perf.cross_validation import OTHER, LeftOut, fold_of, intervals
-from rackrate.perf.deployment import deploy
-from rackrate.perf.published import Load, read_published, understand
-from rackrate.perf.step_time import EngineStep, engine_step
-from rackrate.perf.step_work import Formats, Parallel, formats_on, linear_work
-from rackrate.perf.validation import Comparison, by_class, compare_all, errors_of, load_level, quantile
+from rackrate.steptime.coefficient_file import shipped
+from rackrate.steptime.deployment import deploy
+from rackrate.steptime.engine_step import EngineStep, engine_step
+from rackrate.steptime.load import Load
+from rackrate.steptime.own_machine import known_coefficients
+from rackrate.steptime.work import Formats, Parallel, formats_on, linear_work
+from rackrate.validation.comparisons import Comparison, by_class, compare_all, errors_of, load_level, quantile
+from rackrate.validation.cross_validation import OTHER, LeftOut, fold_of, intervals
+from rackrate.validation.published import read_published, understand
 
 PUBLISHED = Path(os.environ.get("RACKRATE_PUBLISHED", "nowhere"))
 """A folder of published rows, where there is one."""

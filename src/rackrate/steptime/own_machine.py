@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rackrate.errors import UserError
-from rackrate.perf.deployment import Deployment, Estimate
-from rackrate.perf.model_terms import Groups, coefficients_of
-from rackrate.perf.predict_case import Predicted
-from rackrate.perf.published import Load, Observed
-from rackrate.perf.step_time import Coefficients, engine_step
-from rackrate.perf.step_work import formats_on
+from rackrate.steptime.deployment import Deployment, Estimate
+from rackrate.steptime.engine_step import Coefficients, engine_step
+from rackrate.steptime.load import Load, Observed
+from rackrate.steptime.parameters import Groups, coefficients_of
+from rackrate.steptime.replay import Predicted
+from rackrate.steptime.work import formats_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,8 +22,10 @@ from rackrate.catalog.documents import parse_document, read_yaml
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError, UserError
-from rackrate.perf.engine_eras import ERAS, Era, Scheduler, era_of, scheduler_of
-from rackrate.perf.step_work import NATIVE_FORMATS, Parallel, formats_on, linear_work
+from rackrate.steptime.engine_releases import ERAS, Era, Scheduler, era_of, scheduler_of
+from rackrate.steptime.load import Load, LoadKind, Observed
+from rackrate.steptime.replay import room_tokens
+from rackrate.steptime.work import NATIVE_FORMATS, Parallel, Work, formats_on, linear_work
 from rackrate.units import GIB
 
 COLUMNS = (
@@ -31,7 +33,6 @@ COLUMNS = (
     "osl", "concurrency_or_rate", "output_tok_s", "total_tok_s", "ttft_ms", "itl_ms", "notes",
 )  # fmt: skip
 
-LoadKind = Literal["static", "burst", "closed", "poisson"]
 MAX_ROWS = 2_000_000
 MOST_AT_ONCE, MOST_TOKENS = 100_000, 10_000_000
 """Beyond these a row is a slip of the pen: sequences or requests per second; requests, or tokens of one."""
@@ -52,43 +53,6 @@ class _Models(BaseModel):
 
 class CannotPredictError(Exception):
     """Why a row is left out; counted, never raised to the user."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What was asked of the server."""
-
-    kind: LoadKind
-    """`static`: one batch, all at once, equal lengths; `burst`: many requests at once; `closed`: a fixed number in
-    flight; `poisson`: arrivals at a mean rate."""
-    value: float
-    """Batch, requests, streams, or requests per second."""
-    requests: int
-    prompt_tokens: float
-    output_tokens: float
-    output_cap: float | None = None
-    """Where outputs end by themselves: the most tokens asked for. Lengths are then spread up to it."""
-    prompt_cv: float = 0.0
-    """Coefficient of variation of prompt lengths."""
-    whole: bool = True
-    """Whether throughput is that of the whole finite run (its tail included) or of the steady middle."""
-    staggered: bool = False
-    """Whether the first request of each stream of a closed loop is cut short, so that streams do not move in
-    lockstep."""
-
-    @property
-    def streamed(self) -> bool:
-        """Whether clients read tokens as they come; batches and bursts are offline runs."""
-        return self.kind in {"closed", "poisson"}
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What the row states. None: not published."""
-
-    output_tok_s: float | None = None
-    tpot_s: float | None = None
-    ttft_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,16 +83,22 @@ class Case:
         return self.file, self.gpu, self.era.engine
 
 
+def cache_tokens(case: Case, work: Work, engine_gib: float) -> float:
+    """The cache of a published row. At least one request fits: the row says that it ran. [token]"""
+    room = room_tokens(case.accelerator, case.parallel, case.scheduler, work, engine_gib)
+    return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
+
+
 @cache
 def _names() -> _Names:
-    with resources.as_file(resources.files("rackrate.perf") / "data" / "published_names.yaml") as file:
+    with resources.as_file(resources.files("rackrate.validation") / "data" / "published_names.yaml") as file:
         return parse_document(read_yaml(file), _Names, file)
 
 
 @cache
 def _added_models() -> dict[str, Model]:
     """By every name."""
-    with resources.as_file(resources.files("rackrate.perf") / "data" / "published_models.yaml") as file:
+    with resources.as_file(resources.files("rackrate.validation") / "data" / "published_models.yaml") as file:
         more = parse_document(read_yaml(file), _Models, file).models
     return {alias: one for one in (*_names().added_models, *more) for alias in (one.id, *one.aliases)}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.errors import UserError
-from rackrate.perf.coefficients import CoefficientFile
-from rackrate.perf.cross_validation import OTHER, WAYS, LeftOut, others_of, with_interval
-from rackrate.perf.published import Case, Published, read_published
-from rackrate.perf.validation import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
+from rackrate.steptime.coefficient_file import CoefficientFile
+from rackrate.validation.comparisons import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
+from rackrate.validation.cross_validation import OTHER, WAYS, LeftOut, others_of, with_interval
+from rackrate.validation.published import Case, Published, read_published
 
 Json = dict[str, Any]
 SCHEMA = "rackrate.validate/1"
@@ -123,9 +123,9 @@ def _row(one: Comparison) -> Json:
 
 
 def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[LeftOut]:
-    from rackrate.perf.cross_validation import leave_out
-    from rackrate.perf.fit_file import ROWS_PER_CELL
-    from rackrate.perf.fitting import fit, thin
+    from rackrate.validation.cross_validation import leave_out
+    from rackrate.validation.fit_file import ROWS_PER_CELL
+    from rackrate.validation.fitting import fit, thin
 
     cases = [case for one in published for case in one.cases]
     used = thin(cases, ROWS_PER_CELL)
@@ -144,7 +144,7 @@ def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Jso
 
 
 def _anchored(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[Json]:
-    from rackrate.perf.anchor import anchored_comparisons
+    from rackrate.validation.anchor import anchored_comparisons
 
     say("anchoring each box on one of its rows")
     return class_rows(anchored_comparisons([case for one in published for case in one.cases], known))

@@ -11,14 +11,15 @@ import pytest
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
-from rackrate.perf.box import anchored, calibrate_box
-from rackrate.perf.coefficients import CoefficientFile, Spread, dump, parse_coefficients, shipped
-from rackrate.perf.cross_validation import weighted_quantiles
-from rackrate.perf.deployment import deploy
-from rackrate.perf.fitting import figures, fit, groups_of, predict, without
-from rackrate.perf.model_terms import BY_ERA, SHARED
-from rackrate.perf.published import Case, Load, Observed, understand
-from rackrate.perf.step_work import Parallel
+from rackrate.steptime.coefficient_file import CoefficientFile, Spread, dump, parse_coefficients, shipped
+from rackrate.steptime.deployment import deploy
+from rackrate.steptime.load import Load, Observed
+from rackrate.steptime.own_machine import anchored, calibrate_box
+from rackrate.steptime.parameters import BY_ERA, SHARED
+from rackrate.steptime.work import Parallel
+from rackrate.validation.cross_validation import weighted_quantiles
+from rackrate.validation.fitting import figures, fit, groups_of, predict, without
+from rackrate.validation.published import Case, understand
 
 TRUTH = {
     "memory": math.log(0.6), "compute16": math.log(0.5), "host_step_s@vllm-0.8": math.log(4e-3),

@@ -141,7 +141,7 @@ def parse_coefficients(text: str, name: str) -> CoefficientFile:
 @cache
 def shipped() -> CoefficientFile:
     """The coefficients of this version."""
-    file = resources.files("rackrate.perf") / "data" / FILE
+    file = resources.files("rackrate.steptime") / "data" / FILE
     return parse_coefficients(file.read_text(encoding="utf-8"), FILE)
 
 

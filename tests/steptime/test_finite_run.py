@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rackrate.perf.finite_run import finite_run, step_seconds
+from rackrate.steptime.finite_run import finite_run, step_seconds
 
 CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 11)
 

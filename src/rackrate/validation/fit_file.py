@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rackrate.errors import UserError
-from rackrate.perf.coefficients import CoefficientFile, InputFile, distance_from, rounded
-from rackrate.perf.cross_validation import LeftOut, intervals, leave_out, others_of
-from rackrate.perf.fitting import Fit, fit, observations, thin
-from rackrate.perf.published import Published, read_published
+from rackrate.steptime.coefficient_file import CoefficientFile, InputFile, distance_from, rounded
+from rackrate.validation.cross_validation import LeftOut, intervals, leave_out, others_of
+from rackrate.validation.fitting import Fit, fit, observations, thin
+from rackrate.validation.published import Published, read_published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rackrate.perf.published import Case
+    from rackrate.validation.published import Case
 
 ROWS_PER_CELL = 60
 """Of one file, accelerator, engine, load kind; more say nothing new and take time."""

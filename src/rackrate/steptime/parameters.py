@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rackrate.perf.step_time import Coefficients
+from rackrate.steptime.engine_step import Coefficients
 
 if TYPE_CHECKING:
-    from rackrate.perf.engine_eras import Era
+    from rackrate.steptime.engine_releases import Era
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rackrate.errors import UserError
-from rackrate.perf.deployment import figure_classes
-from rackrate.perf.fitting import figures, predict
-from rackrate.perf.published import Case, Published
+from rackrate.steptime.deployment import figure_classes
+from rackrate.validation.fitting import figures, predict
+from rackrate.validation.published import Case, Published
 
 LOW, NEAR, OVER = "low", "near", "over"
 

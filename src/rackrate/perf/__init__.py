@@ -1,1 +1,0 @@
-"""How a model loads a machine: memory fit, FLOPs and bytes, step time, calibration. Pure functions of facts."""

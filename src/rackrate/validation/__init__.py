@@ -1,0 +1,1 @@
+"""Predictions against published measurements: rows read, coefficients fitted, errors on what was left out."""
