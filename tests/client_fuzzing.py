@@ -244,13 +244,13 @@ def made(draw: random.Random) -> list[bytes]:
         case "close":
             raw = f"{head}Connection: close\r\n\r\n".encode() + body
         case _:
-            chunks = [one.encode() for one in events]
+            chunks = [event.encode() for event in events]
             if style == "several":
                 chunks = [b"".join(chunks[at : at + 5]) for at in range(0, len(chunks), 5)]
             elif style == "anyhow":
                 cuts = sorted({0, len(body), *(draw.randrange(len(body)) for _ in range(8))})
                 chunks = [body[a:b] for a, b in itertools.pairwise(cuts)]
-            framed = [(size % len(one)) + b"\r\n" + one + b"\r\n" for one in chunks if one]
+            framed = [(size % len(chunk)) + b"\r\n" + chunk + b"\r\n" for chunk in chunks if chunk]
             raw = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"".join(framed) + b"0\r\n\r\n"
     return cut(draw, raw)
 
@@ -262,7 +262,7 @@ def cut(draw: random.Random, raw: bytes) -> list[bytes]:
             return [raw]
         case 1:
             parts = raw.split(b"\n\n\r\n")
-            return [one for one in [*(part + b"\n\n\r\n" for part in parts[:-1]), parts[-1]] if one]
+            return [item for item in [*(part + b"\n\n\r\n" for part in parts[:-1]), parts[-1]] if item]
         case 2:
             step = draw.choice([1, 7, 100, 1000, 4096])
             return (

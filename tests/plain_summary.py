@@ -51,10 +51,10 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
     attained = slo_met = None
     cut_short = level.ended_because in {None, "interrupted", "engine-died"}
     if slo is not None and judged and level.kind != "prefill" and not cut_short:
-        attained = sum(all(meets(one, r) for one in slo.objectives) for r in judged) / len(judged)
+        attained = sum(all(meets(objective, r) for objective in slo.objectives) for r in judged) / len(judged)
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(
-            sum(meets(one, r) for r in judged) >= one.share * len(judged) for one in slo.objectives
+            sum(meets(objective, r) for r in judged) >= objective.share * len(judged) for objective in slo.objectives
         )
     miscount = None
     served = level.server.output_tokens if level.server is not None else None

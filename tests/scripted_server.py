@@ -275,7 +275,7 @@ class _Stream:
     async def _events(self, *data: bytes) -> None:
         """Writes events in one packet, but as the script spells them."""
         end = self._newline * 2
-        packet = b"".join(b"data: " + one + end for one in data)
+        packet = b"".join(b"data: " + item + end for item in data)
         if "comments" in self._odd:
             packet = b": ping" + end + packet
         if "cut-events" in self._odd:

@@ -125,11 +125,11 @@ def test_pages_faults_and_answers_in_one_piece(tmp_path: Path) -> None:
         connection.close()
         # two requests in one packet, and one that arrives byte by byte
         with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-            one = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body(2)), body(2))
-            raw.sendall(one + one)
-            for at in range(len(one)):
-                raw.sendall(one[at : at + 1])
-            raw.sendall(one.replace(b"HTTP/1.1", b"HTTP/1.0"))
+            item = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body(2)), body(2))
+            raw.sendall(item + item)
+            for at in range(len(item)):
+                raw.sendall(item[at : at + 1])
+            raw.sendall(item.replace(b"HTTP/1.1", b"HTTP/1.0"))
             received = b"".join(iter(lambda: raw.recv(65536), b""))
         assert received.count(b"200 OK") == 4
         # a client that leaves

@@ -72,7 +72,7 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
         _, done = simulate_level(level, Requests(due, inputs, outputs), step, at, first_index=len(records))
         levels.append(level)
         records += done
-        clock = max(one.done_s for one in done) + 1.0
+        clock = max(record.done_s for record in done) + 1.0
     return Run(header(levels, prompt, output), records)
 
 

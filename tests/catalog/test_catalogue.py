@@ -42,13 +42,13 @@ def entries(catalog: Catalog) -> list[Entry]:
 
 
 def gpus(catalog: Catalog) -> list[Accelerator]:
-    return [one for one in catalog.accelerators.values() if one.kind == "gpu"]
+    return [accelerator for accelerator in catalog.accelerators.values() if accelerator.kind == "gpu"]
 
 
 def test_enough_is_known(catalog: Catalog) -> None:
     assert len(catalog.models) >= 25
     assert len(catalog.accelerators) >= 30
-    assert sum(one.kind == "cpu" for one in catalog.accelerators.values()) >= 5
+    assert sum(accelerator.kind == "cpu" for accelerator in catalog.accelerators.values()) >= 5
     assert len(catalog.offers) >= 40
     assert len({offer.provider for offer in catalog.offers.values()}) >= 5
 
@@ -59,8 +59,8 @@ def test_the_usual_instance_families_are_offered(catalog: Catalog, family: str) 
 
 
 def test_every_offer_is_of_known_hardware(catalog: Catalog) -> None:
-    architectures = {one.architecture for one in cpu_architectures()} | {
-        one.architecture for one in catalog.accelerators.values() if one.kind == "cpu"
+    architectures = {item.architecture for item in cpu_architectures()} | {
+        accelerator.architecture for accelerator in catalog.accelerators.values() if accelerator.kind == "cpu"
     }
     for offer in catalog.offers.values():
         if offer.accelerator is not None:
@@ -98,7 +98,7 @@ def test_no_source_is_from_the_future(catalog: Catalog) -> None:
     today = WHEN.date().isoformat()
     for entry in entries(catalog):
         dated = [*entry.sources, *getattr(entry, "prices", ())]
-        assert [one.date for one in dated if one.date > today] == [], entry.id
+        assert [item.date for item in dated if item.date > today] == [], entry.id
 
 
 def test_sources_name_figures_that_exist(catalog: Catalog) -> None:
@@ -209,26 +209,28 @@ def counted_parameters(model: Model, *, active: bool = False) -> float:
 def test_models_have_the_parameters_that_their_shape_gives(catalog: Catalog) -> None:
     """Norms, biases, convolutions and indexers of sparse attention are not counted: 2 % at most."""
     assert len(catalog.models) >= 50
-    wrong = {one.id: counted_parameters(one) / one.parameters for one in catalog.models.values()}
+    wrong = {model.id: counted_parameters(model) / model.parameters for model in catalog.models.values()}
     assert {name: ratio for name, ratio in wrong.items() if abs(ratio - 1) > 0.02} == {}
 
 
 def test_mixtures_activate_the_parameters_that_their_shape_gives(catalog: Catalog) -> None:
     """What is not counted is 2.2 % of DeepSeek V3.2 (indexers) and of Kimi K3 (output gates of attention)."""
-    mixtures = [one for one in catalog.models.values() if one.experts is not None]
+    mixtures = [model for model in catalog.models.values() if model.experts is not None]
     assert len(mixtures) >= 20
-    wrong = {one.id: counted_parameters(one, active=True) / (one.active_parameters or 0) for one in mixtures}
+    wrong = {
+        mixture.id: counted_parameters(mixture, active=True) / (mixture.active_parameters or 0) for mixture in mixtures
+    }
     assert {name: ratio for name, ratio in wrong.items() if abs(ratio - 1) > 0.025} == {}
 
 
 def test_mixtures_activate_fewer_parameters_than_they_have(catalog: Catalog) -> None:
-    mixtures = [one for one in catalog.models.values() if one.experts is not None]
+    mixtures = [model for model in catalog.models.values() if model.experts is not None]
     assert len(mixtures) >= 10
-    for one in mixtures:
-        assert one.experts is not None
-        assert one.active_parameters is not None, one.id
-        assert one.active_parameters < 0.5 * one.parameters, one.id
-        assert one.experts.active <= one.experts.routed, one.id
+    for mixture in mixtures:
+        assert mixture.experts is not None
+        assert mixture.active_parameters is not None, mixture.id
+        assert mixture.active_parameters < 0.5 * mixture.parameters, mixture.id
+        assert mixture.experts.active <= mixture.experts.routed, mixture.id
 
 
 def test_api_names_are_sold_at_both_prices(catalog: Catalog) -> None:
@@ -298,8 +300,8 @@ MEMORY = {
 
 @pytest.mark.parametrize(("name", "memory"), MEMORY.items())
 def test_memory_is_as_the_datasheets_say(catalog: Catalog, name: str, memory: tuple[float, float]) -> None:
-    one = catalog.accelerators[name]
-    assert (one.memory_gib, one.bandwidth_gb_s) == memory
+    accelerator = catalog.accelerators[name]
+    assert (accelerator.memory_gib, accelerator.bandwidth_gb_s) == memory
 
 
 def test_b200_has_8_stacks_less_what_is_kept_back(catalog: Catalog) -> None:
@@ -312,15 +314,15 @@ def test_b200_has_8_stacks_less_what_is_kept_back(catalog: Catalog) -> None:
 
 
 def test_generations_lack_the_formats_that_came_later(catalog: Catalog) -> None:
-    for one in gpus(catalog):
-        if one.vendor != "nvidia":
+    for gpu in gpus(catalog):
+        if gpu.vendor != "nvidia":
             continue
         old = {"pascal": 0, "volta": 1, "turing": 2, "ampere": 3, "ada": 4, "hopper": 4, "blackwell": 5}[
-            one.architecture
+            gpu.architecture
         ]
-        assert ("bf16" in one.lacks) == (old < 3), one.id
-        assert ("fp8" in one.lacks) == (old < 4), one.id
-        assert ("fp4" in one.lacks) == (old < 5), one.id
+        assert ("bf16" in gpu.lacks) == (old < 3), gpu.id
+        assert ("fp8" in gpu.lacks) == (old < 4), gpu.id
+        assert ("fp4" in gpu.lacks) == (old < 5), gpu.id
 
 
 PER_FP32 = {
@@ -339,14 +341,14 @@ OTHER_RATES = {"a10g", "a30", "a100", "a800", "b200", "b300", "gb", "l40", "l20"
 
 def test_tensor_rates_are_as_whitepapers_relate_them_to_vector_rates(catalog: Catalog) -> None:
     checked = 0
-    for one in gpus(catalog):
-        ratios = PER_FP32.get((one.architecture, "GeForce" in one.name))
-        if one.vendor != "nvidia" or ratios is None or (one.id != "l40s" and one.id.startswith(tuple(OTHER_RATES))):
+    for gpu in gpus(catalog):
+        ratios = PER_FP32.get((gpu.architecture, "GeForce" in gpu.name))
+        if gpu.vendor != "nvidia" or ratios is None or (gpu.id != "l40s" and gpu.id.startswith(tuple(OTHER_RATES))):
             continue
         for number_format, ratio in ratios.items():
-            if number_format in one.peak_tflops:
-                found = one.peak_tflops[number_format] / one.peak_tflops["fp32"]
-                assert found == pytest.approx(ratio, rel=0.03), f"{one.id}: {number_format}"
+            if number_format in gpu.peak_tflops:
+                found = gpu.peak_tflops[number_format] / gpu.peak_tflops["fp32"]
+                assert found == pytest.approx(ratio, rel=0.03), f"{gpu.id}: {number_format}"
                 checked += 1
     assert checked >= 120
 
@@ -375,10 +377,10 @@ def test_accelerators_go_by_their_usual_spellings(catalog: Catalog, spelling: st
 
 
 def test_fp8_is_twice_bf16_where_tensor_cores_have_both(catalog: Catalog) -> None:
-    both = [one for one in gpus(catalog) if one.vendor == "nvidia" and {"fp8", "bf16"} <= set(one.peak_tflops)]
+    both = [gpu for gpu in gpus(catalog) if gpu.vendor == "nvidia" and {"fp8", "bf16"} <= set(gpu.peak_tflops)]
     assert len(both) >= 10
-    for one in both:
-        assert one.peak_tflops["fp8"] == pytest.approx(2 * one.peak_tflops["bf16"], rel=0.02), one.id
+    for item in both:
+        assert item.peak_tflops["fp8"] == pytest.approx(2 * item.peak_tflops["bf16"], rel=0.02), item.id
 
 
 UNIFIED = {"gb10", "jetson-agx-orin-64gb"}
@@ -387,18 +389,18 @@ UNIFIED = {"gb10", "jetson-agx-orin-64gb"}
 
 def test_gpus_are_physically_plausible(catalog: Catalog) -> None:
     checked = 0
-    for one in gpus(catalog):
-        assert one.memory_gib is not None
-        assert 8 <= one.memory_gib <= 300, one.id
-        assert one.bandwidth_gb_s is not None, one.id
-        if one.id in UNIFIED:
-            assert one.bandwidth_gb_s / one.memory_gib < 5, one.id
+    for gpu in gpus(catalog):
+        assert gpu.memory_gib is not None
+        assert 8 <= gpu.memory_gib <= 300, gpu.id
+        assert gpu.bandwidth_gb_s is not None, gpu.id
+        if gpu.id in UNIFIED:
+            assert gpu.bandwidth_gb_s / gpu.memory_gib < 5, gpu.id
         else:
-            assert 10 <= one.bandwidth_gb_s / one.memory_gib <= 90, one.id  # GB/s per GiB: GDDR6 to HBM3e
-        rate = one.peak_tflops.get("bf16") or one.peak_tflops.get("fp16")
-        if rate is None or one.tdp_w is None or one.architecture == "pascal":
+            assert 10 <= gpu.bandwidth_gb_s / gpu.memory_gib <= 90, gpu.id  # GB/s per GiB: GDDR6 to HBM3e
+        rate = gpu.peak_tflops.get("bf16") or gpu.peak_tflops.get("fp16")
+        if rate is None or gpu.tdp_w is None or gpu.architecture == "pascal":
             continue
-        assert 0.15 <= rate / one.tdp_w <= 2.6, f"{one.id}: {rate / one.tdp_w:.2f} TFLOPS per W"
+        assert 0.15 <= rate / gpu.tdp_w <= 2.6, f"{gpu.id}: {rate / gpu.tdp_w:.2f} TFLOPS per W"
         checked += 1
     assert checked >= 30
 

@@ -170,7 +170,7 @@ def test_an_apis_bill_is_of_the_same_tokens(rackrate: Command, t4_run: Path) -> 
     words = ("-t", "10/s", "--lengths", "1000:200:400", "--over", "1month")
     view = rackrate("fleet", *STATED[:2], *words, "--usd-per-hour", "2", "--api", "openai/gpt-4o-mini", "--json").json
     (bill,) = view["apis"]
-    api = next(one for one in list_apis(load_catalog()) if one.ref == "openai/gpt-4o-mini")
+    api = next(api for api in list_apis(load_catalog()) if api.ref == "openai/gpt-4o-mini")
     assert api.cached_input_usd_per_1m is not None
     requests = 10 * 730 * 3600
     per_request = 600 * api.input_usd_per_1m + 400 * api.cached_input_usd_per_1m + 200 * api.output_usd_per_1m
@@ -179,8 +179,8 @@ def test_an_apis_bill_is_of_the_same_tokens(rackrate: Command, t4_run: Path) -> 
     assert not bill["same_model"]
     measured = rackrate("fleet", t4_run, *words, "--json").json["apis"]
     assert measured
-    assert all(one["same_model"] for one in measured)
-    assert [one["usd_month"] for one in measured] == sorted(one["usd_month"] for one in measured)
+    assert all(point["same_model"] for point in measured)
+    assert [point["usd_month"] for point in measured] == sorted(point["usd_month"] for point in measured)
     said = refused(rackrate("fleet", "--capacity", "2/s", "-t", "1/s", "--usd-per-hour", "1", "--api", "openai/gpt-4o"))
     assert "--api needs traffic with tokens" in said
 

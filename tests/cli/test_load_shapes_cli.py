@@ -119,16 +119,16 @@ def test_a_trace_is_sent_as_it_was_recorded_and_faster(rackrate: Commands) -> No
     with ScriptedServer(ttft_s=0.01, itl_s=0.0) as server:
         run = rackrate.measured(server, "--trace", "own.csv", "--longest", "1000", "--trace-speedup", "2", *QUICK[:3])
         (level,) = run.header.levels
-        sent = sorted(run.requests, key=lambda one: one.due_s)
-        due = np.array([one.due_s for one in sent]) - level.started_s
+        sent = sorted(run.requests, key=lambda item: item.due_s)
+        due = np.array([sending.due_s for sending in sent]) - level.started_s
         assert due == pytest.approx([0.0, 0.025, 0.175, 0.225], abs=1e-6)
-        assert [one.input_tokens for one in sent] == [40, 60, 80, 20]
-        assert [one.output_tokens for one in sent] == [4, 6, 8, 2]
+        assert [sending.input_tokens for sending in sent] == [40, 60, 80, 20]
+        assert [sending.output_tokens for sending in sent] == [4, 6, 8, 2]
         assert (level.kind, level.arrivals, level.ended_because) == ("open", "trace:own.csv", "requests")
         assert level.rate == pytest.approx(3 / 0.225)
         assert (run.header.workload.trace, run.header.workload.input_tokens) == ("own.csv", 50)
         closed = rackrate.measured(server, "--trace", "own.csv", "-c", "2", "--requests", "30", *QUICK[:3])
-        pairs = {(one.asked_input_tokens, one.asked_output_tokens) for one in closed.requests}
+        pairs = {(request.asked_input_tokens, request.asked_output_tokens) for request in closed.requests}
         assert pairs <= {(40, 4), (60, 6), (80, 8), (4000, 4), (20, 2)}
         assert len(pairs) > 3
         rates = rackrate.measured(server, "--trace", "own.csv", "--rate", "50,100", "--requests", "5", *QUICK[:3])
@@ -147,13 +147,15 @@ def test_lengths_that_vary_are_sent_as_the_server_counts_them_tiny_and_large_one
             server, "--input-tokens", lengths, "--output-tokens", "geometric:mean=5", "-c", "4", "--requests", "80",
             *QUICK,
         )  # fmt: skip
-        counts = sorted(one.prompt_tokens for one in server.log[2:])
-    asked = sorted(one.asked_input_tokens or 0 for one in run.requests)
+        counts = sorted(item.prompt_tokens for item in server.log[2:])
+    asked = sorted(request.asked_input_tokens or 0 for request in run.requests)
     assert asked[0] < 32
     assert asked[-1] > 1000
-    assert counts == sorted(max(one, 32) for one in asked)  # a template of 31 and a word is the least that can be sent
-    assert {one.output_tokens for one in run.requests} >= {1, 2, 3, 4, 5}
-    assert all(one.output_tokens == one.asked_output_tokens for one in run.requests)
+    assert counts == sorted(
+        max(demand, 32) for demand in asked
+    )  # a template of 31 and a word is the least that can be sent
+    assert {request.output_tokens for request in run.requests} >= {1, 2, 3, 4, 5}
+    assert all(request.output_tokens == request.asked_output_tokens for request in run.requests)
     work = run.header.workload
     assert (work.inputs, work.outputs, work.input_tokens) == (lengths, "geometric:mean=5", 200)
 
@@ -164,7 +166,7 @@ def test_steps_take_as_long_as_they_say(rackrate: Commands) -> None:
             server, "--arrivals", "steps:40@0.5,400@0.25", "--input-tokens", "16", "--output-tokens", "2", *QUICK[:3]
         )
     (level,) = run.header.levels
-    due = np.array([one.due_s for one in run.requests]) - level.started_s
+    due = np.array([request.due_s for request in run.requests]) - level.started_s
     assert level.rate == pytest.approx(160)
     assert (due < 0.5).sum() < 45
     assert (due >= 0.5).sum() > 60
@@ -177,7 +179,7 @@ def test_conversations_are_told_by_users_and_printed_so(rackrate: Commands) -> N
             "measure", "--url", server.url, "--turns", "3", "--think-time", "0.01", "-c", "2", "--requests", "12",
             "--input-tokens", "20", "--output-tokens", "3", "--shared-prefix", "10", "--out", "talk", *QUICK,
         )  # fmt: skip
-        first = {one.body["messages"][0]["content"] for one in server.log if len(one.body["messages"]) > 1}
+        first = {request.body["messages"][0]["content"] for request in server.log if len(request.body["messages"]) > 1}
     assert code == 0
     assert "2 users" in output
     assert "conversations of 3 turns, 0.01 s apart" in output
@@ -188,7 +190,7 @@ def test_conversations_are_told_by_users_and_printed_so(rackrate: Commands) -> N
         "0.01",
         "10",
     )
-    assert sorted(one.turn or 0 for one in run.requests) == [0] * 4 + [1] * 4 + [2] * 4
+    assert sorted(request.turn or 0 for request in run.requests) == [0] * 4 + [1] * 4 + [2] * 4
     beginnings = {" ".join(text.split()[:10]) for text in first if len(text.split()) == 13}  # a template of 7
     assert len(beginnings) == 1
     code, output, _ = rackrate("show", "talk", "--json")

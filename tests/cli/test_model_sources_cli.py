@@ -34,7 +34,7 @@ def test_a_config_is_planned_as_the_entry_of_the_same_shape(rackrate: Command, t
     read = json.loads(out)
     assert read["model"] == "my llama"
     assert read["model_origin"].endswith("config.json")
-    assert not any(one["same_model"] for one in read["apis"])
+    assert not any(api["same_model"] for api in read["apis"])
     ours, theirs = read["rows"][0], listed["rows"][0]
     assert (ours["weights"], ours["machines"], ours["usd_month"]) == (
         theirs["weights"],

@@ -172,7 +172,7 @@ def test_an_api_is_beaten_from_its_break_even_on(rackrate: Command, peak: float,
         (even["tokens_per_month"] * 0.5, False),
     ):
         view = planned(rackrate, "--traffic", f"{tokens / month}/s", *asked)
-        bill = next(one["usd_month"] for one in view["apis"] if one["api"] == "openai/gpt-3.5-turbo")
+        bill = next(api["usd_month"] for api in view["apis"] if api["api"] == "openai/gpt-3.5-turbo")
         assert (view["rows"][0]["usd_month"] < bill) is cheaper
 
 
@@ -242,9 +242,9 @@ def test_transformers_serves_one_request_after_the_other(rackrate: Command) -> N
         "--json",
     )  # fmt: skip
     assert code == 0, error
-    one, four = json.loads(output)["levels"][:2]
-    assert four["output_tok_s"] == pytest.approx(one["output_tok_s"], rel=0.05)
-    assert four["ttft"]["p50"] > one["ttft"]["p50"] + one["e2e"]["p50"]
+    level, four = json.loads(output)["levels"][:2]
+    assert four["output_tok_s"] == pytest.approx(level["output_tok_s"], rel=0.05)
+    assert four["ttft"]["p50"] > level["ttft"]["p50"] + level["e2e"]["p50"]
 
 
 def test_how_a_model_was_read_is_said(rackrate: Command) -> None:

@@ -85,19 +85,19 @@ def test_a_gpu_run_is_priced_by_the_offer_of_the_same_gpus(rackrate: Command, t4
 
 def test_sellers_of_the_same_model_come_first(rackrate: Command, cpu_run: Path) -> None:
     apis = rackrate("price", cpu_run, "--json").json["machines"][0]["apis"]
-    same = [one["same_model"] for one in apis]
+    same = [api["same_model"] for api in apis]
     assert same == sorted(same, reverse=True)
     assert same[0] is True
-    named = {one["api"] for one in apis if not one["same_model"]}
+    named = {api["api"] for api in apis if not api["same_model"]}
     assert named == {"openai/gpt-3.5-turbo", "openai/gpt-6-luna"}
-    turbo = next(one for one in apis if one["api"] == "openai/gpt-3.5-turbo")
+    turbo = next(api for api in apis if api["api"] == "openai/gpt-3.5-turbo")
     assert turbo["blended_usd_per_1m"] == pytest.approx((2 * 0.5 + 1.5) / 3)
 
 
 def test_a_model_that_nobody_knows_is_said(rackrate: Command, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", CPU, model="my-own", catalogue_id=None, prefill=False)
     pricing = rackrate("price", run, "--json").json
-    assert not any(one["same_model"] for one in pricing["machines"][0]["apis"])
+    assert not any(api["same_model"] for api in pricing["machines"][0]["apis"])
     notes = " ".join(pricing["notes"])
     assert "API" in notes
     assert "Prefill alone was not measured" in notes
@@ -207,7 +207,7 @@ def test_a_load_as_a_share(rackrate: Command, cpu_run: Path) -> None:
 def test_a_free_machine_is_priced(rackrate: Command, cpu_run: Path) -> None:
     (machine,) = rackrate("price", cpu_run, "--usd-per-hour", "0", "--json").json["machines"]
     assert machine["full_load"]["blended_usd"] == 0
-    assert {one["break_even"]["verdict"] for one in machine["apis"]} == {"always"}
+    assert {api["break_even"]["verdict"] for api in machine["apis"]} == {"always"}
     ran = rackrate("price", cpu_run, "--usd-per-hour", "0")
     assert (ran.code, "$0.00" in ran.out) == (0, True)
     assert rackrate("report", cpu_run, "--usd-per-hour", "0", "-o", "free.html").code == 0

@@ -99,7 +99,7 @@ def test_the_page_needs_no_network(rackrate: Command, cpu_run: Path, words: tupl
 
 def test_the_page_has_its_charts_and_figures(rackrate: Command, cpu_run: Path) -> None:
     page = Page(written(rackrate, cpu_run, "html", "--offer", "aws/c7a.large"))
-    assert [one.get("type") for one in page.tags("script")] == ["application/json", None, None, None, None]
+    assert [tag.get("type") for tag in page.tags("script")] == ["application/json", None, None, None, None]
     specs = json.loads(page.scripts[0])
     drawn = {attributes["id"] for attributes in page.tags("div") if (attributes.get("id") or "").startswith("chart-")}
     assert drawn == {f"chart-{name}" for name in specs}

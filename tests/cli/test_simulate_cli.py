@@ -155,7 +155,7 @@ def test_a_plan_has_its_rows_apis_explanation_and_page(rackrate: Command, tmp_pa
     view = json.loads(out)
     assert view["schema"] == "rackrate.plan/1"
     assert view["rows"][0]["offer"] == "aws/g5.2xlarge"
-    assert any(one["same_model"] for one in view["apis"])
+    assert any(api["same_model"] for api in view["apis"])
     prices = [point["usd_per_1m"] for point in view["curve"]]
     assert prices == sorted(prices, reverse=True)  # a fuller machine is cheaper by the token
     waits = [point["ttft"]["p95"] for point in view["curve"]]
@@ -245,7 +245,7 @@ def test_a_plan_is_whole_on_a_narrow_terminal(rackrate: Command, width: int) -> 
     row = view["rows"][0]
     for whole in (row["cost_name"], usd(row["usd_per_1m"]), f"{row['weights']} tp{row['tensor_parallel']}"):
         assert whole in text
-    for api in [one for one in view["apis"] if one["same_model"]][:6]:
+    for api in [api for api in view["apis"] if api["same_model"]][:6]:
         assert usd(api["usd_per_1m"]) in text
 
 
@@ -305,9 +305,9 @@ def test_simulate_and_plan_find_the_same_capacity(rackrate: Command, arrivals: s
 def test_rates_differ_by_the_rate_and_not_by_luck(rackrate: Command) -> None:
     code, out, error = rackrate(*SIMULATE, "--rate", "0.5,0.5", "--requests", "200", *LENGTHS, "--json")
     assert code == 0, error
-    one, other = json.loads(out)["levels"]
-    assert one["mean_input_tokens"] == other["mean_input_tokens"]
-    assert one["ttft"] == pytest.approx(other["ttft"])
+    load, other = json.loads(out)["levels"]
+    assert load["mean_input_tokens"] == other["mean_input_tokens"]
+    assert load["ttft"] == pytest.approx(other["ttft"])
 
 
 def test_replicas_beyond_the_machine_are_not_priced_as_one_of_it(rackrate: Command, tmp_path: Path) -> None:

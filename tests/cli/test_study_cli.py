@@ -223,12 +223,12 @@ def test_compare_agrees_with_price(command: Command, t4_run: Path) -> None:
     """The same break-even, from the other command."""
     words = (t4_run, "--offer", "aws/g4dn.12xlarge", "--api", "openai/gpt-3.5-turbo", "--json")
     (machine,) = command("price", *words).json["machines"]
-    (api,) = [one for one in machine["apis"] if one["api"] == "openai/gpt-3.5-turbo"]
+    (api,) = [api for api in machine["apis"] if api["api"] == "openai/gpt-3.5-turbo"]
     rows = {row["name"]: row for row in command("compare", *words, "--all-apis").json["rows"]}
     mine = rows["aws/g4dn.12xlarge"]
     assert mine["usd_per_1m"]["value"] == pytest.approx(machine["full_load"]["blended_usd"], rel=1e-6)
     assert rows["openai/gpt-3.5-turbo"]["usd_per_1m"]["value"] == pytest.approx(api["blended_usd_per_1m"], rel=1e-6)
-    against = {one["api"]: one["tokens_per_month"] for one in mine["against"]}
+    against = {item["api"]: item["tokens_per_month"] for item in mine["against"]}
     assert against["openai/gpt-3.5-turbo"] == pytest.approx(api["break_even"]["tokens_per_month"])
 
 

@@ -76,8 +76,8 @@ def test_rows_of_other_authors_are_shown_apart(
     view = json.loads(capsys.readouterr().out)
     (other,) = view["left_out_groups"]
     assert other["way"] == "other"
-    assert {one["class"]: one["figures"] for one in other["classes"]} == {
-        one["class"]: one["figures"] for one in view["classes"]
+    assert {class_name["class"]: class_name["figures"] for class_name in other["classes"]} == {
+        class_name["class"]: class_name["figures"] for class_name in view["classes"]
     }
     assert run(monkeypatch, "validate", str(rows), "--other", str(rows.parent)) == 0
     assert "rows that no fit has seen" in "".join(capsys.readouterr())

@@ -75,9 +75,9 @@ def test_more_load_never_needs_fewer_replicas(load: np.ndarray, more: np.ndarray
     size = min(len(load), len(more))
     low, high = load[:size], load[:size] + more[:size]
     for kind in ("fixed", "autoscaled"):
-        one, other = (replicas(values, 60.0, replace(policy, kind=kind)) for values in (low, high))
-        assert (one.held <= other.held).all()
-        assert (one.ready <= other.ready).all()
+        item, other = (replicas(values, 60.0, replace(policy, kind=kind)) for values in (low, high))
+        assert (item.held <= other.held).all()
+        assert (item.ready <= other.ready).all()
         assert (other.ready <= other.held).all()
 
 
@@ -183,10 +183,10 @@ def test_waiting_is_that_of_a_queue_run_in_small_steps(load: list[int], ready: l
 @given(load=LOADS, extra=st.integers(0, 3), max_wait_s=st.sampled_from([0.0, 1.0, 90.0]))
 def test_more_replicas_never_make_anybody_later(load: np.ndarray, extra: int, max_wait_s: float) -> None:
     few = np.full(len(load), 3)
-    one, other = served(load, few, 60, max_wait_s), served(load, few + extra, 60, max_wait_s)
-    assert (other.backlog <= one.backlog + 1e-6).all()
-    assert float(load @ other.late_share) <= float(load @ one.late_share) + 1e-6
-    assert other.longest_wait_s <= one.longest_wait_s + 1e-6
+    item, other = served(load, few, 60, max_wait_s), served(load, few + extra, 60, max_wait_s)
+    assert (other.backlog <= item.backlog + 1e-6).all()
+    assert float(load @ other.late_share) <= float(load @ item.late_share) + 1e-6
+    assert other.longest_wait_s <= item.longest_wait_s + 1e-6
 
 
 def test_with_enough_replicas_nobody_waits() -> None:

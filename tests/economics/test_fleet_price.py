@@ -93,7 +93,7 @@ POLICIES = st.builds(
 
 
 def by_name(pricing: FleetPricing) -> dict[str, FleetShape]:
-    return {one.name: one for one in pricing.shapes}
+    return {shape.name: shape for shape in pricing.shapes}
 
 
 @settings(deadline=None, max_examples=25)
@@ -102,7 +102,7 @@ def test_the_parts_of_the_rate_card_are_the_bill_exactly(
     requests: list[float], replica: Replica, offers: list[FleetOffer], policy: Policy, labour: float
 ) -> None:
     pricing = price_fleet(traffic(requests), replica, offers, FleetPlan(policy, labour_usd_month=labour))
-    assert {one.kind for one in pricing.shapes} == {"fixed", "autoscaled", "mix"}
+    assert {shape.kind for shape in pricing.shapes} == {"fixed", "autoscaled", "mix"}
     for shape in pricing.shapes:
         card = shape.card
         assert card.input is not None
@@ -111,7 +111,7 @@ def test_the_parts_of_the_rate_card_are_the_bill_exactly(
         assert card.input.usd + card.cached.usd + card.output.usd == card.bill_usd
         assert card.input.busy_usd + card.cached.busy_usd + card.output.busy_usd == card.busy_usd
         assert card.busy_usd + card.idle_usd + card.labour_usd == card.bill_usd
-        assert sum((one.usd for one in shape.uses), start=Decimal(0)) + card.labour_usd == card.bill_usd
+        assert sum((use.usd for use in shape.uses), start=Decimal(0)) + card.labour_usd == card.bill_usd
         assert min(card.busy_usd, card.idle_usd, card.labour_usd) >= 0
         assert card.blended_usd_per_1m is not None
         assert card.tokens.all is not None
@@ -140,11 +140,11 @@ def test_a_mix_costs_no_more_than_any_offer_that_holds_the_same(
     requests: list[float], replica: Replica, offers: list[FleetOffer], policy: Policy
 ) -> None:
     shapes = price_fleet(traffic(requests), replica, offers, FleetPlan(policy)).shapes
-    mix = next(one for one in shapes if one.kind == "mix")
-    for one in shapes:
-        assert mix.usd_month <= one.usd_month * (1 + 1e-6) + 1e-6, one.name
-        if one.kind == "autoscaled":
-            assert mix.late_share <= one.late_share + 1e-9
+    mix = next(shape for shape in shapes if shape.kind == "mix")
+    for shape in shapes:
+        assert mix.usd_month <= shape.usd_month * (1 + 1e-6) + 1e-6, shape.name
+        if shape.kind == "autoscaled":
+            assert mix.late_share <= shape.late_share + 1e-9
 
 
 @settings(deadline=None, max_examples=25)
@@ -298,25 +298,25 @@ def test_models_that_share_machines_cost_no_more_than_apart_and_share_the_bill(
         for name, asked, size in zip("ab", requests, slots, strict=True)
     ]
     shared = by_name(price_models(models, [machine], plan))
-    alone = [by_name(price_models([one], [machine], plan)) for one in models]
+    alone = [by_name(price_models([model], [machine], plan)) for model in models]
     for name, shape in shared.items():
-        assert shape.usd_month <= sum(one[name].usd_month for one in alone) + 1e-4  # each bill is rounded
+        assert shape.usd_month <= sum(trial[name].usd_month for trial in alone) + 1e-4  # each bill is rounded
         assert sum((part.usd for part in shape.models), start=Decimal(0)) == shape.card.bill_usd
         assert shape.card.input is None
         # the replicas, and who waits for them, are those of each model alone
-        for part, one in zip(shape.models, alone, strict=True):
-            assert part.mean_replicas == one[name].models[0].mean_replicas
-            assert part.late_requests == pytest.approx(one[name].late_requests)
+        for part, model in zip(shape.models, alone, strict=True):
+            assert part.mean_replicas == model[name].models[0].mean_replicas
+            assert part.late_requests == pytest.approx(model[name].late_requests)
 
 
 def test_a_model_of_its_own_is_a_fleet_of_one() -> None:
     asked = traffic([3000.0, 9000.0] * 24)
     replica = parse_capacity("2/s")
-    one, other = (
+    item, other = (
         price_fleet(asked, replica, [offer(1.0)], FleetPlan()),
         price_models([FleetModel("m", asked, replica)], [offer(1.0)], FleetPlan()),
     )
-    assert [shape.card for shape in one.shapes] == [shape.card for shape in other.shapes]
+    assert [shape.card for shape in item.shapes] == [shape.card for shape in other.shapes]
 
 
 def test_models_must_fit_machines_and_last_equally_long() -> None:

@@ -262,8 +262,8 @@ def test_a_machine_that_nobody_rents_out_is_nearest_to_its_vendors_next_generati
     ],
 )
 def test_other_hardware_is_told_apart(machine: Machine, offer: str) -> None:
-    (one,) = [one for one in OFFERS if one.instance == offer]
-    assert mismatch(machine, one)
+    (entry,) = [item for item in OFFERS if item.instance == offer]
+    assert mismatch(machine, entry)
 
 
 def test_a_machine_stated_by_its_offer_matches_it() -> None:

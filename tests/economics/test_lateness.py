@@ -80,12 +80,12 @@ def test_of_a_year_two_of_each_weekday_are_looked_at() -> None:
 def test_scaling_keeps_the_bursts_and_other_steps_lose_them() -> None:
     hour = of_trace(bursty(3, 3600, 3.0), 60.0, detail_s=1.0)
     replica = parse_capacity("4/s")
-    one, other = bursts_of(hour, replica), bursts_of(with_mean_rate(hour, 50.0), replica)
-    assert one is not None
+    item, other = bursts_of(hour, replica), bursts_of(with_mean_rate(hour, 50.0), replica)
+    assert item is not None
     assert other is not None
-    assert np.allclose(one.load, other.load)
-    assert np.allclose(one.load.mean(axis=1), 1)
-    assert np.allclose(one.requests.sum(axis=1), 1)
+    assert np.allclose(item.load, other.load)
+    assert np.allclose(item.load.mean(axis=1), 1)
+    assert np.allclose(item.requests.sum(axis=1), 1)
 
 
 def test_a_fleet_is_given_headroom_for_bursts() -> None:

@@ -30,7 +30,7 @@ def demand(held: list[int], share: float = 0.8, step_s: float = 3600.0) -> Deman
 
 
 def usd(allocations: list[Allocation] | None) -> float:
-    return math.inf if allocations is None else sum(float(one.usd.sum()) for one in allocations)
+    return math.inf if allocations is None else sum(float(allocation.usd.sum()) for allocation in allocations)
 
 
 PRICES = st.integers(1, 60).map(lambda tenths: tenths / 10)
@@ -88,12 +88,12 @@ def test_no_mix_is_cheaper(
     found = cheapest_mix(demand(held), offers)
     assert usd(found) == pytest.approx(expected, rel=2e-4)
     assert found is not None
-    units = sum((one.used * one.offer.replicas for one in found), start=np.zeros(len(held)))
+    units = sum((match.used * match.offer.replicas for match in found), start=np.zeros(len(held)))
     assert (units >= np.array(held) - 1e-6).all()
-    assert sum(float(one.work.sum()) for one in found) == pytest.approx(0.8 * 3600 * sum(held))
-    for one in found:
-        assert (one.used <= one.paid + 1e-9).all()
-        assert one.paid.max() <= (one.offer.most or 0) + 1e-9
+    assert sum(float(match.work.sum()) for match in found) == pytest.approx(0.8 * 3600 * sum(held))
+    for match in found:
+        assert (match.used <= match.paid + 1e-9).all()
+        assert match.paid.max() <= (match.offer.most or 0) + 1e-9
 
 
 @settings(deadline=None, max_examples=40)
@@ -114,7 +114,7 @@ def test_a_mix_never_costs_more_than_its_best_offer_alone(
         offer(prices[2], busy=busy[2]),
     ]
     asked = demand(held)
-    alone = min(usd([one]) for one in (only(asked, each) for each in offers) if one is not None)
+    alone = min(usd([offer]) for offer in (only(asked, each) for each in offers) if offer is not None)
     assert usd(cheapest_mix(asked, offers)) <= alone * (1 + 1e-6) + 1e-9
 
 

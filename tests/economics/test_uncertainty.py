@@ -46,7 +46,7 @@ AGAINST: list[tuple[Quantity, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("quantity", "known"), AGAINST, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(("quantity", "known"), AGAINST, ids=lambda item: type(item).__name__)
 def test_quantiles_are_those_of_scipy(quantity: Quantity, known: Any) -> None:
     for p in PROBABILITIES:
         assert float(quantity.at(p)) == pytest.approx(float(known.ppf(p)), rel=1e-9), p
@@ -54,7 +54,7 @@ def test_quantiles_are_those_of_scipy(quantity: Quantity, known: Any) -> None:
     assert many == pytest.approx(known.ppf(PROBABILITIES), rel=1e-9)
 
 
-@pytest.mark.parametrize(("quantity", "known"), AGAINST, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(("quantity", "known"), AGAINST, ids=lambda item: type(item).__name__)
 def test_draws_have_the_distribution(quantity: Quantity, known: Any) -> None:
     drawn = draw("speed", quantity, 20_000, seed=3)
     assert stats.kstest(drawn, known.cdf).statistic < 0.002  # strips leave less than one in 20,000

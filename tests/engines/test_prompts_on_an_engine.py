@@ -112,7 +112,7 @@ def test_a_shared_prefix_is_found_in_the_engines_cache(server: str, tmp_path: Pa
         server, tmp_path / "run", "--requests", "3", "--input-tokens", "160", "--shared-prefix", "100",
         "--output-tokens", "2", "--seed", "11",
     )  # fmt: skip
-    assert [one.input_tokens for one in found] == pytest.approx([160] * 3, abs=1)
+    assert [match.input_tokens for match in found] == pytest.approx([160] * 3, abs=1)
     # and the beginning of the chat template, some 24 tokens
     assert 100 <= (found[-1].cached_tokens or 0) < 140
 
@@ -121,8 +121,8 @@ def test_what_was_said_in_a_conversation_is_found_in_the_engines_cache(server: s
     found = requests(
         server, tmp_path / "run", "--requests", "3", "--turns", "3", "--input-tokens", "50", "--output-tokens", "6"
     )
-    assert [one.turn for one in found] == [0, 1, 2]
+    assert [match.turn for match in found] == [0, 1, 2]
     # the template of a further turn was measured before the run, so that each adds 50 tokens to the 6 of the answer
-    assert [one.input_tokens for one in found] == pytest.approx([50, 106, 162], abs=3)
+    assert [match.input_tokens for match in found] == pytest.approx([50, 106, 162], abs=3)
     for before, after in itertools.pairwise(found):
         assert after.cached_tokens == pytest.approx((before.input_tokens or 0) + (before.output_tokens or 0), abs=2)

@@ -68,7 +68,7 @@ def test_finds_the_best_configuration_and_what_each_setting_is_worth(tmp_path: P
     assert engine.truth(tuned.best) == pytest.approx(best)
     assert tuned.verdict == "better"
     assert tuned.gain == pytest.approx(best / 100 - 1, abs=0.05)
-    worth = {one.name: one.gain for one in tuned.worth}
+    worth = {effect.name: effect.gain for effect in tuned.worth}
     assert worth["format"] == pytest.approx(0.6, abs=0.06)
     assert worth["batch"] == pytest.approx(0.2, abs=0.05)
 
@@ -90,9 +90,9 @@ def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Pa
     }
     tuned = search(Engine(effects=worse), tmp_path, minutes=3)  # 18 trials: not all of the 48 configurations
     assert tuned.verdict == "defaults"
-    assert {one.name for one in tuned.alone} == {knob.name for knob in SPACE.knobs}
-    for one in tuned.alone:
-        assert one.gain == pytest.approx(-0.3 if one.name == "batch" else -0.1, abs=0.04)
+    assert {trial.name for trial in tuned.alone} == {knob.name for knob in SPACE.knobs}
+    for trial in tuned.alone:
+        assert trial.gain == pytest.approx(-0.3 if trial.name == "batch" else -0.1, abs=0.04)
     view = tuning_view(tuned, {"engine": "x", "model": "m", "machine": "here", "directory": "there"}, None)
     shown = Console(width=100, record=True, file=io.StringIO())
     shown.print(tuning_tables(view))

@@ -67,24 +67,26 @@ def test_requests_agree_with_what_the_server_wrote_down(name: str) -> None:
     assert foreign.tool == tool
     assert (level.concurrency, level.rate) == (concurrency, rate)
     assert run.header.mode == "imported"
-    sent = sorted(run.requests, key=lambda one: one.sent_s)
+    sent = sorted(run.requests, key=lambda item: item.sent_s)
     truth = truth_of(name, len(sent))
     assert len(sent) in {24, 40}
     assert all(row["tokens"] == TOKENS for row in truth)
     # how far apart the tool sent requests is how far apart the server read them, but for the tool's own delays
-    apart = np.array([one.sent_s for one in sent]) - np.array([row["read_s"] for row in truth])
+    apart = np.array([sending.sent_s for sending in sent]) - np.array([row["read_s"] for row in truth])
     assert np.ptp(apart) < 0.1
-    ttft = np.array([cast("float", one.first_token_s) - one.sent_s for one in sent])
+    ttft = np.array([cast("float", sending.first_token_s) - sending.sent_s for sending in sent])
     served = np.array([row["writes_s"][0] - row["read_s"] for row in truth])
     assert (ttft > served - 1e-6).all(), "no tool can have a token before it was written"
     assert np.median(ttft - served) < 0.02
-    done = np.array([one.done_s - cast("float", one.first_token_s) for one in sent])
+    done = np.array([sending.done_s - cast("float", sending.first_token_s) for sending in sent])
     assert np.median(done) == pytest.approx((TOKENS - 1) * ITL_S, abs=0.01)
     if name != "genai":  # which asked for no usage
-        assert [one.output_tokens for one in sent] == [TOKENS] * len(sent)
+        assert [sending.output_tokens for sending in sent] == [TOKENS] * len(sent)
     if sent[0].chunk_s:
-        assert all(len(one.chunk_s) == TOKENS for one in sent)
-        assert all(one.first_token_s == one.chunk_s[0] <= one.chunk_s[-1] <= one.done_s for one in sent)
+        assert all(len(sending.chunk_s) == TOKENS for sending in sent)
+        assert all(
+            sending.first_token_s == sending.chunk_s[0] <= sending.chunk_s[-1] <= sending.done_s for sending in sent
+        )
 
 
 @pytest.mark.parametrize("name", ["vllm-detailed", "guidellm", "aiperf", "genai-usage"])
@@ -102,7 +104,7 @@ def test_times_begin_at_zero_and_levels_follow_each_other() -> None:
     results = [*read_results(DATA / "vllm-detailed.json"), *read_results(DATA / "vllm-one.json")]
     run = build(results, STATED)
     assert [level.concurrency for level in run.header.levels] == [2, 1]
-    assert min(one.due_s for one in run.requests) == 0.0
+    assert min(request.due_s for request in run.requests) == 0.0
     assert run.header.levels[1].started_s == run.header.levels[0].ended_s
     assert run.header.imported is not None
     assert run.header.imported.files == ("vllm-detailed.json", "vllm-one.json")
@@ -155,19 +157,19 @@ def test_sums_are_left_for_the_requests_beside_them(name: str, detail: str, tmp_
 def test_aiperfs_own_sums_follow_from_its_requests() -> None:
     said = load("aiperf/profile_export_aiperf.json")
     requests = read_results(DATA / "aiperf/profile_export.jsonl")[0].levels[0].requests
-    ttft = np.mean([cast("float", one.first_token_s) - one.sent_s for one in requests]) * 1000
+    ttft = np.mean([cast("float", request.first_token_s) - request.sent_s for request in requests]) * 1000
     assert ttft == pytest.approx(said["time_to_first_token"]["avg"], rel=1e-4)
-    latency = np.mean([one.done_s - one.sent_s for one in requests]) * 1000
+    latency = np.mean([request.done_s - request.sent_s for request in requests]) * 1000
     assert latency == pytest.approx(said["request_latency"]["avg"], rel=5e-3)
 
 
 def test_vllms_own_sums_follow_from_its_requests() -> None:
     said = load("vllm-detailed.json")
     requests = read_results(DATA / "vllm-detailed.json")[0].levels[0].requests
-    tpot = np.mean([(one.chunk_s[-1] - one.chunk_s[0]) / (TOKENS - 1) for one in requests]) * 1000
+    tpot = np.mean([(request.chunk_s[-1] - request.chunk_s[0]) / (TOKENS - 1) for request in requests]) * 1000
     # its own counts the role and the end, two gaps of next to nothing around the same eight tokens
     assert tpot == pytest.approx(said["mean_tpot_ms"], rel=0.03)
-    first = np.mean([cast("float", one.first_token_s) - one.sent_s for one in requests]) * 1000
+    first = np.mean([cast("float", request.first_token_s) - request.sent_s for request in requests]) * 1000
     assert said["mean_ttft_ms"] < first < said["mean_ttft_ms"] + 1
 
 
@@ -200,7 +202,7 @@ def test_failures_count(tmp_path: Path) -> None:
     path = changed(tmp_path, "vllm-detailed.json", errors=errors, completed=23)
     assert "errors" in validity(path)
     assert imported(path)[2][0].failed == {"unnamed": 1}
-    assert {one.detail for one in imported(path)[1].requests} == {None, "ServerDisconnectedError"}
+    assert {request.detail for request in imported(path)[1].requests} == {None, "ServerDisconnectedError"}
 
 
 def test_no_usage_is_said() -> None:
@@ -250,7 +252,7 @@ def test_old_detailed_results_of_vllm_have_no_place_in_time(tmp_path: Path) -> N
     assert level.ttft is not None
     assert level.ttft.count == 24
     now = imported(DATA / "vllm-detailed.json")[1]
-    spread = [cast("float", one.first_token_s) - one.sent_s for one in now.requests]
+    spread = [cast("float", request.first_token_s) - request.sent_s for request in now.requests]
     assert level.ttft.p90 == pytest.approx(np.percentile(spread, 90))
 
 
@@ -329,11 +331,11 @@ LEAVES = st.one_of(
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = [at] if at else []
     if isinstance(value, dict):
-        for key, one in cast("dict[str, Any]", value).items():
-            found += places(one, (*at, key))
+        for key, item in cast("dict[str, Any]", value).items():
+            found += places(item, (*at, key))
     elif isinstance(value, list):
-        for position, one in list(enumerate(cast("list[Any]", value)))[:2]:
-            found += places(one, (*at, position))
+        for position, item in list(enumerate(cast("list[Any]", value)))[:2]:
+            found += places(item, (*at, position))
     return found
 
 
@@ -363,16 +365,16 @@ def test_any_value_may_be_anything(data: st.DataObject, tmp_path_factory: pytest
         assert "\n" not in str(error)  # noqa: PT017
         return
     saturation(levels)
-    assert all(one.due_s <= one.sent_s <= one.done_s for one in run.requests)
+    assert all(request.due_s <= request.sent_s <= request.done_s for request in run.requests)
 
 
 @given(
     st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=20),
 )
 def test_requests_keep_their_distances(times: list[tuple[float, float, float]]) -> None:
-    requests = [ForeignRequest(at, at, at + one + two, at + one, (at + one,)) for at, one, two in times]
-    shift = -min(one.due_s for one in requests)
-    for one in requests:
-        record = one.record(0, 0, shift, (None, None))
-        assert record.done_s - record.sent_s == pytest.approx(one.done_s - one.sent_s, abs=1e-6)
+    requests = [ForeignRequest(at, at, at + time + two, at + time, (at + time,)) for at, time, two in times]
+    shift = -min(request.due_s for request in requests)
+    for request in requests:
+        record = request.record(0, 0, shift, (None, None))
+        assert record.done_s - record.sent_s == pytest.approx(request.done_s - request.sent_s, abs=1e-6)
         assert record.due_s >= 0

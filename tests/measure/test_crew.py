@@ -79,7 +79,7 @@ def test_processes_share_a_closed_level_and_count_every_request_once(tmp_path: P
     assert level.ended_because == "requests"
     # one clock: at no moment are more in flight than were asked for
     moments = np.linspace(level.started_s, level.stopped_s or 0.0, 200)
-    in_flight = [sum(one.sent_s <= moment < one.done_s for one in run.requests) for moment in moments]
+    in_flight = [sum(request.sent_s <= moment < request.done_s for request in run.requests) for moment in moments]
     assert max(in_flight) == 5
     (summary,) = summarise(run)
     assert summary.ttft is not None

@@ -55,7 +55,7 @@ def usual(texts: list[bytes], size: bytes = b"%x") -> bytes:
     """A whole answer with an event in each chunk."""
     events = [b'data: {"id": "x", "choices": [{"index": 0, "text": "%b"}], "more": null}\n\n' % text for text in texts]
     events += [b'data: {"choices": [{"text": "", "finish_reason": "length"}]}\n\n', b"data: [DONE]\n\n"]
-    return b"".join((size % len(one)) + b"\r\n" + one + b"\r\n" for one in events) + b"0\r\n\r\n"
+    return b"".join((size % len(event)) + b"\r\n" + event + b"\r\n" for event in events) + b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize("size", [b"%x", b"%X"])

@@ -100,7 +100,7 @@ def ask_raw(*parts: bytes | float, times: int = 1, timeouts: Timeouts = QUICK) -
 
 def chunked(*data: bytes, end: bool = True) -> bytes:
     """Data in the chunks of HTTP."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in data) + (b"0\r\n\r\n" if end else b"")
+    return b"".join(b"%x\r\n%b\r\n" % (len(item), item) for item in data) + (b"0\r\n\r\n" if end else b"")
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +329,7 @@ def test_requests_at_once_have_a_connection_each_and_keep_it() -> None:
         async with Client(parse_url(url), None, QUICK) as client:
             request = client.request("POST", CHAT, body())
             rounds = [await asyncio.gather(*(client.exchange(request) for _ in range(6))) for _ in range(3)]
-        return [exchange for one in rounds for exchange in one]
+        return [exchange for round_ in rounds for exchange in round_]
 
     with ScriptedServer(ttft_s=0.02, itl_s=0.001) as server:
         assert [judge(exchange).status for exchange in run(go(server.url))] == [OK] * 18
@@ -400,12 +400,12 @@ def test_times_are_the_servers_own_within_milliseconds(at_once: int) -> None:
         seen_ttft_s = statistics.median(times[0] - (sent_s or 0.0) for times, sent_s in seen_s)
         first_s.append(seen_ttft_s - statistics.median(truth.ttft_s for truth in served))
         seen_gap_s = statistics.median((times[-1] - times[0]) / (TOKENS - 1) for times, _ in seen_s)
-        true_gap_s = statistics.median((one.token_s[-1] - one.token_s[0]) / (TOKENS - 1) for one in served)
+        true_gap_s = statistics.median((item.token_s[-1] - item.token_s[0]) / (TOKENS - 1) for item in served)
         gap_s.append(seen_gap_s - true_gap_s)
     assert abs(statistics.median(first_s)) < 0.005
     assert abs(statistics.median(gap_s)) < 0.002
     # the truth itself: written when it was due, or later where the machine was busy
-    assert all(one.ttft_s > 0.029 and one.token_s[-1] - one.received_s > 0.099 for truth in truths for one in truth)
+    assert all(item.ttft_s > 0.029 and item.token_s[-1] - item.received_s > 0.099 for truth in truths for item in truth)
 
 
 def test_times_of_a_request_are_in_order(server: ScriptedServer) -> None:

@@ -73,12 +73,12 @@ def test_requests_are_due_by_the_schedule_and_sent_then(tmp_path: Path) -> None:
     plan = SweepPlan(rates=(100.0,), requests=150, warmup_requests=2, prefill=False)
     with ScriptedServer(ttft_s=0.01, itl_s=0.002) as server:
         run = measure(server, tmp_path / "run", plan)
-    requests = sorted(run.requests, key=lambda one: one.due_s)
+    requests = sorted(run.requests, key=lambda item: item.due_s)
     assert len(requests) == 150
     schedule = draw("poisson", 100.0, 150, WORKLOAD, level=0).due_s
-    due = np.array([one.due_s for one in requests])
+    due = np.array([request.due_s for request in requests])
     assert np.allclose(due - due[0], schedule - schedule[0], atol=1e-6)
-    late = np.array([one.sent_s - one.due_s for one in requests])
+    late = np.array([request.sent_s - request.due_s for request in requests])
     assert (late >= 0).all()
     assert np.median(late) < 0.005
     level = summarise(run)[0]
@@ -95,7 +95,7 @@ def test_a_closed_level_begins_one_by_one(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(32,), requests=64, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.2, itl_s=0.0) as server:
         run = measure(server, tmp_path / "run", plan)
-    first = np.sort([one.sent_s for one in run.requests])[:32]
+    first = np.sort([request.sent_s for request in run.requests])[:32]
     assert 31 * 0.00025 / 2 < first[-1] - first[0] < 0.15  # not at once, and before the first answer is in
 
 
@@ -104,7 +104,7 @@ def test_a_slow_answer_does_not_move_the_next_request(tmp_path: Path) -> None:
     plan = SweepPlan(rates=(50.0,), arrivals="constant", requests=40, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.3, itl_s=0.0) as server:  # 15 times longer than the gap between requests
         run = measure(server, tmp_path / "run", plan)
-    sent = np.sort([one.sent_s for one in run.requests])
+    sent = np.sort([request.sent_s for request in run.requests])
     assert np.median(np.diff(sent)) < 0.03
     level = summarise(run)[0]
     assert level.mean_in_flight is not None

@@ -62,9 +62,9 @@ def measure(server: ScriptedServer, directory: Path, work: SyntheticWorkload, pl
 
 def by_session(run: Run) -> dict[int, list[RequestRecord]]:
     found: dict[int, list[RequestRecord]] = defaultdict(list)
-    for one in sorted(run.requests, key=lambda one: one.turn or 0):
-        assert one.session is not None
-        found[one.session].append(one)
+    for request in sorted(run.requests, key=lambda item: item.turn or 0):
+        assert request.session is not None
+        found[request.session].append(request)
     return found
 
 
@@ -72,25 +72,25 @@ def test_each_turn_carries_all_that_was_said_and_the_servers_own_answers(tmp_pat
     plan = SweepPlan(levels=(2,), requests=12, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.005, itl_s=0.001) as server:
         run = measure(server, tmp_path / "run", talking(3, 0.02), plan)
-        asked = [one.body["messages"] for one in server.log if len(one.body["messages"]) > 1]
-        first = {one.body["messages"][0]["content"]: one.body["messages"] for one in server.log}
+        asked = [request.body["messages"] for request in server.log if len(request.body["messages"]) > 1]
+        first = {request.body["messages"][0]["content"]: request.body["messages"] for request in server.log}
     longest = [
         messages for messages in asked if len(messages) == 5 and messages[1]["content"].strip() == "tok tok tok tok"
     ]
     assert len(longest) == 4  # 12 requests are 4 conversations of 3 turns
     for messages in longest:
-        assert [one["role"] for one in messages] == ["user", "assistant", "user", "assistant", "user"]
+        assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant", "user"]
         assert messages[3]["content"] == " tok tok tok tok"
         assert messages[0]["content"] in first
         shorter = [other for other in asked if len(other) == 3 and other[0] == messages[0]]
         assert shorter[0] == messages[:3]
     assert len({messages[0]["content"] for messages in longest}) == 4
     assert [len(turns) for turns in by_session(run).values()] == [3, 3, 3, 3]
-    assert {one.turn for one in run.requests} == {0, 1, 2}
+    assert {request.turn for request in run.requests} == {0, 1, 2}
     # every turn adds 32 tokens to what the server counted before, and 4 were answered
     for turns in by_session(run).values():
-        assert [one.input_tokens for one in turns] == [32, 68, 104]
-        assert [one.asked_input_tokens for one in turns] == [32, 68, 104]
+        assert [turn.input_tokens for turn in turns] == [32, 68, 104]
+        assert [turn.asked_input_tokens for turn in turns] == [32, 68, 104]
     level = summarise(run)[0]
     assert level.conversations == 4
     assert level.length_error is not None
@@ -101,10 +101,10 @@ def test_completions_begin_with_all_that_was_said(tmp_path: Path) -> None:
     plan = SweepPlan(levels=(1,), requests=3, warmup_requests=0, prefill=False)
     with ScriptedServer(ttft_s=0.0, itl_s=0.0) as server:
         run = measure(server, tmp_path / "run", talking(3, 0.0, "completions"), plan)
-        prompts = [str(one.body["prompt"]) for one in server.log][-3:]
+        prompts = [str(request.body["prompt"]) for request in server.log][-3:]
     assert prompts[1].startswith(prompts[0] + "\n tok tok tok tok\n")
     assert prompts[2].startswith(prompts[1] + "\n tok tok tok tok\n")
-    assert [one.input_tokens for one in sorted(run.requests, key=lambda one: one.turn or 0)] == [32, 68, 104]
+    assert [request.input_tokens for request in sorted(run.requests, key=lambda item: item.turn or 0)] == [32, 68, 104]
 
 
 @pytest.mark.timed
@@ -135,9 +135,13 @@ def test_users_and_think_times_give_the_throughput_of_the_interactive_response_t
     assert level.e2e is not None
     assert level.request_s is not None
     assert level.request_s == pytest.approx(users / ((level.e2e.mean or 0) + think_s), rel=0.1)
-    busy = sum(one.done_s - one.sent_s for one in run.requests) / (run.requests[-1].done_s - run.requests[0].sent_s)
+    busy = sum(request.done_s - request.sent_s for request in run.requests) / (
+        run.requests[-1].done_s - run.requests[0].sent_s
+    )
     assert busy < users * answer_s * 3 / (think_s + answer_s)  # most users think most of the time
-    begins = sorted((one.sent_s, 1) for one in run.requests) + sorted((one.done_s, -1) for one in run.requests)
+    begins = sorted((request.sent_s, 1) for request in run.requests) + sorted(
+        (request.done_s, -1) for request in run.requests
+    )
     assert max(np.cumsum([step for _, step in sorted(begins)])) <= users
 
 
@@ -163,9 +167,9 @@ def test_prefill_alone_is_measured_on_single_requests_and_a_search_guesses_in_co
     plan = SweepPlan(levels=(2,), requests=20, least_s=0.3, warmup_requests=0)
     with ScriptedServer(ttft_s=0.01, itl_s=0.0) as server:
         run = measure(server, tmp_path / "run", talking(2, 0.0), plan)
-    assert [one.kind for one in run.header.levels] == ["closed", "prefill"]
-    alone = [one for one in run.requests if one.level == 1]
-    assert {(one.input_tokens, one.asked_output_tokens, one.session) for one in alone} == {(32, 1, None)}
+    assert [level.kind for level in run.header.levels] == ["closed", "prefill"]
+    alone = [request for request in run.requests if request.level == 1]
+    assert {(trial.input_tokens, trial.asked_output_tokens, trial.session) for trial in alone} == {(32, 1, None)}
     served = summarise(run)[:1]
     step = next_step(SweepPlan(slo=parse_slo("p95 ttft < 1s")), served, turns=2.0)
     assert step is not None
@@ -178,11 +182,11 @@ def test_a_conversation_ends_with_an_answer_that_failed(tmp_path: Path) -> None:
     with ScriptedServer(ttft_s=0.0, itl_s=0.0, oddities=["reset"], spared=5, every=4) as server:
         run = measure(server, tmp_path / "run", talking(4, 0.0), plan)
     sessions = by_session(run)
-    assert [[one.status == "ok" for one in turns] for turns in sessions.values()][:2] == [
+    assert [[turn.status == "ok" for turn in turns] for turns in sessions.values()][:2] == [
         [True, True, False],
         [True, True, True, False],
     ]
-    assert [one.turn for one in sessions[1]] == [0, 1, 2, 3]
+    assert [session.turn for session in sessions[1]] == [0, 1, 2, 3]
 
 
 def test_what_users_ask_is_drawn_by_the_seed_and_not_by_who_is_fast(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_spares_are_opened_once_many_are_in_use_and_few_are_left() -> None:
             await asyncio.sleep(0)
             assert await all_spares(client) == 3  # besides the one that is idle
             assert not client.wants_spare
-            assert [one.status for one in await asyncio.gather(*under_way)] == [OK] * 15
+            assert [item.status for item in await asyncio.gather(*under_way)] == [OK] * 15
 
     with ScriptedServer(ttft_s=0.5, itl_s=0.0) as server:
         run(go(server.url))

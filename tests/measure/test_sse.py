@@ -68,7 +68,7 @@ def chat(text: str | None = None, *, finish: str | None = None, **delta: Any) ->
 def stream(*messages: Any, done: bool = True, end: bytes = b"\n") -> bytes:
     """The body of a streamed answer: JSON values, or bytes as they are."""
     data = [message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages]
-    return b"".join(b"data: " + one + end * 2 for one in [*data, *([DONE] if done else [])])
+    return b"".join(b"data: " + item + end * 2 for item in [*data, *([DONE] if done else [])])
 
 
 def at_once(*messages: Any, done: bool = True) -> Answer:

@@ -144,7 +144,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Swept, ScriptedServ
             swept = measure(server, tmp_path_factory.mktemp("timed") / "run", plan)
         lag_s = max(level.client_lag_p99_s or 0.0 for level in swept.run.header.levels)
         tried.append((lag_s, swept, server))
-    return min(tried, key=lambda one: one[0])[1:]
+    return min(tried, key=lambda item: item[0])[1:]
 
 
 def truth(timed: tuple[Swept, ScriptedServer], index: int) -> list[Served]:
@@ -175,8 +175,8 @@ def test_throughput_is_what_the_script_allows(timed: tuple[Swept, ScriptedServer
 def test_latencies_are_the_scripts(timed: tuple[Swept, ScriptedServer], index: int) -> None:
     summary = summarise(timed[0].run)[index]
     served = truth(timed, index)
-    ttft_s = statistics.median(one.ttft_s for one in served)
-    e2e_s = statistics.median(one.token_s[-1] - one.received_s for one in served)
+    ttft_s = statistics.median(item.ttft_s for item in served)
+    e2e_s = statistics.median(item.token_s[-1] - item.received_s for item in served)
     assert ttft_s > TTFT_S * 0.98
     assert summary.ttft is not None
     assert summary.tpot is not None
@@ -526,7 +526,7 @@ def test_a_refused_worker_waits_as_it_is_told(tmp_path: Path) -> None:
     first, refused, second, last = swept.run.requests
     # a refusal is recorded at once, an answer once there is time
     first, refused, second, last = sorted(swept.run.requests, key=lambda request: request.index)
-    assert [one.status for one in (first, refused, second, last)] == [OK, "http-429", OK, "http-429"]
+    assert [item.status for item in (first, refused, second, last)] == [OK, "http-429", OK, "http-429"]
     assert second.sent_s - refused.done_s > 1.19
     assert refused.sent_s >= first.done_s
     assert last.sent_s >= second.done_s

@@ -37,10 +37,10 @@ def test_the_article() -> None:
     """Llama-3-8B in fp16 (16.1 GB) fits four T4 but not one; 70B fits neither (lytix, June 2024)."""
     small, large = model("llama-3-8b-instruct"), model("llama-3-70b-instruct")
     assert round(weight_bytes(small, weight_format("fp16")) / 1e9, 1) == 16.1
-    one, four = fit(small, card("t4")), fit(small, card("t4"), tp=4)
-    assert (one.fits, four.fits) == (False, True)
-    assert one.weights_format == "fp16"
-    assert "the weights (fp16) take 14.96 GiB on one t4" in one.reasons[0]
+    item, four = fit(small, card("t4")), fit(small, card("t4"), tp=4)
+    assert (item.fits, four.fits) == (False, True)
+    assert item.weights_format == "fp16"
+    assert "the weights (fp16) take 14.96 GiB on one t4" in item.reasons[0]
     assert not fit(large, card("t4")).fits
     assert not fit(large, card("t4"), tp=4).fits
 
@@ -119,9 +119,11 @@ def test_engines_differ_where_they_differ() -> None:
     by_engine = {name: fit(small, where, engine=engine) for name, engine in ENGINES.items()}
     assert by_engine["vllm"].usable_bytes == pytest.approx(0.9 * driver_memory(where))
     assert by_engine["sglang"].kv_bytes > by_engine["vllm"].kv_bytes  # its working memory is outside
-    assert any("does not split matrices" in one for one in fit(small, where, tp=2, engine=LLAMACPP).reasons)
-    assert any("format of llama.cpp" in one for one in fit(small, where, weights="Q4_K_M").reasons)
-    assert any("not a format of llama.cpp" in one for one in fit(small, where, weights="fp8", engine=LLAMACPP).reasons)
+    assert any("does not split matrices" in reason for reason in fit(small, where, tp=2, engine=LLAMACPP).reasons)
+    assert any("format of llama.cpp" in reason for reason in fit(small, where, weights="Q4_K_M").reasons)
+    assert any(
+        "not a format of llama.cpp" in reason for reason in fit(small, where, weights="fp8", engine=LLAMACPP).reasons
+    )
 
 
 @given(
@@ -225,8 +227,8 @@ def test_remedies_are_true() -> None:
     assert more.accelerators == 16
     assert not fit(large, where, tp=8).fits
     single = next(way.fit for way in ways if way.kind == "accelerator")
-    less = [one for one in CARDS.values() if (one.memory_gib or 0) < (card(single.accelerator).memory_gib or 0)]
-    assert not any(fit(large, one).fits for one in less)
+    less = [item for item in CARDS.values() if (item.memory_gib or 0) < (card(single.accelerator).memory_gib or 0)]
+    assert not any(fit(large, item).fits for item in less)
 
 
 def test_a_request_too_long_is_answered_with_the_longest_and_with_a_smaller_cache() -> None:

@@ -77,7 +77,7 @@ def architecture(name: str) -> Architecture:
 
 
 @pytest.mark.parametrize(
-    "log", [one for one in LOGS if one.weights], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}"
+    "log", [log for log in LOGS if log.weights], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}"
 )
 def test_weights_are_what_vllm_says(log: Log) -> None:
     model = architecture(log.model)
@@ -91,7 +91,7 @@ def test_weights_are_what_vllm_says(log: Log) -> None:
     assert max(sizes) == pytest.approx(log.weights, rel=0.015)
 
 
-@pytest.mark.parametrize("log", [one for one in LOGS if one.activation], ids=lambda log: f"{log.model}-tp{log.tp}")
+@pytest.mark.parametrize("log", [log for log in LOGS if log.activation], ids=lambda log: f"{log.model}-tp{log.tp}")
 def test_working_memory_is_what_vllm_says_within_a_fifth(log: Log) -> None:
     found = fit(
         architecture(log.model), load_catalog().accelerators[log.card], tp=log.tp, weights=log.form,
@@ -100,7 +100,7 @@ def test_working_memory_is_what_vllm_says_within_a_fifth(log: Log) -> None:
     assert found.activation_bytes / GIB == pytest.approx(log.activation, rel=0.2)
 
 
-@pytest.mark.parametrize("log", [one for one in LOGS if one.kv], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}")
+@pytest.mark.parametrize("log", [log for log in LOGS if log.kv], ids=lambda log: f"{log.model}-{log.card}-tp{log.tp}")
 def test_what_is_left_for_the_cache_is_within_a_twentieth_of_the_card(log: Log) -> None:
     card = load_catalog().accelerators[log.card]
     # another share than the default: the memory that gives the same usable bytes
@@ -112,7 +112,7 @@ def test_what_is_left_for_the_cache_is_within_a_twentieth_of_the_card(log: Log) 
     assert found.kv_bytes / GIB == pytest.approx(log.kv, abs=0.05 * log.total)
 
 
-@pytest.mark.parametrize("log", [one for one in LOGS if one.kv_tokens], ids=lambda log: f"{log.model}-{log.card}")
+@pytest.mark.parametrize("log", [log for log in LOGS if log.kv_tokens], ids=lambda log: f"{log.model}-{log.card}")
 def test_bytes_per_token_are_what_vllms_tokens_and_gibs_say(log: Log) -> None:
     per_token = kv_bytes_per_token_on_rank(architecture(log.model), 2.0, log.tp)
     assert log.kv is not None

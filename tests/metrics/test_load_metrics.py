@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from test_run_store import make_header, write
 
 from rackrate.cli import main
 from rackrate.metrics.steady import Array, in_flight_trend
@@ -23,6 +22,7 @@ from rackrate.runs.statuses import OK
 from rackrate.runs.store import TABLE, RunWriter, read_run
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import SyntheticWorkload
+from written_runs import make_header, write
 
 WORK = SyntheticWorkload(64, 4, seed=2)
 
@@ -69,8 +69,8 @@ def validity(pattern: str, service_s: float, servers: int, rate: float = 20.0, *
 )
 def test_usage_that_cannot_be_right_is_named(asked: int, output: int, every: int, flagged: bool) -> None:
     records = [
-        replace(one, asked_output_tokens=asked, output_tokens=output if number % every == 0 else 4)
-        for number, one in enumerate(queued([n / 20 for n in range(1000)], 0.01, 4))
+        replace(item, asked_output_tokens=asked, output_tokens=output if number % every == 0 else 4)
+        for number, item in enumerate(queued([n / 20 for n in range(1000)], 0.01, 4))
     ]
     level = Level(index=0, kind="open", rate=20.0, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=50.0)
     assert ("miscounted" in summarise_level(level, records).validity) == flagged
@@ -115,7 +115,7 @@ def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
 def test_further_turns_of_conversations_are_not_taken_for_overload() -> None:
     # begun at a constant rate, each with a turn a second from then on: ever more are in flight, and none has to wait
     begun = np.arange(0, 20, 0.2)
-    due_s = sorted(float(one) for one in np.add.outer(begun, np.arange(20)).ravel() if one < 20)
+    due_s = sorted(float(item) for item in np.add.outer(begun, np.arange(20)).ravel() if item < 20)
     level = Level(index=0, kind="open", rate=5, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=20.0)
     assert "overloaded" in summarise_level(level, queued(due_s, 0.5, 200)).validity
     assert "overloaded" not in summarise_level(level, queued(due_s, 0.5, 200, session=1, turn=0)).validity

@@ -94,7 +94,7 @@ def test_one_value_is_all_its_quantiles_and_none_has_none() -> None:
 def in_a_steady_level(*odd: RequestRecord) -> LevelSummary:
     """The summary of a level whose latencies are those of `odd` alone: the rest is marked as staggered."""
     level, rest = constant_stream()
-    staggered = [make_request(one.sent_s, one.chunk_s, stagger=True) for one in rest]
+    staggered = [make_request(item.sent_s, item.chunk_s, stagger=True) for item in rest]
     return summarise_level(level, [*staggered, *odd])
 
 
@@ -136,7 +136,9 @@ def test_failed_and_staggered_requests_and_those_outside_the_window_have_no_late
 
 def test_no_gaps_between_tokens_where_several_come_at_once() -> None:
     level, requests = constant_stream()
-    several = [make_request(one.sent_s, one.chunk_s, output_tokens=4 * len(one.chunk_s)) for one in requests]
+    several = [
+        make_request(request.sent_s, request.chunk_s, output_tokens=4 * len(request.chunk_s)) for request in requests
+    ]
     summary = summarise_level(level, several)
     assert summary.tokens_per_chunk == pytest.approx(4)
     assert summary.itl is None
@@ -484,8 +486,11 @@ def test_requests_are_summarised_with_their_level() -> None:
     moved = [make_request(r.sent_s, r.chunk_s, done_s=r.done_s, level=1) for r in others]
     stray = make_request(5.0, (6.0, 7.0), level=9)
     summaries = summarise(make_run([first, second], [*moved, stray, *some]))
-    assert [(one.index, one.concurrency, one.requests) for one in summaries] == [(0, 2, 50), (1, 4, 100)]
-    assert [one.output_tok_s for one in summaries] == pytest.approx([40.0, 80.0])
+    assert [(summary.index, summary.concurrency, summary.requests) for summary in summaries] == [
+        (0, 2, 50),
+        (1, 4, 100),
+    ]
+    assert [summary.output_tok_s for summary in summaries] == pytest.approx([40.0, 80.0])
 
 
 def summary(
@@ -517,7 +522,7 @@ def test_the_level_that_served_most_is_the_saturated_one(rates: list[float | Non
     assert found.level.output_tok_s == max(known)
     assert found.levels == tuple(levels)
     last = known[-1]
-    assert found.lower_bound == (last == max(known) and all(last >= 1.05 * one for one in known[:-1]))
+    assert found.lower_bound == (last == max(known) and all(last >= 1.05 * item for item in known[:-1]))
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ def test_sizes_are_those_of_published_files_and_logs(name: str, form: str, gib: 
 
 @pytest.mark.parametrize("name", sorted(load_catalog().models))
 def test_smaller_formats_are_smaller(name: str) -> None:
-    sizes = [weight_bytes(model(name), weight_format(one)) for one in ("fp32", "bf16", "fp8", "w4a16")]
+    sizes = [weight_bytes(model(name), weight_format(item)) for item in ("fp32", "bf16", "fp8", "w4a16")]
     assert sizes == sorted(sizes, reverse=True)
-    gguf = [weight_bytes(model(name), weight_format(one)) for one in ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_S")]
+    gguf = [weight_bytes(model(name), weight_format(item)) for item in ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_S")]
     assert gguf == sorted(gguf, reverse=True)
 
 

@@ -45,8 +45,8 @@ def value_bytes(value: Value) -> bytes:
     if isinstance(value, str):
         return struct.pack("<I", STRING) + text(value)
     if value and isinstance(value[0], str):
-        return struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(text(str(one)) for one in value)
-    return struct.pack("<IIQ", ARRAY, I32, len(value)) + b"".join(struct.pack("<i", int(one)) for one in value)
+        return struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(text(str(item)) for item in value)
+    return struct.pack("<IIQ", ARRAY, I32, len(value)) + b"".join(struct.pack("<i", int(item)) for item in value)
 
 
 def gguf(metadata: dict[str, Value], tensors: Tensors, version: int = 3) -> bytes:

@@ -98,7 +98,11 @@ def test_the_winner_is_the_same_without_pruning(catalog: Catalog, rate: float) -
 def test_every_candidate_is_in_the_table_or_has_lost_for_a_reason(planned: Plan) -> None:
     assert planned.candidates == len(planned.rows) + len(planned.lost)
     assert set(planned.reasons) <= {"does not fit", "misses the SLO", "dearer"}
-    assert any("T4" in one.detail or "t4" in one.detail for one in planned.lost if one.reason == "does not fit")
+    assert any(
+        "T4" in rejection.detail or "t4" in rejection.detail
+        for rejection in planned.lost
+        if rejection.reason == "does not fit"
+    )
 
 
 @pytest.mark.parametrize("rate", [0.3, 7.0, 30.0])
@@ -195,11 +199,11 @@ def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, of
     steps = explained(row, asked)
     at: dict[str, float] = {}
     reached: dict[str, float] = {}
-    for one in steps:
-        if one["what"].startswith("  reached"):
-            reached[one["how"].split("by ")[1].split(";")[0]] = one["value"] / 100
+    for item in steps:
+        if item["what"].startswith("  reached"):
+            reached[item["how"].split("by ")[1].split(";")[0]] = item["value"] / 100
         else:
-            at[one["what"]] = one["value"]
+            at[item["what"]] = item["value"]
 
     def close(what: str, value: float) -> None:
         assert at[what] == pytest.approx(value, rel=1e-6), what
@@ -291,12 +295,12 @@ def test_the_mix_is_what_trying_everything_finds(parts: list[tuple[float, float]
     listed = [Part(str(n), capacity, usd_h) for n, (capacity, usd_h) in enumerate(parts)]
     found = cheapest_mix(rate, listed)
     assert found is not None
-    ranges = [range(int(np.ceil(rate / one.capacity)) + 1) for one in listed]
-    if np.prod([len(one) for one in ranges]) > 20_000:
+    ranges = [range(int(np.ceil(rate / entry.capacity)) + 1) for entry in listed]
+    if np.prod([len(span) for span in ranges]) > 20_000:
         return
     best = min(
-        sum(n * one.usd_h for n, one in zip(numbers, listed, strict=True))
+        sum(n * number.usd_h for n, number in zip(numbers, listed, strict=True))
         for numbers in itertools.product(*ranges)
-        if sum(n * one.capacity for n, one in zip(numbers, listed, strict=True)) >= rate * (1 - 1e-12)
+        if sum(n * number.capacity for n, number in zip(numbers, listed, strict=True)) >= rate * (1 - 1e-12)
     )
     assert found.usd_h == pytest.approx(best, rel=1e-6)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_run_store import make_header
 
 from plain_summary import plain_summary
 from rackrate.errors import RunError
@@ -27,6 +26,7 @@ from rackrate.runs.statuses import OK
 from rackrate.runs.store import RunWriter, Stored, read_run
 from rackrate.runs.streams import InOrder, nth_values
 from rackrate.workload.slo import parse_slo
+from written_runs import make_header
 
 
 def drawn(seed: int, number: int, kind: str) -> tuple[Level, list[RequestRecord]]:
@@ -89,15 +89,15 @@ def drawn(seed: int, number: int, kind: str) -> tuple[Level, list[RequestRecord]
     ), records
 
 
-def agree(one: Any, other: Any, where: str = "") -> None:
+def agree(item: Any, other: Any, where: str = "") -> None:
     """Equal, floating-point numbers to 12 digits: sums are added up in another order."""
-    if is_dataclass(one) and is_dataclass(other):
-        for field in fields(one):
-            agree(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
-    elif isinstance(one, float) and isinstance(other, float):
-        assert math.isclose(one, other, rel_tol=1e-11, abs_tol=1e-13), (where, one, other)
+    if is_dataclass(item) and is_dataclass(other):
+        for field in fields(item):
+            agree(getattr(item, field.name), getattr(other, field.name), f"{where}.{field.name}")
+    elif isinstance(item, float) and isinstance(other, float):
+        assert math.isclose(item, other, rel_tol=1e-11, abs_tol=1e-13), (where, item, other)
     else:
-        assert one == other, where
+        assert item == other, where
 
 
 @pytest.mark.parametrize("kind", ["closed", "open", "prefill"])
@@ -202,7 +202,7 @@ def test_levels_of_a_large_run_are_summed_up_from_its_file(
     for index in range(4):
         level, some = drawn(index, 150, "open" if index % 2 else "closed")
         header.levels.append(level.model_copy(update={"index": index, "superseded": index == 2}))
-        records += [replace(one, level=index) for one in some]
+        records += [replace(item, level=index) for item in some]
     monkeypatch.setattr(run_table, "_GROUP_ROWS", 2048)
     with RunWriter(tmp_path / "run", header) as writer:
         for record in records * 9:  # so many that they are several row groups
@@ -214,8 +214,8 @@ def test_levels_of_a_large_run_are_summed_up_from_its_file(
     wanted = summarise(Run(header, records * 9))
     monkeypatch.setattr(columns, "HELD_REQUESTS", 100)
     assert len(wanted) == 3
-    for found, one in zip(summarise(run), wanted, strict=True):
-        agree(found, one)
+    for found, item in zip(summarise(run), wanted, strict=True):
+        agree(found, item)
 
 
 @pytest.mark.parametrize("pack", [True, False])

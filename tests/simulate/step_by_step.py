@@ -83,13 +83,13 @@ class Replica:
             self.empty += self.hash_pages
         self.empty -= pages
 
-    def admit(self, one: Asked, reserved: int) -> bool:
-        one.target = one.input + len(one.tokens)
-        blocks = list(one.hashes[: one.input // self.hash_tokens]) if self.hash_tokens else []
+    def admit(self, asked: Asked, reserved: int) -> bool:
+        asked.target = asked.input + len(asked.tokens)
+        blocks = list(asked.hashes[: asked.input // self.hash_tokens]) if self.hash_tokens else []
         leading = self.leading(blocks)
         absent = [block for block in blocks if block not in self.held]
         unused = [block for block in blocks if self.held.get(block) == 0]
-        private = -(-one.target // self.page) - len(blocks) * self.hash_pages
+        private = -(-asked.target // self.page) - len(blocks) * self.hash_pages
         spare = math.floor(self.limits.watermark * self.limits.blocks) if self.running else 0
         if private + (len(absent) + len(unused)) * self.hash_pages + spare > self.free - reserved:
             return False
@@ -101,22 +101,22 @@ class Replica:
             self.take(self.hash_pages)
             self.held[block] = 1
         self.take(private)
-        one.pages, one.shared = private, blocks
-        given = max(one.cached, leading * self.hash_tokens)
-        one.computed = min(given, (one.target - 1) // self.page * self.page)
-        if one.hits is None:
-            one.hits = one.computed
-        one.prefilled = False
+        asked.pages, asked.shared = private, blocks
+        given = max(asked.cached, leading * self.hash_tokens)
+        asked.computed = min(given, (asked.target - 1) // self.page * self.page)
+        if asked.hits is None:
+            asked.hits = asked.computed
+        asked.prefilled = False
         return True
 
-    def release(self, one: Asked) -> None:
-        self.empty += one.pages
-        one.pages = 0
-        for block in reversed(one.shared):
+    def release(self, asked: Asked) -> None:
+        self.empty += asked.pages
+        asked.pages = 0
+        for block in reversed(asked.shared):
             self.held[block] -= 1
             if self.held[block] == 0:
                 self.unused[block] = None
-        one.shared = []
+        asked.shared = []
 
     def form(self, now: float) -> None:
         """Schedules one step."""
@@ -125,11 +125,11 @@ class Replica:
         decoding: list[Asked] = []
         position = 0
         while position < len(self.running):
-            one = self.running[position]
+            item = self.running[position]
             position += 1
-            if not one.prefilled:
+            if not item.prefilled:
                 continue
-            needs = one.stored % self.page == 0
+            needs = item.stored % self.page == 0
             while needs and self.free < 1:
                 last = self.running.pop()
                 self.release(last)
@@ -138,42 +138,46 @@ class Replica:
                 last.prefilled = False
                 self.waiting.insert(0, last)
                 preempted = True
-                if last is one:
+                if last is item:
                     break
-            if one not in self.running:
+            if item not in self.running:
                 break
             if needs:
                 self.take(1)
-                one.pages += 1
-            decoding.append(one)
+                item.pages += 1
+            decoding.append(item)
         budget = self.limits.max_num_batched_tokens - len(decoding)
         prompts: list[tuple[Asked, int]] = []
         stuck = False
-        for one in self.running:
-            if not one.prefilled:
-                chunk = min(one.target - one.computed, budget)
+        for sequence in self.running:
+            if not sequence.prefilled:
+                chunk = min(sequence.target - sequence.computed, budget)
                 if chunk > 0:
-                    prompts.append((one, chunk))
+                    prompts.append((sequence, chunk))
                     budget -= chunk
-                stuck = stuck or chunk < one.target - one.computed
+                stuck = stuck or chunk < sequence.target - sequence.computed
         while not preempted and not stuck and budget > 0 and self.waiting:
             if len(self.running) >= self.limits.max_num_seqs or not self.admit(self.waiting[0], 0):
                 break
-            one = self.waiting.pop(0)
-            self.running.append(one)
-            chunk = min(one.target - one.computed, budget)
-            prompts.append((one, chunk))
+            item = self.waiting.pop(0)
+            self.running.append(item)
+            chunk = min(item.target - item.computed, budget)
+            prompts.append((item, chunk))
             budget -= chunk
-            stuck = chunk < one.target - one.computed
+            stuck = chunk < item.target - item.computed
         if not decoding and not prompts:
             return
-        pairs = sum(chunk * (one.computed + 0.5 * (chunk + 1)) for one, chunk in prompts)
+        pairs = sum(chunk * (prompt.computed + 0.5 * (chunk + 1)) for prompt, chunk in prompts)
         seconds = self.step.step_time_s(
-            len(decoding), sum(one.stored + 1 for one in decoding), len(prompts), sum(c for _, c in prompts), pairs
+            len(decoding),
+            sum(sequence.stored + 1 for sequence in decoding),
+            len(prompts),
+            sum(c for _, c in prompts),
+            pairs,
         )
-        for one, chunk in prompts:
-            one.computed += chunk
-        self.decoding, self.prompts = decoding, [one for one, _ in prompts]
+        for prompt, chunk in prompts:
+            prompt.computed += chunk
+        self.decoding, self.prompts = decoding, [prompt for prompt, _ in prompts]
         self.ends = now + seconds
         self.busy += seconds
 
@@ -183,15 +187,15 @@ class Replica:
         now, self.ends = self.ends, None
         done: list[Asked] = []
         # by number: only the prefix cache's order of last use can tell
-        for one in sorted(self.decoding, key=lambda one: one.number) + self.prompts:
-            if not one.prefilled and one.computed < one.target:
+        for prompt in sorted(self.decoding, key=lambda item: item.number) + self.prompts:
+            if not prompt.prefilled and prompt.computed < prompt.target:
                 continue
-            one.prefilled = True
-            one.tokens.append(now)
-            if len(one.tokens) == one.output:
-                done.append(one)
-                self.running.remove(one)
-                self.release(one)
+            prompt.prefilled = True
+            prompt.tokens.append(now)
+            if len(prompt.tokens) == prompt.output:
+                done.append(prompt)
+                self.running.remove(prompt)
+                self.release(prompt)
         self.forms = now
         return done
 
@@ -208,7 +212,7 @@ class SlotReplica(Replica):
         self.departures = 0
 
     def free_slot(self) -> int:
-        free = [slot for slot, one in enumerate(self.slots) if one is None]
+        free = [slot for slot, item in enumerate(self.slots) if item is None]
         if self.limits.similar_prompts:
             for slot in free:
                 if self.left_at[slot]:
@@ -219,24 +223,24 @@ class SlotReplica(Replica):
     def form(self, now: float) -> None:
         self.forms = None
         while self.waiting and None in self.slots:
-            one = self.waiting.pop(0)
-            one.target, one.prefilled = one.input, False
-            one.hits = one.computed = min(one.cached, (one.target - 1) // self.page * self.page)
-            self.slots[self.free_slot()] = one
-            self.running.append(one)
-        batch = [slot for slot, one in enumerate(self.slots) if one is not None and one.prefilled]
-        self.decoding = [one for one in self.slots if one is not None and one.prefilled]
+            entry = self.waiting.pop(0)
+            entry.target, entry.prefilled = entry.input, False
+            entry.hits = entry.computed = min(entry.cached, (entry.target - 1) // self.page * self.page)
+            self.slots[self.free_slot()] = entry
+            self.running.append(entry)
+        batch = [slot for slot, item in enumerate(self.slots) if item is not None and item.prefilled]
+        self.decoding = [slot for slot in self.slots if slot is not None and slot.prefilled]
         prompts: list[tuple[Asked, int]] = []
-        for slot, one in enumerate(self.slots):
-            if one is None or one.prefilled:
+        for slot, item in enumerate(self.slots):
+            if item is None or item.prefilled:
                 continue
             size = 0
-            while one.computed + size < one.target and len(batch) < self.limits.max_num_batched_tokens:
+            while item.computed + size < item.target and len(batch) < self.limits.max_num_batched_tokens:
                 batch.append(slot)
                 size += 1
             if size:
-                prompts.append((one, size))
-        self.prompts = [one for one, _ in prompts]
+                prompts.append((item, size))
+        self.prompts = [prompt for prompt, _ in prompts]
         if not batch:
             return
         sizes = self.micro_batches(batch)
@@ -246,13 +250,13 @@ class SlotReplica(Replica):
         seconds = sum(dense_s(step.as_array(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
         seconds += step.step_s + step.sequence_s * sequences
         crowded = step.crowded_context if len(self.decoding) > step.crowd else 1.0
-        seconds += step.context_s * crowded * sum(one.stored + 1 for one in self.decoding)
+        seconds += step.context_s * crowded * sum(sequence.stored + 1 for sequence in self.decoding)
         if prompts:
-            pairs = sum(chunk * (one.computed + 0.5 * (chunk + 1)) for one, chunk in prompts)
+            pairs = sum(chunk * (prompt.computed + 0.5 * (chunk + 1)) for prompt, chunk in prompts)
             seconds += step.prefill_step_s + step.pair_s * pairs
         seconds = max(seconds, step.floor_s + step.floor_sequence_s * sequences)
-        for one, chunk in prompts:
-            one.computed += chunk
+        for prompt, chunk in prompts:
+            prompt.computed += chunk
         self.ends = now + seconds
         self.busy += seconds
 
@@ -285,16 +289,16 @@ class SlotReplica(Replica):
         assert self.ends is not None
         now, self.ends = self.ends, None
         done: list[Asked] = []
-        for slot, one in enumerate(self.slots):
-            if one is None or (one not in self.decoding and one not in self.prompts):
+        for slot, item in enumerate(self.slots):
+            if item is None or (item not in self.decoding and item not in self.prompts):
                 continue
-            if not one.prefilled and one.computed < one.target:
+            if not item.prefilled and item.computed < item.target:
                 continue
-            one.prefilled = True
-            one.tokens.append(now)
-            if len(one.tokens) == one.output:
-                done.append(one)
-                self.running.remove(one)
+            item.prefilled = True
+            item.tokens.append(now)
+            if len(item.tokens) == item.output:
+                done.append(item)
+                self.running.remove(item)
                 self.slots[slot] = None
                 self.departures += 1
                 self.left_at[slot] = self.departures
@@ -316,13 +320,13 @@ def run(
     kind = SlotReplica if limits.scheduling == "llama.cpp" else Replica
     replicas = [kind(step, limits, hash_tokens) for _ in range(fleet.size)]
     if scaler:
-        for one in replicas[scaler.least :]:
-            one.state = "off"
+        for item in replicas[scaler.least :]:
+            item.state = "off"
     on_seconds = 0.0
     look = scaler.interval_s if scaler else math.inf
     low_since: float | None = None
     turn = 0
-    pauses = [one.due for one in asked]
+    pauses = [demand.due for demand in asked]
     queue = list(asked)
     pending: list[tuple[float, int]] = []
     sent = 0
@@ -333,12 +337,12 @@ def run(
     now = 0.0
     while unfinished:
         arrival = pending[0][0] if users and pending else queue[0].due if not users and queue else math.inf
-        ends = min((one.ends for one in replicas if one.ends is not None), default=math.inf)
-        forms = min((one.forms for one in replicas if one.forms is not None), default=math.inf)
+        ends = min((replica.ends for replica in replicas if replica.ends is not None), default=math.inf)
+        forms = min((replica.forms for replica in replicas if replica.forms is not None), default=math.inf)
         now = min(ends, arrival, forms, look)
         assert now < math.inf
         if ends <= min(arrival, forms, look):
-            replica = next(one for one in replicas if one.ends == ends)
+            replica = next(replica for replica in replicas if replica.ends == ends)
             done = replica.end()
             unfinished -= len(done)
             for _ in done:
@@ -350,8 +354,8 @@ def run(
                 replica.state = "off"
                 on_seconds += now - replica.on_since
         elif arrival <= min(forms, look):
-            one = asked[pending.pop(0)[1]] if users else queue.pop(0)
-            one.due = arrival
+            entry = asked[pending.pop(0)[1]] if users else queue.pop(0)
+            entry.due = arrival
             for replica in replicas:
                 if replica.state == "starting" and replica.ready_at <= now:
                     replica.state = "on"
@@ -361,12 +365,12 @@ def run(
             elif fleet.router == "prefix-affine" and len(replicas) > 1:
                 wanted = None
                 if hash_tokens:
-                    blocks = one.hashes[: one.input // hash_tokens]
+                    blocks = entry.hashes[: entry.input // hash_tokens]
                     matches = [replica.leading(blocks) for replica in on]
                     if max(matches) and 2 * max(matches) >= len(blocks):
                         wanted = on[matches.index(max(matches))]
-                elif one.group >= 0:
-                    wanted = on[mixed_bits(one.group) % len(on)]
+                elif entry.group >= 0:
+                    wanted = on[mixed_bits(entry.group) % len(on)]
                 fewest = min(on, key=lambda replica: replica.load)
                 chosen = fewest if wanted is None or wanted.load > 1.5 * fewest.load + 4 else wanted
             elif len(replicas) == 1:
@@ -374,19 +378,19 @@ def run(
             else:
                 chosen = on[turn % len(on)]
                 turn += 1
-            one.replica = replicas.index(chosen)
-            chosen.waiting.append(one)
+            entry.replica = replicas.index(chosen)
+            chosen.waiting.append(entry)
             if chosen.ends is None and chosen.forms is None:
                 chosen.forms = arrival
         elif forms <= look:
-            next(one for one in replicas if one.forms == forms).form(forms)
+            next(replica for replica in replicas if replica.forms == forms).form(forms)
         else:
             assert scaler is not None
             for replica in replicas:
                 if replica.state == "starting" and replica.ready_at <= now:
                     replica.state = "on"
-            there = sum(one.state in {"starting", "on"} for one in replicas)
-            wanted = math.ceil(sum(one.load for one in replicas) / scaler.target_in_flight)
+            there = sum(replica.state in {"starting", "on"} for replica in replicas)
+            wanted = math.ceil(sum(replica.load for replica in replicas) / scaler.target_in_flight)
             wanted = min(max(wanted, scaler.least), scaler.most)
             for state in ("draining", "off"):
                 for replica in replicas:
@@ -407,7 +411,7 @@ def run(
                             on_seconds += now - replica.on_since
                             surplus -= 1
                     for replica in reversed(replicas):
-                        if surplus and replica.state == "on" and sum(one.state == "on" for one in replicas) > 1:
+                        if surplus and replica.state == "on" and sum(replica.state == "on" for replica in replicas) > 1:
                             surplus -= 1
                             replica.state = "off" if replica.load == 0 else "draining"
                             if replica.state == "off":
@@ -415,6 +419,6 @@ def run(
             else:
                 low_since = None
             look = now + scaler.interval_s
-    first = 0.0 if scaler else min(one.due for one in asked)
-    on_seconds += sum(now - max(one.on_since, first) for one in replicas if one.state != "off")
+    first = 0.0 if scaler else min(demand.due for demand in asked)
+    on_seconds += sum(now - max(replica.on_since, first) for replica in replicas if replica.state != "off")
     return list(asked), on_seconds

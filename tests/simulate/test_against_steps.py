@@ -32,15 +32,15 @@ class Case:
     hash_tokens: int
 
     def requests(self) -> Requests:
-        start = np.cumsum([0] + [len(one.hashes) for one in self.asked])
+        start = np.cumsum([0] + [len(demand.hashes) for demand in self.asked])
         return Requests(
-            due_s=[one.due for one in self.asked],
-            input_tokens=[one.input for one in self.asked],
-            output_tokens=[one.output for one in self.asked],
-            cached_tokens=[one.cached for one in self.asked],
-            group=[one.group for one in self.asked],
+            due_s=[demand.due for demand in self.asked],
+            input_tokens=[demand.input for demand in self.asked],
+            output_tokens=[demand.output for demand in self.asked],
+            cached_tokens=[demand.cached for demand in self.asked],
+            group=[demand.group for demand in self.asked],
             hash_start=start if self.hash_tokens else None,
-            hashes=[h for one in self.asked for h in one.hashes] if self.hash_tokens else None,
+            hashes=[h for demand in self.asked for h in demand.hashes] if self.hash_tokens else None,
             hash_tokens=self.hash_tokens,
         )
 
@@ -79,7 +79,7 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
                 group=draw(st.integers(-1, 5)), hashes=hashes,
             )
         )  # fmt: skip
-    most = max(-(-(one.input + one.output - 1) // page) for one in asked)
+    most = max(-(-(demand.input + demand.output - 1) // page) for demand in asked)
     pages = most + draw(st.integers(0, 3 * most))
     max_seqs = draw(st.sampled_from([1, 2, 5, 32]))
     step = StepCoefficients(
@@ -132,15 +132,15 @@ def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
     asked, on_seconds, outcome = both(case)
     assert outcome.each is not None
     assert outcome.trace is not None
-    assert outcome.each.replica.tolist() == [one.replica for one in asked]
-    assert outcome.each.preemptions.tolist() == [one.preempted for one in asked]
-    assert outcome.each.first_token_s.tolist() == [one.tokens[0] for one in asked]
-    assert outcome.each.done_s.tolist() == [one.tokens[-1] for one in asked]
-    assert outcome.each.due_s.tolist() == [one.due for one in asked]
-    assert outcome.each.cached_tokens.tolist() == [one.hits for one in asked]
-    assert [times.tolist() for times in token_times(outcome.trace, len(asked))] == [one.tokens for one in asked]
+    assert outcome.each.replica.tolist() == [demand.replica for demand in asked]
+    assert outcome.each.preemptions.tolist() == [demand.preempted for demand in asked]
+    assert outcome.each.first_token_s.tolist() == [demand.tokens[0] for demand in asked]
+    assert outcome.each.done_s.tolist() == [demand.tokens[-1] for demand in asked]
+    assert outcome.each.due_s.tolist() == [demand.due for demand in asked]
+    assert outcome.each.cached_tokens.tolist() == [demand.hits for demand in asked]
+    assert [times.tolist() for times in token_times(outcome.trace, len(asked))] == [demand.tokens for demand in asked]
     assert outcome.replica_s == pytest.approx(on_seconds, rel=1e-12)
-    assert outcome.output_tokens == sum(one.output for one in asked)
+    assert outcome.output_tokens == sum(demand.output for demand in asked)
 
 
 @settings(
@@ -152,6 +152,6 @@ def test_equal_to_the_last_bit_where_sums_are_exact(case: Case) -> None:
 def test_equal_to_rounding_with_any_times(case: Case) -> None:
     asked, _, outcome = both(case)
     assert outcome.each is not None
-    assert outcome.each.preemptions.tolist() == [one.preempted for one in asked]
-    assert outcome.each.first_token_s == pytest.approx([one.tokens[0] for one in asked], rel=1e-9)
-    assert outcome.each.done_s == pytest.approx([one.tokens[-1] for one in asked], rel=1e-9)
+    assert outcome.each.preemptions.tolist() == [demand.preempted for demand in asked]
+    assert outcome.each.first_token_s == pytest.approx([demand.tokens[0] for demand in asked], rel=1e-9)
+    assert outcome.each.done_s == pytest.approx([demand.tokens[-1] for demand in asked], rel=1e-9)

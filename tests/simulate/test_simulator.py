@@ -152,12 +152,12 @@ def test_a_simulated_level_is_summarised_like_a_measured_one() -> None:
     requests = mixed_requests(600, 3.0)
     outcome, records = simulate_level(level, requests, STEP, LIMITS)
     assert outcome.each is not None
-    assert [one.done_s for one in records] == sorted(one.done_s for one in records)
-    assert sum(len(one.chunk_s) for one in records) == outcome.output_tokens
-    for one in records:
-        assert one.chunk_s[0] == one.first_token_s
-        assert list(one.chunk_s) == sorted(one.chunk_s)
-        assert one.due_s >= 5.0
+    assert [record.done_s for record in records] == sorted(record.done_s for record in records)
+    assert sum(len(record.chunk_s) for record in records) == outcome.output_tokens
+    for item in records:
+        assert item.chunk_s[0] == item.first_token_s
+        assert list(item.chunk_s) == sorted(item.chunk_s)
+        assert item.due_s >= 5.0
     summary = summarise_level(level, records, parse_slo("p95 ttft < 10s"))
     assert summary.slo_met
     assert summary.requests == 600
@@ -204,8 +204,8 @@ def test_a_repeated_draw_is_the_draw_again_and_again() -> None:
 def test_more_replicas_have_more_capacity() -> None:
     draw = poisson_draw((np.full(800, 500, np.int32), np.full(800, 100, np.int32)))
     slo = parse_slo("p95 ttft < 0.5s")
-    one, three = (find_capacity(draw, slo, STEP, LIMITS, Fleet(n, "least-loaded"), guess=5.0).rate for n in (1, 3))
-    assert 2.7 * one < three < 3.6 * one
+    item, three = (find_capacity(draw, slo, STEP, LIMITS, Fleet(n, "least-loaded"), guess=5.0).rate for n in (1, 3))
+    assert 2.7 * item < three < 3.6 * item
 
 
 def test_an_objective_that_nothing_meets_has_no_capacity() -> None:

@@ -18,7 +18,7 @@ from rackrate.units import GIB
 from rackrate.validation.published import understand
 
 CATALOG = load_catalog()
-MIXTURES = sorted(name for name, one in CATALOG.models.items() if one.experts is not None)
+MIXTURES = sorted(name for name, model in CATALOG.models.items() if model.experts is not None)
 
 
 @pytest.mark.parametrize("format_name", ["fp8", "nvfp4", "mxfp4", "w4a16-g32-experts"])
@@ -50,10 +50,10 @@ def test_a_mixture_read_from_files_spares_the_same_as_its_entry() -> None:
     b200 = CATALOG.accelerators["b200"]
     for name in ("deepseek-r1", "qwen3-235b-a22b", "llama-4-scout"):
         listed = load(name)
-        one, other = (
+        item, other = (
             linear_work(model, formats_on(b200, "nvfp4")) for model in (listed, model_of(of_catalogue_model(listed)))
         )
-        assert other.wide_bytes == pytest.approx(one.wide_bytes, rel=0.03), name
+        assert other.wide_bytes == pytest.approx(item.wide_bytes, rel=0.03), name
 
 
 def test_dense_models_and_gguf_files_spare_nothing() -> None:

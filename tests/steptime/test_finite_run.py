@@ -26,7 +26,7 @@ def step_by_step(
     made = [0] * count
     computed = [0] * count
     arrived, t = 0, 0.0
-    while any(math.isnan(one) for one in done):
+    while any(math.isnan(record) for record in done):
         while arrived < count and due[arrived] <= t:
             waiting.append(arrived)
             arrived += 1
@@ -34,33 +34,33 @@ def step_by_step(
         tokens, pairs = 0, 0.0
         ended: list[int] = []
         while waiting and limit > 0 and len(running) + len(ended) < slots:
-            one = waiting[0]
-            size = prompt[one] - computed[one]
+            entry = waiting[0]
+            size = prompt[entry] - computed[entry]
             if mixed:
                 size = min(size, limit)
             elif tokens > 0 and tokens + size > budget:
                 break
             tokens += size
             limit -= size
-            pairs += size * (computed[one] + 0.5 * size)
-            computed[one] += size
-            if computed[one] == prompt[one]:
+            pairs += size * (computed[entry] + 0.5 * size)
+            computed[entry] += size
+            if computed[entry] == prompt[entry]:
                 ended.append(waiting.popleft())
         if not tokens and not running:
             t = max(t, due[arrived])
             continue
         decoding = running if mixed or not tokens else []
-        context = float(sum(prompt[one] + made[one] for one in decoding))
+        context = float(sum(prompt[sequence] + made[sequence] for sequence in decoding))
         t += step_seconds(k, len(decoding), context, tokens, pairs, len(ended))
-        for one in decoding:
-            made[one] += 1
-        for one in ended:
-            first[one] = t
-            made[one] = 1
+        for sequence in decoding:
+            made[sequence] += 1
+        for item in ended:
+            first[item] = t
+            made[item] = 1
         running = [*running, *ended]
-        for one in [one for one in running if made[one] >= output[one]]:
-            done[one] = t
-            running.remove(one)
+        for item in [sequence for sequence in running if made[sequence] >= output[sequence]]:
+            done[item] = t
+            running.remove(item)
     return list(zip(first, done, strict=True))
 
 
@@ -88,8 +88,8 @@ def test_jumps_equal_steps(
         k, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed
     )
     plain = step_by_step(k, due.tolist(), prompt, output, slots, max(budget, 41), mixed)
-    assert first.tolist() == pytest.approx([one for one, _ in plain], rel=1e-9)
-    assert done.tolist() == pytest.approx([one for _, one in plain], rel=1e-9)
+    assert first.tolist() == pytest.approx([entry for entry, _ in plain], rel=1e-9)
+    assert done.tolist() == pytest.approx([entry for _, entry in plain], rel=1e-9)
 
 
 def test_a_closed_loop_keeps_so_many_in_flight() -> None:

@@ -50,7 +50,7 @@ def test_many_draws_are_each_alone(text: str, seed: int) -> None:
     drawn = np.random.default_rng(seed).uniform(0.5, 2, 5)
     formula = parse(text)
     together = np.broadcast_to(np.asarray(formula.value({**INPUTS, "a": drawn}), dtype=float), (5,))
-    alone = [float(formula.value({**INPUTS, "a": float(one)})) for one in drawn]
+    alone = [float(formula.value({**INPUTS, "a": float(item)})) for item in drawn]
     assert np.array_equal(together, np.array(alone), equal_nan=True)
 
 

@@ -138,7 +138,7 @@ def test_units_that_cannot_be_are_warned_of(tmp_path: Path, old: str, new: str, 
 def test_a_price_in_cents_that_comes_of_a_formula_is_warned_of(tmp_path: Path) -> None:
     text = GOOD.replace("value: 0.2, unit: USD/kWh", "value: gpus * 6, unit: USD/kWh")
     path = write(tmp_path, text)
-    (warning,) = (one for one in evaluate(load_study(path), load_catalog()).warnings if "tariff" in one)
+    (warning,) = (warning for warning in evaluate(load_study(path), load_catalog()).warnings if "tariff" in warning)
     assert warning.startswith(f"{path}:{place_of(text, 'value: |gpus * 6')}: 24 USD per kWh is more than any tariff")
 
 

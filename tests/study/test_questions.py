@@ -39,7 +39,7 @@ def ask(
 
 
 def row(question: QuestionResult, name: str) -> Row:
-    (found,) = [one for one in question.rows if one.name == name]
+    (found,) = [row for row in question.rows if row.name == name]
     return found
 
 
@@ -239,9 +239,9 @@ def test_spares_are_bought_and_sold_with_the_machine(tmp_path: Path) -> None:
     box = {"name": "box", "model": "m", "own": own, "tokens_per_second": 1000}
     spared = {**box, "name": "spared", "own": {**own, "spare_share": 0.1}}
     answer = ask(tmp_path, [box, spared, API], {"tokens_per_month": 1e6})
-    one = row(answer, "box").usd_month.value
-    assert one == pytest.approx((7300 - 730) / 8760 * HOURS)
-    assert row(answer, "spared").usd_month.value == pytest.approx(1.1 * (one or 0))
+    item = row(answer, "box").usd_month.value
+    assert item == pytest.approx((7300 - 730) / 8760 * HOURS)
+    assert row(answer, "spared").usd_month.value == pytest.approx(1.1 * (item or 0))
 
 
 def test_a_figure_outside_its_interval_says_why(tmp_path: Path) -> None:
@@ -249,14 +249,14 @@ def test_a_figure_outside_its_interval_says_why(tmp_path: Path) -> None:
     speed = 1e9 / (HOURS * 3600) / 0.95
     box = {"name": "box", "model": "m", "usd_per_hour": 1.0, "tokens_per_second": speed}
     answer = ask(tmp_path, [box, API], {"tokens_per_month": [0.5e9, 2e9]})
-    one = row(answer, "box")
-    per_1m = one.usd_per_1m
+    item = row(answer, "box")
+    per_1m = item.usd_per_1m
     assert per_1m.value is not None
     assert per_1m.low is not None
     outside = per_1m.value < per_1m.low
-    assert outside is any("go by the interval" in note for note in one.notes)
+    assert outside is any("go by the interval" in note for note in item.notes)
     assert outside
-    assert "1 machine is enough, but in 46% of the draws it takes more" in one.notes[-1]
+    assert "1 machine is enough, but in 46% of the draws it takes more" in item.notes[-1]
 
 
 def test_the_difference_of_the_two_that_are_compared_has_its_interval(tmp_path: Path) -> None:
@@ -295,9 +295,9 @@ def test_traffic_from_a_file_is_the_same_traffic_written_out(tmp_path: Path) -> 
     of_file = ask(tmp_path, [box, API], {"file": "usage.csv"})
     by_hand = ask(tmp_path, [box, API], written)
     for name in ("box", "api"):
-        one, other = row(of_file, name), row(by_hand, name)
-        assert one.usd_month.value == pytest.approx(other.usd_month.value)
-        assert one.usd_per_1m.value == pytest.approx(other.usd_per_1m.value)
+        item, other = row(of_file, name), row(by_hand, name)
+        assert item.usd_month.value == pytest.approx(other.usd_month.value)
+        assert item.usd_per_1m.value == pytest.approx(other.usd_per_1m.value)
     assert of_file.peak_to_mean == pytest.approx(60 / mean)
     machines = row(of_file, "box").machines
     assert machines is not None

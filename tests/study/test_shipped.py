@@ -84,7 +84,7 @@ def test_every_claim_has_its_verdict_and_its_number(article: StudyResult) -> Non
     ],
 )  # fmt: skip
 def test_to_the_cent(article: StudyResult, claim: str, shown: str) -> None:
-    (found,) = [one for one in article.claims if one.id == claim]
+    (found,) = [item for item in article.claims if item.id == claim]
     assert found.computed is not None
     assert f"{found.computed.value:.2f}" == shown
 
@@ -96,7 +96,7 @@ def test_at_least_five_claims_do_not_follow(article: StudyResult) -> None:
 
 
 def test_one_request_at_a_time_is_not_what_four_cards_can_do(article: StudyResult) -> None:
-    (claim,) = [one for one in article.claims if one.id == "capacity"]
+    (claim,) = [claim for claim in article.claims if claim.id == "capacity"]
     assert claim.verdict == "does not follow"
     assert claim.computed is not None
     assert (claim.computed.low, claim.computed.high) == pytest.approx((4 * 346, 4 * 493), rel=1e-3)

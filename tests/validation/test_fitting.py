@@ -126,7 +126,7 @@ def test_the_shipped_coefficients_are_whole() -> None:
     document = shipped()
     assert parse_coefficients(dump(document), "again") == document
     assert len(document.covariance) == len(document.covariance_names)
-    assert all(one.sha256 and one.rows for one in document.inputs)
+    assert all(source.sha256 and source.rows for source in document.inputs)
     size = len(document.covariance)
     full = np.zeros((size, size))
     for row, values in enumerate(document.covariance):

@@ -233,7 +233,7 @@ def test_offline_runs_stream_to_nobody() -> None:
 
 
 def test_formats_and_eras() -> None:
-    assert [weight_format(one) for one in ("AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "w8a16")] == [
+    assert [weight_format(item) for item in ("AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "w8a16")] == [
         "w4a16", "q4_k", "w8a8", "bf16", "fp4", "w8a16",
     ]  # fmt: skip
     assert [getattr(era_of(name, version), "id", None) for name, version in (

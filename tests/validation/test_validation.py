@@ -200,8 +200,8 @@ def test_a_replica_count_multiplies_throughput_only() -> None:
     case = understand({**ROW, "concurrency_or_rate": "conc=8", "n_gpus": "4", "tp": "1", "gpu": "L40S-48GB"}, "file", 2)
     assert case.parallel.data == 4
     assert case.load.value == 2
-    one = replace(case, parallel=Parallel(1))
-    four, alone = (compare_all([each], shipped().values, with_box=False)[0] for each in (case, one))
+    item = replace(case, parallel=Parallel(1))
+    four, alone = (compare_all([each], shipped().values, with_box=False)[0] for each in (case, item))
     assert four[0].predicted == pytest.approx(4 * alone[0].predicted)
     assert four[1].predicted == pytest.approx(alone[1].predicted)
 
@@ -215,10 +215,10 @@ def test_activations_are_moved_beside_the_products_and_not_divided_where_every_r
     assert experts.replicated_bytes == dense.replicated_bytes == 16 * 4096 * 32
     assert experts.routed_bytes == 8 * 2 * 4096 * 32
     card = catalog.accelerators["h100-sxm"]
-    one, eight = (
+    item, eight = (
         deploy(catalog.models["mixtral-8x7b-instruct"], card, parallel=Parallel(ranks)).step for ranks in (1, 8)
     )
-    assert one.token_memory / 8 < eight.token_memory < one.token_memory
+    assert item.token_memory / 8 < eight.token_memory < item.token_memory
 
 
 def test_recurrent_state_is_read_and_written_for_each_sequence() -> None:
@@ -253,8 +253,8 @@ MEASUREMENTS = Path(__file__).parents[2] / "measurements"
 def test_rows_of_other_authors_are_met_within_what_the_documentation_says() -> None:
     """They come with the source, so that this runs wherever the tests do (docs/predict.md)."""
     published = [read_published(path) for path in sorted((MEASUREMENTS / "judge").glob("*.csv"))]
-    cases = [case for one in published for case in one.cases]
-    assert len(cases) > 0.95 * sum(one.rows for one in published)
+    cases = [case for table in published for case in table.cases]
+    assert len(cases) > 0.95 * sum(table.rows for table in published)
     compared, failed = compare_all(cases, shipped().values, with_box=False)
     assert not failed
     errors = {kind: errors_of(found) for kind, found in by_class(compared).items()}

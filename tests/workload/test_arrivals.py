@@ -91,13 +91,13 @@ def test_recorded_times_keep_their_pattern_when_scaled() -> None:
 
 
 def test_a_seed_reproduces_a_schedule_and_levels_differ() -> None:
-    one = draw("poisson", 10, 100, WORKLOAD, level=0)
+    item = draw("poisson", 10, 100, WORKLOAD, level=0)
     again = draw("poisson", 10, 100, WORKLOAD, level=0)
     other = draw("poisson", 10, 100, WORKLOAD, level=1)
-    assert (one.due_s == again.due_s).all()
-    assert not (one.due_s == other.due_s).all()
-    assert set(one.input_tokens) == {64}
-    assert set(one.output_tokens) == {32}
+    assert (item.due_s == again.due_s).all()
+    assert not (item.due_s == other.due_s).all()
+    assert set(item.input_tokens) == {64}
+    assert set(item.output_tokens) == {32}
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,13 @@ def trace_of(rows: int, seed: int = 0, hashes: list[list[int]] | None = None) ->
     times = np.cumsum(generator.exponential(0.5, rows))
     inputs = generator.integers(1, 4000, rows).astype(np.int32)
     if hashes is not None:
-        inputs = np.array([BLOCK_TOKENS * len(one) - 100 for one in hashes], dtype=np.int32)
+        inputs = np.array([BLOCK_TOKENS * len(hash_) - 100 for hash_ in hashes], dtype=np.int32)
     return Trace(
         "recorded.csv",
         times - times[0],
         inputs,
         (inputs // 3 + generator.integers(0, 9, rows)).astype(np.int32),  # answers as long as their questions
-        block_ids=None if hashes is None else np.array([one for row in hashes for one in row], dtype=np.int32),
+        block_ids=None if hashes is None else np.array([cell for row in hashes for cell in row], dtype=np.int32),
         block_start=None if hashes is None else np.cumsum([0, *map(len, hashes)]),
     )
 
@@ -94,10 +94,10 @@ def test_another_seed_or_level_gives_another_schedule(name: str) -> None:
         work.input_tokens, work.output_tokens, seed=8, inputs=work.inputs, prefix=work.prefix, trace=work.trace,
         conversations=work.conversations,
     )  # fmt: skip
-    one = draw("poisson", 20, 100, work).digest()
-    assert one == draw("poisson", 20, 100, work).digest()
-    assert one != draw("poisson", 20, 100, other).digest()
-    assert one != draw("poisson", 20, 100, work, level=1).digest()
+    item = draw("poisson", 20, 100, work).digest()
+    assert item == draw("poisson", 20, 100, work).digest()
+    assert item != draw("poisson", 20, 100, other).digest()
+    assert item != draw("poisson", 20, 100, work, level=1).digest()
 
 
 @settings(max_examples=30)
@@ -114,7 +114,7 @@ def test_a_request_is_the_same_whoever_asks_and_in_any_order(name: str, position
 
 def test_a_schedule_of_many_requests_is_arrays_and_no_objects() -> None:
     schedule = draw("poisson", 1000, 300_000, SyntheticWorkload(200, 32, inputs=LENGTHS))
-    assert sum(one.nbytes for one in (schedule.due_s, schedule.input_tokens, schedule.output_tokens)) == 16 * 300_000
+    assert sum(item.nbytes for item in (schedule.due_s, schedule.input_tokens, schedule.output_tokens)) == 16 * 300_000
     assert len(pickle.dumps(schedule)) < 16 * 300_000 + 300_000  # and the few pages that were drawn last
     assert len(pickle.dumps(schedule.ask(1000))) < 200
 
@@ -230,9 +230,9 @@ def test_conversations_have_exactly_so_many_requests_and_the_turns_of_their_dist
 EXACT = PromptLength(fixed=0.0, per_word=1.0)
 
 
-def common_words(one: str, other: str) -> int:
-    pairs = zip(one.split(), other.split(), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one.split()), len(other.split())))
+def common_words(text: str, other: str) -> int:
+    pairs = zip(text.split(), other.split(), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(text.split()), len(other.split())))
 
 
 @given(words=st.integers(1, 700), more=st.integers(0, 300), seed=st.integers(0, 5), index=st.integers(-3, 10**7))
@@ -268,9 +268,9 @@ def test_prompts_share_exactly_the_blocks_that_their_hashes_share(
     length = PromptLength(fixed, per_word)
     rows = Rows(SyntheticWorkload(1, 1, trace=trace_of(len(hashes), hashes=hashes)))
     texts = [prompt_text(rows.ask(n), 0, n, length) for n in range(len(hashes))]
-    for n, one in enumerate(hashes):
+    for n, hash_ in enumerate(hashes):
         for m, other in enumerate(hashes[:n]):
-            alike = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+            alike = next((k for k, (a, b) in enumerate(zip(hash_, other, strict=False)) if a != b), None)
             shared = common_words(texts[n], texts[m])
             if alike is None:  # one is the beginning of the other
                 assert shared == min(len(texts[n].split()), len(texts[m].split()))

@@ -27,21 +27,21 @@ def trace_of(times: list[float], inputs: list[int], outputs: list[int]) -> Trace
     short=st.integers(0, 511),
 )
 def test_shared_tokens_are_those_of_blocks_that_came_before(hashes: list[list[int]], chunk: int, short: int) -> None:
-    lengths = [max(1, len(one) * BLOCK_TOKENS - short) for one in hashes]
+    lengths = [max(1, len(hash_) * BLOCK_TOKENS - short) for hash_ in hashes]
     trace = Trace(
         "t",
         np.zeros(len(hashes)),
         np.array(lengths, dtype=np.int32),
         np.ones(len(hashes), dtype=np.int32),
-        block_ids=np.array([one for row in hashes for one in row], dtype=np.int64),
+        block_ids=np.array([cell for row in hashes for cell in row], dtype=np.int64),
         block_start=np.cumsum([0, *map(len, hashes)]),
     )
     seen: set[int] = set()
     shared = 0
     for row, length in zip(hashes, lengths, strict=True):
         left = length
-        for one in row:
-            shared += min(left, BLOCK_TOKENS) if one in seen else 0
+        for cell in row:
+            shared += min(left, BLOCK_TOKENS) if cell in seen else 0
             left -= BLOCK_TOKENS
         seen |= set(row)
     with pytest.MonkeyPatch.context() as patch:
@@ -59,13 +59,13 @@ def test_shared_tokens_of_named_prefixes_do_not_count_the_first_time() -> None:
 
 @given(values=st.lists(st.integers(0, 9), min_size=2, max_size=30), seed=st.integers(0, 99))
 def test_correlations_are_scipys(values: list[int], seed: int) -> None:
-    one = np.array(values, dtype=np.int32)
+    item = np.array(values, dtype=np.int32)
     other = np.random.default_rng(seed).integers(0, 9, len(values)).astype(np.int32)
     if len(set(values)) == 1 or len(set(other.tolist())) == 1:
-        assert correlation(one, other) is None
+        assert correlation(item, other) is None
         return
-    assert correlation(one, other) == pytest.approx(scipy.stats.pearsonr(one, other).statistic)
-    assert correlation(ranks(one), ranks(other)) == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
+    assert correlation(item, other) == pytest.approx(scipy.stats.pearsonr(item, other).statistic)
+    assert correlation(ranks(item), ranks(other)) == pytest.approx(scipy.stats.spearmanr(item, other).statistic)
 
 
 @given(gaps=st.lists(st.floats(0, 5), min_size=1, max_size=30), window=st.floats(0.5, 10))

@@ -201,7 +201,7 @@ def any_trace(draw: st.DrawFn, *, mooncake: bool) -> Trace:
     if mooncake:
         ids = draw(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), min_size=count, max_size=count))
         start = np.cumsum([0, *map(len, ids)])
-        flat = np.array([one for row in ids for one in row], dtype=np.int64)
+        flat = np.array([cell for row in ids for cell in row], dtype=np.int64)
         return Trace("x", times, inputs, outputs, block_ids=flat, block_start=start)
 
     def codes() -> np.ndarray[Any, np.dtype[np.int32]] | None:
@@ -253,7 +253,7 @@ def test_what_a_file_cannot_hold_is_not_dropped_in_silence(tmp_path: Path) -> No
 def test_slices_and_mapped_hashes_give_the_same_as_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(4)
     ids = [generator.integers(0, 50, generator.integers(0, 7)).tolist() for _ in range(500)]
-    rows = [{"timestamp": 5 * n, "input_length": n, "output_length": 1, "hash_ids": one} for n, one in enumerate(ids)]
+    rows = [{"timestamp": 5 * n, "input_length": n, "output_length": 1, "hash_ids": item} for n, item in enumerate(ids)]
     path = written(tmp_path, "m.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setattr(traces, "_SLICE", 64)
     monkeypatch.setattr(traces, "_IN_MEMORY_BLOCKS", 10)

@@ -327,7 +327,8 @@ def apply(known: CalibrationFile, box: Box) -> Calibrated:
             f"the calibration has coefficients that this version does not: {', '.join(sorted(unknown))}"
         )
     residuals = tuple(
-        (index, one.figure, math.log(one.predicted / one.measured)) for index, one in enumerate(known.residuals)
+        (index, residual.figure, math.log(residual.predicted / residual.measured))
+        for index, residual in enumerate(known.residuals)
     )
     return Calibrated(
         with_logs(deployment, dict(known.coefficients)), dict(known.coefficients), dict(known.spreads), residuals
@@ -400,9 +401,9 @@ def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary]) -> 
             measured = getattr(observed, name)
             if measured is None or name not in predicted:
                 continue
-            one = predicted[name]
+            item = predicted[name]
             faults = tuple(fault for fault in level.validity if fault not in HARMLESS)
-            checks.append(Check(label(level), name, float(measured), one.value, one.low, one.high, faults))
+            checks.append(Check(label(level), name, float(measured), item.value, item.low, item.high, faults))
     return checks
 
 
@@ -410,15 +411,15 @@ def verification_view(known: CalibrationFile, run: str, checks: Sequence[Check])
     """Plain values of `verify --json`, schema rackrate.verify/1."""
     errors: dict[str, dict[str, float | int]] = {}
     for name in ("output_tok_s", "tpot_s", "ttft_s"):
-        ratios = sorted(abs(math.log(one.predicted / one.measured)) for one in checks if one.figure == name)
+        ratios = sorted(abs(math.log(check.predicted / check.measured)) for check in checks if check.figure == name)
         if ratios:
             middle = (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2
-            covered = sum(bool(one.covered) for one in checks if one.figure == name)
+            covered = sum(bool(check.covered) for check in checks if check.figure == name)
             errors[name] = {"count": len(ratios), "median": middle, "largest": ratios[-1], "covered": covered}
     return {
         "schema": "rackrate.verify/1",
         "calibration": {"run": known.run, "created": known.created, "machine": known.machine, "model": known.model},
         "run": run,
-        "checks": [{**asdict(one), "covered": one.covered} for one in checks],
+        "checks": [{**asdict(check), "covered": check.covered} for check in checks],
         "errors": errors,
     }

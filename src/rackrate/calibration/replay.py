@@ -54,19 +54,20 @@ class RecordedLoad(Load):
 def recorded(load: Load, level: Level, summary: LevelSummary, requests: Iterable[RequestRecord]) -> Load:
     """A load with the requests of a level; as it is where a run has none, or not what is needed of them."""
     sent = sorted(
-        (one for one in requests if one.level == level.index and one.ok), key=lambda one: (one.sent_s, one.index)
+        (request for request in requests if request.level == level.index and request.ok),
+        key=lambda item: (item.sent_s, item.index),
     )
-    counted = [one for one in sent if one.input_tokens and one.output_tokens]
+    counted = [sending for sending in sent if sending.input_tokens and sending.output_tokens]
     if summary.window_start_s is None or summary.window_end_s is None or len(counted) < max(2, 0.99 * len(sent)):
         return load
     return RecordedLoad(
         load.kind, load.value, load.requests, load.prompt_tokens, load.output_tokens, whole=load.whole,
         staggered=load.staggered,
-        due_s=None if load.kind == "closed" else np.array([one.due_s - level.started_s for one in counted]),
-        prompts=np.array([one.input_tokens for one in counted], dtype=np.int64),
-        cached=np.array([one.cached_tokens or 0 for one in counted], dtype=np.int64),
-        outputs=np.array([one.output_tokens for one in counted], dtype=np.int64),
-        first=sum(one.stagger for one in counted),
+        due_s=None if load.kind == "closed" else np.array([entry.due_s - level.started_s for entry in counted]),
+        prompts=np.array([entry.input_tokens for entry in counted], dtype=np.int64),
+        cached=np.array([entry.cached_tokens or 0 for entry in counted], dtype=np.int64),
+        outputs=np.array([entry.output_tokens for entry in counted], dtype=np.int64),
+        first=sum(entry.stagger for entry in counted),
         window_s=(summary.window_start_s - level.started_s, summary.window_end_s - level.started_s),
     )  # fmt: skip
 

@@ -117,7 +117,7 @@ def parse_document(values: Any, kind: type[T], path: Path) -> T:
 
 def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:
     # a misspelt key explains the missing one, so it goes first
-    mistakes = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    mistakes = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
     mistake = mistakes[0]
     where = [part for part in mistake["loc"] if not (isinstance(part, str) and "[" in part)]
     line, column = _position(path, where)

@@ -93,8 +93,8 @@ def overlay_directories() -> list[Path]:
 
     directories = [platformdirs.user_config_path("rackrate") / "catalog"]
     named = os.environ.get("RACKRATE_CATALOG", "")
-    for one in named.split(os.pathsep) if named else []:
-        directory = Path(one).expanduser()
+    for item in named.split(os.pathsep) if named else []:
+        directory = Path(item).expanduser()
         if not directory.is_dir():
             raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
         directories.append(directory)
@@ -130,7 +130,9 @@ def _check_references(catalog: Catalog) -> None:
             hint = did_you_mean(offer.accelerator, catalog.accelerators)
             raise UserError(f"{files('offers')}: {offer.id}: no accelerator is called {offer.accelerator!r}{hint}")
     for api in catalog.apis.values():
-        if api.same_as is not None and not any(api.same_as.lower() in _names(one) for one in catalog.models.values()):
+        if api.same_as is not None and not any(
+            api.same_as.lower() in _names(model) for model in catalog.models.values()
+        ):
             hint = did_you_mean(api.same_as, catalog.models)
             raise UserError(f"{files('apis')}: {api.id}: no model is called {api.same_as!r}{hint}")
 
@@ -170,7 +172,7 @@ def cpu_architectures() -> tuple[CpuArchitecture, ...]:
 def energy_prices() -> Mapping[str, EnergyPrice]:
     """What a kWh costs, by region."""
     with resources.as_file(resources.files("rackrate.catalog") / "data" / "energy.yaml") as file:
-        return {one.id: one for one in parse_document(read_yaml(file), list[EnergyPrice], file)}
+        return {item.id: item for item in parse_document(read_yaml(file), list[EnergyPrice], file)}
 
 
 def energy_price(region: str) -> EnergyPrice:

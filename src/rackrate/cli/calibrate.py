@@ -116,14 +116,16 @@ def _show(document: CalibrationFile) -> None:
         )
     residuals = plain_table("", "measured", "after calibration", "difference", left=[""])
     last = ""
-    for one in document.residuals:
-        if one.load != last:
-            last = one.load
-            residuals.add_row(one.load)
+    for residual in document.residuals:
+        if residual.load != last:
+            last = residual.load
+            residuals.add_row(residual.load)
         residuals.add_row(
-            f"  {FIGURES[one.figure]}", figure(one.figure, one.measured), figure(one.figure, one.predicted),
-            f"{(one.predicted / one.measured - 1) * 100:+.1f} %",
-        )  # fmt: skip
+            f"  {FIGURES[residual.figure]}",
+            figure(residual.figure, residual.measured),
+            figure(residual.figure, residual.predicted),
+            f"{(residual.predicted / residual.measured - 1) * 100:+.1f} %",
+        )
     show(residuals)
 
 

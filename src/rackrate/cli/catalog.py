@@ -123,12 +123,12 @@ def _accelerators(entries: list[Any]) -> Any:
         "link GB/s", "lacks",
         left=["id", "architecture", "lacks"],
     )  # fmt: skip
-    for one in entries:
-        peaks = one.peak_tflops
+    for entry in entries:
+        peaks = entry.peak_tflops
         table.add_row(
-            one.id, one.architecture, number(one.memory_gib) if one.kind == "gpu" else f"{one.cores} cores",
-            number(one.bandwidth_gb_s), *(number(peaks.get(name)) for name in ("fp16", "bf16", "fp8", "int8", "fp4")),
-            number(one.tdp_w), f"{one.link.gb_s:g} {one.link.name}" if one.link else "-", " ".join(one.lacks),
+            entry.id, entry.architecture, number(entry.memory_gib) if entry.kind == "gpu" else f"{entry.cores} cores",
+            number(entry.bandwidth_gb_s), *(number(peaks.get(name)) for name in ("fp16", "bf16", "fp8", "int8", "fp4")),
+            number(entry.tdp_w), f"{entry.link.gb_s:g} {entry.link.name}" if entry.link else "-", " ".join(entry.lacks),
         )  # fmt: skip
     return table
 

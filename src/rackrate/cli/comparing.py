@@ -221,14 +221,14 @@ def _api_scenarios(options: CompareOptions, catalog: Catalog, model: Model | Non
 
 def _by_name(given: Sequence[str], option: str, low: float, high: float) -> dict[str, float]:
     table: dict[str, float] = {}
-    for one in given:
-        name, _, number = one.rpartition("=")
+    for item in given:
+        name, _, number = item.rpartition("=")
         try:
             value = float(number)
         except ValueError:
             value = math.nan
         if not name or not low <= value <= high:
-            raise PriceError(f"{option} is NAME=NUMBER with a number from {low:g} to {high:g}, not {one!r}")
+            raise PriceError(f"{option} is NAME=NUMBER with a number from {low:g} to {high:g}, not {item!r}")
         table[name] = value
     return table
 
@@ -236,7 +236,9 @@ def _by_name(given: Sequence[str], option: str, low: float, high: float) -> dict
 def _traffic(options: CompareOptions, pricing: Pricing) -> tuple[Json, str]:
     """The volume in the run's mix, and where it comes from."""
     serving = pricing.serving
-    told = [one for one in (options.utilisation, options.tokens_per_month, options.requests_per_day) if one is not None]
+    told = [
+        item for item in (options.utilisation, options.tokens_per_month, options.requests_per_day) if item is not None
+    ]
     if len(told) > 1:
         raise PriceError("give one of --utilisation, --tokens-per-month and --requests-per-day, not several")
     # of what the machine serves, whatever that is: a faster one then serves more, and stays one machine

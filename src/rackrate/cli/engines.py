@@ -64,12 +64,15 @@ def _settings(name: str, as_json: bool) -> None:
     settings = launcher(name).SETTINGS
     if as_json:
         print_json(
-            [{"name": one.name, "kind": one.kind, "meaning": one.meaning, "words": one.words} for one in settings]
+            [
+                {"name": setting.name, "kind": setting.kind, "meaning": setting.meaning, "words": setting.words}
+                for setting in settings
+            ]
         )
         return
     table = plain_table("--set", "is", "what it sets", left=["--set", "is", "what it sets"])
-    for one in settings:
-        table.add_row(one.name, ", ".join(one.words) or one.kind, one.meaning)
+    for setting in settings:
+        table.add_row(setting.name, ", ".join(setting.words) or setting.kind, setting.meaning)
     show(table)
 
 

@@ -89,7 +89,7 @@ def fit(
     catalog = load_catalog()
     asked = _Asked(read, weights, kv_format, context, chosen, None if memory is None else memory * GIB, tp=tp, pp=pp)
     if on:
-        rows = [_answer(asked, *_place(one, catalog), catalog) for one in on]
+        rows = [_answer(asked, *_place(item, catalog), catalog) for item in on]
         if as_json:
             print_json(_json(asked, rows))
         else:
@@ -97,7 +97,9 @@ def fit(
         return
     if tp is not None or pp is not None:
         raise UserError("--tp and --pp need --on: say which accelerators are split")
-    table = [_in_table(asked, one) for one in catalog.accelerators.values() if one.kind == "gpu"]
+    table = [
+        _in_table(asked, accelerator) for accelerator in catalog.accelerators.values() if accelerator.kind == "gpu"
+    ]
     if as_json:
         print_json(_json(asked, [(found, ()) for found in table]))
     else:
@@ -348,5 +350,5 @@ def _json(asked: _Asked, rows: list[tuple[Fit, tuple[Remedy, ...]]]) -> dict[str
 def _fit_json(found: Fit) -> dict[str, Any]:
     from dataclasses import fields
 
-    values = {one.name: getattr(found, one.name) for one in fields(found) if one.name != "stage"}
+    values = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "stage"}
     return {**values, "accelerators": found.accelerators, "spare_bytes": found.spare_bytes}

@@ -56,32 +56,32 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
     from rackrate.cli.measured import measured
 
     entries = read_document(path, list[ModelEntry])
-    names = [one.name for one in entries]
+    names = [entry.name for entry in entries]
     twice = next((name for name in names if names.count(name) > 1), None)
     if not entries or twice is not None:
         raise UserError(f"{path}: {'is an empty list' if not entries else f'the model {twice!r} is there twice'}")
     result: list[FleetModel] = []
-    for one in entries:
-        if one.capacity is not None:
-            replica = parse_capacity(one.capacity)
+    for entry in entries:
+        if entry.capacity is not None:
+            replica = parse_capacity(entry.capacity)
         else:
-            assert one.run is not None  # noqa: S101 - one of the two is given
-            replica = replica_of(measured(one.run, force=force).serving)
+            assert entry.run is not None  # noqa: S101 - one of the two is given
+            replica = replica_of(measured(entry.run, force=force).serving)
         traffic = traffic_of(
             TrafficOptions(
-                spec=one.traffic,
-                profile=one.profile,
-                weekdays=one.weekdays,
-                mean_rate=one.mean_rate,
-                lengths=one.lengths,
-                cached_share=one.cached_share,
-                growth=one.growth,
+                spec=entry.traffic,
+                profile=entry.profile,
+                weekdays=entry.weekdays,
+                mean_rate=entry.mean_rate,
+                lengths=entry.lengths,
+                cached_share=entry.cached_share,
+                growth=entry.growth,
                 over=over,
                 step=step,
-                usage_model=one.usage_model,
-                utc_offset=one.utc_offset,
+                usage_model=entry.usage_model,
+                utc_offset=entry.utc_offset,
                 step_at_most_s=60.0,
             )
         )
-        result.append(FleetModel(one.name, traffic, replica, one.slots))
+        result.append(FleetModel(entry.name, traffic, replica, entry.slots))
     return result

@@ -107,7 +107,7 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
         kind: PriceKind = kind_text  # pyright: ignore[reportAssignmentType]
         offer = catalog.offer(name)
         same = matching(machine, catalog.offers.values(), kind) if machine is not None else []
-        instead = "offers that match: " + ", ".join(one.id for one in same[:5]) if same else "no offer matches"
+        instead = "offers that match: " + ", ".join(seller.id for seller in same[:5]) if same else "no offer matches"
         per_offer = int(extra.get("replicas", per_machine))
         why = mismatch(machine, offer) if machine is not None else None
         if why is not None and machine is not None and _holds(machine, offer, per_offer):
@@ -129,8 +129,8 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
                 f"{options.cold_start_s:g} s until a replacement serves"
                 + (" (say --spot-interruptions)" if stated is None else "")
             )
-        one = FleetOffer(cost, committed=kind.startswith("reserved"), replicas=per_machine)
-        result.append(replace(one, **extra))
+        fleet_offer = FleetOffer(cost, committed=kind.startswith("reserved"), replicas=per_machine)
+        result.append(replace(fleet_offer, **extra))
     for path in options.rigs:
         rig = read_document(path, Rig)
         check(rig_mismatch(machine, rig) if machine is not None else None, "measure on the rig")
@@ -152,7 +152,7 @@ def fleet_offers(options: FleetOptions, machine: Machine | None) -> tuple[list[F
             raise PriceError("say on which machines: --offer, --own, --contract or --usd-per-hour; several are mixed")
         result.append(FleetOffer(rented(same[0]), replicas=per_machine))
         notes.append(f"{same[0].id} is the cheapest offer of the machine that the run was on")
-    names = [one.cost.name for one in result]
+    names = [item.cost.name for item in result]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise PriceError(f"{twice} is given twice; names of machines must differ")
@@ -181,15 +181,15 @@ def api_bills(names: Sequence[str], header: RunHeader | None, traffic: Traffic) 
     requests = traffic.total("requests")
     each = int(given / requests) if requests else 0
 
-    same = [ApiBill(one, True, one.bill_usd(given, out, cached)) for one in apis_of_model(model, catalog)]
-    same.sort(key=lambda one: one.usd)
+    same = [ApiBill(api, True, api.bill_usd(given, out, cached)) for api in apis_of_model(model, catalog)]
+    same.sort(key=lambda item: item.usd)
     found = same[:3]
-    refs = {one.api.ref for one in found}
+    refs = {match.api.ref for match in found}
     for name in names:
         api = api_price(name, catalog, input_tokens=each)
         if api.ref not in refs:
             refs.add(api.ref)
-            known = any(one.api.ref == api.ref for one in same)
+            known = any(seller.api.ref == api.ref for seller in same)
             found.append(ApiBill(api, known, api.bill_usd(given, out, cached)))
     if not found:
         return [], []
@@ -274,7 +274,7 @@ def plan_of(
     from rackrate.economics.fleet import Policy
     from rackrate.economics.fleet_types import FleetPlan
 
-    wrong = next((one for one in shapes if one not in KINDS), None)
+    wrong = next((shape for shape in shapes if shape not in KINDS), None)
     if wrong is not None:
         raise PriceError(f"--shape is one of {', '.join(KINDS)}, not {wrong!r}{did_you_mean(wrong, KINDS)}")
     automatic = headroom.strip().lower() == "auto"

@@ -203,8 +203,8 @@ def _workload(given: LoadFlags, trace: Trace | None) -> SyntheticWorkload:
     inputs = lengths(given.input_tokens, "--input-tokens")
     outputs = lengths(given.output_tokens, "--output-tokens")
     means = [
-        one.mean if one is not None else float(recorded.mean()) if recorded is not None else 0.0
-        for one, recorded in (
+        item.mean if item is not None else float(recorded.mean()) if recorded is not None else 0.0
+        for item, recorded in (
             (inputs, trace.input_tokens if trace is not None else None),
             (outputs, trace.output_tokens if trace is not None else None),
         )

@@ -368,7 +368,7 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
             job.directory / COMMAND, to_json({"schema": "rackrate.comparison-command/1", "command": command}) + "\n"
         )
 
-    def one(engine: str, directory: Path) -> Run:
+    def measure_one(engine: str, directory: Path) -> Run:
         known = read_run(directory) if (directory / HEADER).exists() else None
         if known is not None and is_complete(directory):
             say("measured before")
@@ -376,7 +376,7 @@ def _compare(job: Job, engines: list[str], threads: int | None, said: list[str],
         own = dataclasses.replace(job, directory=directory, continued=known)
         return own.measure_engine(engine, threads, None, settings[engine])
 
-    view = compare_engines(engines, one, job.directory)
+    view = compare_engines(engines, measure_one, job.directory)
     if json_out == "-":
         print_json(view)
     else:

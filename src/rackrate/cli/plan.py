@@ -129,18 +129,18 @@ def plan(
     if not 0 < hours_per_month <= 744:
         raise UserError(f"--hours-per-month must be above 0 and at most 744, got {hours_per_month:g}")
     kinds: list[PriceKind] = []
-    for one in price_kind.split(","):
-        if one.strip() not in PRICE_KINDS:
-            raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {one.strip()!r}")
-        kinds.append(one.strip())  # pyright: ignore[reportArgumentType]
+    for item in price_kind.split(","):
+        if item.strip() not in PRICE_KINDS:
+            raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {item.strip()!r}")
+        kinds.append(item.strip())  # pyright: ignore[reportArgumentType]
     catalog = load_catalog()
     read = read_model(model, weights_stated=weights is not None)
     for note in read.reading_notes:
         say(f"note: {note}")
-    engines = [one.strip() for one in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]
-    for one in engines:
-        memory_of(one)  # says now if it is unknown
-    formats = [weight_format(one.strip()).name for one in weights.split(",")] if weights else []
+    engines = [item.strip() for item in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]
+    for item in engines:
+        memory_of(item)  # says now if it is unknown
+    formats = [weight_format(item.strip()).name for item in weights.split(",")] if weights else []
     demand = demand_of(
         read,
         Asked(
@@ -182,13 +182,15 @@ def plan(
     found = planned(chosen)
     row = found.rows[0] if found.rows else None
     if explain is not None:
-        row = next((one for one in found.rows if one.candidate.offer.id == catalog.offer(explain).id), None)
+        row = next((row for row in found.rows if row.candidate.offer.id == catalog.offer(explain).id), None)
         if row is None:
             alone = planned([explain])
             row = alone.rows[0] if alone.rows else None
             if row is None:
-                one = largest(alone.lost)
-                why = f"{one.candidate.kind.split} {one.reason}: {one.detail}" if one else "it has no such price"
+                entry = largest(alone.lost)
+                why = (
+                    f"{entry.candidate.kind.split} {entry.reason}: {entry.detail}" if entry else "it has no such price"
+                )
                 raise UserError(f"--explain {explain}: {why}")
     view = plan_view(found)
     view["corrected"] = corrected
@@ -229,7 +231,7 @@ def _apis(
     from rackrate.catalog.apis import api_price, apis_of_model
 
     same = apis_of_model(read.listed, catalog) if read.listed is not None else []
-    refs = {one.ref for one in same}
+    refs = {seller.ref for seller in same}
     mean = int(demand.mean.inputs)
     others = [api_price(name, catalog, input_tokens=mean) for name in names or default]
-    return [*((one, True) for one in same), *((one, False) for one in others if one.ref not in refs)]
+    return [*((seller, True) for seller in same), *((other, False) for other in others if other.ref not in refs)]

@@ -76,7 +76,7 @@ def _view(found: list[Quality], reference: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": reference,
-        "models": [asdict(one) for one in found],
+        "models": [asdict(match) for match in found],
     }
 
 
@@ -88,15 +88,15 @@ def _table(view: dict[str, Any]) -> Any:
     from rackrate.report.tables import plain_table
 
     table = plain_table("model", "perplexity", "x reference", "95 %", "same token", "same answers", left=["model"])
-    for one in view["models"]:
-        low_high = one["ratio_interval"]
+    for model in view["models"]:
+        low_high = model["ratio_interval"]
         table.add_row(
-            one["model"],
-            f"{one['perplexity']:.2f}",
-            f"{one['ratio']:.4f}" if one["ratio"] else "reference",
+            model["model"],
+            f"{model['perplexity']:.2f}",
+            f"{model['ratio']:.4f}" if model["ratio"] else "reference",
             f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else NONE,
-            percent(one["agreement"]) if one["agreement"] is not None else NONE,
-            f"{one['same_answers']} of {one['answers']}" if one["answers"] else NONE,
+            percent(model["agreement"]) if model["agreement"] is not None else NONE,
+            f"{model['same_answers']} of {model['answers']}" if model["answers"] else NONE,
         )
     tokens = view["models"][0]["tokens"]
     words = (

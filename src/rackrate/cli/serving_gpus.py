@@ -98,7 +98,7 @@ def _over_ranks(
         for tp in range(1, len(gpus) + 1)
         if tp_problem(read.architecture, tp) is None
     ]  # fmt: skip
-    good = [one for one in fits if one.fits]
+    good = [fit for fit in fits if fit.fits]
     if not good:
         failed = fits[-1]
         others = remedies(
@@ -109,7 +109,7 @@ def _over_ranks(
             f"{read.architecture.name} does not fit the {len(gpus)} x {accelerator.id} here "
             f"({free / GIB:.1f} GiB free each): {'; '.join(failed.reasons)}.{would}"
         )
-    chosen = next((one for one in good if one.requests >= requests), good[-1])
+    chosen = next((item for item in good if item.requests >= requests), good[-1])
     note = (
         f"{accelerator.id} x {chosen.tp}: {chosen.weights_bytes / GIB:.1f} GiB of weights each, and KV cache for "
         f"{chosen.requests:,} requests of {context:,} tokens (predicted)"

@@ -91,7 +91,7 @@ def _quality(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     kept = json.loads(path.read_text(encoding="utf-8"))
-    return next((one for one in kept["models"] if one["model"] != kept["reference"]), None)
+    return next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
 
 
 def _labels(runs: Sequence[Run], directories: Sequence[Path]) -> list[str]:

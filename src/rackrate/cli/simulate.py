@@ -227,7 +227,7 @@ def simulate(
         rates = work.search(objectives)
     elif workload.trace is not None and not rates and not levels:
         rates = [workload.trace.mean_rate]  # as recorded
-    done = [record for one in rates for record in work.open_level(one)]
+    done = [record for rate in rates for record in work.open_level(rate)]
     if not rates:
         done += work.closed_sweep(levels)
     header.state = "complete"
@@ -471,7 +471,7 @@ class _Work:
             records = self._level(level, self.requests or max(200, 12 * concurrency), None)
             done += records
             summaries.append(summarise_level(level, records))
-            if not levels and gains_ended([one.output_tok_s or 0.0 for one in summaries]):
+            if not levels and gains_ended([summary.output_tok_s or 0.0 for summary in summaries]):
                 break
         best = saturation(summaries)
         if best is not None and best.level.concurrency:

@@ -139,7 +139,7 @@ def _view(url: str, model: str, samples: list[Sample], checked: list[Checked]) -
         "server_input_tokens": sum(sample.input_tokens for sample in samples),
         "server_output_tokens": sum(sample.output_tokens for sample in samples),
         "agrees": checked[0].agrees,
-        "tokenizers": [{**asdict(one), "agrees": one.agrees} for one in checked],
+        "tokenizers": [{**asdict(item), "agrees": item.agrees} for item in checked],
     }
 
 
@@ -157,11 +157,15 @@ def _table(view: dict[str, Any]) -> Any:
         "tokenizer", "input (text)", "output", "template per request", "server per input", "server per output",
         left=["tokenizer"],
     )  # fmt: skip
-    for one in view["tokenizers"]:
+    for tokenizer in view["tokenizers"]:
         table.add_row(
-            one["tokenizer"], str(one["input_tokens"]), str(one["output_tokens"]), f"{one['template_tokens']:.1f}",
-            f"{one['input_disagreement']:+.2%}", f"{one['output_disagreement']:+.2%}",
-        )  # fmt: skip
+            tokenizer["tokenizer"],
+            str(tokenizer["input_tokens"]),
+            str(tokenizer["output_tokens"]),
+            f"{tokenizer['template_tokens']:.1f}",
+            f"{tokenizer['input_disagreement']:+.2%}",
+            f"{tokenizer['output_disagreement']:+.2%}",
+        )
     verdict = (
         Text("The server's counts are the model's tokens, within 1 %.", style="green")
         if view["agrees"]

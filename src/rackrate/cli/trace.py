@@ -79,6 +79,6 @@ def _cells(lengths: Lengths) -> list[str]:
         f"{lengths.mean:,.1f}",
         f"{lengths.cv:.2f}",
         f"{lengths.least:,}",
-        *(f"{one:,.0f}" for one in whole),
+        *(f"{item:,.0f}" for item in whole),
         f"{lengths.most:,}",
     ]

@@ -65,9 +65,9 @@ def _show(view: Json) -> None:
     from rackrate.cli.output import say, show
     from rackrate.validation.cross_validation import OTHER
 
-    for one in view["files"]:
-        say(f"{one['name']}: {one['predicted']} of {one['rows']} rows predicted")
-        for reason in one["left_out"]:
+    for file in view["files"]:
+        say(f"{file['name']}: {file['predicted']} of {file['rows']} rows predicted")
+        for reason in file["left_out"]:
             say(f"  {reason['count']} left out: {reason['reason']}")
     say(
         "median and p90 of |ln(predicted/observed)|; bias: the median of ln(predicted/observed); cells are file, "

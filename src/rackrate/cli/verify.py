@@ -42,17 +42,17 @@ def verify(
         return
     table = plain_table("", "predicted", "80 % interval", "measured", "difference", " ", left=["", " "])
     last = ""
-    for one in checks:
-        if one.load != last:
-            last = one.load
-            table.add_row(" ".join((one.load, *one.validity)))
+    for check in checks:
+        if check.load != last:
+            last = check.load
+            table.add_row(" ".join((check.load, *check.validity)))
         table.add_row(
-            f"  {FIGURES[one.figure]}",
-            figure(one.figure, one.predicted),
-            f"{figure(one.figure, one.low)} to {figure(one.figure, one.high)}",
-            figure(one.figure, one.measured),
-            f"{(one.predicted / one.measured - 1) * 100:+.1f} %",
-            "" if one.covered else "outside",
+            f"  {FIGURES[check.figure]}",
+            figure(check.figure, check.predicted),
+            f"{figure(check.figure, check.low)} to {figure(check.figure, check.high)}",
+            figure(check.figure, check.measured),
+            f"{(check.predicted / check.measured - 1) * 100:+.1f} %",
+            "" if check.covered else "outside",
         )
     table.columns[0].no_wrap = False
     show(table)

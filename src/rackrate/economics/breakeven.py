@@ -131,8 +131,8 @@ def payback_months(
 
     c, m, b, r, d = np.broadcast_arrays(
         *(
-            np.asarray(one, dtype=float)
-            for one in (upfront_usd, running_usd_month, api_usd_month, discount_rate, api_decline)
+            np.asarray(item, dtype=float)
+            for item in (upfront_usd, running_usd_month, api_usd_month, discount_rate, api_decline)
         )
     )
     w = (1 + r) ** (-1 / 12)

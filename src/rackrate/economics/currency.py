@@ -95,5 +95,5 @@ def to_usd_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 def _times(value: Any, rate: float) -> Any:
     """A number, or a list of them, times a rate; anything else as it is, to be refused where it is validated."""
     if isinstance(value, list | tuple):
-        return [_times(one, rate) for one in cast("list[Any]", list(value))]  # pyright: ignore[reportUnknownArgumentType]
+        return [_times(item, rate) for item in cast("list[Any]", list(value))]  # pyright: ignore[reportUnknownArgumentType]
     return value * rate if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -151,8 +151,8 @@ def fleet_card(
         counts = (tokens.new_input, tokens.cached, tokens.output)
         full, marginal = apportion(bill, seconds), apportion(busy, seconds)
         parts = [
-            Part(one, two, _per(one, number, PER_MILLION), _per(two, number, PER_MILLION))
-            for one, two, number in zip(full, marginal, counts, strict=True)
+            Part(count, two, _per(count, number, PER_MILLION), _per(two, number, PER_MILLION))
+            for count, two, number in zip(full, marginal, counts, strict=True)
         ]
         if tokens.cached is None:
             parts[1] = None

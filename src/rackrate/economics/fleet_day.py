@@ -62,14 +62,14 @@ def _day(pricing: FleetPricing, shape: FleetShape, chosen: npt.NDArray[np.bool_]
         return np.bincount(at, values[chosen], minlength=points) / np.maximum(number, 1)
 
     load, ready, held = mean(pricing.load), mean(shape.fleet.ready), mean(shape.fleet.held)
-    offers = [mean(one.paid * one.offer.replicas) for one in shape.allocations]
+    offers = [mean(allocation.paid * allocation.offer.replicas) for allocation in shape.allocations]
     return [
         DayPoint(
             hour=i * 24 / points,
             load=float(load[i]),
             ready=float(ready[i]),
             held=float(held[i]),
-            by_offer=tuple(float(one[i]) for one in offers),
+            by_offer=tuple(float(offer[i]) for offer in offers),
         )
         for i in range(points)
         if number[i]

@@ -44,8 +44,8 @@ class _Asked:
         def over(values: Floats | None) -> Floats | None:
             return None if values is None else values / speed
 
-        one = self.busy
-        busy = BusyTime(one.step_s, one.total / speed, over(one.input), over(one.cached), over(one.output))
+        item = self.busy
+        busy = BusyTime(item.step_s, item.total / speed, over(item.input), over(item.cached), over(item.output))
         return _Asked(self.model, busy, self.load / speed, self.bursts)
 
 
@@ -67,39 +67,47 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
     """
     if not offers or not models:
         raise PriceError("a fleet needs at least one model and one offer")
-    traffic = together([one.traffic for one in models])
+    traffic = together([model.traffic for model in models])
     asked: list[_Asked] = []
-    for one in models:
-        busy = busy_time(one.traffic, one.replica)
-        asked.append(_Asked(one, busy, busy.total / one.traffic.step_s, bursts_of(one.traffic, one.replica)))
+    for item in models:
+        busy = busy_time(item.traffic, item.replica)
+        asked.append(_Asked(item, busy, busy.total / item.traffic.step_s, bursts_of(item.traffic, item.replica)))
         if float(asked[-1].load.max()) * plan.policy.headroom > MOST_REPLICAS:
             raise PriceError(f"the peak takes {asked[-1].load.max():.3g} replicas; is the capacity of one right?")
     for offer in offers:
         if len(models) > 1 or models[0].slots > 1:
-            machines([(np.zeros(1, dtype=np.int64), one.slots) for one in models], offer.replicas)
+            machines([(np.zeros(1, dtype=np.int64), model.slots) for model in models], offer.replicas)
     headrooms = _headrooms(asked, plan)
     shapes = _shapes(traffic, asked, offers, plan, headrooms)
     if not shapes:
         raise PriceError("no shape is possible with these offers: quotas or shares leave too few machines for the peak")
-    if any(one.replica.relative_half_width for one in models):
+    if any(model.replica.relative_half_width for model in models):
         # all at the same end at once: what one engine and one machine do for one model they do for another
         ends = [
-            _by_name(_shapes(traffic, [one.at_speed(1 + sign * _half(one)) for one in asked], offers, plan, headrooms))
+            _by_name(
+                _shapes(
+                    traffic, [demand.at_speed(1 + sign * _half(demand)) for demand in asked], offers, plan, headrooms
+                )
+            )
             for sign in (1, -1)
         ]
         shapes = [
-            replace(one, usd_month_interval=(ends[0][one.name].usd_month, ends[1][one.name].usd_month))
-            if all(one.name in end for end in ends)
-            else one
-            for one in shapes
+            replace(shape, usd_month_interval=(ends[0][shape.name].usd_month, ends[1][shape.name].usd_month))
+            if all(shape.name in end for end in ends)
+            else shape
+            for shape in shapes
         ]
     shapes.sort(
-        key=lambda one: (not one.within_limit, one.usd_month if one.within_limit else one.late_share, one.usd_month)
+        key=lambda item: (
+            not item.within_limit,
+            item.usd_month if item.within_limit else item.late_share,
+            item.usd_month,
+        )
     )
-    load = sum((one.load * one.model.slots for one in asked), start=np.zeros(len(traffic)))
-    notes = tuple(note for one in asked for note in one.busy.notes)
-    if any(one.bursts is not None for one in asked):
-        sampled = any(one.bursts is not None and one.bursts.sampled for one in asked)
+    load = sum((demand.load * demand.model.slots for demand in asked), start=np.zeros(len(traffic)))
+    notes = tuple(note for demand in asked for note in demand.busy.notes)
+    if any(demand.bursts is not None for demand in asked):
+        sampled = any(demand.bursts is not None and demand.bursts.sampled for demand in asked)
         notes += (
             "Late requests are counted with the recorded bursts within each step"
             + (f", on {SAMPLE_DAYS} days spread over the time." if sampled else "."),
@@ -117,7 +125,7 @@ def _half(asked: _Asked) -> float:
 
 
 def _by_name(shapes: Sequence[FleetShape]) -> dict[str, FleetShape]:
-    return {one.name: one for one in shapes}
+    return {shape.name: shape for shape in shapes}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +140,13 @@ class _Held:
 
 def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy]) -> _Held:
     step_s = traffic.step_s
-    each = [replicas(one.load, step_s, policy) for one, policy in zip(asked, policies, strict=True)]
+    each = [replicas(item.load, step_s, policy) for item, policy in zip(asked, policies, strict=True)]
     none = np.zeros(len(traffic), dtype=np.int64)
-    held = sum((one.held * ask.model.slots for one, ask in zip(each, asked, strict=True)), start=none)
-    ready = sum((one.ready * ask.model.slots for one, ask in zip(each, asked, strict=True)), start=none)
+    held = sum((item.held * ask.model.slots for item, ask in zip(each, asked, strict=True)), start=none)
+    ready = sum((item.ready * ask.model.slots for item, ask in zip(each, asked, strict=True)), start=none)
     work = np.zeros(len(traffic))
-    for one, ask in zip(each, asked, strict=True):
-        work += work_while_held(ask.load, one.held, step_s) * ask.model.slots
+    for item, ask in zip(each, asked, strict=True):
+        work += work_while_held(ask.load, item.held, step_s) * ask.model.slots
     demand = Demand(held, work, step_s, traffic.hours_of_day())
     return _Held(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
 
@@ -149,10 +157,10 @@ def _headrooms(asked: Sequence[_Asked], plan: FleetPlan) -> dict[Literal["fixed"
     for kind in ("fixed", "autoscaled"):
         policy = replace(plan.policy, kind=kind)
         result[kind] = [
-            enough_headroom(one.model.traffic, one.load, policy, plan.late_limit, one.bursts)
+            enough_headroom(demand.model.traffic, demand.load, policy, plan.late_limit, demand.bursts)
             if plan.raise_headroom and not (kind == "autoscaled" and plan.kinds == ("fixed",))
             else policy.headroom
-            for one in asked
+            for demand in asked
         ]
     return result
 
@@ -165,9 +173,9 @@ def _shapes(
     headrooms: dict[Literal["fixed", "autoscaled"], list[float]],
 ) -> list[FleetShape]:
     least = [replace(plan.policy, kind="autoscaled") for _ in asked]
-    scalers = [replace(plan.policy, kind="autoscaled", headroom=one) for one in headrooms["autoscaled"]]
+    scalers = [replace(plan.policy, kind="autoscaled", headroom=item) for item in headrooms["autoscaled"]]
     follows = _held(traffic, asked, scalers)
-    stands = _held(traffic, asked, [replace(plan.policy, kind="fixed", headroom=one) for one in headrooms["fixed"]])
+    stands = _held(traffic, asked, [replace(plan.policy, kind="fixed", headroom=item) for item in headrooms["fixed"]])
     result: list[FleetShape] = []
 
     def shape(kind: Kind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
@@ -180,13 +188,13 @@ def _shapes(
         following = None if offer.committed else only(follows.demand, offer)
         if following is not None and "autoscaled" in plan.kinds:
             result.append(shape("autoscaled", f"autoscaled {offer.cost.name}", follows, [following]))
-    if len(offers) > 1 and "mix" in plan.kinds and not all(one.committed for one in offers):
-        name = "mix of " + ", ".join(one.cost.name for one in offers)
+    if len(offers) > 1 and "mix" in plan.kinds and not all(offer.committed for offer in offers):
+        name = "mix of " + ", ".join(offer.cost.name for offer in offers)
         # the committed base may make headroom needless that an autoscaled fleet takes to be in time
         for share in (0, 1 / 3, 2 / 3, 1) if scalers != least else (1,):
             between = [
-                replace(one, headroom=one.headroom + share * (other.headroom - one.headroom))
-                for one, other in zip(least, scalers, strict=True)
+                replace(scaler, headroom=scaler.headroom + share * (other.headroom - scaler.headroom))
+                for scaler, other in zip(least, scalers, strict=True)
             ]
             fleet = follows if share == 1 else _held(traffic, asked, between)
             mixed = _mix(fleet.demand, offers)
@@ -201,10 +209,10 @@ def _shapes(
 
 def _mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | None:
     """The cheapest mix, one offer alone among them."""
-    alone = [one for one in (only(demand, offer) for offer in offers) if one is not None]
-    best = min(alone, key=lambda one: float(one.usd.sum()), default=None)
+    alone = [item for item in (only(demand, offer) for offer in offers) if item is not None]
+    best = min(alone, key=lambda item: float(item.usd.sum()), default=None)
     mixed = cheapest_mix(demand, offers)
-    if best is None or (mixed is not None and sum(float(one.usd.sum()) for one in mixed) <= float(best.usd.sum())):
+    if best is None or (mixed is not None and sum(float(item.usd.sum()) for item in mixed) <= float(best.usd.sum())):
         return mixed
     # a solver's tolerance, or sizes that were rounded up
     return [best]
@@ -212,7 +220,9 @@ def _mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | Non
 
 def _with_base(fleet: _Held, allocations: Sequence[Allocation]) -> _Held:
     """Committed machines are always there, wanted or not; one model's replicas are then always ready on them."""
-    base = sum(int(one.paid[0]) * one.offer.replicas for one in allocations if one.offer.committed)
+    base = sum(
+        int(allocation.paid[0]) * allocation.offer.replicas for allocation in allocations if allocation.offer.committed
+    )
     if len(fleet.by_model) > 1:
         # whose replicas the base holds is not settled: nobody's are counted as ready before their time
         return replace(fleet, all=Replicas(np.maximum(fleet.all.held, base), fleet.all.ready))
@@ -261,21 +271,23 @@ def _shape(
     months = traffic.duration_s / SECONDS_PER_HOUR / plan.hours_per_month
     uses = tuple(
         OfferUse(
-            offer=one.offer,
-            machine_hours=float(one.paid.sum()) * step_h,
-            mean_machines=float(one.paid.mean()),
-            peak_machines=float(one.paid.max()),
-            busy_machine_hours=float(one.work.sum()) / one.offer.replicas / SECONDS_PER_HOUR,
-            usd=billed(float(one.usd.sum())),
+            offer=allocation.offer,
+            machine_hours=float(allocation.paid.sum()) * step_h,
+            mean_machines=float(allocation.paid.mean()),
+            peak_machines=float(allocation.paid.max()),
+            busy_machine_hours=float(allocation.work.sum()) / allocation.offer.replicas / SECONDS_PER_HOUR,
+            usd=billed(float(allocation.usd.sum())),
         )
-        for one in allocations
+        for allocation in allocations
     )
-    machine_usd = sum((one.usd for one in uses), start=Decimal(0))
+    machine_usd = sum((use.usd for use in uses), start=Decimal(0))
     labour = billed(plan.labour_usd_month * months)
-    paid_s = sum(float(one.paid.sum()) * one.offer.replicas for one in allocations) * step_s
-    work_s = sum(float(one.work.sum()) for one in allocations)
+    paid_s = sum(float(allocation.paid.sum()) * allocation.offer.replicas for allocation in allocations) * step_s
+    work_s = sum(float(allocation.work.sum()) for allocation in allocations)
     utilisation = min(1.0, work_s / paid_s) if paid_s else 0.0
-    energy = sum(float((one.usd - _without_work(one, step_h, traffic)).sum()) for one in allocations)
+    energy = sum(
+        float((allocation.usd - _without_work(allocation, step_h, traffic)).sum()) for allocation in allocations
+    )
     seconds = None
     busy = asked[0].busy
     if len(asked) == 1 and busy.input is not None and busy.output is not None:
@@ -284,18 +296,20 @@ def _shape(
     card = fleet_card(machine_usd, labour, utilisation, energy, seconds, _tokens(traffic))
 
     services = [
-        lateness(one.model.traffic, one.load, held.ready, plan.policy.max_wait_s, one.bursts)
-        for one, held in zip(asked, fleet.by_model, strict=True)
+        lateness(item.model.traffic, item.load, held.ready, plan.policy.max_wait_s, item.bursts)
+        for item, held in zip(asked, fleet.by_model, strict=True)
     ]
     backlogs = [
-        float(served(one.load, held.ready, step_s, 0.0, longest=False).backlog[-1]) * one.model.slots
-        for one, held in zip(asked, fleet.by_model, strict=True)
+        float(served(item.load, held.ready, step_s, 0.0, longest=False).backlog[-1]) * item.model.slots
+        for item, held in zip(asked, fleet.by_model, strict=True)
     ]
-    work = float(sum(float(one.load.sum()) * one.model.slots for one in asked)) * step_s
+    work = float(sum(float(demand.load.sum()) * demand.model.slots for demand in asked)) * step_s
     models = _models(asked, fleet, services, card)
     known = traffic.total("requests")
-    late = sum(one.late_requests for one in models if one.late_requests is not None) if known is not None else None
-    late_share = late / known if late is not None and known else max(one.late_share for one in models)
+    late = (
+        sum(model.late_requests for model in models if model.late_requests is not None) if known is not None else None
+    )
+    late_share = late / known if late is not None and known else max(model.late_share for model in models)
     return FleetShape(
         kind=kind,
         name=name,
@@ -309,9 +323,9 @@ def _shape(
         mean_replicas=float(fleet.all.held.mean()),
         late_requests=late,
         late_share=late_share,
-        longest_wait_s=max(one.longest_wait_s for one in services),
+        longest_wait_s=max(service.longest_wait_s for service in services),
         unserved_share=sum(backlogs) / work if work else 0.0,
-        within_limit=all(one.late_share <= plan.late_limit for one in models),
+        within_limit=all(model.late_share <= plan.late_limit for model in models),
         headroom=max(fleet.headrooms),
         models=models,
         fleet=fleet.all,
@@ -323,15 +337,15 @@ def _models(
     asked: Sequence[_Asked], fleet: _Held, services: Sequence[Lateness], card: FleetCard
 ) -> tuple[ModelPart, ...]:
     """Each model's part of the bill, by busy slot-time, and who of its requests waited."""
-    weights = [float(one.load.sum()) * one.model.slots for one in asked]
+    weights = [float(demand.load.sum()) * demand.model.slots for demand in asked]
     parts = apportion(card.bill_usd, weights if any(weights) else [1.0] * len(weights))
     result: list[ModelPart] = []
-    for one, held, service, usd in zip(asked, fleet.by_model, services, parts, strict=True):
-        tokens = _tokens(one.model.traffic)
+    for item, held, service, usd in zip(asked, fleet.by_model, services, parts, strict=True):
+        tokens = _tokens(item.model.traffic)
         result.append(
             ModelPart(
-                name=one.model.name,
-                slots=one.model.slots,
+                name=item.model.name,
+                slots=item.model.slots,
                 mean_replicas=float(held.held.mean()),
                 peak_replicas=int(held.held.max()),
                 usd=usd,
@@ -344,12 +358,12 @@ def _models(
     return tuple(result)
 
 
-def _without_work(one: Allocation, step_h: float, traffic: Traffic) -> Floats:
+def _without_work(allocation: Allocation, step_h: float, traffic: Traffic) -> Floats:
     """What the machines would have cost idle."""
-    cost: HourlyCost = one.offer.cost
+    cost: HourlyCost = allocation.offer.cost
     if not cost.kwh_by_hour or step_h > 1 + 1e-9:
-        return one.paid * (cost.fixed_usd_h * step_h)
-    return one.paid * np.asarray(cost.by_hour_of_day()[0])[traffic.hours_of_day()] * step_h
+        return allocation.paid * (cost.fixed_usd_h * step_h)
+    return allocation.paid * np.asarray(cost.by_hour_of_day()[0])[traffic.hours_of_day()] * step_h
 
 
 def _tokens(traffic: Traffic) -> Tokens:
@@ -362,7 +376,7 @@ def _by_month(allocations: Sequence[Allocation], traffic: Traffic, plan: FleetPl
     """USD of each month; a step belongs to the month in which it begins."""
     month_s = plan.hours_per_month * SECONDS_PER_HOUR
     month = np.floor(np.arange(len(traffic)) * traffic.step_s / month_s + 1e-9).astype(np.int64)
-    usd = np.bincount(month, sum((one.usd for one in allocations), start=np.zeros(len(traffic))))
+    usd = np.bincount(month, sum((allocation.usd for allocation in allocations), start=np.zeros(len(traffic))))
     steps = np.bincount(month)
     labour = steps * traffic.step_s / month_s * plan.labour_usd_month
     return tuple(float(value) for value in usd + labour)

@@ -118,7 +118,7 @@ class FleetShape:
     @property
     def peak_machines(self) -> float:
         """The most that are paid for at any moment, of all offers."""
-        paid = [one.paid for one in self.allocations]
+        paid = [allocation.paid for allocation in self.allocations]
         return float(np.sum(paid, axis=0).max()) if paid else 0.0
 
 

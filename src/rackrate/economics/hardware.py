@@ -103,7 +103,7 @@ def nearest_offers(
     return sorted((offer for offer in listed if offer.accelerator is None), key=distance)[:count]
 
 
-def _generations(one: str | None, other: str | None) -> int:
+def _generations(text: str | None, other: str | None) -> int:
     """How far two CPU types are apart in the catalogue's list, which goes by vendor and generation; many, if unlike.
 
     >>> _generations("emerald-rapids", "sapphire-rapids"), _generations("zen4", "zen4")
@@ -114,9 +114,9 @@ def _generations(one: str | None, other: str | None) -> int:
     places: dict[str, tuple[str, int]] = {}
     for known in cpu_architectures():
         places.setdefault(known.architecture, (known.vendor, len(places)))
-    if one is not None and one == other:
+    if text is not None and text == other:
         return 0
-    mine, theirs = places.get(one or ""), places.get(other or "")
+    mine, theirs = places.get(text or ""), places.get(other or "")
     if mine is None or theirs is None or mine[0] != theirs[0]:
         return len(places)
     return abs(mine[1] - theirs[1])

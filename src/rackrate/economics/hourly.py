@@ -192,7 +192,7 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
     price = _newest_with(offer, kind)
     usd_h = _usd_h(price, kind) if price is not None else None
     if price is None or usd_h is None:
-        known = [one for one in ("on-demand", "spot", "reserved-1y", "reserved-3y") if _newest_with(offer, one)]
+        known = [item for item in ("on-demand", "spot", "reserved-1y", "reserved-3y") if _newest_with(offer, item)]
         raise PriceError(
             f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with --price-kind)"
         )

@@ -63,7 +63,7 @@ def _blocks(traffic: Traffic, parts: int) -> tuple[tuple[slice, ...], bool]:
         # the weekday whose turn it is, within the next seven days
         begin += (number - begin) % 7
         chosen.append(min(begin, days - 1))
-    return tuple(slice(one * day, (one + 1) * day) for one in dict.fromkeys(chosen)), True
+    return tuple(slice(fromkey * day, (fromkey + 1) * day) for fromkey in dict.fromkeys(chosen)), True
 
 
 @dataclass(frozen=True)

@@ -132,22 +132,22 @@ def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocatio
     needed = -(-demand.held // unit)
     levels, classes = _classes(needed)
     if not len(levels):
-        return [_allocation(demand, one, *(np.zeros(len(needed)),) * 3) for one in offers]
+        return [_allocation(demand, offer, *(np.zeros(len(needed)),) * 3) for offer in offers]
     solved = _solve(demand, offers, needed, levels, classes, unit)
     if solved is None:
         return None
     committed, used_k, rented_k = solved
-    capacity = np.asarray([1.0 if alike else float(one.replicas) for one in offers])
+    capacity = np.asarray([1.0 if alike else float(offer.replicas) for offer in offers])
     units = capacity @ (used_k + rented_k)
     share = capacity[:, None] * (used_k + rented_k) / np.where(units > 0, units, 1.0)
     # the steps without replicas are in no class
     inside = classes >= 0
     at = np.where(inside, classes, 0)
     result: list[Allocation] = []
-    for number, one in enumerate(offers):
-        used = np.where(inside, (used_k if one.committed else rented_k)[number][at], 0.0)
-        paid = np.full(len(needed), committed[number]) if one.committed else used
-        result.append(_allocation(demand, one, paid, used, np.where(inside, demand.work * share[number][at], 0.0)))
+    for number, item in enumerate(offers):
+        used = np.where(inside, (used_k if item.committed else rented_k)[number][at], 0.0)
+        paid = np.full(len(needed), committed[number]) if item.committed else used
+        result.append(_allocation(demand, item, paid, used, np.where(inside, demand.work * share[number][at], 0.0)))
     return result
 
 
@@ -173,30 +173,30 @@ def _solve(
     from scipy.sparse import coo_array
 
     count, size = len(offers), len(levels)
-    alike = len({one.replicas for one in offers}) == 1
+    alike = len({offer.replicas for offer in offers}) == 1
     inside = classes >= 0
     kind = classes[inside]
     step_h = demand.step_s / SECONDS_PER_HOUR
     # per used machine: its equal part of the class's work
     each = demand.work[inside] / unit / SECONDS_PER_HOUR / needed[inside]
     cost = np.zeros((1 + 2 * size, count))
-    for number, one in enumerate(offers):
-        fixed, busy = (np.asarray(values)[demand.hours[inside]] for values in one.cost.by_hour_of_day())
+    for number, offer in enumerate(offers):
+        fixed, busy = (np.asarray(values)[demand.hours[inside]] for values in offer.cost.by_hour_of_day())
         working = np.bincount(kind, busy * each, minlength=size)
         cost[1 + size :, number] = np.bincount(kind, fixed, minlength=size) * step_h + working
         cost[1 : 1 + size, number] = working
-        every = np.asarray(one.cost.by_hour_of_day()[0])[demand.hours]
+        every = np.asarray(offer.cost.by_hour_of_day()[0])[demand.hours]
         cost[0, number] = float(every.sum()) * step_h
 
     # variables, offer by offer: b, u_1..u_K, x_1..x_K
     width = 1 + 2 * size
     upper = np.full((count, width), np.inf)
-    for number, one in enumerate(offers):
-        upper[number] = np.inf if one.most is None else one.most
-        if one.most_share is not None and one.most_share < 1:
-            within = np.floor(one.most_share * levels / (1 if alike else one.replicas) + 1e-9)
+    for number, offer in enumerate(offers):
+        upper[number] = np.inf if offer.most is None else offer.most
+        if offer.most_share is not None and offer.most_share < 1:
+            within = np.floor(offer.most_share * levels / (1 if alike else offer.replicas) + 1e-9)
             upper[number] = np.minimum(upper[number], np.concatenate((within[-1:], within, within)))
-        if one.committed:
+        if offer.committed:
             upper[number, 1 + size :] = 0
         else:
             upper[number, : 1 + size] = 0
@@ -213,13 +213,13 @@ def _solve(
     k = np.arange(size)
     low: list[Floats] = [levels.astype(np.float64)]
     high: list[Floats] = [np.full(size, np.inf)]
-    for number, one in enumerate(offers):
-        holds = 1 if alike else one.replicas
+    for number, offer in enumerate(offers):
+        holds = 1 if alike else offer.replicas
         entry(k, number * width + 1 + k, holds)
         entry(k, number * width + 1 + size + k, holds)
     row = size
-    for number, one in enumerate(offers):
-        if one.committed:
+    for number, offer in enumerate(offers):
+        if offer.committed:
             entry(row + k, number * width + 1 + k, 1)
             entry(row + k, number * width, -1)
             low.append(np.full(size, -np.inf))

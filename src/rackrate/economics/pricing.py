@@ -104,7 +104,7 @@ def price(
         per_token = bill / full.tokens_month
         crossing = break_even(cost.fixed_usd_h * hours, marginal, full.tokens_month, per_token)
         comparisons.append(Comparison(api, same, per_token * PER_MILLION, crossing))
-    comparisons.sort(key=lambda one: (not one.same_model, one.blended_usd))
+    comparisons.sort(key=lambda item: (not item.same_model, item.blended_usd))
     return Priced(
         cost=cost,
         full=full,

@@ -318,8 +318,8 @@ def quantity_of(raw: Any) -> Quantity:
     if isinstance(raw, Sequence) and not isinstance(raw, str):
         low, high = _several(raw, 2, "a range is [low, high]")
         return Interval80(low, high)
-    if isinstance(raw, Mapping) and len(one := cast("Mapping[Any, Any]", raw)) == 1:
-        ((kind, told),) = one.items()
+    if isinstance(raw, Mapping) and len(item := cast("Mapping[Any, Any]", raw)) == 1:
+        ((kind, told),) = item.items()
         match kind:
             case "uniform":
                 return Uniform(*_several(told, 2, "uniform is [low, high]"))
@@ -362,7 +362,7 @@ def _number(raw: Any) -> float:
 def _several(raw: Any, count: int, rule: str) -> list[float]:
     if not isinstance(raw, Sequence) or isinstance(raw, str) or len(listed := cast("Sequence[Any]", raw)) != count:
         raise QuantityError(rule)
-    return [_number(one) for one in listed]
+    return [_number(entry) for entry in listed]
 
 
 def _named(raw: Any, names: tuple[str, str], kind: str) -> list[float]:

@@ -111,22 +111,22 @@ def read_results(results: Mapping[str, Mapping[str, float]]) -> list[Quality]:
     (1.079, 1.122)
     """
     found: list[Quality] = []
-    for name, one in results.items():
+    for name, result in results.items():
         ratio = interval = agreement = None
-        if "log_ratio" in one:
-            middle, half = one["log_ratio"], NORMAL_95 * one["log_ratio_error"]
+        if "log_ratio" in result:
+            middle, half = result["log_ratio"], NORMAL_95 * result["log_ratio_error"]
             ratio, interval = math.exp(middle), (math.exp(middle - half), math.exp(middle + half))
-            agreement = one["agreed_tokens"] / one["answer_tokens"]
+            agreement = result["agreed_tokens"] / result["answer_tokens"]
         found.append(
             Quality(
                 model=name,
-                perplexity=one["perplexity"],
-                tokens=int(one["tokens"]),
+                perplexity=result["perplexity"],
+                tokens=int(result["tokens"]),
                 ratio=ratio,
                 ratio_interval=interval,
                 agreement=agreement,
-                same_answers=int(one["agreed_answers"]) if "agreed_answers" in one else None,
-                answers=int(one["answers"]) if "answers" in one else None,
+                same_answers=int(result["agreed_answers"]) if "agreed_answers" in result else None,
+                answers=int(result["answers"]) if "answers" in result else None,
             )
         )
     return found

@@ -105,7 +105,7 @@ def _as_they_are(model: str, say: Callable[[str], None], *, install: bool) -> We
             return Weights(embedded.path, embedded.sha256, embedded.weight_format, embedded.model)
     path = Path(model).expanduser()
     if not path.exists():
-        known = ", ".join(one.model for one in EMBEDDED)
+        known = ", ".join(item.model for item in EMBEDDED)
         if path.is_absolute() or model.startswith((".", "~")):
             raise EngineError(f"{path}: there is no such file or directory")
         raise EngineError(f"no weights for {model!r}: give the path of a GGUF file, or an embedded model ({known})")

@@ -193,7 +193,7 @@ class _Facts:
 
     def __init__(self, summary: Object) -> None:
         given = within(summary, "input_config")
-        phases = [one for one in objects(given.get("phases")) if one.get("kind", one.get("name")) != "warmup"]
+        phases = [entry for entry in objects(given.get("phases")) if entry.get("kind", entry.get("name")) != "warmup"]
         load = phases[0] if phases else within(given, "loadgen")
         endpoint = within(given, "endpoint")
         self.version = text(summary, "aiperf_version")

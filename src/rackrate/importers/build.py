@@ -104,9 +104,9 @@ def _level(
     foreign: ForeignLevel, index: int, first: int, start_s: float, asked: tuple[int | None, int | None]
 ) -> tuple[Level, list[RequestRecord]]:
     """A level that starts at start_s, whatever the tool's clock said."""
-    requests = sorted(foreign.requests, key=lambda one: one.done_s)
-    shift_s = start_s - min((one.due_s for one in requests), default=0.0)
-    records = [one.record(first + position, index, shift_s, asked) for position, one in enumerate(requests)]
+    requests = sorted(foreign.requests, key=lambda item: item.done_s)
+    shift_s = start_s - min((request.due_s for request in requests), default=0.0)
+    records = [request.record(first + position, index, shift_s, asked) for position, request in enumerate(requests)]
     duration_s = foreign.stated.duration_s if foreign.stated is not None else None
     ended_s = max((record.done_s for record in records), default=start_s + (duration_s or 0.0))
     level = Level(

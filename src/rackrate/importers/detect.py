@@ -34,13 +34,13 @@ def read_results(path: Path) -> list[Foreign]:
     except LayoutError as error:
         raise RunError(f"{path}: {error}; the file is damaged, or of a version that rackrate does not know") from None
     answered = any(
-        level.stated.finished if level.stated is not None else any(one.status == "ok" for one in level.requests)
-        for one in found
-        for level in one.levels
+        level.stated.finished if level.stated is not None else any(request.status == "ok" for request in level.requests)
+        for match in found
+        for level in match.levels
     )
     if not answered:
         raise RunError(f"{path}: no request in it was answered, so there is nothing to import")
-    return [replace(one, file=path.name) for one in found]
+    return [replace(match, file=path.name) for match in found]
 
 
 def _parse(path: Path) -> tuple[Object, list[Object]]:

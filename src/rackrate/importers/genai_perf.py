@@ -38,7 +38,7 @@ _CLIENT = ("client-bound", "contended", "cold")
 def is_genai_perf_export(values: Object) -> bool:
     """Whether it looks like profile_export.json."""
     listed = objects(values.get("experiments"))
-    return bool(listed) and all("experiment" in one and "requests" in one for one in listed)
+    return bool(listed) and all("experiment" in entry and "requests" in entry for entry in listed)
 
 
 def is_genai_perf_summary(values: Object) -> bool:
@@ -59,7 +59,7 @@ def read_genai_perf_export(values: Object, summary: Object) -> Foreign:
         mode = text(within(experiment, "experiment"), "mode")
         value = number(within(experiment, "experiment"), "value")
         asked = objects(experiment.get("requests"))
-        requests = [_request(one) for one in asked]
+        requests = [_request(demand) for demand in asked]
         if asked and model is None:
             model = _model(asked[0])
         if requests and started is None:
@@ -76,7 +76,9 @@ def read_genai_perf_export(values: Object, summary: Object) -> Foreign:
                 unknown=_CLIENT,
             )
         )  # fmt: skip
-    usage = all(one.output_tokens is not None for level in levels for one in level.requests if one.status == "ok")
+    usage = all(
+        request.output_tokens is not None for level in levels for request in level.requests if request.status == "ok"
+    )
     return _foreign(summary, "requests", levels, [_DECODED, *([] if usage else [_NO_USAGE])], model, started, values)
 
 

@@ -39,7 +39,7 @@ _CLIENT = ("client-bound", "contended", "cold", "no-usage")
 def is_guidellm(values: Object) -> bool:
     """Whether it looks like a guidellm report."""
     listed = objects(values.get("benchmarks"))
-    return bool(listed) and all("metrics" in one and ("config" in one or "args" in one) for one in listed)
+    return bool(listed) and all("metrics" in entry and ("config" in entry or "args" in entry) for entry in listed)
 
 
 def read_guidellm(values: Object) -> Foreign:
@@ -94,12 +94,12 @@ def _level(benchmark: Object, position: int) -> tuple[ForeignLevel, str | None]:
     rate = number(strategy, "rate") if kind in {"constant", "poisson"} else None
     kept = within(benchmark, "requests")
     requests = [
-        *(_request(one, where, is_open=rate is not None) for one in objects(kept.get("successful"))),
-        *(_failed(one, "unnamed") for one in objects(kept.get("errored"))),
-        *(_failed(one, "stopped") for one in objects(kept.get("incomplete"))),
+        *(_request(entry, where, is_open=rate is not None) for entry in objects(kept.get("successful"))),
+        *(_failed(entry, "unnamed") for entry in objects(kept.get("errored"))),
+        *(_failed(entry, "stopped") for entry in objects(kept.get("incomplete"))),
     ]
-    requests = [one for one in requests if one is not None]
-    finished = sum(one.status == "ok" for one in requests)
+    requests = [request for request in requests if request is not None]
+    finished = sum(request.status == "ok" for request in requests)
     made = within(benchmark, "metrics", "request_totals") or within(benchmark, "run_stats", "requests_made")
     claimed = whole(made, "successful")
     concurrency = None

@@ -161,7 +161,7 @@ def utc(seconds: float | None) -> str | None:
 def objects(values: Any) -> list[Object]:
     """The objects of a list; what else is in it is left out."""
     listed = cast("list[Any]", values) if isinstance(values, list) else []
-    return [cast("Object", one) for one in listed if isinstance(one, dict)]
+    return [cast("Object", entry) for entry in listed if isinstance(entry, dict)]
 
 
 def numbers(values: Any) -> list[float]:
@@ -169,10 +169,10 @@ def numbers(values: Any) -> list[float]:
     if not isinstance(values, list):
         raise LayoutError("a list of numbers is missing")
     found: list[float] = []
-    for one in cast("list[Any]", values):
-        if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one):
-            raise LayoutError(f"a list of numbers has {one!r} in it")
-        found.append(float(one))
+    for value in cast("list[Any]", values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise LayoutError(f"a list of numbers has {value!r} in it")
+        found.append(float(value))
     return found
 
 
@@ -183,7 +183,7 @@ def most_at_once(requests: Sequence[ForeignRequest]) -> int:
     2
     """
     # of an end and a start at the same moment, the end comes first
-    moments = sorted([(one.sent_s, 1) for one in requests] + [(one.done_s, -1) for one in requests])
+    moments = sorted([(request.sent_s, 1) for request in requests] + [(request.done_s, -1) for request in requests])
     most = now = 0
     for _, step in moments:
         now += step

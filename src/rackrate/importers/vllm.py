@@ -127,18 +127,18 @@ class _Latencies:
 
     def __init__(self, values: Object) -> None:
         self.ttft = numbers(values["ttfts"])
-        self.gaps = [numbers(one) for one in _listed(values, "itls")]
-        self.output = [_count(one) for one in _listed(values, "output_lens")]
-        self.input = [_count(one) for one in _listed(values, "input_lens")]
+        self.gaps = [numbers(item) for item in _listed(values, "itls")]
+        self.output = [_count(item) for item in _listed(values, "output_lens")]
+        self.input = [_count(item) for item in _listed(values, "input_lens")]
         told = _listed(values, "errors") if "errors" in values else [""] * len(self.ttft)
-        self.errors = [str(one or "") for one in told]
+        self.errors = [str(item or "") for item in told]
         # older files have no latencies; the last chunk ended the answer
         self.whole = (
             numbers(values["latencies"])
             if "latencies" in values
             else [ttft + sum(gaps) for ttft, gaps in zip(self.ttft, self.gaps, strict=False)]
         )
-        lengths = {len(one) for one in (self.ttft, self.gaps, self.output, self.input, self.errors, self.whole)}
+        lengths = {len(item) for item in (self.ttft, self.gaps, self.output, self.input, self.errors, self.whole)}
         if len(lengths) != 1:
             raise LayoutError("its lists per request are not equally long")
         self.ok = [

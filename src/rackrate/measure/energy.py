@@ -135,7 +135,7 @@ def rocm_watts(text: str) -> float | None:
         each = [[float(card[key]) for key in card if "Package Power (W)" in key and "Max" not in key] for card in cards]
     except (ValueError, AttributeError, TypeError):
         return None
-    return sum(one[0] for one in each) if each and all(each) else None
+    return sum(item[0] for item in each) if each and all(each) else None
 
 
 class Together:
@@ -148,7 +148,7 @@ class Together:
     def watts(self) -> float | None:
         """Their sum; None where one is missing, since a part is not the whole."""
         found = [source.watts() for source in self._sources]
-        return sum(one for one in found if one is not None) if all(one is not None for one in found) else None
+        return sum(match for match in found if match is not None) if all(match is not None for match in found) else None
 
 
 def find_source() -> Source | None:
@@ -259,7 +259,7 @@ def joules(readings: Sequence[Reading], start_s: float, end_s: float) -> float |
     >>> joules(ramp, 0, 2), joules(ramp, 0.5, 1.5), joules(ramp, 10, 12)
     (20.0, 10.0, None)
     """
-    inside = [one for one in readings if start_s <= one.at_s <= end_s]
+    inside = [reading for reading in readings if start_s <= reading.at_s <= end_s]
     if not inside or end_s <= start_s:
         return None
     if inside[0].at_s - start_s > 4 * EVERY_S or end_s - inside[-1].at_s > 4 * EVERY_S:
@@ -271,8 +271,8 @@ def joules(readings: Sequence[Reading], start_s: float, end_s: float) -> float |
 
 def power_at(readings: Sequence[Reading], at_s: float) -> float:
     """Power at a moment, on the straight line between the readings around it. [W]"""
-    before = max((one for one in readings if one.at_s <= at_s), key=lambda one: one.at_s, default=None)
-    after = min((one for one in readings if one.at_s >= at_s), key=lambda one: one.at_s, default=None)
+    before = max((reading for reading in readings if reading.at_s <= at_s), key=lambda item: item.at_s, default=None)
+    after = min((reading for reading in readings if reading.at_s >= at_s), key=lambda item: item.at_s, default=None)
     if before is None or after is None:
         nearest = before or after
         assert nearest is not None  # noqa: S101 - the caller has readings

@@ -54,9 +54,9 @@ class LiveLevel:
 
     def _share_of_precision(self, asked: float) -> float:
         """How near the figures are to the precision asked for: intervals shrink with the root of the time."""
-        if any(one is None for one in self.precision):
+        if any(item is None for item in self.precision):
             return 0.0
-        return min(1.0, (asked / max(one or asked for one in self.precision)) ** 2)
+        return min(1.0, (asked / max(item or asked for item in self.precision)) ** 2)
 
 
 class Tally:
@@ -133,7 +133,7 @@ class Judgement:
             if live.done >= self._next_look:
                 self._next_look = live.done * _LOOK_AGAIN
                 live.precision = self.half_widths(elapsed_s)
-                if all(one is not None and one <= limits.precision for one in live.precision):
+                if all(item is not None and item <= limits.precision for item in live.precision):
                     return "precision"
         return "time" if elapsed_s >= limits.most_s else None
 

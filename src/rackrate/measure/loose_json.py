@@ -52,4 +52,4 @@ def printable(text: str) -> str:
     >>> printable("out of\n memory\x1b[2J\x00")
     'out of memory?[2J?'
     """
-    return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
+    return "".join(item if item.isprintable() else "?" for item in " ".join(text.split()))

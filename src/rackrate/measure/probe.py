@@ -42,7 +42,7 @@ class Dialect:
         texts = [text] if isinstance(text, str) else text
         if endpoint == "chat":
             values["messages"] = [
-                {"role": ("user", "assistant")[number % 2], "content": one} for number, one in enumerate(texts)
+                {"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)
             ]
         else:
             values["prompt"] = "\n".join(texts)
@@ -102,7 +102,7 @@ async def served_models(client: Client) -> list[dict[str, Any]] | None:
     listed = as_object(values).get("data", values)
     if not isinstance(listed, list):
         return None
-    return [one for one in map(as_object, as_list(listed)) if as_text(one.get("id"))]
+    return [item for item in map(as_object, as_list(listed)) if as_text(item.get("id"))]
 
 
 async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[str, Any]]:
@@ -112,7 +112,7 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
         if wanted is None:
             raise EndpointError(f"{client.target.url} does not list its models; name one with --model")
         return wanted, {}
-    names = [str(one["id"]) for one in listed]
+    names = [str(entry["id"]) for entry in listed]
     if wanted is not None and not listed:  # transformers serve lists the hub's cache, not what it serves
         return wanted, {}
     if wanted is None:
@@ -121,9 +121,9 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
         if not listed:
             raise EndpointError(f"{client.target.url} serves no model at all; load one first")
         raise EndpointError(f"{client.target.url} serves {len(names)} models; choose one with --model: {_some(names)}")
-    for one in listed:
-        if wanted in {one["id"], *map(as_text, as_list(one.get("aliases")))}:
-            return wanted, one
+    for entry in listed:
+        if wanted in {entry["id"], *map(as_text, as_list(entry.get("aliases")))}:
+            return wanted, entry
     hint = did_you_mean(wanted, names) if len(names) > 4 else f"; it serves {_some(names) or 'nothing'}"
     raise EndpointError(f"{client.target.url} does not serve {wanted!r}{hint}")
 

@@ -149,8 +149,8 @@ class Talk:
                 turns = int(schedule.turns[number])
                 talks.append(asyncio.create_task(self._hold(number, begin_s + due_s, diary, turns)))
                 if len(talks) > 64:
-                    await _all([one for one in talks if one.done()])
-                    talks = [one for one in talks if not one.done()]
+                    await _all([talk for talk in talks if talk.done()])
+                    talks = [talk for talk in talks if not talk.done()]
             await _all(talks)
 
     async def _hold(

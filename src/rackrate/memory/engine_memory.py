@@ -71,7 +71,7 @@ TRANSFORMERS = EngineMemory(
 """No reservation; the cache grows as it goes. Overhead: a CUDA context."""
 
 
-ENGINES = {one.name: one for one in (VLLM, SGLANG, LLAMACPP, TRANSFORMERS)}
+ENGINES = {item.name: item for item in (VLLM, SGLANG, LLAMACPP, TRANSFORMERS)}
 
 
 def engine_memory(name: str) -> EngineMemory:

@@ -205,7 +205,7 @@ def fit(
         share = layers / architecture.layers
         room = _Stage(architecture.caches, share, left, value_bytes, tp, engine.block_tokens, engine.beyond_window)
         stages.append((on_rank, room))
-    on_rank, stage = min(stages, key=lambda one: (one[1].kv_bytes - one[1].request_bytes(context), -one[0]))
+    on_rank, stage = min(stages, key=lambda item: (item[1].kv_bytes - item[1].request_bytes(context), -item[0]))
     needed = stage.request_bytes(context)
     if stage.kv_bytes < needed:
         reasons.append(

@@ -105,7 +105,7 @@ def remedies(
     return tuple(found)
 
 
-def split_words(one: Fit) -> str:
+def split_words(item: Fit) -> str:
     """How a replica is split.
 
     >>> from rackrate.catalog.load import load_catalog
@@ -113,7 +113,7 @@ def split_words(one: Fit) -> str:
     >>> split_words(fit(of_catalogue_model(load("llama-3-8b-instruct")), load_catalog().accelerators["t4"], tp=2, pp=2))
     'tp 2, pp 2'
     """
-    parts = [f"{word} {number}" for word, number in (("tp", one.tp), ("pp", one.pp)) if number > 1]
+    parts = [f"{word} {number}" for word, number in (("tp", item.tp), ("pp", item.pp)) if number > 1]
     return ", ".join(parts) or "one card"
 
 
@@ -122,8 +122,8 @@ def _smallest_single(
     weights_file_bytes: float | None,
 ) -> Fit | None:  # fmt: skip
     """The GPU with the least memory that holds the model alone."""
-    known = [one for one in others if one.kind == "gpu" and one.memory_gib is not None]
-    for card in sorted(known, key=lambda one: (one.memory_gib or 0.0, one.id)):
+    known = [other for other in others if other.kind == "gpu" and other.memory_gib is not None]
+    for card in sorted(known, key=lambda item: (item.memory_gib or 0.0, item.id)):
         trial = fit(
             architecture, card, weights=weights, context_tokens=context, engine=engine,
             weights_file_bytes=weights_file_bytes,

@@ -137,8 +137,8 @@ def window_sums(of: LevelColumns, window: Window, met: Sequence[Callable[[Part],
         judged = window.sent(part) & ~part.stagger
         found.judged += int(judged.sum())
         every = judged
-        for number, one in enumerate(met):
-            good = one(part) & judged
+        for number, item in enumerate(met):
+            good = item(part) & judged
             found.met[number] += int(good.sum())
             every = every & good
         found.met_all += int(every.sum())

@@ -276,7 +276,7 @@ def summarise_level(
     length = high - low if window is not None else None
     chosen = Window(low, high)
     objectives = slo.objectives if slo is not None else ()
-    sums = window_sums(of, chosen, [partial(_met, one) for one in objectives])
+    sums = window_sums(of, chosen, [partial(_met, objective) for objective in objectives])
 
     in_flight = growth = lateness = None
     if window is not None:
@@ -293,7 +293,7 @@ def summarise_level(
         attained = sums.met_all / sums.judged
         # what ended a level early as hopeless are the objectives themselves
         slo_met = level.ended_because != "hopeless" and all(
-            met >= one.share * sums.judged for one, met in zip(objectives, sums.met, strict=True)
+            met >= objective.share * sums.judged for objective, met in zip(objectives, sums.met, strict=True)
         )
     miscount = None
     served = level.server.output_tokens if level.server is not None else None

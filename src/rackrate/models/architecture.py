@@ -64,7 +64,7 @@ class Parameters:
     @property
     def total(self) -> int:
         """All parameters."""
-        return sum(int(getattr(self, one.name)) for one in fields(self))
+        return sum(int(getattr(self, field.name)) for field in fields(self))
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,14 @@ def of_catalogue_model(model: Model) -> Architecture:
     dense_layers = model.layers
     feed_forward = widest = 0
     if model.experts is not None:
-        one = 3 * (model.experts.width or h) * model.experts.intermediate_size
+        item = 3 * (model.experts.width or h) * model.experts.intermediate_size
         moe_layers = model.layers - model.experts.dense_layers
         dense_layers = model.experts.dense_layers
         biases = 2 * model.experts.intermediate_size + (model.experts.width or h) if model.experts.biases else 0
-        routed = RoutedExperts(model.experts.routed, model.experts.active, moe_layers, one, model.experts.width, biases)
-        experts_all = moe_layers * model.experts.routed * one
+        routed = RoutedExperts(
+            model.experts.routed, model.experts.active, moe_layers, item, model.experts.width, biases
+        )
+        experts_all = moe_layers * model.experts.routed * item
         router = moe_layers * model.experts.routed * h
         feed_forward = moe_layers * model.experts.shared * 3 * h * model.experts.intermediate_size
         widest = (model.experts.active + model.experts.shared) * model.experts.intermediate_size

@@ -102,6 +102,6 @@ class ConfigValues:
         if not isinstance(value, list):
             return None
         listed = cast("list[Any]", value)
-        if len(listed) != length or not all(isinstance(one, str) for one in listed):
+        if len(listed) != length or not all(isinstance(entry, str) for entry in listed):
             raise UserError(f"{self.file}: {self.prefix}{name} should list a word for each of the {length} layers")
         return cast("list[str]", listed)

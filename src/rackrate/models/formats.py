@@ -130,7 +130,7 @@ _TYPES = tuple(
     if name[0] in "QIT" and not name.startswith(("I8", "I16", "I32", "I64", "Q8_1", "Q8_K"))
 )
 """Every quantised ggml type as a file of that type; files' mixes differ a little, their own headers are exact."""
-FORMATS: dict[str, WeightFormat] = {one.name.lower(): one for one in (*_TYPES, *_FORMATS)}
+FORMATS: dict[str, WeightFormat] = {kind.name.lower(): kind for kind in (*_TYPES, *_FORMATS)}
 """Every weight format by its name in lower case."""
 
 _OTHER_NAMES = {
@@ -158,8 +158,8 @@ def weight_format(name: str) -> WeightFormat:
     found = FORMATS.get(_OTHER_NAMES.get(key, key)) or _grouped_format(key)
     if found is None:
         raise UserError(
-            f"no weight format is called {name!r}{did_you_mean(name, [one.name for one in _FORMATS])} "
-            f"(known: {', '.join(one.name for one in _FORMATS)})"
+            f"no weight format is called {name!r}{did_you_mean(name, [form.name for form in _FORMATS])} "
+            f"(known: {', '.join(form.name for form in _FORMATS)})"
         )
     return found
 

@@ -34,8 +34,8 @@ class GgufModel:
 
 def read_gguf_model(path: Path) -> GgufModel:
     """The model of a GGUF file. Raises UserError with file and key where the header is wrong or says too little."""
-    headers = [read_gguf_header(one) for one in _parts(path)]
-    first = next((one for one in headers if "general.architecture" in one.metadata), None)
+    headers = [read_gguf_header(part) for part in _parts(path)]
+    first = next((header for header in headers if "general.architecture" in header.metadata), None)
     if first is None:
         raise UserError(f"{path}: the key general.architecture is missing")
     tensors = [tensor for header in headers for tensor in header.tensors]
@@ -87,7 +87,7 @@ class _Keys:
     def each(self, name: str) -> tuple[int, ...] | None:
         """A number for each layer; None where there is no list."""
         values = self.header.arrays.get(f"{self.architecture}.{name}")
-        return None if values is None else tuple(int(one) for one in values)
+        return None if values is None else tuple(int(value) for value in values)
 
 
 def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architecture:
@@ -112,8 +112,10 @@ def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architectur
     if experts:
         used = keys.whole("expert_used_count", default=1)
         width = keys.whole("expert_feed_forward_length", default=inner)
-        moe_layers = sum("ffn_down_exps" in one.name and not one.name.endswith(".bias") for one in tensors) or layers
-        biases = sum(one.values for one in tensors if "_exps" in one.name and one.name.endswith(".bias"))
+        moe_layers = (
+            sum("ffn_down_exps" in tensor.name and not tensor.name.endswith(".bias") for tensor in tensors) or layers
+        )
+        biases = sum(tensor.values for tensor in tensors if "_exps" in tensor.name and tensor.name.endswith(".bias"))
         each, biases_each = (total // (moe_layers * experts) for total in (parameters.experts, biases))
         routed = RoutedExperts(experts, used, moe_layers, each, biases_each=biases_each)
         inner = max(inner, used * width + keys.whole("expert_shared_feed_forward_length", default=0))
@@ -143,7 +145,7 @@ def _commonest(tensors: list[Tensor]) -> str:
     totals: dict[str, int] = {}
     for tensor in tensors:
         totals[tensor.type] = totals.get(tensor.type, 0) + tensor.values
-    name = max(totals, key=lambda one: totals[one])
+    name = max(totals, key=lambda item: totals[item])
     return name if name.lower() in FORMATS else "fp16"
 
 
@@ -182,7 +184,7 @@ def _kind(tensor: Tensor) -> str:
 def _caches(keys: _Keys, layers: int, kv_heads: int, head_dim: int, value_dim: int) -> tuple[CacheGroup, ...]:
     groups: list[CacheGroup] = []
     each = keys.each("attention.head_count_kv")
-    attended = layers if each is None else sum(one > 0 for one in each)
+    attended = layers if each is None else sum(item > 0 for item in each)
     every = keys.whole("full_attention_interval", default=0)
     if every:
         attended = layers // every
@@ -209,7 +211,7 @@ def _windowed(keys: _Keys, layers: int) -> int:
         return 0
     stated = keys.each("attention.sliding_window_pattern")
     if stated is not None and len(stated) == layers:
-        return sum(bool(one) for one in stated)
+        return sum(bool(figure) for figure in stated)
     name = keys.architecture.replace("-", "_")
     if name == "gpt_oss":
         return layers - layers // 2

@@ -135,10 +135,10 @@ MOST_HEAD_DIM = 65_536
 def _family(config: ConfigValues, text: ConfigValues, notes: list[str]) -> tuple[str, Family]:
     model_type = text.text("model_type") or config.text("model_type") or ""
     outer = config.text("model_type") or ""
-    for one in (model_type, outer):
-        if one in UNREADABLE:
+    for item in (model_type, outer):
+        if item in UNREADABLE:
             raise UserError(
-                f"{config.file}: model_type {one!r} cannot be computed from its config ({UNREADABLE[one]}); its "
+                f"{config.file}: model_type {item!r} cannot be computed from its config ({UNREADABLE[item]}); its "
                 "safetensors or GGUF files give the size of the weights"
             )
     if config.flag("is_encoder_decoder"):
@@ -221,7 +221,7 @@ def _layer_kinds(text: ConfigValues, shape: _Shape, family: Family, model_type: 
             raise UserError(
                 f"{text.file}: {text.prefix}layers_block_type should have mamba, attention, mlp and moe only"
             )
-        return [words[one] for one in blocks]
+        return [words[block] for block in blocks]
     linear = text.nested("linear_attn_config")
     if linear is not None:  # Kimi's delta attention; layers are counted from 1
         kda = set(linear.listed("kda_layers") or [])
@@ -235,7 +235,7 @@ def _layer_kinds(text: ConfigValues, shape: _Shape, family: Family, model_type: 
         window = None
     stated = text.words("layer_types", shape.layers)
     if stated is not None:
-        return [_kind(one, window, text) for one in stated]
+        return [_kind(figure, window, text) for figure in stated]
     every = text.optional("full_attention_interval")
     if every is not None:
         return ["full" if (number + 1) % every == 0 else "linear" for number in range(shape.layers)]
@@ -417,11 +417,11 @@ def _feed_forward(
         raise UserError(f"{text.file}: {active} experts per token are more than the {routed} that there are")
     inner = text.whole("moe_intermediate_size", "intermediate_size", "ffn_hidden_size")
     width = text.whole("moe_latent_size", "routed_expert_hidden_size", default=h)
-    one = matrices * width * inner
+    item = matrices * width * inner
     biases = 2 * inner + width if text.text("model_type") == "gpt_oss" else 0
     if biases:
         counts.vectors += len(moe) * routed * (biases + 1)  # of experts and router
-    counts.experts += len(moe) * routed * one
+    counts.experts += len(moe) * routed * item
     counts.router += len(moe) * routed * h
     if width != h:
         counts.feed_forward += len(moe) * 2 * h * width  # into the latent and out of it
@@ -435,7 +435,7 @@ def _feed_forward(
     if text.optional("shared_expert_intermediate_size", least=0):
         counts.router += len(moe) * h  # a gate on the shared expert
     latent = width if width != h else None
-    return RoutedExperts(routed, active, len(moe), one, latent, biases), max(widest, active * inner + shared)
+    return RoutedExperts(routed, active, len(moe), item, latent, biases), max(widest, active * inner + shared)
 
 
 def _mlp_bias_keys(text: ConfigValues) -> tuple[str, ...]:
@@ -474,7 +474,7 @@ def _moe_layers(text: ConfigValues, shape: _Shape, kinds: list[str]) -> set[int]
     every = text.optional("interleave_moe_layer_step")
     period = text.optional("expert_layer_period")
     if steps is not None:  # one number for each layer, 0 where it is dense
-        layers &= {number for number, one in enumerate(steps) if one}
+        layers &= {number for number, step in enumerate(steps) if step}
     elif period is not None:
         offset = text.whole("expert_layer_offset", default=0, least=0)
         layers &= {number for number in layers if number % period == offset}

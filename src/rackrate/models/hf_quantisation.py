@@ -16,10 +16,10 @@ def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigVa
     Raises:
         UserError: the quantisation is not known; the message names file and key.
     """
-    for one in (config, text):
-        stated = one.values.get("quantization_config")
+    for item in (config, text):
+        stated = item.values.get("quantization_config")
         if stated is not None and not isinstance(stated, dict):
-            raise UserError(f"{one.file}: {one.prefix}quantization_config should be a JSON object, not {stated!r}")
+            raise UserError(f"{item.file}: {item.prefix}quantization_config should be a JSON object, not {stated!r}")
     quantised = config.nested("quantization_config") or text.nested("quantization_config")
     if quantised is not None:
         return _quantised(quantised)
@@ -103,7 +103,7 @@ def _compressed_tensors(config: ConfigValues) -> str:
         return "int8"
     name = _weight_only(config, bits, weights.values.get("group_size"))
     ignored = config.values.get("ignore")
-    spared = " ".join(str(one) for one in cast("list[Any]", ignored)) if isinstance(ignored, list) else ""
+    spared = " ".join(str(item) for item in cast("list[Any]", ignored)) if isinstance(ignored, list) else ""
     return f"{name}-experts" if "self_attn" in spared else name
 
 

@@ -102,14 +102,14 @@ def _whole(values: Any) -> TypeGuard[list[int]]:
     if not isinstance(values, list):
         return False
     listed = cast("list[Any]", values)
-    return len(listed) <= 8 and all(isinstance(one, int) and 0 <= one < 2**48 for one in listed)
+    return len(listed) <= 8 and all(isinstance(entry, int) and 0 <= entry < 2**48 for entry in listed)
 
 
 def _files_of(index: Path, values: dict[str, Any]) -> list[str]:
     listed = values.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise UserError(f"{index}: the key weight_map is missing")
-    names = {str(one) for one in cast("dict[str, Any]", listed).values()}
+    names = {str(item) for item in cast("dict[str, Any]", listed).values()}
     if any("/" in name or "\\" in name for name in names):
         raise UserError(f"{index}: weight_map should name files beside it")
     return sorted(names)

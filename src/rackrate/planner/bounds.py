@@ -64,8 +64,8 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
     prefill += chunks * (step.step_s + step.prefill_step_s + step.sequence_s)
     prefill = np.maximum(prefill, chunks * (step.floor_s + step.floor_sequence_s))
     ttft = limits.request_s + prefill
-    one = fixed_part_s(step.as_array(), 1, 0, 0, 0.0)
-    alone = np.maximum(one + step.context_s * (inputs + outputs / 2), step.floor_s + step.floor_sequence_s)
+    item = fixed_part_s(step.as_array(), 1, 0, 0, 0.0)
+    alone = np.maximum(item + step.context_s * (inputs + outputs / 2), step.floor_s + step.floor_sequence_s)
     tpot = np.where(outputs > 1, alone, 0.0)
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * (outputs - 1)}
 
@@ -76,9 +76,9 @@ def missed_when_idle(
     """The objectives that too many requests miss even when idle, each with the least its percentile can be. [s]"""
     idle = idle_latencies(draw, step, limits)
     return tuple(
-        (one, float(np.quantile(idle[one.metric], one.share)))
-        for one in slo.objectives
-        if float((idle[one.metric] > one.limit_s).mean()) > 1 - one.share
+        (objective, float(np.quantile(idle[objective.metric], objective.share)))
+        for objective in slo.objectives
+        if float((idle[objective.metric] > objective.limit_s).mean()) > 1 - objective.share
     )
 
 
@@ -95,7 +95,9 @@ def when_idle(
     """
     point = load_point(draw, IDLE_SHARE / least_busy_s(draw, step, limits), slo, step, limits)
     latencies = {"ttft": point.outcome.ttft, "tpot": point.outcome.tpot, "e2e": point.outcome.e2e}
-    return tuple((one, latencies[one.metric].quantile_s(one.share) or 0.0) for one in slo.objectives)
+    return tuple(
+        (objective, latencies[objective.metric].quantile_s(objective.share) or 0.0) for objective in slo.objectives
+    )
 
 
 def idle_words(found: Sequence[tuple[Objective, float]]) -> str:
@@ -104,11 +106,11 @@ def idle_words(found: Sequence[tuple[Objective, float]]) -> str:
     >>> idle_words([(Objective("ttft", 95, 0.01), 0.01712), (Objective("tpot", 95, 0.05), 0.0026)])
     'p95 ttft is 17.1 ms even when idle, 10 ms asked for'
     """
-    missed = [(one, value) for one, value in found if value > one.limit_s]
+    missed = [(match, value) for match, value in found if value > match.limit_s]
     return ", and ".join(
-        f"p{one.percentile:g} {one.metric} is {ms_text(value)} ms even when idle, "
-        f"{one.limit_s * 1000:.10g} ms asked for"
-        for one, value in missed
+        f"p{objective.percentile:g} {objective.metric} is {ms_text(value)} ms even when idle, "
+        f"{objective.limit_s * 1000:.10g} ms asked for"
+        for objective, value in missed
     )
 
 
@@ -119,9 +121,9 @@ def loosened(found: Sequence[tuple[Objective, float]]) -> str:
     'p99 ttft < 17.5ms, p95 tpot < 50ms'
     """
     return ", ".join(
-        f"p{one.percentile:g} {one.metric} < "
-        + (f"{ms_text(value * 1.02, up=True)}ms" if value > one.limit_s else f"{one.limit_s * 1000:.10g}ms")
-        for one, value in found
+        f"p{match.percentile:g} {match.metric} < "
+        + (f"{ms_text(value * 1.02, up=True)}ms" if value > match.limit_s else f"{match.limit_s * 1000:.10g}ms")
+        for match, value in found
     )
 
 

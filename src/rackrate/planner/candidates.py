@@ -105,7 +105,7 @@ def weight_formats(
     Of llama.cpp: as published, 8 and 4 bits of its own. A GGUF file is served as it is.
     """
     if wanted:
-        return tuple(weight_format(one).name for one in wanted)
+        return tuple(weight_format(item).name for item in wanted)
     native = runnable_format(read.architecture, accelerator)
     formats = [native.name]
     if native.name in {"bf16", "fp16"} and not read.is_gguf:

@@ -41,8 +41,8 @@ def cheapest_mix(rate: float, parts: Sequence[Part]) -> Mixed | None:
 
     if not parts or not rate > 0:
         return None
-    prices = np.array([one.usd_h for one in parts])
-    capacities = np.array([one.capacity for one in parts])
+    prices = np.array([part.usd_h for part in parts])
+    capacities = np.array([part.capacity for part in parts])
     most = np.ceil(rate / capacities)
     found = milp(
         prices,
@@ -56,5 +56,5 @@ def cheapest_mix(rate: float, parts: Sequence[Part]) -> Mixed | None:
     numbers = np.round(found.x).astype(int)
     if float(numbers @ capacities) < rate * (1 - 1e-9):
         return None
-    chosen = tuple((one.name, int(n)) for one, n in zip(parts, numbers, strict=True) if n)
+    chosen = tuple((part.name, int(n)) for part, n in zip(parts, numbers, strict=True) if n)
     return Mixed(chosen, round(float(numbers @ prices), 10), float(numbers @ capacities))

@@ -118,8 +118,8 @@ class Lost:
 def largest(lost: Sequence[Lost]) -> Lost | None:
     """Of those that lost, the replica with the most memory: what a model that fits nowhere comes nearest to fitting."""
 
-    def memory(one: Lost) -> float:
-        return one.candidate.kind.accelerators * (one.memory_gib or 0.0)
+    def memory(item: Lost) -> float:
+        return item.candidate.kind.accelerators * (item.memory_gib or 0.0)
 
     return max(lost, key=memory, default=None)
 
@@ -202,8 +202,8 @@ def plan(
     bounded: list[tuple[float, int, Candidate, Replica]] = []
     nearest: tuple[float, Candidate, Replica] | None = None
     """Of those that miss the SLO, what is off least, by how much, and how it is."""
-    for order, one in enumerate(everything):
-        kind = one.kind
+    for order, item in enumerate(everything):
+        kind = item.kind
         if kind not in replicas:
             found = replica_of(kind, read, catalog.accelerators[kind.accelerator], longest, seen)
             if correct is not None and not isinstance(found, str):
@@ -212,26 +212,26 @@ def plan(
         replica = replicas[kind]
         if isinstance(replica, str):
             memory = catalog.accelerators[kind.accelerator].memory_gib
-            lost.append(Lost(one, "does not fit", replica, memory_gib=memory))
+            lost.append(Lost(item, "does not fit", replica, memory_gib=memory))
             continue
         if kind not in idle:
             idle[kind] = missed_when_idle(draw, demand.slo, replica.step, replica.limits)
         if idle[kind]:
             off = max(best / missed.limit_s for missed, best in idle[kind])
-            lost.append(Lost(one, "misses the SLO", _missed_words(idle[kind])))
+            lost.append(Lost(item, "misses the SLO", _missed_words(idle[kind])))
             if nearest is None or off < nearest[0]:
-                nearest = (off, one, replica)
+                nearest = (off, item, replica)
             continue
-        machines = fewest_machines(demand.peak, one.replicas, sizer.busy_s(replica))
-        bounded.append(((machines + demand.spares) * one.cost.usd_h(1.0), order, one, replica))
+        machines = fewest_machines(demand.peak, item.replicas, sizer.busy_s(replica))
+        bounded.append(((machines + demand.spares) * item.cost.usd_h(1.0), order, item, replica))
     bounded.sort(key=lambda entry: entry[:2])
 
-    rank = {one.kind: -order for order, one in enumerate(reversed(everything))}  # the published format comes first
+    rank = {item.kind: -order for order, item in enumerate(reversed(everything))}  # the published format comes first
     best_of: dict[str, Row] = {}
-    for done, (least_usd_h, _, one, replica) in enumerate(bounded):
+    for done, (least_usd_h, _, item, replica) in enumerate(bounded):
         told(done, len(bounded))
-        usd_h = one.cost.usd_h(1.0)
-        known = best_of.get(one.cost.name)
+        usd_h = item.cost.usd_h(1.0)
+        known = best_of.get(item.cost.name)
         cutoff = math.inf
         if prune:
             costs = sorted(row.usd_month / demand.hours_per_month for row in best_of.values())
@@ -239,28 +239,28 @@ def plan(
             if known is not None:
                 cutoff = min(cutoff, known.usd_month / demand.hours_per_month)
         if least_usd_h > cutoff * (1 + 1e-9):  # what costs the same is looked at, whatever rounding makes of it
-            lost.append(Lost(one, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
+            lost.append(Lost(item, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
             continue
         most = 4096 if cutoff == math.inf or usd_h <= 0 else max(1, math.floor(cutoff / usd_h + 1e-9) - demand.spares)
-        sized = sizer.size(replica, one.replicas, min(most, 4096))
+        sized = sizer.size(replica, item.replicas, min(most, 4096))
         if sized is None:
             reason = "misses the SLO" if most >= 4096 else "dearer"
             if most >= 4096 and (nearest is None or nearest[0] > 1):
-                nearest = (1.0, one, replica)
+                nearest = (1.0, item, replica)
             lost.append(
-                Lost(one, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
+                Lost(item, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
             )
             continue
         usd_month = (sized.machines + demand.spares) * usd_h * demand.hours_per_month
-        row = Row(one, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
+        row = Row(item, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
         if known is None or _better(row, known, rank):
             if known is not None:
                 lost.append(
                     Lost(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
                 )
-            best_of[one.cost.name] = row
+            best_of[item.cost.name] = row
         else:
-            lost.append(Lost(one, "dearer", "than another deployment on the same offer", usd_month))
+            lost.append(Lost(item, "dearer", "than another deployment on the same offer", usd_month))
     ranked = sorted(best_of.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))
     lost += [Lost(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]]
     shown = [_finished(row, demand, sizer, apis) for row in ranked[:rows]]
@@ -275,7 +275,7 @@ def plan(
         kinds=len(replicas),
         simulations=sizer.simulations,
         closest=_closest(*nearest[1:], demand) if nearest is not None and not shown else None,
-        reasons=dict(Counter(one.reason for one in lost)),
+        reasons=dict(Counter(rejection.reason for rejection in lost)),
     )
 
 
@@ -288,7 +288,10 @@ def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], se
 
 def _missed_words(missed: Sequence[tuple[Objective, float]]) -> str:
     """What a kind misses, so that those that miss it alike read alike."""
-    return ", ".join(f"p{one.percentile:g} {one.metric} is {ms_text(best)} ms even when idle" for one, best in missed)
+    return ", ".join(
+        f"p{objective.percentile:g} {objective.metric} is {ms_text(best)} ms even when idle"
+        for objective, best in missed
+    )
 
 
 def _closest(candidate: Candidate, replica: Replica, demand: Demand) -> str:
@@ -299,9 +302,9 @@ def _closest(candidate: Candidate, replica: Replica, demand: Demand) -> str:
     return f"{candidate.name}: {idle_words(found)}; it takes {loosened(found)}"
 
 
-def _better(one: Row, other: Row, rank: Mapping[Kind, int]) -> bool:
+def _better(row: Row, other: Row, rank: Mapping[Kind, int]) -> bool:
     """Cheaper; or as cheap with more replicas; else what is listed first, the published format before others."""
-    return (one.usd_month, -one.sized.replicas, rank[one.candidate.kind]) < (
+    return (row.usd_month, -row.sized.replicas, rank[row.candidate.kind]) < (
         other.usd_month, -other.sized.replicas, rank[other.candidate.kind]
     )  # fmt: skip
 

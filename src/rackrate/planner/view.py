@@ -49,7 +49,7 @@ def plan_view(plan: Plan) -> Json:
                 "api": api.ref, "same_model": same, "usd_month": bill, "usd_per_1m": bill / demand.tokens_month * 1e6,
                 "source": api.source, "date": api.date,
             }
-            for api, same, bill in sorted(plan.apis, key=lambda one: (not one[1], one[2]))
+            for api, same, bill in sorted(plan.apis, key=lambda item: (not item[1], item[2]))
         ],
         "curve": [_point_view(point, plan.rows[0], demand) for point in plan.curve],
         "lost": _lost_view(plan.lost),
@@ -127,11 +127,11 @@ def _quantiles(latencies: Latencies) -> Json | None:
 def _lost_view(lost: tuple[Lost, ...]) -> list[Json]:
     return [
         {
-            "offer": one.candidate.offer.id, "cost_name": one.candidate.cost.name,
-            "weights": one.candidate.kind.weights,
-            "tensor_parallel": one.candidate.kind.tp, "pipeline_parallel": one.candidate.kind.pp,
-            "engine": one.candidate.kind.engine, "reason": one.reason,
-            "detail": one.detail, "usd_month_at_least": one.usd_month_at_least,
+            "offer": rejection.candidate.offer.id, "cost_name": rejection.candidate.cost.name,
+            "weights": rejection.candidate.kind.weights,
+            "tensor_parallel": rejection.candidate.kind.tp, "pipeline_parallel": rejection.candidate.kind.pp,
+            "engine": rejection.candidate.kind.engine, "reason": rejection.reason,
+            "detail": rejection.detail, "usd_month_at_least": rejection.usd_month_at_least,
         }
-        for one in lost
+        for rejection in lost
     ]  # fmt: skip

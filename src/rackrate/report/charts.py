@@ -106,25 +106,25 @@ def cost_chart(pricing: Json) -> Json:
         for share in shares:
             usd_1m = (cost["fixed_usd_h"] + share * cost["busy_usd_h"]) / (tokens_h * share) * 1e6
             curves.append({"utilisation": share, "USD per 1M tokens": usd_1m, "machine": name})
-        for one in _apis(machine):
-            crossing = one["break_even"]
+        for api in _apis(machine):
+            crossing = api["break_even"]
             if crossing["verdict"] == "at":
                 marks.append(
                     {
                         "utilisation": crossing["utilisation"],
-                        "USD per 1M tokens": one["blended_usd_per_1m"],
+                        "USD per 1M tokens": api["blended_usd_per_1m"],
                         "machine": name,
-                        "api": one["api"],
+                        "api": api["api"],
                         "tokens per month": crossing["tokens_per_month"],
                     }
                 )
     rules = [
         {
-            "api": f"{one['api']}{'' if one['same_model'] else ' (another model)'}",
-            "USD per 1M tokens": one["blended_usd_per_1m"],
+            "api": f"{api['api']}{'' if api['same_model'] else ' (another model)'}",
+            "USD per 1M tokens": api["blended_usd_per_1m"],
             "utilisation": 1.0,
         }
-        for one in _apis(pricing["machines"][0])
+        for api in _apis(pricing["machines"][0])
     ]
     x = alt.X(
         "utilisation:Q",
@@ -176,9 +176,9 @@ def cost_chart(pricing: Json) -> Json:
 
 def _apis(machine: Json) -> list[Json]:
     """At most three sellers of the same model and all others: more lines than that cannot be told apart."""
-    same = [one for one in machine["apis"] if one["same_model"]]
+    same = [api for api in machine["apis"] if api["same_model"]]
     chosen = [same[0], same[len(same) // 2], same[-1]] if len(same) > 3 else same
-    return chosen + [one for one in machine["apis"] if not one["same_model"]]
+    return chosen + [api for api in machine["apis"] if not api["same_model"]]
 
 
 def _closed(run: Json) -> list[Json]:

@@ -36,7 +36,7 @@ def comparison_view(compared: Sequence[Compared], failures: Sequence[tuple[str, 
         compared: runs of the same workload.
         failures: engines that could not be measured at all, and why.
     """
-    rows = [_row(one) for one in compared]
+    rows = [_row(comparison) for comparison in compared]
     served = [row for row in rows if row["output_tok_s"]]
     baseline = next((row for row in served if row["engine"] == BASELINE), None)
     if baseline is None and served:
@@ -54,13 +54,13 @@ def comparison_view(compared: Sequence[Compared], failures: Sequence[tuple[str, 
     }
 
 
-def _row(one: Compared) -> Json:
-    facts, best = one.run["provenance"], one.run["saturation"]
-    level = next((level for level in one.run["levels"] if best and level["index"] == best["level"]), None)
-    machines: list[Json] = one.pricing["machines"] if one.pricing else []
+def _row(compared: Compared) -> Json:
+    facts, best = compared.run["provenance"], compared.run["saturation"]
+    level = next((level for level in compared.run["levels"] if best and level["index"] == best["level"]), None)
+    machines: list[Json] = compared.pricing["machines"] if compared.pricing else []
     return {
-        "label": one.label,
-        "run": one.directory,
+        "label": compared.label,
+        "run": compared.directory,
         "created": facts["created"],
         "origin": facts["origin"],
         "engine": facts["engine"]["name"],
@@ -74,7 +74,7 @@ def _row(one: Compared) -> Json:
         "ttft": level["ttft"] if level else None,
         "tpot": level["tpot"] if level else None,
         "validity": level["validity"] if level else [],
-        "other_cpu_share": _other(one.run),
+        "other_cpu_share": _other(compared.run),
         "peak_memory_bytes": facts["engine"]["peak_memory_bytes"],
         "prices": [
             {
@@ -96,11 +96,11 @@ def _row(one: Compared) -> Json:
                 "tpot_p50_s": level["tpot"]["p50"] if level["tpot"] else None,
                 "validity": level["validity"],
             }
-            for level in one.run["levels"]
+            for level in compared.run["levels"]
             if level["kind"] == "closed"
         ],
-        "quality": one.quality,
-        "failure": one.failure,
+        "quality": compared.quality,
+        "failure": compared.failure,
     }
 
 
@@ -118,7 +118,7 @@ def _notes(compared: Sequence[Compared], rows: Sequence[Json]) -> list[str]:
     }
     if len(works) > 1:
         notes.append(f"The runs had different workloads, so their ratios mean little: {sorted(works)}.")
-    machines = {one.run["provenance"]["machine"]["description"] for one in compared}
+    machines = {comparison.run["provenance"]["machine"]["description"] for comparison in compared}
     if len(machines) > 1:
         notes.append(f"The runs were on different machines: {'; '.join(sorted(machines))}.")
     formats = {row["weight_format"] for row in rows if row["weight_format"]}
@@ -126,7 +126,7 @@ def _notes(compared: Sequence[Compared], rows: Sequence[Json]) -> list[str]:
         notes.append(
             "Number formats differ by row: a cheaper format may answer worse (`rackrate quality` measures it)."
         )
-    models = {one.run["provenance"]["model"]["catalogue_id"] for one in compared}
+    models = {comparison.run["provenance"]["model"]["catalogue_id"] for comparison in compared}
     if len(models) > 1:
         notes.append("The rows are different models.")
     return notes

@@ -80,7 +80,7 @@ def _notes(view: Json) -> list[str]:
     notes += [f"{name}: {VALIDITY[name]}." for name in VALIDITY if name in names]
     if any(_doubtful(level) for row in view["rows"] for level in row["levels"]):
         notes.append(f"{DOUBT.strip()}, or a hollow point: a load whose figure must not be taken for the engine's own.")
-    notes += [f"{one['engine']} was not measured: {one['why']}" for one in view["failures"]]
+    notes += [f"{failure['engine']} was not measured: {failure['why']}" for failure in view["failures"]]
     return notes
 
 

@@ -243,13 +243,13 @@ def _apis_table(view: Json) -> RenderableType:
     table = plain_table(
         "API, same tokens", "model", "a month", "per 1M tokens", "x the best shape", left=["API, same tokens", "model"]
     )
-    for one in view["apis"]:
+    for api in view["apis"]:
         table.add_row(
-            one["api"],
-            Text("the same", style="green") if one["same_model"] else Text("another", style="yellow"),
-            money(one["usd_month"], money_in),
-            money(one["usd_per_1m"], money_in),
-            f"{one['over_best']:.3g}" if one["over_best"] is not None else NONE,
+            api["api"],
+            Text("the same", style="green") if api["same_model"] else Text("another", style="yellow"),
+            money(api["usd_month"], money_in),
+            money(api["usd_per_1m"], money_in),
+            f"{api['over_best']:.3g}" if api["over_best"] is not None else NONE,
         )
     return table
 
@@ -260,11 +260,11 @@ def _models_table(shape: Json, view: Json) -> RenderableType:
     table = plain_table(
         "model", "slots", "replicas mean", "peak", "a month", "per 1M tokens", "per 1k requests", "late", left=["model"]
     )
-    for one in shape["models"]:
+    for model in shape["models"]:
         table.add_row(
-            one["name"], str(one["slots"]), f"{one['mean_replicas']:.2f}", str(one["peak_replicas"]),
-            money(float(one["usd"]) / months, money_in), money(one["usd_per_1m"], money_in),
-            money(one["usd_per_1k_requests"], money_in), percent(one["late_share"]),
+            model["name"], str(model["slots"]), f"{model['mean_replicas']:.2f}", str(model["peak_replicas"]),
+            money(float(model["usd"]) / months, money_in), money(model["usd_per_1m"], money_in),
+            money(model["usd_per_1k_requests"], money_in), percent(model["late_share"]),
         )  # fmt: skip
     return table
 

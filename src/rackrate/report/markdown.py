@@ -84,15 +84,15 @@ def markdown_report(run: Json, pricing: Json) -> str:
             ["API", "model", "USD per 1M, same tokens", "break-even tokens/month", "utilisation"],
             [
                 [
-                    one["api"],
-                    "the same" if one["same_model"] else "another",
-                    usd(one["blended_usd_per_1m"]),
-                    count(one["break_even"]["tokens_per_month"])
-                    if one["break_even"]["verdict"] == "at"
-                    else one["break_even"]["verdict"],
-                    percent(one["break_even"]["utilisation"]) if one["break_even"]["verdict"] == "at" else NONE,
+                    api["api"],
+                    "the same" if api["same_model"] else "another",
+                    usd(api["blended_usd_per_1m"]),
+                    count(api["break_even"]["tokens_per_month"])
+                    if api["break_even"]["verdict"] == "at"
+                    else api["break_even"]["verdict"],
+                    percent(api["break_even"]["utilisation"]) if api["break_even"]["verdict"] == "at" else NONE,
                 ]
-                for one in machine["apis"]
+                for api in machine["apis"]
             ],
         )
         if machine["rig"]:

@@ -29,7 +29,7 @@ def plan_report(view: Json, explanation: list[Json]) -> str:
         }
     return jinja.get_template("plan.html").render(
         view=view, explanation=explanation, dash=NONE, specs=script_json(specs), charts=specs, scripts=vega_scripts(),
-        ranked=sorted([*view["rows"], *view["apis"]], key=lambda one: one["usd_month"]),
+        ranked=sorted([*view["rows"], *view["apis"]], key=lambda item: item["usd_month"]),
         fits=set(view["reasons"]) != {"does not fit"},
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def _named(rows: list[Json]) -> list[Json]:
     named: list[Json] = []
     spans = {key: max((row[key] for row in rows), default=0.0) or 1.0 for key in ("ms", "USD per 1M tokens")}
     for row in sorted(rows, key=lambda row: row["USD per 1M tokens"]):
-        if all(any(abs(row[key] - one[key]) > NEAR * span for key, span in spans.items()) for one in named):
+        if all(any(abs(row[key] - item[key]) > NEAR * span for key, span in spans.items()) for item in named):
             named.append(row)
     return named
 

@@ -57,9 +57,9 @@ class _Rows:
 
     def __init__(self, view: Json, api_rows: int) -> None:
         apis = list(view["apis"])
-        shown = [one for one in apis if one["same_model"]][:api_rows] + [one for one in apis if not one["same_model"]]
+        shown = [api for api in apis if api["same_model"]][:api_rows] + [api for api in apis if not api["same_model"]]
         entries: list[tuple[float, Json, bool]] = [(row["usd_month"], row, False) for row in view["rows"]]
-        entries += [(one["usd_month"], one, True) for one in shown]
+        entries += [(entry["usd_month"], entry, True) for entry in shown]
         self.entries = sorted(entries, key=lambda entry: entry[0])
         self.first = view["rows"][0]
         self.several = len({row["engine"] for row in view["rows"]}) > 1
@@ -171,7 +171,7 @@ def _notes(view: Json) -> list[str]:
     notes: list[str] = []
     best = view["rows"][0]
     if view["mixed"]:
-        parts = " + ".join(f"{one['machines']} x {one['name']}" for one in view["mixed"]["machines"])
+        parts = " + ".join(f"{machine['machines']} x {machine['name']}" for machine in view["mixed"]["machines"])
         notes.append(
             f"A mixed fleet is cheaper: {parts} at {usd(view['mixed']['usd_month'])} a month, "
             f"{usd(view['mixed']['usd_per_1m'])} per 1M tokens (the router gives each its share)."
@@ -193,8 +193,8 @@ def _notes(view: Json) -> list[str]:
 
 def _machines_in_words(even: Json, demand: Json) -> str:
     """How many machines serve the volume of a break-even, and with what peak."""
-    one = even["machines"]
-    words = "one machine serves" if one == 1 else f"{one} machines serve"
+    item = even["machines"]
+    words = "one machine serves" if item == 1 else f"{item} machines serve"
     if demand["peak_request_s"] > demand["request_s"] * 1.0001:
         words += f" with a peak of {demand['peak_request_s'] / demand['request_s']:.3g} times the mean"
     return words
@@ -210,7 +210,7 @@ def _lost(view: Json) -> list[RenderableType]:
         )
     ]
     for reason in ("does not fit", "misses the SLO"):
-        details = Counter(one["detail"] for one in view["lost"] if one["reason"] == reason)
+        details = Counter(rejection["detail"] for rejection in view["lost"] if rejection["reason"] == reason)
         for detail, number in details.most_common(2):
             lines.append(Text(f"{reason} ({number}): {detail}", style="dim"))
     return lines

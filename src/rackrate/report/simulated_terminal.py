@@ -35,7 +35,7 @@ def aggregate_tables(view: Json) -> RenderableType:
         lines.append(
             Text(
                 f"{rate(level['rate'])}/s: {rate(level['mean_in_flight'])} in flight on average, replicas "
-                f"{percent(level['busy_share'])} busy" + "".join(f"; {one}" for one in mark),
+                f"{percent(level['busy_share'])} busy" + "".join(f"; {item}" for item in mark),
                 style="" if level["slo_met"] in {None, True} and not level["overloaded"] else "yellow",
             )
         )

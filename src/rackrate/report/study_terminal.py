@@ -29,7 +29,7 @@ def study_tables(view: Json, *, inputs: bool = False) -> RenderableType:
     lines: list[RenderableType] = [Text(view["title"], style="bold")]
     if view["source"]:
         lines.append(Text(view["source"], style="dim"))
-    lines += [Text(f"warning: {one}", style="yellow") for one in view["warnings"]]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in view["warnings"]]
     if inputs and view["assumptions"]:
         lines += [Text(""), _inputs(view)]
     if view["claims"]:
@@ -68,11 +68,17 @@ def verdict_counts(counts: Json) -> str:
 
 def _inputs(view: Json) -> RenderableType:
     table = plain_table("input", "value", "80 %", "as written", "source", left=["input", "as written", "source"])
-    for one in view["assumptions"]:
-        value = figure(one["value"]["value"], one["unit"]) if one["value"] else "not known"
-        shared = one["source"] is not None and one["source"] == view["source"]
-        source = "as above" if shared else " ".join(part for part in (one["source"], one["date"]) if part)
-        table.add_row(one["name"], value, between(one["value"], one["unit"]), one["text"], one["missing"] or source)
+    for assumption in view["assumptions"]:
+        value = figure(assumption["value"]["value"], assumption["unit"]) if assumption["value"] else "not known"
+        shared = assumption["source"] is not None and assumption["source"] == view["source"]
+        source = "as above" if shared else " ".join(part for part in (assumption["source"], assumption["date"]) if part)
+        table.add_row(
+            assumption["name"],
+            value,
+            between(assumption["value"], assumption["unit"]),
+            assumption["text"],
+            assumption["missing"] or source,
+        )
     return table
 
 
@@ -212,11 +218,11 @@ def crossing_sentence(row: Json) -> str:
 
 def against_each(row: Json) -> str:
     """A machine's break-even with every other API, in words."""
-    others = [one for one in row["against"] if row["crossing"] is None or one["api"] != row["crossing"]["against"]]
+    others = [item for item in row["against"] if row["crossing"] is None or item["api"] != row["crossing"]["against"]]
     said = [
-        f"{one['api']} {_from(one['tokens_per_month'])} ({percent(one['p_cheaper'])})"
-        for one in others
-        if one["tokens_per_month"] is not None or one["p_cheaper"] >= 0.001
+        f"{other['api']} {_from(other['tokens_per_month'])} ({percent(other['p_cheaper'])})"
+        for other in others
+        if other["tokens_per_month"] is not None or other["p_cheaper"] >= 0.001
     ]
     if not said:
         return ""
@@ -308,7 +314,7 @@ def diff_tables(view: Json) -> RenderableType:
 def compare_tables(view: Json) -> RenderableType:
     """Machines and APIs for the same requests."""
     lines = question_tables(view)
-    lines += [Text(one, style="dim") for one in view["remarks"]]
+    lines += [Text(remark, style="dim") for remark in view["remarks"]]
     lines.append(
         Text(
             f"80 % intervals of {view['draws']:,} draws, seed {view['seed']}; prices of APIs in USD per 1M tokens",

@@ -286,15 +286,15 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
             "utilisation",
             left=["API, same tokens", "model"],
         )  # fmt: skip
-        for one in shown:
-            crossing = one["break_even"]
+        for entry in shown:
+            crossing = entry["break_even"]
             apis.add_row(
-                one["api"],
-                Text("the same", style="green") if one["same_model"] else Text("another", style="yellow"),
-                usd(one["blended_usd_per_1m"]),
-                usd(one["input_usd_per_1m"]),
-                usd(one["output_usd_per_1m"]),
-                f"{one['blended_usd_per_1m'] / full['blended_usd']:.3g}x" if full["blended_usd"] else NONE,
+                entry["api"],
+                Text("the same", style="green") if entry["same_model"] else Text("another", style="yellow"),
+                usd(entry["blended_usd_per_1m"]),
+                usd(entry["input_usd_per_1m"]),
+                usd(entry["output_usd_per_1m"]),
+                f"{entry['blended_usd_per_1m'] / full['blended_usd']:.3g}x" if full["blended_usd"] else NONE,
                 count(crossing["tokens_per_month"]) if crossing["verdict"] == "at" else crossing["verdict"],
                 percent(crossing["utilisation"]) if crossing["verdict"] == "at" else NONE,
             )
@@ -342,10 +342,10 @@ def _source_table(priced: Json, view: Json) -> Table:
     table.add_row(
         "machine-hour", usd(cost["fixed_usd_h"] + cost["busy_usd_h"]), f"{cost['source']} {cost['date']}".strip()
     )
-    for one in priced["apis"]:
+    for api in priced["apis"]:
         table.add_row(
-            f"{one['api']}",
-            f"{usd(one['input_usd_per_1m'])} in, {usd(one['output_usd_per_1m'])} out",
-            f"listed: {one['source']}, {one['date']}",
+            f"{api['api']}",
+            f"{usd(api['input_usd_per_1m'])} in, {usd(api['output_usd_per_1m'])} out",
+            f"listed: {api['source']}, {api['date']}",
         )
     return table

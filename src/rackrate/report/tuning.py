@@ -39,8 +39,8 @@ def tuning_view(tuned: Tuned, facts: Mapping[str, Any], prices: Mapping[str, Any
         "best_tok_s": list(tuned.best_tok_s),
         "gain": tuned.gain,
         "gain_interval_80": tuned.gain_interval,
-        "worth": [asdict(one) for one in tuned.worth],
-        "alone": [asdict(one) for one in tuned.alone],
+        "worth": [asdict(effect) for effect in tuned.worth],
+        "alone": [asdict(trial) for trial in tuned.alone],
         "prices": prices,
         "ended": tuned.ended,
         "trials": [asdict(trial) for trial in tuned.trials],
@@ -59,10 +59,10 @@ def tuning_tables(view: Json) -> RenderableType:
         lines.append(Text(f"USD per 1M tokens at full load on {where}: {before} with the defaults{these}."))
     if view["worth"]:
         table = plain_table("setting", "best", "default", "without it, tok/s", "worth", left=["setting"])
-        for one in view["worth"]:
-            gain = one["gain"]
+        for effect in view["worth"]:
+            gain = effect["gain"]
             table.add_row(
-                one["name"], str(one["value"]), str(one["default"]), rate(one["without_tok_s"]),
+                effect["name"], str(effect["value"]), str(effect["default"]), rate(effect["without_tok_s"]),
                 f"{gain:+.1%}" if gain is not None else NONE,
             )  # fmt: skip
         lines += [Text(""), table]
@@ -100,10 +100,10 @@ def _alone(view: Json) -> list[RenderableType]:
     """Changes of one setting against the defaults, where the defaults were best."""
     defaults: list[float] = view["default_tok_s"]
     table = plain_table("setting", "default", "changed to", "output tok/s", "effect", left=["setting"])
-    for one in view["alone"]:
+    for trial in view["alone"]:
         table.add_row(
-            one["name"], str(view["default"][one["name"]]), str(one["value"]),
-            ", ".join(rate(figure) for figure in one["output_tok_s"]), f"{one['gain']:+.1%}",
+            trial["name"], str(view["default"][trial["name"]]), str(trial["value"]),
+            ", ".join(rate(figure) for figure in trial["output_tok_s"]), f"{trial['gain']:+.1%}",
         )  # fmt: skip
     figures = ", ".join(rate(figure) for figure in defaults)
     words = f"effect: that setting changed alone, against the mean of the defaults ({figures} tok/s)"

@@ -102,7 +102,7 @@ def _priced_view(priced: Priced) -> Json:
         "full_load": _card_view(priced.full),
         "at_load": _card_view(priced.at_load) if priced.at_load else None,
         "by_utilisation": [_card_view(card) for card in priced.by_utilisation],
-        "apis": [_comparison_view(one) for one in priced.comparisons],
+        "apis": [_comparison_view(comparison) for comparison in priced.comparisons],
         "warnings": list(priced.warnings),
         "notes": list(priced.notes),
     }
@@ -114,17 +114,17 @@ def _card_view(card: RateCard) -> Json:
     return {**values, "utilisation_tax": card.utilisation_tax}
 
 
-def _comparison_view(one: Comparison) -> Json:
+def _comparison_view(comparison: Comparison) -> Json:
     return {
-        "api": one.api.ref,
-        "name": one.api.name,
-        "same_model": one.same_model,
-        "input_usd_per_1m": one.api.input_usd_per_1m,
-        "output_usd_per_1m": one.api.output_usd_per_1m,
-        "cached_input_usd_per_1m": one.api.cached_input_usd_per_1m,
-        "blended_usd_per_1m": one.blended_usd,
-        "break_even": asdict(one.break_even),
-        "source": one.api.source,
-        "date": one.api.date,
-        "note": one.api.note,
+        "api": comparison.api.ref,
+        "name": comparison.api.name,
+        "same_model": comparison.same_model,
+        "input_usd_per_1m": comparison.api.input_usd_per_1m,
+        "output_usd_per_1m": comparison.api.output_usd_per_1m,
+        "cached_input_usd_per_1m": comparison.api.cached_input_usd_per_1m,
+        "blended_usd_per_1m": comparison.blended_usd,
+        "break_even": asdict(comparison.break_even),
+        "source": comparison.api.source,
+        "date": comparison.api.date,
+        "note": comparison.api.note,
     }

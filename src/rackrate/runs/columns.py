@@ -162,8 +162,8 @@ class _Filed(Part):
 
     def column(self, name: str) -> npt.NDArray[Any]:
         before = 0
-        for one, kind in _TYPES.items():
-            if one == name:
+        for item, kind in _TYPES.items():
+            if item == name:
                 return self._file.read(self._place.offset + before * self._place.requests, self._place.requests, kind)
             before += np.dtype(kind).itemsize
         raise KeyError(name)

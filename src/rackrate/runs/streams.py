@@ -132,8 +132,8 @@ def _look(blocks: Blocks) -> _Look:
         if look.held is not None:
             look.held.append(values)
             if look.count > HELD_VALUES:
-                for one in look.held:
-                    look.counts += _digits(_keys(one), 64 - _DIGITS)
+                for item in look.held:
+                    look.counts += _digits(_keys(item), 64 - _DIGITS)
                 look.held = None
         else:
             look.counts += _digits(_keys(values), 64 - _DIGITS)

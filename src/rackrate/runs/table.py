@@ -117,7 +117,7 @@ def read_table(path: Path) -> Iterator[RequestRecord]:
         there = [column[0] for column in table.description or ()]
         # columns that a later version added have a default, and are not in older files
         _check(path, there)
-        known = [(there.index(one.name), one.name) for one in fields(RequestRecord) if one.name in there]
+        known = [(there.index(field.name), field.name) for field in fields(RequestRecord) if field.name in there]
         while rows := table.fetchmany(_ROWS):
             for row in rows:
                 values = {name: row[at] for at, name in known}
@@ -126,7 +126,7 @@ def read_table(path: Path) -> Iterator[RequestRecord]:
 
 
 def _check(path: Path, there: list[str]) -> None:
-    missing = [one.name for one in fields(RequestRecord) if one.name not in there and one.default is MISSING]
+    missing = [field.name for field in fields(RequestRecord) if field.name not in there and field.default is MISSING]
     if missing:
         raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
 

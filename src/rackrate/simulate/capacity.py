@@ -99,10 +99,10 @@ def sustained(outcome: Outcome, slo: Slo) -> bool:
     if outcome.hopeless or not outcome.judged:
         return False
     met = all(
-        number <= outcome.judged * (1 - one.share) + 1e-9
-        for one, number in zip(slo.objectives, outcome.missed, strict=True)
+        number <= outcome.judged * (1 - objective.share) + 1e-9
+        for objective, number in zip(slo.objectives, outcome.missed, strict=True)
     )
-    waits_bounded = any(one.metric != "tpot" for one in slo.objectives)
+    waits_bounded = any(objective.metric != "tpot" for objective in slo.objectives)
     return met and (waits_bounded or (outcome.growth or 0.0) <= OVERLOADED)
 
 
@@ -127,7 +127,7 @@ def load_point(
 
 def telling_requests(point: Point, slo: Slo) -> int:
     """How many requests a run at that load takes to tell whether it is sustained; at most `MOST_REQUESTS`."""
-    limits = [one.limit_s for one in slo.objectives if one.metric != "tpot"]
+    limits = [objective.limit_s for objective in slo.objectives if objective.metric != "tpot"]
     wanted = max(RUN_LIMITS * point.rate * max(limits, default=0.0), RUN_IN_FLIGHT * point.outcome.mean_in_flight)
     return math.ceil(min(wanted, MOST_REQUESTS))
 

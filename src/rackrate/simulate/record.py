@@ -41,10 +41,10 @@ def simulate_level(
         )  # fmt: skip
     outcome = simulate(sent, step, limits, fleet, users=users, keep=True, trace=True)
     records = list(_records(level, requests, outcome, limits.request_s, users, first_index))
-    level.stopped_s = max((one.sent_s for one in records), default=level.started_s)
-    level.ended_s = max((one.done_s for one in records), default=level.started_s)
+    level.stopped_s = max((record.sent_s for record in records), default=level.started_s)
+    level.ended_s = max((record.done_s for record in records), default=level.started_s)
     level.ended_because = "requests"
-    return outcome, sorted(records, key=lambda one: one.done_s)
+    return outcome, sorted(records, key=lambda item: item.done_s)
 
 
 def _records(

@@ -160,7 +160,9 @@ def new_state(
     objectives = slo.objectives if slo else ()
     judged = max(0, total - warmup)
     verdict = np.zeros((len(objectives), 2), dtype=np.int64)
-    verdict[:, 1] = [math.floor(judged * (1 - one.share) + 1e-9) if give_up else _NEVER for one in objectives]
+    verdict[:, 1] = [
+        math.floor(judged * (1 - objective.share) + 1e-9) if give_up else _NEVER for objective in objectives
+    ]
     ring = max(_FIRST_RING, 1 << (2 * users).bit_length())
     return State(
         core=Core(
@@ -177,7 +179,9 @@ def new_state(
         prefix=Prefix(cache=cache, start=start, hashes=hashes),
         out=Out(
             histogram=np.zeros((3, BINS), dtype=np.int64),
-            goals=np.array([(METRICS[one.metric], one.limit_s) for one in objectives], dtype=np.float64).reshape(-1, 2),
+            goals=np.array(
+                [(METRICS[objective.metric], objective.limit_s) for objective in objectives], dtype=np.float64
+            ).reshape(-1, 2),
             verdict=verdict,
             trend=np.zeros((at.TRENDS, 2)),
             each=np.full((total if keep else 0, 6), np.nan),

@@ -112,7 +112,7 @@ class CoefficientFile(_Document):
             "family": ("family", "seen", "new"),
             "seen": ("seen", "family", "new"),
         }
-        return next((by_distance[one] for one in order[distance] if one in by_distance), None)
+        return next((by_distance[item] for item in order[distance] if item in by_distance), None)
 
 
 def read_coefficients(path: Path) -> CoefficientFile:

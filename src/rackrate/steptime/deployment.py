@@ -117,7 +117,7 @@ def find_era(engine: str, version: str = "", cpu: bool = False) -> Era:
     """The era of an engine. Raises UserError naming those there are."""
     era = ERAS.get(engine) or era_of(engine, version, cpu=cpu)
     if era is None:
-        names = ", ".join(sorted({one.engine for one in ERAS.values()}))
+        names = ", ".join(sorted({era.engine for era in ERAS.values()}))
         raise UserError(f"no step times for the engine {engine!r}; there are {names}")
     return era
 

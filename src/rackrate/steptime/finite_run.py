@@ -150,14 +150,14 @@ def _run(
             if part < 0:
                 if head >= tail:
                     break
-                one = queue[head]
-                need = todo[one] + keep * left[one]
+                item = queue[head]
+                need = todo[item] + keep * left[item]
                 if context + reserved + held + need > room and n + ended > 0:
                     break
-                if mixed == 0 and tokens > 0 and tokens + todo[one] > budget:
+                if mixed == 0 and tokens > 0 and tokens + todo[item] > budget:
                     break
                 head += 1
-                part = one
+                part = item
                 part_done = 0
                 held += need
             size = todo[part] - part_done
@@ -179,16 +179,16 @@ def _run(
                 context += decoding
                 reserved -= keep * decoding
             for i in range(first_ended, first_ended + ended):
-                one = running[i]
-                if np.isnan(first[one]):
-                    first[one] = t
-                held -= todo[one] + keep * left[one]
-                left[one] -= 1
-                ends[one] = steps + left[one]
-                base[one] = todo[one] + 1 - steps
-                soonest = min(soonest, ends[one])
-                context += todo[one] + 1
-                reserved += keep * left[one]
+                item = running[i]
+                if np.isnan(first[item]):
+                    first[item] = t
+                held -= todo[item] + keep * left[item]
+                left[item] -= 1
+                ends[item] = steps + left[item]
+                base[item] = todo[item] + 1 - steps
+                soonest = min(soonest, ends[item])
+                context += todo[item] + 1
+                reserved += keep * left[item]
             n += ended
         elif n > 0:
             jump = soonest - steps
@@ -221,34 +221,34 @@ def _run(
             kept = 0
             soonest = 1 << 60
             for i in range(n):
-                one = running[i]
-                if ends[one] <= steps:
-                    done[one] = t
+                item = running[i]
+                if ends[item] <= steps:
+                    done[item] = t
                     finished += 1
-                    context -= base[one] + steps
-                    reserved -= keep * (ends[one] - steps)
+                    context -= base[item] + steps
+                    reserved -= keep * (ends[item] - steps)
                     if released < count:
                         started[released] = t
                         released += 1
                 else:
-                    running[kept] = one
+                    running[kept] = item
                     kept += 1
-                    soonest = min(soonest, ends[one])
+                    soonest = min(soonest, ends[item])
             n = kept
         # recompute the youngest where the cache is full
         evicted = False
         while keep == 0.0 and n > 1 and context > room:
             n -= 1
-            one = running[n]
-            todo[one] = base[one] + steps
-            left[one] = ends[one] - steps
-            context -= todo[one]
+            item = running[n]
+            todo[item] = base[item] + steps
+            left[item] = ends[item] - steps
+            context -= todo[item]
             evicted = True
             if head > 0:
                 head -= 1
-                queue[head] = one
+                queue[head] = item
             else:
-                queue[tail] = one
+                queue[tail] = item
                 tail += 1
         if evicted:
             soonest = 1 << 60

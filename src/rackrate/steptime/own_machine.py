@@ -151,7 +151,7 @@ def calibrate_box(
 
     def predict(at: Floats) -> Floats:
         shifted = with_logs(deployment, dict(zip(names, at.tolist(), strict=True)))
-        runs = {index: replay(shifted, points[index][0]) for index in {one for one, _, _ in seen}}
+        runs = {index: replay(shifted, points[index][0]) for index in {observation for observation, _, _ in seen}}
         logs: list[float] = []
         for index, figure, value in seen:
             got = getattr(runs[index], figure)

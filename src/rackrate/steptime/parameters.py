@@ -195,8 +195,8 @@ def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str,
     for name, by_era in BY_ERA.items():
         for era in sorted(set(eras)):
             priors[f"{name}@{era}"] = (math.log(by_era[era].median), by_era[era].spread)
-    for one in groups:
-        for level, group in one.items():
+    for item in groups:
+        for level, group in item.items():
             for term, spread in GROUPS[level].items():
                 name = f"{level}:{group}:{term}"
                 priors[name] = (MEANS.get(name, 0.0), spread)

@@ -139,8 +139,8 @@ def _kind(node: ast.expr, kinds: Mapping[str, Dimension | None], found: list[Mis
             inner = [_kind(argument, kinds, found) for argument in arguments]
             if name in {"min", "max", "ceil", "floor", "round", "abs"}:
                 outcome = inner[0]
-                for one in inner[1:]:
-                    outcome = _same(node, outcome, one, found)
+                for item in inner[1:]:
+                    outcome = _same(node, outcome, item, found)
                 return outcome
             if name == "when":
                 return _same(node, inner[1], inner[2], found)

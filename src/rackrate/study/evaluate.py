@@ -64,8 +64,8 @@ def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None) -> Stud
 
 def _dear(loaded: Loaded, inputs: Inputs, middle: Mapping[str, Numbers]) -> Iterator[str]:
     """Energy prices that come of formulas, and were probably meant in cents."""
-    for name, one in inputs.known.items():
-        if one.formula is None or one.missing is not None or (one.unit or "").lower().replace(" ", "") != "usd/kwh":
+    for name, item in inputs.known.items():
+        if item.formula is None or item.missing is not None or (item.unit or "").lower().replace(" ", "") != "usd/kwh":
             continue
         value = float(middle[name])
         if value > DEAR_USD_PER_KWH:

@@ -35,8 +35,8 @@ def _least(*values: Numbers) -> Numbers:
     import numpy as np
 
     smallest = values[0]
-    for one in values[1:]:
-        smallest = np.minimum(smallest, one)
+    for value in values[1:]:
+        smallest = np.minimum(smallest, value)
     return smallest
 
 
@@ -44,8 +44,8 @@ def _greatest(*values: Numbers) -> Numbers:
     import numpy as np
 
     largest = values[0]
-    for one in values[1:]:
-        largest = np.maximum(largest, one)
+    for value in values[1:]:
+        largest = np.maximum(largest, value)
     return largest
 
 

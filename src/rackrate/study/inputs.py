@@ -54,20 +54,20 @@ class Inputs:
     @property
     def leaves(self) -> dict[str, Quantity]:
         """The inputs that nothing else determines."""
-        return {name: one.quantity for name, one in self.known.items() if one.quantity is not None}
+        return {name: item.quantity for name, item in self.known.items() if item.quantity is not None}
 
     @property
     def missing(self) -> dict[str, str]:
         """The inputs that are not known, each with why."""
-        return {name: one.missing for name, one in self.known.items() if one.missing is not None}
+        return {name: item.missing for name, item in self.known.items() if item.missing is not None}
 
     def values(self, leaves: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """Every known input, from the values of those that nothing else determines."""
         values: dict[str, Numbers] = {"hours_per_month": self.hours_per_month}
-        for name, one in self.known.items():
-            if one.formula is not None and one.missing is None:
-                values[name] = one.formula.value(values)
-            elif one.quantity is not None:
+        for name, item in self.known.items():
+            if item.formula is not None and item.missing is None:
+                values[name] = item.formula.value(values)
+            elif item.quantity is not None:
                 values[name] = leaves[name]
         return values
 
@@ -76,15 +76,15 @@ class Inputs:
         return tuple(
             Assumption(
                 name=name,
-                text=one.text,
-                value=None if one.missing is not None else estimate(float(middle[name]), drawn[name]),
-                unit=one.unit,
-                source=one.source,
-                date=one.date,
-                missing=one.missing,
+                text=item.text,
+                value=None if item.missing is not None else estimate(float(middle[name]), drawn[name]),
+                unit=item.unit,
+                source=item.source,
+                date=item.date,
+                missing=item.missing,
             )
             for name in self.names
-            for one in [self.known[name]]
+            for item in [self.known[name]]
         )
 
 

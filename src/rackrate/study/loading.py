@@ -120,8 +120,8 @@ def _check_names(loaded: Loaded) -> None:
 def figures(study: Study) -> Iterator[tuple[Where, str, Number]]:
     """Every figure of the scenarios and questions: where it stands, its key, and what was written."""
     for kind in ("scenarios", "questions"):
-        for position, one in enumerate(getattr(study, kind)):
-            yield from _figures_in(one, [kind, position])
+        for position, item in enumerate(getattr(study, kind)):
+            yield from _figures_in(item, [kind, position])
 
 
 def _figures_in(document: BaseModel, where: Where) -> Iterator[tuple[Where, str, Number]]:
@@ -132,9 +132,9 @@ def _figures_in(document: BaseModel, where: Where) -> Iterator[tuple[Where, str,
         elif isinstance(value, BaseModel):
             yield from _figures_in(value, [*where, key])
         elif isinstance(value, tuple):
-            for position, one in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                if isinstance(one, BaseModel):
-                    yield from _figures_in(one, [*where, key, position])
+            for position, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+                if isinstance(item, BaseModel):
+                    yield from _figures_in(item, [*where, key, position])
 
 
 def _formulas(study: Study) -> Iterator[tuple[Where, Expression]]:

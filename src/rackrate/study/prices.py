@@ -51,10 +51,10 @@ def offer_at(offer: Offer, kind: PriceKind, as_of: str, more: Sequence[Price] = 
     known = sorted((*offer.prices, *more), key=lambda price: price.date)
     then = [price for price in known if price.date <= day(as_of)]
     for prices in (then, known[:1], known):
-        one = offer.model_copy(update={"prices": tuple(prices)})
-        if not prices or not has_price(one, kind):
+        item = offer.model_copy(update={"prices": tuple(prices)})
+        if not prices or not has_price(item, kind):
             continue
-        cost = rented(one, kind)
+        cost = rented(item, kind)
         spot = None
         if kind == "spot":
             spot = next(price.spot_usd_h for price in reversed(prices) if price.spot_usd_h is not None)
@@ -112,11 +112,11 @@ def api_at(
     Raises:
         CatalogError: the price list does not know the API.
     """
-    old = sorted((one for one in typed if one.date <= day(as_of)), key=lambda one: one.date)
+    old = sorted((entry for entry in typed if entry.date <= day(as_of)), key=lambda item: item.date)
     if name is None:
         if old:
             return DatedApi(None, old[-1], None)
-        oldest = min(typed, key=lambda one: one.date)
+        oldest = min(typed, key=lambda item: item.date)
         return DatedApi(None, oldest, f"{as_of} is older than any known price: that of {oldest.date} is used")
     listed = api_price(name, catalog, moment(as_of), int(input_tokens), batch=batch)
     since = listed.since or price_list_origin()[1]

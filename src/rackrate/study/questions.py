@@ -42,7 +42,7 @@ SURE = 0.9
 class _Worked:
     """An alternative with its month, at the central case and for all draws."""
 
-    one: Alternative
+    alternative: Alternative
     price: str
     usd: float
     usd_drawn: NDArray[np.float64]
@@ -75,23 +75,25 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     length = (
         float(_at(inputs, middle_of).of("traffic: input_tokens", "input_tokens", per_request)) if per_request else 0
     )
-    ones = [alternative(loaded, one, catalog, as_of, table, length) for one in scenarios]
+    alternatives = [alternative(loaded, scenario, catalog, as_of, table, length) for scenario in scenarios]
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
     drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
     demand_drawn = demand_at(question.traffic, drawn, study.hours_per_month)
     try:
-        worked = [_work(one, middle, drawn, demand, demand_drawn, study.draws) for one in ones]
+        worked = [_work(alternative, middle, drawn, demand, demand_drawn, study.draws) for alternative in alternatives]
     except UserError as error:
         place = loaded.place(["questions", study.questions.index(question), "traffic"])
         raise UserError(f"{place}: {error}") from None
 
-    served = {one.model for one in ones if one.kind != "api"}
-    same = {one.name: _same_model(one, served) for one in ones if one.kind == "api"}
-    apis = [each for each in worked if each.one.kind == "api" and same[each.one.name] is not False]
+    served = {alternative.model for alternative in alternatives if alternative.kind != "api"}
+    same = {
+        alternative.name: _same_model(alternative, served) for alternative in alternatives if alternative.kind == "api"
+    }
+    apis = [each for each in worked if each.alternative.kind == "api" and same[each.alternative.name] is not False]
     like_for_like = bool(apis)
-    apis = apis or [each for each in worked if each.one.kind == "api"]
-    hosted = [each for each in worked if each.one.kind != "api"]
-    chosen = [each for each in worked if each.one.name == question.against]
+    apis = apis or [each for each in worked if each.alternative.kind == "api"]
+    hosted = [each for each in worked if each.alternative.kind != "api"]
+    chosen = [each for each in worked if each.alternative.name == question.against]
     reference = min(chosen or apis, key=lambda each: each.usd, default=None)
     best = min(hosted, key=lambda each: each.usd, default=None)
 
@@ -105,8 +107,8 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
             each,
             demand,
             demand_drawn,
-            same.get(each.one.name),
-            p_cheapest.get(each.one.name),
+            same.get(each.alternative.name),
+            p_cheapest.get(each.alternative.name),
             cheapest_api,
             study.draws,
         )
@@ -121,7 +123,7 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
             _with_crossing(row, each, reference, demand, demand_drawn, rate, fall)
             for row, each in zip(rows, worked, strict=True)
         ]
-    every = sorted((each for each in worked if each.one.kind == "api"), key=lambda each: each.usd)
+    every = sorted((each for each in worked if each.alternative.kind == "api"), key=lambda each: each.usd)
     rows = [_with_each(row, each, every, demand, study.draws) for row, each in zip(rows, worked, strict=True)]
     rows = [_with_limits(row, each, demand) for row, each in zip(rows, worked, strict=True)]
     rows.sort(key=lambda row: row.usd_month.value or 0.0)
@@ -131,7 +133,7 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     if best is not None and reference is not None and cheapest_api is not None:
         p_self = probability(best.usd_drawn < cheapest_api, study.draws)
         verdict = "self-hosting" if p_self >= SURE else "api" if p_self <= 1 - SURE else "too close to call"
-        chart = _tornado(question, inputs, table, best.one, reference.one, study.hours_per_month)
+        chart = _tornado(question, inputs, table, best.alternative, reference.alternative, study.hours_per_month)
     return QuestionResult(
         id=question.id,
         asks=question.asks,
@@ -146,7 +148,9 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         against=question.against,
         tornado=chart,
         tornado_units={bar.name: table.units.get(bar.name) for bar in chart.bars} if chart is not None else {},
-        compared=(best.one.name, reference.one.name) if best is not None and reference is not None else None,
+        compared=(best.alternative.name, reference.alternative.name)
+        if best is not None and reference is not None
+        else None,
         difference_usd_month=estimate(best.usd - reference.usd, best.usd_drawn - reference.usd_drawn)
         if best is not None and reference is not None
         else None,
@@ -175,24 +179,24 @@ def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
                 )
 
 
-def _work(one: Alternative, middle: At, drawn: At, demand: Demand, demand_drawn: Demand, draws: int) -> _Worked:
+def _work(item: Alternative, middle: At, drawn: At, demand: Demand, demand_drawn: Demand, draws: int) -> _Worked:
     import numpy as np
 
-    if one.kind == "api":
-        usd = np.broadcast_to(np.asarray(api_month_usd(one.tariff(drawn), demand_drawn), dtype=float), (draws,))
-        return _Worked(one, one.price(middle, demand), float(api_month_usd(one.tariff(middle), demand)), usd)
-    machine, machine_drawn = one.machine(middle, demand), one.machine(drawn, demand_drawn)
+    if item.kind == "api":
+        usd = np.broadcast_to(np.asarray(api_month_usd(item.tariff(drawn), demand_drawn), dtype=float), (draws,))
+        return _Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle), demand)), usd)
+    machine, machine_drawn = item.machine(middle, demand), item.machine(drawn, demand_drawn)
     month, month_drawn = fleet_month(machine, demand), fleet_month(machine_drawn, demand_drawn)
     usd = np.broadcast_to(np.asarray(month_drawn.usd, dtype=float), (draws,))
-    return _Worked(one, one.price(middle, demand), float(month.usd), usd, machine, machine_drawn, month, month_drawn)
+    return _Worked(item, item.price(middle, demand), float(month.usd), usd, machine, machine_drawn, month, month_drawn)
 
 
-def _same_model(one: Alternative, served: set[str | None]) -> bool | None:
+def _same_model(item: Alternative, served: set[str | None]) -> bool | None:
     """Whether an API sells what the machines serve; None: not said."""
     models = served - {None}
-    if one.model is None or not models:
+    if item.model is None or not models:
         return None
-    return one.model in models
+    return item.model in models
 
 
 def _cheapest(worked: Sequence[_Worked], draws: int) -> dict[str, float]:
@@ -203,7 +207,7 @@ def _cheapest(worked: Sequence[_Worked], draws: int) -> dict[str, float]:
         return {}
     least = np.argmin(np.stack([each.usd_drawn for each in worked]), axis=0)
     counts = np.bincount(least, minlength=len(worked))
-    return {each.one.name: float(count) / draws for each, count in zip(worked, counts, strict=True)}
+    return {each.alternative.name: float(count) / draws for each, count in zip(worked, counts, strict=True)}
 
 
 def _least(drawn: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
@@ -221,7 +225,7 @@ def _row(
     cheapest_api: NDArray[np.float64] | None,
     draws: int,
 ) -> Row:
-    one = each.one
+    item = each.alternative
     per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
     month = estimate(each.usd, each.usd_drawn)
     machines = used = beats = None
@@ -230,9 +234,9 @@ def _row(
         used = estimate(float(each.month.utilisation), each.month_drawn.utilisation)
         beats = probability(each.usd_drawn < cheapest_api, draws) if cheapest_api is not None else None
     return Row(
-        name=one.name,
-        kind=one.kind,
-        model=one.model,
+        name=item.name,
+        kind=item.kind,
+        model=item.model,
         same_model=same,
         usd_month=month,
         usd_per_1m=per_1m,
@@ -243,15 +247,15 @@ def _row(
         crossing=None,
         against=(),
         price=each.price,
-        source=one.source,
-        date=one.date,
-        notes=(*one.notes, *_outside(each, (month, per_1m), draws)),
+        source=item.source,
+        date=item.date,
+        notes=(*item.notes, *_outside(each, (month, per_1m), draws)),
     )
 
 
 def _outside(each: _Worked, estimates: Sequence[Estimate], draws: int) -> tuple[str, ...]:
     """Says why a figure lies outside its own interval: with whole machines, medians in are no median out."""
-    if each.month is None or each.month_drawn is None or not any(_is_outside(one) for one in estimates):
+    if each.month is None or each.month_drawn is None or not any(_is_outside(estimate) for estimate in estimates):
         return ()
     machines = float(each.month.machines)
     more = probability(each.month_drawn.machines > machines, draws)
@@ -266,8 +270,8 @@ def _outside(each: _Worked, estimates: Sequence[Estimate], draws: int) -> tuple[
     )
 
 
-def _is_outside(one: Estimate) -> bool:
-    low, high, value = one.low, one.high, one.value
+def _is_outside(item: Estimate) -> bool:
+    low, high, value = item.low, item.high, item.value
     if low is None or high is None or value is None:
         return False
     return not low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
@@ -306,7 +310,7 @@ def _with_crossing(
             float(payback_months(month.capex_usd, month.running_usd, api.usd, rate[0], fall[0])),
             payback_months(month_drawn.capex_usd, month_drawn.running_usd, api.usd_drawn, rate[1], fall[1]),
         )
-        own = each.one.scenario.own
+        own = each.alternative.scenario.own
         if own is not None and own.life_years.quantity is not None:
             life = central(own.life_years.quantity) * 12
     slot = demand.hours / len(demand.profile)
@@ -322,7 +326,7 @@ def _with_crossing(
     if split.verdict == "hybrid":
         mixed = estimate(split.usd, _hybrid_drawn(split.machines, machine_drawn, demand_drawn, api.usd_drawn))
     crossing = Crossing(
-        against=api.one.name,
+        against=api.alternative.name,
         verdict="at" if first < float("inf") and first > 0 else "always" if first == 0 else "never",
         tokens_per_month=estimate(first, first_drawn),
         last_tokens_per_month=_last(staircase.last_crossing_tokens_per_month, machine.least),
@@ -341,7 +345,7 @@ def _with_each(row: Row, each: _Worked, apis: Sequence[_Worked], demand: Demand,
         return row
     against = [
         Against(
-            api=api.one.name,
+            api=api.alternative.name,
             tokens_per_month=first if math.isfinite(first) else None,
             p_cheaper=probability(each.usd_drawn < api.usd_drawn, draws),
         )
@@ -376,7 +380,7 @@ def _with_limits(row: Row, each: _Worked, demand: Demand) -> Row:
     """Warns where the peak asks for more than an API allows."""
     if not row.is_api:
         return row
-    stated, listed = each.one.scenario.rate_limit, each.one.listed
+    stated, listed = each.alternative.scenario.rate_limit, each.alternative.listed
     allowed = stated.tokens_per_minute if stated is not None else None
     if allowed is None and listed is not None:
         allowed = listed.tokens_per_minute

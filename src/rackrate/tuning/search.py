@@ -217,7 +217,7 @@ class Search:
 
     def _changes_not_tried(self) -> list[dict[str, Value]]:
         """Where the defaults are best: one change of each setting that was never changed alone."""
-        tried = {one.name for one in self._alone()}
+        tried = {item.name for item in self._alone()}
         return [
             {**self.space.default, knob.name: knob.values[1]}
             for knob in self.space.knobs

@@ -131,29 +131,34 @@ def errors_of(comparisons: Sequence[Comparison]) -> Errors | None:
     """None where there is nothing to compare."""
     if not comparisons:
         return None
-    sizes = [abs(one.log_ratio) for one in comparisons]
+    sizes = [abs(comparison.log_ratio) for comparison in comparisons]
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for one, size in zip(comparisons, sizes, strict=True):
-        cells[one.case.cell].append(size)
+    for comparison, size in zip(comparisons, sizes, strict=True):
+        cells[comparison.case.cell].append(size)
     medians = [quantile(each, 0.5) for each in cells.values()]
-    known = [one.covered for one in comparisons if one.covered is not None]
+    known = [comparison.covered for comparison in comparisons if comparison.covered is not None]
     return Errors(
-        len(sizes), quantile(sizes, 0.5), quantile(sizes, 0.9), quantile([one.log_ratio for one in comparisons], 0.5),
-        len(cells), quantile(medians, 0.5), sum(known) / len(known) if known else None,
-    )  # fmt: skip
+        len(sizes),
+        quantile(sizes, 0.5),
+        quantile(sizes, 0.9),
+        quantile([comparison.log_ratio for comparison in comparisons], 0.5),
+        len(cells),
+        quantile(medians, 0.5),
+        sum(known) / len(known) if known else None,
+    )
 
 
 def by_class(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
     """Comparisons of each class, in the order of CLASS_NAMES."""
     table: dict[str, list[Comparison]] = {name: [] for name in CLASS_NAMES}
-    for one in comparisons:
-        table[one.kind].append(one)
+    for comparison in comparisons:
+        table[comparison.kind].append(comparison)
     return {name: found for name, found in table.items() if found}
 
 
 def reasons(published: Iterable[Published]) -> list[tuple[str, int]]:
     """Why rows were left out, most frequent first."""
-    return Counter(reason for one in published for _, reason in one.left_out).most_common()
+    return Counter(reason for table in published for _, reason in table.left_out).most_common()
 
 
 def compare_all(

@@ -60,7 +60,7 @@ def leave_out(
     """Every row predicted without its group, one group at a time. `used` are the indices of `cases` that were
     fitted."""
     seen = observations([cases[index] for index in used])
-    case_of_row = np.array([used[one.case] for one in seen])
+    case_of_row = np.array([used[observation.case] for observation in seen])
     found: list[LeftOut] = []
     for way in ways:
         key = WAYS[way]
@@ -73,10 +73,10 @@ def leave_out(
             accelerators = {case.gpu for case in outside}
             families = {case.accelerator.architecture for case in outside}
             compared, _ = compare_all(inside, values, with_box=False)
-            for one in compared:
-                here = one.case
+            for comparison in compared:
+                here = comparison.case
                 near = distance_from(accelerators, families, here.gpu, here.accelerator.architecture)
-                found.append(LeftOut(way, group, near, one))
+                found.append(LeftOut(way, group, near, comparison))
     return found
 
 
@@ -87,8 +87,13 @@ def others_of(
     family."""
     compared, _ = compare_all(others, values, with_box=False)
     return [
-        LeftOut(OTHER, one.case.source, distance(one.case.gpu, one.case.accelerator.architecture), one)
-        for one in compared
+        LeftOut(
+            OTHER,
+            comparison.case.source,
+            distance(comparison.case.gpu, comparison.case.accelerator.architecture),
+            comparison,
+        )
+        for comparison in compared
     ]
 
 
@@ -102,15 +107,17 @@ def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
     """
     table: dict[str, dict[str, Spread]] = {}
     for kind in CLASS_NAMES:
-        of_kind = [one for one in left_out if one.comparison.kind == kind and one.way != "configuration"]
-        of_experts = [one for one in of_kind if one.comparison.case.model.experts is not None]
+        of_kind = [
+            omission for omission in left_out if omission.comparison.kind == kind and omission.way != "configuration"
+        ]
+        of_experts = [sibling for sibling in of_kind if sibling.comparison.case.model.experts is not None]
         routed = _by_distance(of_experts)
         if routed:
             table[kind + OF_EXPERTS] = routed
-            of_kind = [one for one in of_kind if one.comparison.case.model.experts is None]
+            of_kind = [sibling for sibling in of_kind if sibling.comparison.case.model.experts is None]
         dense = _by_distance(of_kind)
         if not dense and len(of_kind) >= 5:
-            dense["seen"] = spread_of([one.comparison for one in of_kind])
+            dense["seen"] = spread_of([sibling.comparison for sibling in of_kind])
         if dense:
             table[kind] = dense
     return table
@@ -120,7 +127,7 @@ def _by_distance(left_out: Sequence[LeftOut]) -> dict[str, Spread]:
     """Quantiles at each distance that has enough rows."""
     found: dict[str, Spread] = {}
     for distance in ("seen", "family", "new"):
-        chosen = [one.comparison for one in left_out if one.distance == distance]
+        chosen = [omission.comparison for omission in left_out if omission.distance == distance]
         if len(chosen) >= ENOUGH:
             found[distance] = spread_of(chosen)
     return found
@@ -129,10 +136,10 @@ def _by_distance(left_out: Sequence[LeftOut]) -> dict[str, Spread]:
 def spread_of(comparisons: Sequence[Comparison]) -> Spread:
     """Weighted 10 % and 90 % quantiles of ln(predicted/observed), zero within them."""
     counts: dict[object, int] = defaultdict(int)
-    for one in comparisons:
-        counts[one.case.cell] += 1
-    errors = np.array([one.log_ratio for one in comparisons])
-    weights = np.array([counts[one.case.cell] ** -0.25 for one in comparisons])
+    for comparison in comparisons:
+        counts[comparison.case.cell] += 1
+    errors = np.array([comparison.log_ratio for comparison in comparisons])
+    weights = np.array([counts[comparison.case.cell] ** -0.25 for comparison in comparisons])
     low, high = weighted_quantiles(errors, weights, (0.1, 0.9))
     return Spread(low=round(min(low, -0.01), 4), high=round(max(high, 0.01), 4), count=len(comparisons))
 
@@ -146,14 +153,14 @@ def weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence
     """
     order = np.argsort(values)
     places = np.cumsum(weights[order]) - 0.5 * weights[order]
-    return [float(one) for one in np.interp(shares, places / weights.sum(), values[order])]
+    return [float(item) for item in np.interp(shares, places / weights.sum(), values[order])]
 
 
-def with_interval(one: Comparison, known: CoefficientFile, distance: str | None = None) -> Comparison:
+def with_interval(comparison: Comparison, known: CoefficientFile, distance: str | None = None) -> Comparison:
     """The comparison with the 80 % interval of its class; `distance` by the coefficients' own data where not given."""
-    near = distance or known.distance(one.case.gpu, one.case.accelerator.architecture)
-    spread = known.interval(one.kind, near, one.case.model.experts is not None)
+    near = distance or known.distance(comparison.case.gpu, comparison.case.accelerator.architecture)
+    spread = known.interval(comparison.kind, near, comparison.case.model.experts is not None)
     if spread is None:
-        return one
-    low, high = one.predicted * float(np.exp(-spread.high)), one.predicted * float(np.exp(-spread.low))
-    return replace(one, low=low, high=high)
+        return comparison
+    low, high = comparison.predicted * float(np.exp(-spread.high)), comparison.predicted * float(np.exp(-spread.low))
+    return replace(comparison, low=low, high=high)

@@ -49,7 +49,7 @@ def fit_folder(
     published: Sequence[Published], *, iterations: int, start: Mapping[str, float] | None, say: Callable[[str], None]
 ) -> Fitted:
     """Fits the rows of all files together."""
-    cases = tuple(case for one in published for case in one.cases)
+    cases = tuple(case for table in published for case in table.cases)
     used = thin(cases, ROWS_PER_CELL)
     chosen = [cases[index] for index in used]
     if len(observations(chosen)) < 50:
@@ -61,12 +61,12 @@ def fit_folder(
 def _inputs(published: Sequence[Published]) -> tuple[InputFile, ...]:
     return tuple(
         InputFile(
-            name=one.path.name,
-            sha256=hashlib.sha256(one.path.read_bytes()).hexdigest(),
-            rows=one.rows,
-            cases=len(one.cases),
+            name=table.path.name,
+            sha256=hashlib.sha256(table.path.read_bytes()).hexdigest(),
+            rows=table.rows,
+            cases=len(table.cases),
         )
-        for one in published
+        for table in published
     )
 
 
@@ -108,13 +108,13 @@ def run(
     """Reads, fits, cross-validates. The rows of the folder `other` are not fitted: they judge."""
     others = read_folder(other) if other is not None else ()
     fitted = fit_folder(
-        [one for folder in folders for one in read_folder(folder)], iterations=iterations, start=start, say=say
+        [item for folder in folders for item in read_folder(folder)], iterations=iterations, start=start, say=say
     )
     left_out = leave_out(fitted.cases, fitted.fit, fitted.used, tick=say)
     accelerators = {case.gpu for case in fitted.cases}
     families = {case.accelerator.architecture for case in fitted.cases}
     left_out += others_of(
-        [case for one in others for case in one.cases], fitted.fit.values,
+        [case for other in others for case in other.cases], fitted.fit.values,
         lambda gpu, family: distance_from(accelerators, families, gpu, family),
     )  # fmt: skip
     document = to_file(fitted, left_out, written=written, command=command, version=version, others=others)

@@ -133,12 +133,12 @@ class Problem:
         self.names = tuple(self.priors)
         self.mean = np.array([self.priors[name][0] for name in self.names])
         self.spread = np.array([self.priors[name][1] for name in self.names])
-        self.observed = np.array([one.log_value for one in self.seen])
-        self._scale = np.array([SCALE[one.kind] for one in self.seen])
+        self.observed = np.array([observation.log_value for observation in self.seen])
+        self._scale = np.array([SCALE[observation.kind] for observation in self.seen])
         self._share = cell_weights(cases, self.seen)
         self._rows: dict[int, list[int]] = defaultdict(list)
-        for row, one in enumerate(self.seen):
-            self._rows[one.case].append(row)
+        for row, item in enumerate(self.seen):
+            self._rows[item.case].append(row)
         self._moved = {index: _columns(self.names, cases[index], self._groups[index]) for index in self._rows}
 
     def _fill(self, index: int, terms: Terms, into: Floats) -> None:
@@ -250,14 +250,16 @@ def thin(cases: Sequence[Case], most: int, seed: int = 5) -> list[int]:
     generator = np.random.default_rng(seed)
     for indices in by_cell.values():
         kept = indices if len(indices) <= most else generator.choice(indices, most, replace=False).tolist()
-        chosen.extend(int(one) for one in kept)
+        chosen.extend(int(item) for item in kept)
     return sorted(chosen)
 
 
 def cell_weights(cases: Sequence[Case], seen: Sequence[Observation]) -> Floats:
     """Weight of each observation: n rows of a cell and class count for CELL_WEIGHT sqrt(n) of them, or n if less."""
-    counts = Counter((cases[one.case].cell, one.kind) for one in seen)
-    return np.array([min(1.0, CELL_WEIGHT * counts[cases[one.case].cell, one.kind] ** -0.5) for one in seen])
+    counts = Counter((cases[observation.case].cell, observation.kind) for observation in seen)
+    return np.array(
+        [min(1.0, CELL_WEIGHT * counts[cases[observation.case].cell, observation.kind] ** -0.5) for observation in seen]
+    )
 
 
 def fit(

@@ -100,7 +100,7 @@ def _added_models() -> dict[str, Model]:
     """By every name."""
     with resources.as_file(resources.files("rackrate.validation") / "data" / "published_models.yaml") as file:
         more = parse_document(read_yaml(file), _Models, file).models
-    return {alias: one for one in (*_names().added_models, *more) for alias in (one.id, *one.aliases)}
+    return {alias: model for model in (*_names().added_models, *more) for alias in (model.id, *model.aliases)}
 
 
 def _squeeze(name: str) -> str:
@@ -111,9 +111,9 @@ def _squeeze(name: str) -> str:
 def _accelerators() -> dict[str, Accelerator]:
     table: dict[str, Accelerator] = {}
     names = _names()
-    for one in (*load_catalog().accelerators.values(), *names.added_accelerators):
-        for name in (one.id, one.name, *one.aliases):
-            table.setdefault(_squeeze(name), one)
+    for accelerator in (*load_catalog().accelerators.values(), *names.added_accelerators):
+        for name in (accelerator.id, accelerator.name, *accelerator.aliases):
+            table.setdefault(_squeeze(name), accelerator)
     for name, target in names.accelerators.items():
         if _squeeze(target) in table:
             table.setdefault(_squeeze(name), table[_squeeze(target)])
@@ -130,18 +130,18 @@ def find_accelerator(name: str) -> Accelerator:
     one_of = re.sub(r"(?i)^\s*\d+\s*x\s*|^hpu\s+|\s+mig .*$|-\d+q$|\s+x\s*\d+$|\s+oam$", "", name)
     tries = [name, one_of, re.sub(r"\(.*?\)", "", one_of)]
     tries += [
-        re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|(blackwell )?(server|workstation) edition", "", one)
-        for one in tuple(tries)
+        re.sub(r"(?i)virtualized|-cts$|-nps1-spx|-\d+w$|geforce|(blackwell )?(server|workstation) edition", "", attempt)
+        for attempt in tuple(tries)
     ]
     maker = re.compile(r"(?i)^\s*(nvidia|amd|intel|amd instinct|tesla|radeon pro)[\s-]+")
-    tries += [maker.sub("", one) for one in tuple(tries)]
-    tries += [re.sub(r"(?i)(\d)g$", r"\1gb", one) for one in tuple(tries)]
-    tries += [re.sub(r"(?i)[ -]*\d+(\.\d+)?\s*gb.*$", "", one) for one in tuple(tries)]
-    tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla|rtx)\s+", "", one) for one in tuple(tries)]
-    tries += [f"rtx{one}" for one in tuple(tries)]
+    tries += [maker.sub("", attempt) for attempt in tuple(tries)]
+    tries += [re.sub(r"(?i)(\d)g$", r"\1gb", attempt) for attempt in tuple(tries)]
+    tries += [re.sub(r"(?i)[ -]*\d+(\.\d+)?\s*gb.*$", "", attempt) for attempt in tuple(tries)]
+    tries += [re.sub(r"(?i)^\s*(nvidia|amd|amd instinct|tesla|rtx)\s+", "", attempt) for attempt in tuple(tries)]
+    tries += [f"rtx{attempt}" for attempt in tuple(tries)]
     table = _accelerators()
-    for one in tries:
-        if (found := table.get(_squeeze(one))) is not None:
+    for attempt in tries:
+        if (found := table.get(_squeeze(attempt))) is not None:
             return found
     try:
         return load_catalog().accelerator(name)
@@ -170,20 +170,20 @@ def _models() -> dict[str, Model]:
     """By every name, and by its letters and digits alone; what the catalogue lists comes first."""
     table: dict[str, Model] = {}
     listed: list[tuple[str, Model]] = []
-    for one in load_catalog().models.values():
-        hub = (one.hub_id.rsplit("/", 1)[-1],) if one.hub_id else ()
-        listed += [(name, one) for name in (one.id, *one.aliases, *hub)]
+    for model in load_catalog().models.values():
+        hub = (model.hub_id.rsplit("/", 1)[-1],) if model.hub_id else ()
+        listed += [(name, model) for name in (model.id, *model.aliases, *hub)]
     listed += list(_added_models().items())
-    for name, one in listed:
-        table.setdefault(name.lower(), one)
+    for name, entry in listed:
+        table.setdefault(name.lower(), entry)
     for name, target in _names().models.items():
         if target in table:
             table.setdefault(name, table[target])
-    for name, one in tuple(table.items()):
+    for name, item in tuple(table.items()):
         for spelling in _spellings(name):
-            table.setdefault(spelling, one)
-    for name, one in tuple(table.items()):
-        table.setdefault(_squeeze(name), one)
+            table.setdefault(spelling, item)
+    for name, item in tuple(table.items()):
+        table.setdefault(_squeeze(name), item)
     return table
 
 
@@ -233,9 +233,9 @@ def _assumed(name: str, params: str) -> Model:
         return apart
 
     pool = [
-        one
-        for one in load_catalog().models.values()
-        if (one.active_parameters is not None) == routed and one.attention in {"gqa", "mha", "mla"}
+        model
+        for model in load_catalog().models.values()
+        if (model.active_parameters is not None) == routed and model.attention in {"gqa", "mha", "mla"}
     ]
     nearest = min(pool, key=distance)
     changes: dict[str, Any] = {"parameters": int(total), "id": f"like-{nearest.id}"}
@@ -332,7 +332,7 @@ def _load(row: Mapping[str, str], replicas: int) -> tuple[Load, frozenset[str]]:
             raise CannotPredictError("load, prompt or output out of all proportion")
         return Load(kind, value, max(requests, 1), prompt, output, cap, cv, whole)
 
-    numbers = [float(one) for one in re.findall(r"\d+(?:\.\d+)?", text)]
+    numbers = [float(item) for item in re.findall(r"\d+(?:\.\d+)?", text)]
     if "target_qps" in text and numbers:
         if "offline" in text:
             return load("burst", 0, 24576 // replicas if prompt < 2000 else 8192 // replicas), frozenset(flags)

@@ -54,9 +54,9 @@ def class_rows(comparisons: Sequence[Comparison]) -> list[Json]:
 def _grouped(comparisons: Sequence[Comparison], key: Callable[[Case], str]) -> list[Json]:
     """Errors of the headline classes by a property of the row."""
     groups: dict[str, list[Comparison]] = {}
-    for one in comparisons:
-        if one.kind in HEADLINE:
-            groups.setdefault(key(one.case), []).append(one)
+    for comparison in comparisons:
+        if comparison.kind in HEADLINE:
+            groups.setdefault(key(comparison.case), []).append(comparison)
     rows = [_errors_row(name, groups[name]) for name in sorted(groups)]
     return [row for row in rows if row is not None]
 
@@ -85,16 +85,16 @@ def build(
     """The view of files that were read, with what was predicted without its group, if it was."""
     everything: list[Comparison] = []
     listed: list[Json] = []
-    for one in published:
-        say(f"{one.path.name}: {one.rows} rows")
-        compared, failed = compare_all(one.cases, known.values, with_box=False)
+    for table in published:
+        say(f"{table.path.name}: {table.rows} rows")
+        compared, failed = compare_all(table.cases, known.values, with_box=False)
         everything.extend(with_interval(each, known) for each in compared)
-        reasons = Counter([reason for _, reason in one.left_out] + [reason for _, reason in failed])
+        reasons = Counter([reason for _, reason in table.left_out] + [reason for _, reason in failed])
         listed.append(
             {
-                "name": one.path.name,
-                "rows": one.rows,
-                "predicted": len(one.cases) - len(failed),
+                "name": table.path.name,
+                "rows": table.rows,
+                "predicted": len(table.cases) - len(failed),
                 "left_out": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
             }
         )
@@ -102,7 +102,7 @@ def build(
         "schema": SCHEMA,
         "coefficients": {
             "written": known.written, "rows_fitted": known.rows_fitted, "command": known.command,
-            "inputs": [one.model_dump() for one in known.inputs],
+            "inputs": [source.model_dump() for source in known.inputs],
         },
         "files": listed,
         "classes": class_rows(everything),
@@ -111,15 +111,20 @@ def build(
         "by_source": _grouped(everything, lambda case: case.source),
         "left_out_groups": _left_out_view(left_out, known),
         "anchored": _anchored(published, known, say) if anchor else [],
-        "rows": [_row(one) for one in everything],
+        "rows": [_row(item) for item in everything],
     }  # fmt: skip
 
 
-def _row(one: Comparison) -> Json:
+def _row(comparison: Comparison) -> Json:
     return {
-        "file": one.case.file, "line": one.case.line, "class": one.kind, "observed": one.observed,
-        "predicted": one.predicted, "low": one.low, "high": one.high,
-    }  # fmt: skip
+        "file": comparison.case.file,
+        "line": comparison.case.line,
+        "class": comparison.kind,
+        "observed": comparison.observed,
+        "predicted": comparison.predicted,
+        "low": comparison.low,
+        "high": comparison.high,
+    }
 
 
 def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[LeftOut]:
@@ -127,7 +132,7 @@ def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Call
     from rackrate.validation.fit_file import ROWS_PER_CELL
     from rackrate.validation.fitting import fit, thin
 
-    cases = [case for one in published for case in one.cases]
+    cases = [case for table in published for case in table.cases]
     used = thin(cases, ROWS_PER_CELL)
     say("curvature of the fit at the coefficients")
     fitted = fit([cases[index] for index in used], iterations=1, start=known.values, say=say)
@@ -137,7 +142,7 @@ def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Call
 def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Json]:
     rows: list[Json] = []
     for way, group in {**WAYS, OTHER: WAYS["source"]}.items():
-        chosen = [with_interval(one.comparison, known, one.distance) for one in found if one.way == way]
+        chosen = [with_interval(match.comparison, known, match.distance) for match in found if match.way == way]
         if chosen:
             rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, group)})
     return rows
@@ -147,7 +152,7 @@ def _anchored(published: Sequence[Published], known: CoefficientFile, say: Calla
     from rackrate.validation.anchor import anchored_comparisons
 
     say("anchoring each box on one of its rows")
-    return class_rows(anchored_comparisons([case for one in published for case in one.cases], known))
+    return class_rows(anchored_comparisons([case for table in published for case in table.cases], known))
 
 
 def percent(share: float | None) -> str:
@@ -182,10 +187,10 @@ def page(view: Json) -> str:
         "groups left out are what to expect of an accelerator or an author that the fit never saw.\n",
         "## Files\n",
     ]
-    parts += [f"- {one['name']}: {one['predicted']} of {one['rows']} rows predicted" for one in view["files"]]
+    parts += [f"- {file['name']}: {file['predicted']} of {file['rows']} rows predicted" for file in view["files"]]
     left_out: Counter[str] = Counter()
-    for one in view["files"]:
-        left_out.update({reason["reason"]: reason["count"] for reason in one["left_out"]})
+    for file in view["files"]:
+        left_out.update({reason["reason"]: reason["count"] for reason in file["left_out"]})
     parts.append("\nLeft out: " + "; ".join(f"{count} ({reason})" for reason, count in left_out.most_common()) + ".\n")
     parts += ["## All rows\n", _markdown(view["classes"], "class")]
     for way in view["left_out_groups"]:

@@ -142,7 +142,7 @@ def parse_distribution(text: str, flag: str, *, whole: bool = True, least: float
 def _parameters(rest: str, kind: str, flag: str) -> dict[str, float]:
     given: dict[str, float] = {}
     for part in rest.split(","):
-        name, equals, value = (one.strip() for one in part.partition("="))
+        name, equals, value = (item.strip() for item in part.partition("="))
         if not equals or name not in _PARAMETERS[kind]:
             raise WorkloadError(
                 f"{flag}: {part.strip()!r} is no parameter of {kind}; it takes {', '.join(_PARAMETERS[kind])}, "

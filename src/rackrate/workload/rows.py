@@ -178,9 +178,9 @@ class Rows:
         own = f"{self._level}.{position // len(trace)}"
         blocks = trace.blocks(row)
         if blocks is not None:
-            for one in blocks.tolist():
+            for block in blocks.tolist():
                 if left > 0:
-                    parts.append((f"{own}/block {one}", min(left, BLOCK_TOKENS)))
+                    parts.append((f"{own}/block {block}", min(left, BLOCK_TOKENS)))
                 left -= BLOCK_TOKENS
         elif trace.session is not None and trace.session[row] >= 0:
             # a recorded conversation's prompts grow: each begins with the one before

@@ -37,7 +37,10 @@ class Slo:
     objectives: tuple[Objective, ...]
 
     def __str__(self) -> str:
-        return ", ".join(f"p{one.percentile:g} {one.metric} < {one.limit_s * 1000:.10g}ms" for one in self.objectives)
+        return ", ".join(
+            f"p{objective.percentile:g} {objective.metric} < {objective.limit_s * 1000:.10g}ms"
+            for objective in self.objectives
+        )
 
 
 def parse_slo(text: str) -> Slo:

@@ -74,7 +74,7 @@ class SyntheticWorkload:
     @property
     def varies(self) -> bool:
         """Whether requests differ in their lengths."""
-        return self.trace is not None or any(one is not None and one.varies for one in (self.inputs, self.outputs))
+        return self.trace is not None or any(item is not None and item.varies for item in (self.inputs, self.outputs))
 
     @property
     def mean_turns(self) -> float:

@@ -182,9 +182,9 @@ def _row_fault(values: dict[str, Any], layout: Layout) -> str | None:
                 return f"column {name}: {fault}"
         elif field == "blocks":
             listed = cast("list[Any]", value) if isinstance(value, list) else [value]
-            for one in listed:
-                if not isinstance(one, int) or isinstance(one, bool) or not -(2**63) <= one < 2**63:
-                    return f"column {name}: {_shown(one)} is not a list of whole numbers"
+            for entry in listed:
+                if not isinstance(entry, int) or isinstance(entry, bool) or not -(2**63) <= entry < 2**63:
+                    return f"column {name}: {_shown(entry)} is not a list of whole numbers"
     if "cached" in layout.fields:
         cached = values[layout.fields["cached"]]
         if cached not in {"", None} and float(cached) > float(values[layout.fields["input"]]):

@@ -94,13 +94,13 @@ def peak_rate(times: Floats, window_s: float) -> tuple[float, float]:
     return float(numbers[busiest]) / window_s, float(times[busiest])
 
 
-def correlation(one: Floats | Ints, other: Floats | Ints) -> float | None:
+def correlation(floats: Floats | Ints, other: Floats | Ints) -> float | None:
     """Pearson's correlation, -1 to 1; None where one of the two does not vary.
 
     >>> correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 6])), correlation(np.ones(2), np.array([1.0, 2]))
     (1.0, None)
     """
-    a, b = one.astype(np.float64), other.astype(np.float64)
+    a, b = floats.astype(np.float64), other.astype(np.float64)
     a -= a.mean()
     b -= b.mean()
     spread = float(np.sqrt((a @ a) * (b @ b)))
@@ -171,7 +171,7 @@ def _cached_share(trace: Trace) -> float | None:
 
 
 def _lengths(values: Ints) -> Lengths:
-    p50, p90, p95, p99 = (float(one) for one in np.percentile(values, [50, 90, 95, 99]))
+    p50, p90, p95, p99 = (float(item) for item in np.percentile(values, [50, 90, 95, 99]))
     mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     return Lengths(
         mean, deviation / mean if mean > 0 else 0.0, int(values.min()), p50, p90, p95, p99, int(values.max())

@@ -370,16 +370,16 @@ def together(parts: Sequence[Traffic]) -> Traffic:
     names = list(first.series())
     sums: dict[str, Floats | None] = {}
     for name in names:
-        known = [values for one in parts if (values := one.series()[name]) is not None]
+        known = [values for part in parts if (values := part.series()[name]) is not None]
         # a model without cached tokens has none, one without requests is not known
         enough = known if name == "cached_tokens" or len(known) == len(parts) else []
         sums[name] = sum(enough, start=np.zeros(len(first))) if enough else None
     if sums["requests"] is None and sums["output_tokens"] is None:
         raise WorkloadError("one model's traffic has requests only and another's tokens only; give --lengths")
-    notes = tuple(dict.fromkeys(note for one in parts for note in one.notes))
-    origin = "; ".join(one.origin for one in parts)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    origin = "; ".join(part.origin for part in parts)
     return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
-                   detail=None, source=None, start_known=all(one.start_known for one in parts))  # fmt: skip
+                   detail=None, source=None, start_known=all(part.start_known for part in parts))  # fmt: skip
 
 
 def with_mean_rate(traffic: Traffic, rate: float) -> Traffic:

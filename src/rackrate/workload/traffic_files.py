@@ -214,10 +214,10 @@ def _hours(path: Path, columns: Sequence[str]) -> tuple[list[float], str]:
         if int(at) in found:
             raise WorkloadError(f"{path}:{line}: column {hour}: hour {at:g} is there twice")
         found[int(at)] = csv_number(path, line, row, value)
-    missing = [one for one in range(size) if one not in found]
+    missing = [item for item in range(size) if item not in found]
     if missing:
         raise WorkloadError(f"{path}: hour {missing[0]} is missing; a profile has {size} hours from 0 on")
-    return [found[one] for one in range(size)], value
+    return [found[item] for item in range(size)], value
 
 
 def _rates_by_hour(path: Path, columns: Sequence[str]) -> Traffic:

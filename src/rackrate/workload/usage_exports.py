@@ -58,7 +58,7 @@ USAGE_LAYOUTS = (
 
 def usage_layout(columns: Sequence[str]) -> UsageLayout | None:
     """Whose export has these columns; None where it is nobody's."""
-    return next((one for one in USAGE_LAYOUTS if {one.begin, *one.output} <= set(columns)), None)
+    return next((layout for layout in USAGE_LAYOUTS if {layout.begin, *layout.output} <= set(columns)), None)
 
 
 @dataclass
@@ -103,9 +103,9 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
             begin,
             end,
             None if requests is None else csv_number(path, line, row, requests, empty=0.0),
-            sum(csv_number(path, line, row, one, empty=0.0) for one in inputs),
+            sum(csv_number(path, line, row, source, empty=0.0) for source in inputs),
             None if cached is None else csv_number(path, line, row, cached, empty=0.0),
-            sum(csv_number(path, line, row, one, empty=0.0) for one in layout.output),
+            sum(csv_number(path, line, row, item, empty=0.0) for item in layout.output),
             line,
         )
         if bucket.cached is not None and bucket.cached > bucket.input:
@@ -137,7 +137,7 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
     buckets: list[_Bucket] = []
     models: set[str] = set()
     try:
-        for bucket in (one for page in listed for one in page["data"]):
+        for bucket in (item for page in listed for item in page["data"]):
             begin = datetime.fromtimestamp(bucket["start_time"], UTC)
             end = datetime.fromtimestamp(bucket["end_time"], UTC)
             buckets.append(_Bucket(begin, end, 0.0, 0.0, 0.0, 0.0))
@@ -156,11 +156,11 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
             f"{path}: is not the answer of a usage API: data[] of buckets with start_time, end_time and results[] "
             f"({type(error).__name__}: {error})"
         ) from None
-    if any(min(one.requests or 0, one.input, one.cached or 0, one.output) < 0 for one in buckets):
+    if any(min(bucket.requests or 0, bucket.input, bucket.cached or 0, bucket.output) < 0 for bucket in buckets):
         raise WorkloadError(f"{path}: a number of requests or tokens is negative")
-    if any((one.cached or 0) > one.input for one in buckets):
+    if any((bucket.cached or 0) > bucket.input for bucket in buckets):
         raise WorkloadError(f"{path}: there are more input_cached_tokens than input_tokens, which have them in them")
-    if any(max(one.requests or 0, one.input, one.output) > MOST for one in buckets):
+    if any(max(bucket.requests or 0, bucket.input, bucket.output) > MOST for bucket in buckets):
         raise WorkloadError(f"{path}: a number of requests or tokens is more than can be meant")
     return _of_buckets(path, "OpenAI usage API", buckets, models, model, has_requests=True, has_cached=True)
 
@@ -189,25 +189,25 @@ def _of_buckets(
 ) -> Traffic:
     """Rows of one or several models, users and keys as one series; a bucket without rows had no usage."""
     known = ", ".join(sorted(name for name in models if name)[:8]) or "no model names"
-    if model is not None and not any(one.output or one.input for one in buckets):
+    if model is not None and not any(bucket.output or bucket.input for bucket in buckets):
         raise WorkloadError(f"{path}: no model's name contains {model!r}; there are {known}")
     if not buckets:
         raise WorkloadError(f"{path}: has no buckets of usage")
-    first = min(one.begin for one in buckets)
+    first = min(bucket.begin for bucket in buckets)
     width = _width(path, buckets)
-    steps = round((max(one.begin for one in buckets) - first) / width) + 1
+    steps = round((max(bucket.begin for bucket in buckets) - first) / width) + 1
     if steps > MOST_STEPS:
         raise WorkloadError(f"{path}: {steps:,} buckets from the first to the last are too many")
     series = np.zeros((4, steps))
-    for one in buckets:
-        at = (one.begin - first) / width
+    for bucket in buckets:
+        at = (bucket.begin - first) / width
         if abs(at - round(at)) > 1e-6:
-            place = f"{path}:{one.line}" if one.line is not None else str(path)
+            place = f"{path}:{bucket.line}" if bucket.line is not None else str(path)
             raise WorkloadError(
-                f"{place}: {one.begin:%Y-%m-%d %H:%M:%S} is not a whole number of steps of {_hours(width)} after the "
-                f"first row, {first:%Y-%m-%d %H:%M:%S}"
+                f"{place}: {bucket.begin:%Y-%m-%d %H:%M:%S} is not a whole number of steps of {_hours(width)} after "
+                f"the first row, {first:%Y-%m-%d %H:%M:%S}"
             )
-        series[:, round(at)] += (one.requests or 0.0, one.input, one.cached or 0.0, one.output)
+        series[:, round(at)] += (bucket.requests or 0.0, bucket.input, bucket.cached or 0.0, bucket.output)
     step_s = width.total_seconds()
     notes = [f"times are UTC; one row covers {step_s / 3600:g} h, bursts within it are not seen"]
     if len([name for name in models if name]) > 1 and model is None:
@@ -223,7 +223,7 @@ def _of_buckets(
         output_tokens=series[3],
         start_s=(first - midnight).total_seconds(),
         start_known=True,
-        origin=f"{kind}: {path.name}, {first:%Y-%m-%d} to {max(one.begin for one in buckets):%Y-%m-%d}"
+        origin=f"{kind}: {path.name}, {first:%Y-%m-%d} to {max(bucket.begin for bucket in buckets):%Y-%m-%d}"
         + (f", model {model}" if model else ""),
         notes=tuple(notes),
     )
@@ -236,7 +236,7 @@ def _hours(width: timedelta) -> str:
 
 def _width(path: Path, buckets: list[_Bucket]) -> timedelta:
     """How long a bucket lasts: what the rows say, else the least distance between two; a day where there is one."""
-    stated = {one.end - one.begin for one in buckets if one.end is not None}
+    stated = {bucket.end - bucket.begin for bucket in buckets if bucket.end is not None}
     if len(stated) == 1:
         (width,) = stated
         if width <= timedelta(0):
@@ -244,6 +244,6 @@ def _width(path: Path, buckets: list[_Bucket]) -> timedelta:
         return width
     if len(stated) > 1:
         raise WorkloadError(f"{path}: rows cover different lengths of time ({', '.join(map(str, sorted(stated)[:3]))})")
-    begins = sorted({one.begin for one in buckets})
+    begins = sorted({bucket.begin for bucket in buckets})
     gaps = [later - earlier for earlier, later in pairwise(begins)]
     return min(gaps, default=timedelta(days=1))
