@@ -46,7 +46,7 @@ validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FO
 	$(BIN)/python tools/soak.py
 	$(BIN)/python tools/validate_ray.py
 	@if [ -n "$(PUBLISHED)" ]; then $(BIN)/rackrate validate "$(PUBLISHED)" measurements/fit --cv --anchor \
-	  --other measurements/judge -o docs/validation.md; \
+	  --other measurements/holdout -o docs/validation.md; \
 	else echo "PUBLISHED names no folder of published rows (docs/predict.md): docs/validation.md stays as it is"; fi
 
 bench: .venv/.dev ## timings, other load generators (12 GB) beside ours; BENCH_TOOLS=rackrate for ours alone

@@ -18,7 +18,7 @@ from rackrate.measure import exchange as exchanges
 from rackrate.measure.answers import Answer, Reading
 from rackrate.measure.connection import Connection
 from rackrate.measure.exchange import Exchange
-from rackrate.measure.loops import judge
+from rackrate.measure.loops import classify_exchange
 from rackrate.runs.statuses import FAULTS, OK
 
 TEXTS = (
@@ -98,7 +98,7 @@ def by_client(packets: list[bytes]) -> Seen | None:
         exchanges.time, _connection.time = real
     assert ended == [exchange]
     assert connection.exchange is None
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     assert answer.status in {OK, *FAULTS}
     return _seen(answer, moments)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rackrate.metrics.steady import Array, _significant_change, batch_means, quantile_half_width, steady_window  # pyright: ignore[reportPrivateUsage]
-from rackrate.metrics.summary import LengthError, LevelSummary, Quantiles, _Signs, _validity, meets  # pyright: ignore[reportPrivateUsage]
+from rackrate.metrics.summary import LengthError, LevelSummary, Quantiles, _caveats, _Signs, meets  # pyright: ignore[reportPrivateUsage]
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.workload.slo import Slo
 
@@ -60,7 +60,7 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
     served = level.server.output_tokens if level.server is not None else None
     if served and tokens and not failed:  # what a failed request was answered, only the server knows
         miscount = tokens / served - 1
-    validity = _validity(
+    caveats = _caveats(
         level,
         len(finished),
         failed,
@@ -111,7 +111,7 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
         if timed and per_chunk is not None and per_chunk < 1.05
         else None,
         e2e=Quantiles.of([r.done_s - r.due_s for r in timed]),
-        validity=validity,
+        caveats=caveats,
         unknown=level.unknown,
     )
 

@@ -62,8 +62,8 @@ def catalogue_page() -> str:
         )
     lines += ["", f"## {len(catalog.accelerators)} accelerators", "", "GPUs, and CPUs per socket.", ""]
     by_vendor: dict[str, list[str]] = {}
-    for one in catalog.accelerators.values():
-        by_vendor.setdefault(f"{one.vendor} {one.kind.upper()}", []).append(one.id)
+    for item in catalog.accelerators.values():
+        by_vendor.setdefault(f"{item.vendor} {item.kind.upper()}", []).append(item.id)
     lines += [f"- {vendor}: {', '.join(ids)}" for vendor, ids in by_vendor.items()]
     lines += [
         "",

@@ -28,9 +28,9 @@ _KEPT_AIPERF = re.compile(
 def scrubbed(value: Any) -> Any:
     """Without paths, and with long texts cut."""
     if isinstance(value, dict):
-        return {key: scrubbed(one) for key, one in cast("Json", value).items()}
+        return {key: scrubbed(item) for key, item in cast("Json", value).items()}
     if isinstance(value, list):
-        return [scrubbed(one) for one in cast("list[Any]", value)]
+        return [scrubbed(item) for item in cast("list[Any]", value)]
     if isinstance(value, str):
         return _PATH.sub(lambda found: Path(found.group()).name, value)
     return value
@@ -39,7 +39,7 @@ def scrubbed(value: Any) -> Any:
 def vllm(values: Json) -> Json:
     """vllm bench serve."""
     if "generated_texts" in values:
-        values["generated_texts"] = [str(one)[:16] for one in values["generated_texts"]]
+        values["generated_texts"] = [str(text)[:16] for text in values["generated_texts"]]
     return values
 
 
@@ -48,7 +48,7 @@ def guidellm(values: Json) -> Json:
     for benchmark in values["benchmarks"]:
         metrics = benchmark["metrics"]
         benchmark["metrics"] = {
-            name: {kind: one for kind, one in cast("Json", of).items() if kind in {"successful", "total"}}
+            name: {kind: item for kind, item in cast("Json", of).items() if kind in {"successful", "total"}}
             if "mean" in cast("Json", of.get("successful") if isinstance(of.get("successful"), dict) else {})
             else of
             for name, of in metrics.items()
@@ -64,7 +64,7 @@ def guidellm(values: Json) -> Json:
                 parts: list[dict[str, Any]] = [request]
                 parts += [request[name] for name in ("input_metrics", "output_metrics") if request.get(name)]
                 for part in parts:
-                    for key in [key for key, one in part.items() if one is None]:
+                    for key in [key for key, item in part.items() if item is None]:
                         del part[key]
                 for name in ("prompt", "output"):
                     if request.get(name):

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
-from rackrate.engines.settings import Wanted
+from rackrate.engines.settings import LaunchOptions
 from rackrate.engines.weights import EMBEDDED, find_weights
 from rackrate.runs.store import read_run
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Runs the checks."""
     failures = 0
     weights = find_weights(EMBEDDED[0].model, say)
-    command = llamacpp.command(weights, EMBEDDED[0].model, Wanted(slots=8, context_tokens=256))
+    command = llamacpp.command(weights, EMBEDDED[0].model, LaunchOptions(slots=8, context_tokens=256))
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         with RunningEngine(command, place / "engine.log") as engine:
@@ -77,11 +77,11 @@ def main() -> None:
                 say(f"sweep {number}: server counted {counted:.0f} output tokens, {unrecorded} of them not recorded; ")
                 say(f"client {output:.0f}; apart {apart * 100:+.2f} % {'ok' if ok else 'FAILED (limit 1 %)'}\n")
         for first, second in zip(views[0]["levels"], views[1]["levels"], strict=True):
-            one, other = first["output_tok_s"], second["output_tok_s"]
+            item, other = first["output_tok_s"], second["output_tok_s"]
             half = (first["output_tok_s_half_width"] or 0.0) + (second["output_tok_s_half_width"] or 0.0)
-            ok = abs(one - other) <= half + DRIFT * one
+            ok = abs(item - other) <= half + DRIFT * item
             failures += not ok
-            say(f"{first['kind']} {first['concurrency']}: {one:.1f} and {other:.1f} output tok/s, ")
+            say(f"{first['kind']} {first['concurrency']}: {item:.1f} and {other:.1f} output tok/s, ")
             say(f"intervals +-{half:.1f} together {'ok' if ok else 'FAILED'}\n")
     sys.exit(1 if failures else 0)
 

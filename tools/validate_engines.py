@@ -95,7 +95,7 @@ def check_kill(place: Path) -> int:
     deadline = time.monotonic() + 15
     while any(map(alive, family)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    left = [one.pid for one in family if alive(one)]
+    left = [item.pid for item in family if alive(item)]
     return int(
         say(not left and len(family) > 2, f"kill -9: of {len(family)} processes {len(left)} are left after 15 s")
     )

@@ -40,7 +40,7 @@ def served(loads: list[int], prompt: int, output: int, each: int = 14, origin: s
         outputs[:streams] = np.maximum(output * np.arange(1, streams + 1) // streams, 1)
         started, first, done = finite_run(
             box.step.as_tuple(), np.zeros(count), np.full(count, prompt), outputs, streams=streams,
-            slots=box.scheduler.slots, budget=box.scheduler.budget, mixed=True, room=box.room_tokens,
+            slots=box.scheduler.slots, budget=box.scheduler.budget, mixed=True, kv_capacity=box.kv_capacity_tokens,
         )  # fmt: skip
         stopped = float(started.max())
         for index in range(count):
@@ -105,7 +105,7 @@ def test_a_calibrated_box_predicts_what_it_did_not_serve(tmp_path: Path) -> None
     run = served([1, 2, 4, 8, 16, 32], prompt=300, output=100)
     points = calibration.points_of(_levels(run))
     assert len(points) == 6
-    box = calibration.box_of(run)
+    box = calibration.host_of(run)
     found = calibration.calibrate(box, points)
     document = calibration.to_file(
         run, tmp_path, box, found, points, created="2026-11-23", command="rackrate calibrate", version="0"
@@ -128,7 +128,7 @@ def test_a_calibrated_box_predicts_what_it_did_not_serve(tmp_path: Path) -> None
 def test_runs_that_must_not_be_priced_are_refused_with_their_fault() -> None:
     levels = _levels(served([1, 2, 4], prompt=64, output=32))
     assert calibration.refusal(levels) is None
-    spoiled = [replace(level, validity=("contended",)) for level in levels]
+    spoiled = [replace(level, caveats=("contended",)) for level in levels]
     why = calibration.refusal(spoiled)
     assert why is not None
     assert "contended: other processes" in why
@@ -142,7 +142,7 @@ def test_runs_that_must_not_be_priced_are_refused_with_their_fault() -> None:
 
 def test_a_calibration_of_another_box_is_refused(tmp_path: Path) -> None:
     run = served([1, 2, 4], prompt=64, output=32)
-    box = calibration.box_of(run)
+    box = calibration.host_of(run)
     points = calibration.points_of(_levels(run))
     document = calibration.to_file(
         run, tmp_path, box, calibration.calibrate(box, points), points, created="", command="", version=""
@@ -151,7 +151,7 @@ def test_a_calibration_of_another_box_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="of another model: llama-3-70b-instruct"):
         calibration.apply(other, box)
     with pytest.raises(CalibrationError, match="nothing is known of the machine"):
-        calibration.box_of(served([1], prompt=8, output=8, origin="unknown"))
+        calibration.host_of(served([1], prompt=8, output=8, origin="unknown"))
 
 
 @pytest.mark.parametrize("text", ["{", "{}", json.dumps({"schema": "rackrate.calibration.calibrate/1"})])

@@ -39,7 +39,7 @@ def header(levels: list[Level], prompt: int, output: int) -> RunHeader:
 
 
 def secret_box() -> Deployment:
-    return with_logs(calibration.box_of(Run(header([], 1, 1), [])).deployment, dict(SECRET))
+    return with_logs(calibration.host_of(Run(header([], 1, 1), [])).deployment, dict(SECRET))
 
 
 def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int = 0, spread: float = 0.0) -> Run:
@@ -78,7 +78,7 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
 
 def test_the_same_box_gives_what_was_measured() -> None:
     run = served([("closed", 3), ("closed", 8), ("open", 0.9)], 150, 30, spread=0.3)
-    box = calibration.box_of(run)
+    box = calibration.host_of(run)
     assert box.slots is not None
     assert box.slots.max_num_seqs == 8
     for _, load, seen in calibration.points_of(summarise(run), run):
@@ -93,12 +93,12 @@ def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: P
     run = served([("closed", n) for n in (1, 2, 3, 4, 6, 8)], 64, 64)
     levels = summarise(run)
     points = calibration.points_of(levels, run)
-    box = calibration.box_of(run)
+    box = calibration.host_of(run)
     found = calibration.calibrate(box, points)
     document = calibration.to_file(
         run, tmp_path, box, found, points, created="2026-11-28", command="rackrate calibrate", version="0"
     )
-    again = calibration.box_again(document)
+    again = calibration.host_again(document)
     assert again.slots == box.slots
     assert again.deployment.step.seconds(3, 500, 64, 2000, 1) == pytest.approx(
         found.deployment.step.seconds(3, 500, 64, 2000, 1), rel=1e-4

@@ -299,7 +299,7 @@ def test_a_larger_machine_of_the_same_kind_holds_several_replicas(rackrate: Comm
     words = ("fleet", t4_run, "-t", "10/s", "--lengths", "64:32", "--headroom", "1", "--shape", "fixed", "--json")
     view = rackrate(*words, "--offer", "aws/g4dn.metal,replicas=2").json
     assert best(view)["uses"][0]["peak_machines"] == 2  # four replicas of four T4 each
-    assert view["models"][0]["replica"]["validity"] == []
+    assert view["models"][0]["replica"]["caveats"] == []
     assert any("2 times the accelerators of the run" in note for note in view["notes"])
     assert "8 x t4" in refused(rackrate(*words, "--offer", "aws/g4dn.metal"))
     assert "8 x t4" in refused(rackrate(*words, "--offer", "aws/g4dn.metal,replicas=4"))
@@ -309,7 +309,7 @@ def test_other_hardware_is_refused_and_named_with_as_if(rackrate: Command, t4_ru
     words = ("-t", "1/s", "--lengths", "64:32", "--offer", "aws/g5.12xlarge")
     assert "aws/g4dn.12xlarge" in refused(rackrate("fleet", t4_run, *words))
     view = rackrate("fleet", t4_run, *words, "--as-if", "--json").json
-    assert "other-hardware" in view["models"][0]["replica"]["validity"]
+    assert "other-hardware" in view["models"][0]["replica"]["caveats"]
     cpu = write_run(tmp_path / "cold", CPU, warmed_up=False)
     assert "cold" in refused(rackrate("fleet", cpu, "-t", "1/s"))
-    assert "cold" in rackrate("fleet", cpu, "-t", "1/s", "--force", "--json").json["models"][0]["replica"]["validity"]
+    assert "cold" in rackrate("fleet", cpu, "-t", "1/s", "--force", "--json").json["models"][0]["replica"]["caveats"]

@@ -304,7 +304,7 @@ def test_a_run_without_usage_is_priced_only_by_force_and_says_so(call: Call, tmp
         )
     assert ended.code == 0
     view = json.loads(ended.output)
-    assert "no-usage" in view["levels"][0]["validity"]
+    assert "no-usage" in view["levels"][0]["caveats"]
     assert "no-usage" in view["definitions"]
     assert view["levels"][0]["mean_output_tokens"] is None
 
@@ -315,7 +315,7 @@ def test_a_run_without_usage_is_priced_only_by_force_and_says_so(call: Call, tmp
     assert forced.code == 0
     assert "no-usage" in forced.output
     as_json = call("price", run, "--usd-per-hour", "1", "--force", "--json")
-    assert "no-usage" in json.loads(as_json.output)["serving"]["validity"]
+    assert "no-usage" in json.loads(as_json.output)["serving"]["caveats"]
 
 
 def test_a_run_in_which_nearly_all_failed_is_kept_and_exits_with_2(call: Call, tmp_path: Path) -> None:

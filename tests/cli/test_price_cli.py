@@ -64,7 +64,7 @@ def test_what_is_served_is_what_the_run_did(rackrate: Command, cpu_run: Path) ->
     assert serving["output_tok_s"] == pytest.approx(OUTPUT_TOK_S, rel=1e-6)
     assert serving["input_tok_s"] == pytest.approx(INPUT_TOK_S, rel=1e-6)
     assert serving["prefill_share"] == pytest.approx(PREFILL_SHARE, rel=1e-6)
-    assert (serving["validity"], serving["lower_bound"]) == ([], False)
+    assert (serving["caveats"], serving["lower_bound"]) == ([], False)
     assert "4 in flight" in serving["origin"]
 
 
@@ -162,7 +162,7 @@ def test_a_run_that_is_no_capacity_is_refused_without_force(rackrate: Command, t
     assert "batch-1 (one request at a time" in said
     assert "cold (no warm-up" in said
     forced = rackrate("price", run, "--force", "--json").json
-    assert forced["serving"]["validity"] == ["batch-1", "cold"]
+    assert forced["serving"]["caveats"] == ["batch-1", "cold"]
     assert forced["serving"]["lower_bound"] is True
     assert forced["machines"][0]["warnings"] == ["batch-1", "cold"]
     assert "batch-1: one request at a time" in rackrate("price", run, "--force").out

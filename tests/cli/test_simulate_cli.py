@@ -71,7 +71,7 @@ def test_requests_that_all_come_at_once_are_named(rackrate: Command) -> None:
     code, out, error = rackrate(*SIMULATE, "--rate", "1e9", "--requests", "100", "--json")
     assert code == 0, error
     (level,) = json.loads(out)["levels"]
-    assert level["validity"] == ["finite-burst"]
+    assert level["caveats"] == ["finite-burst"]
 
 
 def test_a_trace_alone_is_sent_at_its_own_rate(rackrate: Command, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.pricing import Load, objections, price
 from rackrate.economics.ratecard import RateCard, Serving, machines_for, rate_card, serving_of
 from rackrate.errors import PriceError
-from rackrate.metrics.summary import VALIDITY, LevelSummary, Saturation
+from rackrate.metrics.summary import CAVEATS, LevelSummary, Saturation
 from rackrate.units import tokens_per_month, usd_per_million
 
 
@@ -216,18 +216,18 @@ def make_level(**changed: Any) -> LevelSummary:
         "window_end_s": 10.0, "output_tok_s": 80.0, "output_tok_s_half_width": 4.0, "input_tok_s": 160.0,
         "cached_tok_s": None, "request_s": 2.5, "mean_input_tokens": 64.0, "mean_cached_tokens": None,
         "mean_output_tokens": 32.0, "tokens_per_chunk": 1.0, "ttft": None, "tpot": None, "itl": None, "e2e": None,
-        "validity": ("unsteady",),
+        "caveats": ("unsteady",),
     }  # fmt: skip
     return LevelSummary(**{**values, **changed})
 
 
 def test_what_is_served_is_what_the_saturated_level_did() -> None:
     level = make_level()
-    serving = serving_of(Saturation(level, None, True, level.validity, (level,)), "a run")
+    serving = serving_of(Saturation(level, None, True, level.caveats, (level,)), "a run")
     assert (serving.output_tok_s, serving.input_tok_s, serving.cached_tok_s) == (80.0, 160.0, 0.0)
     assert serving.relative_half_width == pytest.approx(0.05)
     assert serving.prefill_share is None
-    assert (serving.validity, serving.lower_bound, serving.origin) == (("unsteady",), True, "a run")
+    assert (serving.caveats, serving.lower_bound, serving.origin) == (("unsteady",), True, "a run")
     assert serving.tok_s == 240
 
 
@@ -274,7 +274,7 @@ def test_other_hardware_stands_on_the_rate_card() -> None:
     assert price(make_serving(), make_cost(), Load(), []).warnings == ()
     other = price(make_serving(), make_cost(), Load(), [], other_hardware=True)
     assert other.warnings == ("other-hardware",)
-    assert objections(other) == [f"other-hardware: {VALIDITY['other-hardware']}"]
+    assert objections(other) == [f"other-hardware: {CAVEATS['other-hardware']}"]
 
 
 # --- the article: lytix, "Cost of self hosting Llama-3 8B-Instruct", June 2024 ---

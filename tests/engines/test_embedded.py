@@ -77,7 +77,7 @@ def test_measures_the_real_model(run: Path) -> None:
         assert level["mean_input_tokens"] == pytest.approx(48, abs=1)
         assert level["mean_output_tokens"] == 8
         assert 1 < level["output_tok_s"] < 5000
-        assert "no-usage" not in level["validity"]
+        assert "no-usage" not in level["caveats"]
     prefill = [level for level in view["levels"] if level["kind"] == "prefill"]
     assert len(prefill) == 1
     assert prefill[0]["input_tok_s"] > prefill[0]["cached_tok_s"] > 0  # the chat template is found in the cache
@@ -122,7 +122,7 @@ def test_the_server_counted_what_the_client_did(tmp_path: Path) -> None:
     view = shown(tmp_path / "run")
     assert view["provenance"]["engine"]["name"] == "llama.cpp"
     level = view["levels"][0]
-    assert "cold" in level["validity"]
+    assert "cold" in level["caveats"]
     counted = sum(request.output_tokens or 0 for request in read_run(tmp_path / "run").requests)
     probes = 24 + 1  # the two requests that ask how long a word is
     assert counter == counted + probes
@@ -139,10 +139,10 @@ class engine_process:  # noqa: N801 - reads as a function
             "import sys, pathlib\n"
             "from rackrate.engines import llamacpp\n"
             "from rackrate.engines.process import RunningEngine\n"
-            "from rackrate.engines.settings import Wanted\n"
+            "from rackrate.engines.settings import LaunchOptions\n"
             "from rackrate.engines.weights import find_weights\n"
             "weights = find_weights('smollm2-135m-instruct', print, install=False)\n"
-            "command = llamacpp.command(weights, 'smollm2', Wanted(slots=2, context_tokens=256))\n"
+            "command = llamacpp.command(weights, 'smollm2', LaunchOptions(slots=2, context_tokens=256))\n"
             "with RunningEngine(command, pathlib.Path(sys.argv[1])) as engine:\n"
             "    engine.wait_until_ready()\n"
             "    print(command.url, engine.pid, flush=True)\n"

@@ -11,7 +11,7 @@ import pytest
 from rackrate.engines import llamacpp, naive, sglang, transformers_serve, vllm
 from rackrate.engines.known import ENGINES, known_engine, launcher
 from rackrate.engines.process import first_raised
-from rackrate.engines.settings import Wanted, read_settings
+from rackrate.engines.settings import LaunchOptions, read_settings
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
@@ -48,7 +48,7 @@ def test_vllm_is_told_in_its_own_words() -> None:
     """Flags as `vllm serve --help` of 0.32 lists them."""
     said = ["batch_tokens=512", "prefix_caching=off", "tensor_parallel=3", "eager=on", "kv_gib=2", "threads_bind=0-1"]
     settings = read_settings("vllm", vllm.SETTINGS, said)
-    command = vllm.command(WEIGHTS, "name", Wanted(slots=8, context_tokens=300, port=1234, settings=settings))
+    command = vllm.command(WEIGHTS, "name", LaunchOptions(slots=8, context_tokens=300, port=1234, settings=settings))
     words = " ".join(command.argv)
     for flag in ("--model /models/m", "--served-model-name name", "--max-num-seqs 8", "--max-model-len 300",
                  "--max-num-batched-tokens 512", "--no-enable-prefix-caching", "--tensor-parallel-size 3",
@@ -71,7 +71,7 @@ def test_sglang_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> Non
         "memory_share=0.8",
     ]
     settings = read_settings("sglang", sglang.SETTINGS, said)
-    command = sglang.command(WEIGHTS, "name", Wanted(slots=8, context_tokens=300, port=1234, settings=settings))
+    command = sglang.command(WEIGHTS, "name", LaunchOptions(slots=8, context_tokens=300, port=1234, settings=settings))
     words = " ".join(command.argv)
     for flag in ("-m sglang.launch_server --model-path /models/m", "--served-model-name name", "--port 1234",
                  "--enable-metrics", "--max-running-requests 8", "--context-length 300", "--chunked-prefill-size 2048",
@@ -82,7 +82,7 @@ def test_sglang_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> Non
     assert command.version == "0.5.23"
     monkeypatch.setenv("RACKRATE_SGLANG_PYTHON", "/opt/sglang/bin/python")
     monkeypatch.setattr(sglang, "on_gpu", lambda: False)
-    own = sglang.command(WEIGHTS, "name", Wanted(slots=8, context_tokens=300, port=1234))
+    own = sglang.command(WEIGHTS, "name", LaunchOptions(slots=8, context_tokens=300, port=1234))
     assert own.argv[0] == "/opt/sglang/bin/python"
     assert own.argv[-2:] == ["--device", "cpu"]
     assert own.version is None
@@ -119,7 +119,7 @@ RuntimeError: Engine core initialization failed. See root cause above.
 
 def test_llamacpp_gets_every_setting_it_was_given() -> None:
     settings = read_settings("llamacpp", llamacpp.SETTINGS, ["kv_unified=yes", "flash_attention=off", "slots=3"])
-    command = llamacpp.command(WEIGHTS, "m", Wanted(slots=8, context_tokens=300, settings=settings))
+    command = llamacpp.command(WEIGHTS, "m", LaunchOptions(slots=8, context_tokens=300, settings=settings))
     started = json.loads(command.argv[-1])
     assert (started["kv_unified"], started["flash_attention"], started["slots"]) == (True, "off", 3)
     assert started["context_per_slot"] == 512  # whole steps of 256
@@ -127,7 +127,7 @@ def test_llamacpp_gets_every_setting_it_was_given() -> None:
 
 def test_transformers_never_takes_the_whole_memory() -> None:
     """Left to itself it takes nine tenths of it for its KV cache."""
-    command = transformers_serve.command(WEIGHTS, "m", Wanted(slots=8, context_tokens=300))
+    command = transformers_serve.command(WEIGHTS, "m", LaunchOptions(slots=8, context_tokens=300))
     words = " ".join(command.argv)
     assert "--cb-num-blocks 24" in words  # (2 blocks of 256 and one to spare) x 8
     assert "--continuous-batching" in words
@@ -153,7 +153,7 @@ def test_a_wrong_setting_is_one_sentence(said: str, expected: str) -> None:
 def test_what_is_printed_can_be_run_by_a_shell() -> None:
     import shlex
 
-    command = naive.command(WEIGHTS, "a model", Wanted(slots=1, context_tokens=1))
+    command = naive.command(WEIGHTS, "a model", LaunchOptions(slots=1, context_tokens=1))
     assert shlex.split(command.shell) == list(command.argv)
     assert command.kept_argv[-len(command.argv) :] == list(command.argv)
 

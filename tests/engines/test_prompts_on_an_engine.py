@@ -16,7 +16,7 @@ import pytest
 from rackrate.engines import llamacpp
 from rackrate.engines.process import RunningEngine
 from rackrate.engines.quality import text as quality_text
-from rackrate.engines.settings import Wanted
+from rackrate.engines.settings import LaunchOptions
 from rackrate.engines.weights import EMBEDDED, find_weights
 from rackrate.models.tokenizer_files import read_tokenizer
 from rackrate.runs.records import RequestRecord
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     result = rackrate("engines", "install", "llamacpp")
     assert result.returncode == 0, result.stderr
     weights = find_weights(EMBEDDED[0].model, lambda _: None, install=False)
-    command = llamacpp.command(weights, "tiny", Wanted(slots=2, context_tokens=1024, threads=1))
+    command = llamacpp.command(weights, "tiny", LaunchOptions(slots=2, context_tokens=1024, threads=1))
     with RunningEngine(command, tmp_path_factory.mktemp("engine") / "engine.log") as running:
         running.wait_until_ready(tick=lambda _: None)
         yield command.url

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rackrate.engines.requantise import BLOCK, BLOCK_BYTES, TYPES, dequantise, quantise, requantise
-from rackrate.engines.settings import Wanted
+from rackrate.engines.settings import LaunchOptions
 from rackrate.errors import EngineError
 
 WEIGHTS = hnp.arrays(np.float32, (3, BLOCK), elements=st.integers(-(2**23), 2**23).map(lambda n: n / 2**20))
@@ -145,7 +145,7 @@ def test_the_real_engine_serves_rewritten_weights(tmp_path: Path) -> None:
     llamacpp.install(lambda _: None)
     weights = find_weights("smollm2-135m-instruct:Q4_0", lambda _: None)
     assert weights.weight_format == "Q4_0 from Q4_1"
-    command = llamacpp.command(weights, "m", Wanted(slots=1, context_tokens=256))
+    command = llamacpp.command(weights, "m", LaunchOptions(slots=1, context_tokens=256))
     body = {
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
         "max_tokens": 24,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rackrate.errors import RunError
 from rackrate.importers.build import Stated, build
 from rackrate.importers.detect import read_results
-from rackrate.importers.results import Foreign, ForeignRequest
+from rackrate.importers.results import ForeignRequest, ImportedRun
 from rackrate.metrics.summary import LevelSummary, saturation, summarise
 from rackrate.runs.records import Machine, Run
 
@@ -54,7 +54,7 @@ def truth_of(name: str, count: int) -> list[dict[str, Any]]:
     return rows[-count:]
 
 
-def imported(path: Path) -> tuple[Foreign, Run, list[LevelSummary]]:
+def imported(path: Path) -> tuple[ImportedRun, Run, list[LevelSummary]]:
     results = read_results(path)
     run = build(results, STATED)
     return results[0], run, summarise(run)
@@ -122,7 +122,7 @@ def test_totals_are_kept_as_they_are_and_what_is_missing_stays_unknown() -> None
     assert level.e2e.p99 == pytest.approx(said["p99_e2el_ms"] / 1000)
     assert level.mean_in_flight == pytest.approx(said["request_throughput"] * said["mean_e2el_ms"] / 1000)
     assert (level.window_s, level.output_tok_s_half_width, level.cached_tok_s) == (None, None, None)
-    assert "totals-only" in level.validity
+    assert "totals-only" in level.caveats
     assert {"client-bound", "contended", "cold", "overloaded"} <= set(level.unknown)
 
 
@@ -180,44 +180,44 @@ def changed(tmp_path: Path, name: str, **values: Any) -> Path:
     return path
 
 
-def validity(path: Path) -> set[str]:
-    return set(imported(path)[2][0].validity)
+def caveats(path: Path) -> set[str]:
+    return set(imported(path)[2][0].caveats)
 
 
 def test_one_at_a_time_is_batch_1() -> None:
-    assert "batch-1" in validity(DATA / "vllm-one.json")
+    assert "batch-1" in caveats(DATA / "vllm-one.json")
 
 
 def test_all_at_once_is_a_finite_burst(tmp_path: Path) -> None:
     for name in ("vllm-detailed.json", "vllm-one.json"):
-        assert "finite-burst" in validity(changed(tmp_path, name, max_concurrency=None, request_rate="inf"))
-    assert "finite-burst" not in validity(DATA / "vllm-detailed.json")
+        assert "finite-burst" in caveats(changed(tmp_path, name, max_concurrency=None, request_rate="inf"))
+    assert "finite-burst" not in caveats(DATA / "vllm-detailed.json")
 
 
 def test_failures_count(tmp_path: Path) -> None:
-    assert "errors" not in validity(DATA / "vllm-one.json")
-    assert "errors" in validity(changed(tmp_path, "vllm-one.json", failed=1))
+    assert "errors" not in caveats(DATA / "vllm-one.json")
+    assert "errors" in caveats(changed(tmp_path, "vllm-one.json", failed=1))
     detailed = load("vllm-detailed.json")
     errors = ["Traceback\nServerDisconnectedError", *detailed["errors"][1:]]
     path = changed(tmp_path, "vllm-detailed.json", errors=errors, completed=23)
-    assert "errors" in validity(path)
+    assert "errors" in caveats(path)
     assert imported(path)[2][0].failed == {"unnamed": 1}
     assert {request.detail for request in imported(path)[1].requests} == {None, "ServerDisconnectedError"}
 
 
 def test_no_usage_is_said() -> None:
-    assert "no-usage" in validity(DATA / "genai/profile_export.json")
-    assert "no-usage" not in validity(DATA / "genai-usage/profile_export.json")
+    assert "no-usage" in caveats(DATA / "genai/profile_export.json")
+    assert "no-usage" not in caveats(DATA / "genai-usage/profile_export.json")
 
 
 def test_tokens_of_the_tools_own_tokenizer_are_named(tmp_path: Path) -> None:
     lines = load("aiperf/profile_export.jsonl")
-    assert "retokenised" not in validity(DATA / "aiperf/profile_export.jsonl")
+    assert "retokenised" not in caveats(DATA / "aiperf/profile_export.jsonl")
     for line in lines:
         line["metrics"] = {key: value for key, value in line["metrics"].items() if not key.startswith("usage")}
     path = tmp_path / "other.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    assert "retokenised" in validity(path)
+    assert "retokenised" in caveats(path)
 
 
 def test_a_sample_of_guidellms_requests_is_no_basis(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_sample_of_guidellms_requests_is_no_basis(tmp_path: Path) -> None:
     path = tmp_path / "sampled.json"
     path.write_text(json.dumps(report))
     _, run, [level] = imported(path)
-    assert "totals-only" in level.validity
+    assert "totals-only" in level.caveats
     assert run.requests == []
     assert level.output_tok_s == report["benchmarks"][0]["metrics"]["output_tokens_per_second"]["successful"]["mean"]
 
@@ -248,7 +248,7 @@ def test_old_detailed_results_of_vllm_have_no_place_in_time(tmp_path: Path) -> N
     path.write_text(json.dumps(values))
     _, run, [level] = imported(path)
     assert run.requests == []
-    assert "totals-only" in level.validity
+    assert "totals-only" in level.caveats
     assert level.ttft is not None
     assert level.ttft.count == 24
     now = imported(DATA / "vllm-detailed.json")[1]

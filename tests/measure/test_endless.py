@@ -20,7 +20,7 @@ from rackrate.measure import http
 from rackrate.measure.answers import Answer
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
-from rackrate.measure.loops import judge
+from rackrate.measure.loops import classify_exchange
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.runs.statuses import OK
 from scripted_server import ScriptedServer
@@ -111,7 +111,7 @@ def ask_endless(first: bytes, again: bytes, pause_s: float = 0.0, *, others: int
 def test_whatever_is_endless_is_stopped(first: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_BODY_BYTES", 2**20)
     (exchange,) = ask_endless(first, again)
-    assert judge(exchange).status == "oversize"
+    assert classify_exchange(exchange).status == "oversize"
     assert exchange.size <= 2 * 2**20
     # a piece for each packet, however small the chunks are
     assert len(exchange.parts) <= 2**20 // 4
@@ -121,13 +121,13 @@ def test_the_largest_of_many_answers_is_stopped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(http, "_ALL_BYTES", 2**20)
     endless, *others = ask_endless(CHUNKED, chunk(b"x" * 65536), pause_s=0.001, others=3)
     assert (endless.status, endless.detail) == ("oversize", "the largest of answers that took more than 1 MiB together")
-    assert [judge(other).status for other in others] == [OK] * 3
+    assert [classify_exchange(other).status for other in others] == [OK] * 3
 
 
 def test_comments_after_the_end_do_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_DONE_GRACE_S", 0.1)
     (exchange,) = ask_endless(CHUNKED + chunk(WHOLE), chunk(b": ping\n\n"), pause_s=0.01)
-    answer: Answer = judge(exchange)
+    answer: Answer = classify_exchange(exchange)
     assert (answer.status, len(answer.chunk_s)) == (OK, 1)
     assert exchange.done_s == answer.chunk_s[0]
 
@@ -142,7 +142,7 @@ def test_silence_of_the_clients_own_is_none_of_the_servers() -> None:
             return await client.exchange(client.request("POST", "/v1/chat/completions", body))
 
     with ScriptedServer(ttft_s=0.01, itl_s=0.05) as server:
-        assert judge(run(go(server.url))).status == OK
+        assert classify_exchange(run(go(server.url))).status == OK
 
 
 def one_piece(size: int) -> tuple[Exchange, bytes]:
@@ -160,11 +160,11 @@ def one_piece(size: int) -> tuple[Exchange, bytes]:
 def test_an_answer_in_one_piece_keeps_its_times_and_its_bytes() -> None:
     exchange, body = one_piece(2**21)
     times = list(exchange.times)
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     assert (answer.status, len(answer.raw_texts[0])) == (OK, 2**21)
     assert answer.chunk_s == (2**21 / 2**16 + 2,)
     assert (exchange.body, exchange.times) == (body, times)
-    assert judge(exchange) == answer
+    assert classify_exchange(exchange) == answer
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is in kilobytes on Linux")

@@ -18,7 +18,7 @@ from rackrate.measure import exchange as body_limit
 from rackrate.measure import http
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
-from rackrate.measure.loops import judge
+from rackrate.measure.loops import classify_exchange
 from rackrate.measure.sse import decode
 from rackrate.measure.target import Timeouts, parse_url
 from rackrate.runs.statuses import FAULTS, OK
@@ -207,7 +207,7 @@ def test_port_zero_is_refused() -> None:
 )
 def test_each_fault_has_its_name(server: ScriptedServer, oddity: str, status: str, http_status: int) -> None:
     (exchange,) = ask(server.url, oddity)
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     assert answer.status == status
     assert exchange.http_status == http_status
     assert status in FAULTS
@@ -221,7 +221,7 @@ def test_each_fault_has_its_name(server: ScriptedServer, oddity: str, status: st
 def test_a_stall_after_the_role_is_a_missing_first_token(server: ScriptedServer) -> None:
     # a server under load may send the role at once and the first token after the gap limit
     (exchange,) = ask(server.url, "stall-role")
-    assert judge(exchange).status == "timeout-first-token"
+    assert classify_exchange(exchange).status == "timeout-first-token"
     assert exchange.sent_s is not None
     assert exchange.done_s is not None
     assert exchange.done_s - exchange.sent_s > QUICK.first_token_s > QUICK.gap_s
@@ -229,14 +229,14 @@ def test_a_stall_after_the_role_is_a_missing_first_token(server: ScriptedServer)
 
 def test_an_answer_that_takes_too_long_is_stopped(server: ScriptedServer) -> None:
     (exchange,) = ask(server.url, tokens=1000, timeouts=Timeouts(total_s=0.2))
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     assert answer.status == "timeout-total"
     assert 0 < len(answer.chunk_s) < 1000
 
 
 def test_the_servers_own_words_are_kept(server: ScriptedServer) -> None:
-    assert judge(ask(server.url, "status-503")[0]).detail == "503 Service Unavailable"
-    assert judge(ask(server.url, "error-event")[0]).detail == "the engine ran out of memory"
+    assert classify_exchange(ask(server.url, "status-503")[0]).detail == "503 Service Unavailable"
+    assert classify_exchange(ask(server.url, "error-event")[0]).detail == "the engine ran out of memory"
     assert ask(server.url, "status-429")[0].retry_after == "7"
     assert ask(server.url, "redirect")[0].location == f"{server.url}/elsewhere"
 
@@ -293,7 +293,7 @@ RIGHT: list[Oddity | str] = [
 @pytest.mark.parametrize("oddity", RIGHT)
 def test_no_spelling_of_a_whole_answer_is_a_fault(server: ScriptedServer, oddity: str) -> None:
     (exchange,) = ask(server.url, oddity)
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     truth = server.log[-1]
     assert truth.ended
     assert (answer.status, answer.detail) == (OK, None)
@@ -305,7 +305,7 @@ def test_no_spelling_of_a_whole_answer_is_a_fault(server: ScriptedServer, oddity
 
 
 def test_an_answer_that_ends_early_is_whole(server: ScriptedServer) -> None:
-    answer = judge(ask(server.url, "ends-early")[0])
+    answer = classify_exchange(ask(server.url, "ends-early")[0])
     assert (answer.status, answer.finish_reason, answer.output_tokens) == (OK, "stop", server.early_tokens)
 
 
@@ -319,7 +319,7 @@ def test_one_connection_carries_request_after_request() -> None:
 def test_a_connection_that_was_closed_between_requests_is_no_fault(habit: Oddity) -> None:
     with ScriptedServer(ttft_s=0.0, itl_s=0.0, oddities=[habit]) as server:
         exchanges = ask(server.url, times=100)
-        assert [judge(exchange).status for exchange in exchanges] == [OK] * 100
+        assert [classify_exchange(exchange).status for exchange in exchanges] == [OK] * 100
         assert len(server.log) == 100
         assert server.connections == 100
 
@@ -332,7 +332,7 @@ def test_requests_at_once_have_a_connection_each_and_keep_it() -> None:
         return [exchange for round_ in rounds for exchange in round_]
 
     with ScriptedServer(ttft_s=0.02, itl_s=0.001) as server:
-        assert [judge(exchange).status for exchange in run(go(server.url))] == [OK] * 18
+        assert [classify_exchange(exchange).status for exchange in run(go(server.url))] == [OK] * 18
         assert server.connections == 6
 
 
@@ -377,7 +377,7 @@ def test_abort_ends_what_is_under_way_as_stopped() -> None:
             return await asyncio.wait_for(asyncio.gather(*under_way), 0.1)
 
     with ScriptedServer(ttft_s=0.01, itl_s=0.002) as server:
-        answers = [judge(exchange) for exchange in run(go(server.url))]
+        answers = [classify_exchange(exchange) for exchange in run(go(server.url))]
     assert [answer.status for answer in answers] == ["stopped"] * 3
     assert all(answer.chunk_s for answer in answers)
 
@@ -457,7 +457,7 @@ def test_done_ends_an_answer_whose_http_message_does_not_end(monkeypatch: pytest
     (exchange,) = ask_raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunked(WHOLE, END, end=False), 5.0)
     assert exchange.status == OK
     assert exchange.done_s == exchange.last_byte_s
-    assert judge(exchange).status == OK
+    assert classify_exchange(exchange).status == OK
 
 
 @pytest.mark.parametrize("place", range(1, len(END)))
@@ -476,7 +476,7 @@ def test_done_within_a_text_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(http, "_DONE_GRACE_S", 0.1)
     parts = chunked(SAID, end=False), 0.15, chunked(SAID, end=False), 0.15, chunked(WHOLE, END)
     (exchange,) = ask_raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *parts)
-    assert len(judge(exchange).chunk_s) == 3
+    assert len(classify_exchange(exchange).chunk_s) == 3
 
 
 @pytest.mark.parametrize("place", range(SAID.index(b"data: [DONE]"), len(SAID)))
@@ -489,7 +489,7 @@ def test_done_within_a_text_is_not_the_end_wherever_it_is_cut(place: int) -> Non
 
 def test_a_coding_that_nobody_asked_for_is_a_fault() -> None:
     (exchange,) = ask_raw(HEAD + b"Content-Encoding: gzip\r\n\r\n", b"\x1f\x8b\x08\x00")
-    answer = judge(exchange)
+    answer = classify_exchange(exchange)
     assert (answer.status, answer.detail) == (
         "malformed", "its content is encoded as gzip, which was not asked for"
     )  # fmt: skip

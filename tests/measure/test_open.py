@@ -87,7 +87,7 @@ def test_requests_are_due_by_the_schedule_and_sent_then(tmp_path: Path) -> None:
     assert level.arrivals == "poisson"
     assert level.concurrency is None
     assert level.send_lateness_p99_s is not None
-    assert "overloaded" not in level.validity
+    assert "overloaded" not in level.caveats
 
 
 @pytest.mark.timed
@@ -117,8 +117,8 @@ def test_more_than_a_server_can_do_is_called_overloaded(tmp_path: Path) -> None:
     with ScriptedServer(ttft_s=0.1, itl_s=0.0, slots=2) as server:  # 20 requests a second at most
         run = measure(server, tmp_path / "run", plan)
     calm, flooded = summarise(run)
-    assert "overloaded" not in calm.validity
-    assert "overloaded" in flooded.validity
+    assert "overloaded" not in calm.caveats
+    assert "overloaded" in flooded.caveats
     best = saturation([calm, flooded])
     assert best is not None
     assert best.level is calm

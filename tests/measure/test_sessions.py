@@ -158,9 +158,7 @@ def test_conversations_arrive_when_they_are_due_whatever_became_of_others(tmp_pa
     due = np.array([sessions[number][0].due_s for number in range(20)]) - level.started_s
     assert due == pytest.approx(draw("poisson", 40.0, 60, work, level=0).due_s, abs=1e-6)
     assert (level.kind, level.rate, level.arrivals, level.ended_because) == ("open", 40.0, "poisson", "requests")
-    assert (
-        "overloaded" not in summarise(run)[0].validity
-    )  # more turns in flight at the end than at the start is no sign
+    assert "overloaded" not in summarise(run)[0].caveats  # more turns in flight at the end than at the start is no sign
 
 
 def test_prefill_alone_is_measured_on_single_requests_and_a_search_guesses_in_conversations(tmp_path: Path) -> None:

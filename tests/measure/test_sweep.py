@@ -283,7 +283,7 @@ def test_without_a_warm_up_the_first_level_is_cold(tmp_path: Path) -> None:
         swept = measure(server, tmp_path / "run", plan)
         assert len(server.log) == PROBES + 4
     assert [level.warmed_up for level in swept.run.header.levels] == [False, True]
-    assert ["cold" in summary.validity for summary in summarise(swept.run)] == [True, False]
+    assert ["cold" in summary.caveats for summary in summarise(swept.run)] == [True, False]
 
 
 def test_levels_double_until_gains_end(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_faults_are_counted_by_kind_and_keep_their_tokens(tmp_path: Path) -> Non
     (summary,) = summarise(swept.run)
     assert swept.outcome == "complete"
     assert (summary.requests, summary.failed) == (16, {"reset": 8})
-    assert "errors" in summary.validity
+    assert "errors" in summary.caveats
     failed = [request for request in swept.run.requests if not request.ok]
     assert sorted(len(request.chunk_s) for request in failed) == sorted(broken)
     assert all(request.output_tokens is None and request.detail for request in failed)
@@ -411,7 +411,7 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_what_was_under_way(tmp_p
     assert min(request.done_s for request in stopped) >= level.started_s + 0.3
     (summary,) = summarise(read_run(tmp_path / "run"))
     assert summary.failed == {"stopped": 5}
-    assert "errors" not in summary.validity  # the user's own stop is no fault of the server
+    assert "errors" not in summary.caveats  # the user's own stop is no fault of the server
 
 
 def test_an_engine_that_dies_ends_the_sweep(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def queued(due_s: Sequence[float], service_s: float, servers: int, **more: Any) 
     return records
 
 
-def validity(pattern: str, service_s: float, servers: int, rate: float = 20.0, **more: Any) -> tuple[str, ...]:
+def caveats(pattern: str, service_s: float, servers: int, rate: float = 20.0, **more: Any) -> tuple[str, ...]:
     due_s = draw(pattern, rate, 1500, WORK).due_s.tolist()
     level = Level(index=0, kind="open", rate=rate, arrivals=pattern, warmed_up=True, started_s=0.0, stopped_s=due_s[-1])
-    return summarise_level(level, queued(due_s, service_s, servers, **more)).validity
+    return summarise_level(level, queued(due_s, service_s, servers, **more)).caveats
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_usage_that_cannot_be_right_is_named(asked: int, output: int, every: int
         for number, item in enumerate(queued([n / 20 for n in range(1000)], 0.01, 4))
     ]
     level = Level(index=0, kind="open", rate=20.0, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=50.0)
-    assert ("miscounted" in summarise_level(level, records).validity) == flagged
+    assert ("miscounted" in summarise_level(level, records).caveats) == flagged
     told_by_tool = level.model_copy(update={"tokens_by": "tool"})
-    assert "miscounted" not in summarise_level(told_by_tool, records).validity
+    assert "miscounted" not in summarise_level(told_by_tool, records).caveats
 
 
 @pytest.mark.parametrize("pattern", ["steps:5@20,40@20", "ramp:1-40@40", "poisson", "gamma:2"])
 def test_a_server_with_room_is_not_overloaded_however_the_load_grows(pattern: str) -> None:
-    assert "overloaded" not in validity(pattern, service_s=0.1, servers=100)
+    assert "overloaded" not in caveats(pattern, service_s=0.1, servers=100)
 
 
 @pytest.mark.parametrize("pattern", ["steps:5@20,40@20", "ramp:1-40@40", "poisson"])
 def test_a_server_that_falls_behind_is_overloaded(pattern: str) -> None:
     # two servers of 0.15 s serve 13 requests a second
-    assert "overloaded" in validity(pattern, service_s=0.15, servers=2)
+    assert "overloaded" in caveats(pattern, service_s=0.15, servers=2)
 
 
 def test_a_number_in_flight_that_wanders_is_no_overload() -> None:
@@ -117,8 +117,8 @@ def test_further_turns_of_conversations_are_not_taken_for_overload() -> None:
     begun = np.arange(0, 20, 0.2)
     due_s = sorted(float(item) for item in np.add.outer(begun, np.arange(20)).ravel() if item < 20)
     level = Level(index=0, kind="open", rate=5, arrivals="constant", warmed_up=True, started_s=0.0, stopped_s=20.0)
-    assert "overloaded" in summarise_level(level, queued(due_s, 0.5, 200)).validity
-    assert "overloaded" not in summarise_level(level, queued(due_s, 0.5, 200, session=1, turn=0)).validity
+    assert "overloaded" in summarise_level(level, queued(due_s, 0.5, 200)).caveats
+    assert "overloaded" not in summarise_level(level, queued(due_s, 0.5, 200, session=1, turn=0)).caveats
 
 
 def test_lengths_are_compared_with_what_was_asked_for() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rackrate.metrics.steady import Array, batch_means, steady_window
 from rackrate.metrics.summary import (
+    CAVEATS,
     DEFINITIONS,
-    VALIDITY,
     LevelSummary,
     Quantiles,
     Saturation,
@@ -364,7 +364,7 @@ def test_no_interval_from_less_than_five_typical_requests() -> None:
     assert batch_means(times, ones, 20.0, 30.0, typical_s=1.0) == (0.0, None, None)
 
 
-# --- validity: each name exactly when its condition holds ---
+# --- caveats: each name exactly when its condition holds ---
 
 
 def rising_stream() -> tuple[Level, list[RequestRecord]]:
@@ -378,11 +378,11 @@ def rising_stream() -> tuple[Level, list[RequestRecord]]:
 
 
 def test_a_clean_level_has_nothing_against_it() -> None:
-    assert summarise_level(*constant_stream()).validity == ()
+    assert summarise_level(*constant_stream()).caveats == ()
 
 
 def names_of(level: Level, requests: list[RequestRecord]) -> set[str]:
-    names = summarise_level(level, requests).validity
+    names = summarise_level(level, requests).caveats
     assert len(set(names)) == len(names)
     return set(names)
 
@@ -429,7 +429,7 @@ def test_each_name_stands_exactly_where_its_condition_holds(
     }
     names = names_of(level, requests)
     assert names == {name for name, applies in expected.items() if applies}
-    assert names <= set(VALIDITY)
+    assert names <= set(CAVEATS)
 
 
 def test_one_failure_in_a_hundred_is_not_more_than_one_in_a_hundred() -> None:
@@ -499,13 +499,13 @@ def summary(
     kind: Literal["closed", "prefill"] = "closed",
     fresh: float | None = None,
     cached: float | None = None,
-    validity: tuple[str, ...] = (),
+    caveats: tuple[str, ...] = (),
 ) -> LevelSummary:
     return LevelSummary(
         index=concurrency, kind=kind, concurrency=concurrency, requests=100, failed={}, window_start_s=0.0,
         window_end_s=10.0, output_tok_s=output, output_tok_s_half_width=None, input_tok_s=fresh, cached_tok_s=cached,
         request_s=None, mean_input_tokens=None, mean_cached_tokens=None, mean_output_tokens=None,
-        tokens_per_chunk=None, ttft=None, tpot=None, itl=None, e2e=None, validity=validity,
+        tokens_per_chunk=None, ttft=None, tpot=None, itl=None, e2e=None, caveats=caveats,
     )  # fmt: skip
 
 
@@ -543,10 +543,10 @@ def test_a_sweep_that_still_grew_gives_a_lower_bound(rates: list[float], growing
 
 
 def test_a_level_may_be_chosen() -> None:
-    levels = [summary(1, 50.0, validity=("batch-1",)), summary(4, 80.0), summary(8, 79.0)]
+    levels = [summary(1, 50.0, caveats=("batch-1",)), summary(4, 80.0), summary(8, 79.0)]
     chosen = saturation(levels, at_concurrency=1)
     assert chosen is not None
-    assert (chosen.level.concurrency, chosen.validity, chosen.lower_bound) == (1, ("batch-1",), False)
+    assert (chosen.level.concurrency, chosen.caveats, chosen.lower_bound) == (1, ("batch-1",), False)
     assert saturation(levels, at_concurrency=2) is None
     assert saturation([]) is None
 

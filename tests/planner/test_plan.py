@@ -15,9 +15,9 @@ from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.errors import WorkloadError
 from rackrate.models.read_model import read_model
 from rackrate.planner.bounds import idle_latencies, least_busy_s
-from rackrate.planner.candidates import Kind, replica_of
+from rackrate.planner.candidates import ReplicaSpec, replica_of
 from rackrate.planner.explain import explained
-from rackrate.planner.mixed import Part, cheapest_mix
+from rackrate.planner.mixed import MixShare, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
 from rackrate.planner.sizing import Sizer
 from rackrate.planner.view import plan_view
@@ -108,7 +108,7 @@ def test_every_candidate_is_in_the_table_or_has_lost_for_a_reason(planned: Plan)
 @pytest.mark.parametrize("rate", [0.3, 7.0, 30.0])
 def test_the_fewest_machines_are_what_counting_up_finds(catalog: Catalog, rate: float) -> None:
     asked = demand(rate=rate)
-    kind = Kind("a10g", 1, "bf16", "vllm")
+    kind = ReplicaSpec("a10g", 1, "bf16", "vllm")
     found = replica_of(kind, asked.read, catalog.accelerators["a10g"], 1500, 700.0)
     assert not isinstance(found, str)
     sizer = Sizer(asked.draw, rate, asked.slo)
@@ -259,7 +259,7 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
         padding_s=draw(seconds),
         expert_miss=draw(st.sampled_from([0.0, 0.9])), sharpness=draw(st.sampled_from([0.0, 2.0])),
         prefill_step_s=draw(seconds), pair_s=draw(st.floats(0, 1e-7)), floor_s=draw(seconds),
-        crowd=draw(st.sampled_from([1e18, 4.0])), crowded_context=draw(st.sampled_from([1.0, 2.5])),
+        large_batch_over=draw(st.sampled_from([1e18, 4.0])), large_batch_context=draw(st.sampled_from([1.0, 2.5])),
     )  # fmt: skip
     limits = EngineLimits(
         kv_tokens=draw(st.sampled_from([1024, 20_000])), max_num_seqs=draw(st.sampled_from([1, 8, 64])),
@@ -292,7 +292,7 @@ def test_no_simulation_beats_the_bounds(case: tuple[StepCoefficients, EngineLimi
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.5, 20), st.floats(0.1, 30)), min_size=1, max_size=3), st.floats(0.1, 40))
 def test_the_mix_is_what_trying_everything_finds(parts: list[tuple[float, float]], rate: float) -> None:
-    listed = [Part(str(n), capacity, usd_h) for n, (capacity, usd_h) in enumerate(parts)]
+    listed = [MixShare(str(n), capacity, usd_h) for n, (capacity, usd_h) in enumerate(parts)]
     found = cheapest_mix(rate, listed)
     assert found is not None
     ranges = [range(int(np.ceil(rate / entry.capacity)) + 1) for entry in listed]

@@ -21,7 +21,7 @@ def run_view(engine: str, rates: dict[int, float], other: float = 0.0) -> dict[s
         {
             "index": number, "kind": "closed", "concurrency": concurrency, "output_tok_s": rate,
             "output_tok_s_half_width": 1.0, "ttft": {"p50": 0.1, "p95": 0.2}, "tpot": {"p50": 0.01, "p95": 0.02},
-            "validity": [], "other_cpu_share": other,
+            "caveats": [], "other_cpu_share": other,
         }
         for number, (concurrency, rate) in enumerate(rates.items())
     ]  # fmt: skip
@@ -64,8 +64,8 @@ def test_other_load_is_said() -> None:
 
 def test_a_figure_that_something_stands_against_is_marked_wherever_it_is_shown() -> None:
     run = run_view("a", {1: 10.0, 4: 31.0, 8: 70.0})
-    run["levels"][0]["validity"] = ["batch-1"]  # slow and right
-    run["levels"][1]["validity"] = ["finite-burst"]
+    run["levels"][0]["caveats"] = ["batch-1"]  # slow and right
+    run["levels"][1]["caveats"] = ["finite-burst"]
     view = comparison_view([Compared("a", "a", run, None)])
     assert "| a | 10.0 | 31.0 * | 70.0 |" in comparison_markdown(view)
     assert "must not be taken for the engine's own" in comparison_markdown(view)

@@ -249,7 +249,7 @@ class SlotReplica(Replica):
         step = self.step
         seconds = sum(dense_s(step.as_array(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
         seconds += step.step_s + step.sequence_s * sequences
-        crowded = step.crowded_context if len(self.decoding) > step.crowd else 1.0
+        crowded = step.large_batch_context if len(self.decoding) > step.large_batch_over else 1.0
         seconds += step.context_s * crowded * sum(sequence.stored + 1 for sequence in self.decoding)
         if prompts:
             pairs = sum(chunk * (prompt.computed + 0.5 * (chunk + 1)) for prompt, chunk in prompts)

@@ -83,15 +83,25 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
     pages = most + draw(st.integers(0, 3 * most))
     max_seqs = draw(st.sampled_from([1, 2, 5, 32]))
     step = StepCoefficients(
-        weights_s=seconds(64), token_compute_s=seconds(4), context_s=seconds(2) / 16, step_s=seconds(64) + GRAIN,
-        sequence_s=seconds(8), token_memory_s=seconds(2), token_s=seconds(2), prefill_step_s=seconds(32),
-        pair_s=seconds(1) / 16, floor_s=seconds(200), floor_sequence_s=seconds(8),
+        weights_s=seconds(64),
+        token_compute_s=seconds(4),
+        context_s=seconds(2) / 16,
+        step_s=seconds(64) + GRAIN,
+        sequence_s=seconds(8),
+        token_memory_s=seconds(2),
+        token_s=seconds(2),
+        prefill_step_s=seconds(32),
+        pair_s=seconds(1) / 16,
+        floor_s=seconds(200),
+        floor_sequence_s=seconds(8),
         micro_step_s=seconds(16),
-        crowd=draw(st.sampled_from([1e18, 0.0, 1.0, 3.5])), crowded_context=draw(st.sampled_from([1.0, 2.0, 3.0])),
+        large_batch_over=draw(st.sampled_from([1e18, 0.0, 1.0, 3.5])),
+        large_batch_context=draw(st.sampled_from([1.0, 2.0, 3.0])),
         padding_s=0.0 if exact else seconds(64),
-        experts_s=0.0 if exact else seconds(64), expert_miss=0.0 if exact else draw(st.sampled_from([0.0, 0.75])),
+        experts_s=0.0 if exact else seconds(64),
+        expert_miss=0.0 if exact else draw(st.sampled_from([0.0, 0.75])),
         sharpness=0.0 if exact else draw(st.sampled_from([0.0, 3.0])),
-    )  # fmt: skip
+    )
     batch = draw(st.sampled_from([1, 8, 64, 4096]))
     limits = EngineLimits(
         kv_tokens=pages * page * (max_seqs if slotted else 1),

@@ -12,7 +12,7 @@ from rackrate.models.architecture import load, of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import bytes_by_kind, weight_format
 from rackrate.steptime.deployment import deploy
-from rackrate.steptime.replay import room_tokens
+from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
 from rackrate.validation.published import understand
@@ -81,9 +81,9 @@ def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
     model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
     work = linear_work(model, formats_on(card, "fp8", "fp8"))
     made = deploy(model, card, parallel=Parallel(1, data=8, expert=8), kv="fp8")
-    room = room_tokens(card, made.parallel, made.scheduler, work, 3.0)
+    kv_capacity = kv_capacity_tokens(card, made.parallel, made.scheduler, work, 3.0)
     free = (card.memory_gib or 0) * GIB * made.scheduler.memory_share - 3.0 * GIB
-    assert room == pytest.approx((free - work.weight_bytes - work.expert_bytes / 8) / work.context_bytes)
+    assert kv_capacity == pytest.approx((free - work.weight_bytes - work.expert_bytes / 8) / work.context_bytes)
 
 
 def test_tokens_of_replicated_attention_travel_further_than_sums() -> None:

@@ -75,14 +75,14 @@ def test_jumps_equal_steps(
     budget: int,
     mixed: bool,
     per_context: float,
-    crowd: float,
+    large_batch_over: float,
 ) -> None:
     due = np.cumsum([gap for gap, _, _ in requests])
     prompt = [size for _, size, _ in requests]
     output = [size for _, _, size in requests]
     k = (
         0.01, 0.001, 0.02, 0.002, 0.0, 0.05, 0.0, 0.0, 0.0, 2.0, per_context, 0.0, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0,
-        crowd, 2.5, 0.0,
+        large_batch_over, 2.5, 0.0,
     )  # fmt: skip
     _, first, done = finite_run(
         k, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed
@@ -100,19 +100,21 @@ def test_a_closed_loop_keeps_so_many_in_flight() -> None:
 
 def test_a_full_cache_evicts_and_recomputes_but_all_are_served() -> None:
     ample = finite_run(CONSTANT, np.zeros(6), np.full(6, 10), np.full(6, 30))
-    tight = finite_run(CONSTANT, np.zeros(6), np.full(6, 10), np.full(6, 30), room=90.0)
+    tight = finite_run(CONSTANT, np.zeros(6), np.full(6, 10), np.full(6, 30), kv_capacity=90.0)
     assert not np.isnan(tight[2]).any()
     assert tight[2].max() > ample[2].max()
 
 
 def test_reserved_output_never_evicts() -> None:
     """With the whole output reserved, two of 40 tokens fit into 90: three rounds of 30 steps."""
-    _, _, done = finite_run(CONSTANT, np.zeros(6), np.full(6, 10), np.full(6, 30), room=90.0, keep=1.0, budget=1000)
+    _, _, done = finite_run(
+        CONSTANT, np.zeros(6), np.full(6, 10), np.full(6, 30), kv_capacity=90.0, reserve_fraction=1.0, budget=1000
+    )
     assert sorted(done.tolist()) == [30, 30, 60, 60, 90, 90]
 
 
 def test_a_request_larger_than_the_cache_runs_alone() -> None:
-    _, _, done = finite_run(CONSTANT, np.zeros(2), np.array([100, 5]), np.array([3, 3]), room=50.0)
+    _, _, done = finite_run(CONSTANT, np.zeros(2), np.array([100, 5]), np.array([3, 3]), kv_capacity=50.0)
     assert not np.isnan(done).any()
 
 

@@ -16,7 +16,7 @@ from rackrate.errors import UserError
 from rackrate.study.evaluate import evaluate
 from rackrate.study.loading import load_study
 from rackrate.study.prices import TypedPrice, api_at, day, moment, offer_at
-from rackrate.study.results import QuestionResult, Row
+from rackrate.study.results import AlternativeRow, QuestionResult
 
 HOURS = 730.0
 BOX = {"name": "box", "model": "m", "usd_per_hour": 2.0, "tokens_per_second": 1000}
@@ -38,7 +38,7 @@ def ask(
     return evaluate(load_study(path), load_catalog(), as_of).questions[0]
 
 
-def row(question: QuestionResult, name: str) -> Row:
+def row(question: QuestionResult, name: str) -> AlternativeRow:
     (found,) = [row for row in question.rows if row.name == name]
     return found
 

@@ -15,7 +15,7 @@ from rackrate.steptime.coefficient_file import CoefficientFile, Spread, dump, pa
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.own_machine import anchored, calibrate_box
-from rackrate.steptime.parameters import BY_ERA, SHARED
+from rackrate.steptime.parameters import BY_RELEASE, SHARED
 from rackrate.steptime.work import Parallel
 from rackrate.validation.cross_validation import weighted_quantiles
 from rackrate.validation.fitting import figures, fit, groups_of, predict, without
@@ -57,7 +57,7 @@ def test_the_fit_finds_what_made_the_rows(cases: list[Case]) -> None:
     assert ampere == pytest.approx(math.log(0.6) + 0.1, abs=0.08)
     # all of them streamed, so that only the sum of both is known
     per_sequence = sum(math.exp(fitted.values[f"{name}@vllm-0.8"]) for name in ("host_sequence_s", "stream_s"))
-    assert per_sequence == pytest.approx(6e-5 + BY_ERA["stream_s"]["vllm-0.8"].median, rel=0.35)
+    assert per_sequence == pytest.approx(6e-5 + BY_RELEASE["stream_s"]["vllm-0.8"].median, rel=0.35)
     deviation = dict(zip(fitted.names, np.sqrt(np.diag(fitted.covariance)), strict=True))
     assert deviation["memory"] < SHARED["memory"].spread
 
@@ -133,7 +133,7 @@ def test_the_shipped_coefficients_are_whole() -> None:
         full[row, : row + 1] = values
     full += np.tril(full, -1).T
     assert np.linalg.eigvalsh(full).min() > -1e-6
-    assert {"seen"} & set(document.intervals["throughput"])
+    assert {"measured"} & set(document.intervals["throughput"])
 
 
 def test_a_broken_file_of_coefficients_is_named() -> None:
@@ -143,14 +143,17 @@ def test_a_broken_file_of_coefficients_is_named() -> None:
 
 def test_distances_and_intervals() -> None:
     document = shipped()
-    assert document.distance("h100-sxm", "hopper") == "seen"
-    assert document.distance("h100-nope", "hopper") == "family"
-    assert document.distance("x", "y") == "new"
+    assert document.distance("h100-sxm", "hopper") == "measured"
+    assert document.distance("h100-nope", "hopper") == "same family"
+    assert document.distance("x", "y") == "extrapolated"
     narrow = CoefficientFile.model_validate(
-        {**document.model_dump(by_alias=True), "intervals": {"tpot-low": {"seen": Spread(low=-0.1, high=0.2, count=9)}}}
+        {
+            **document.model_dump(by_alias=True),
+            "intervals": {"tpot-low": {"measured": Spread(low=-0.1, high=0.2, count=9)}},
+        }
     )
-    assert narrow.interval("tpot-low", "new") == Spread(low=-0.1, high=0.2, count=9)
-    assert narrow.interval("ttft-low", "new") is None
+    assert narrow.interval("tpot-low", "extrapolated") == Spread(low=-0.1, high=0.2, count=9)
+    assert narrow.interval("ttft-low", "extrapolated") is None
 
 
 def test_weighted_quantiles_agree_with_numpy_for_equal_weights() -> None:

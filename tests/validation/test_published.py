@@ -9,7 +9,7 @@ import pytest
 
 from published_row import ROW
 from rackrate.errors import UserError
-from rackrate.steptime.engine_releases import era_of
+from rackrate.steptime.engine_releases import release_of
 from rackrate.validation.fitting import observations
 from rackrate.validation.published import (
     COLUMNS,
@@ -141,7 +141,7 @@ def test_added_models_have_the_parameters_that_their_shape_says() -> None:
 
 def test_an_engine_that_has_no_coefficients_is_predicted_as_vllm_and_not_fitted() -> None:
     case = understand({**ROW, "engine": "somebody's", "engine_version": "", "date": "2024-03"}, "file", 2)
-    assert case.era.id == "vllm-0.4"
+    assert case.release.id == "vllm-0.4"
     assert observations([case]) == []
 
 
@@ -167,7 +167,7 @@ def test_a_row_in_si_units() -> None:
     case = understand(ROW, "file", 2)
     assert case.observed.tpot_s == pytest.approx(0.0165)
     assert case.parallel.tensor == 4
-    assert case.era.id == "vllm-0.4"
+    assert case.release.id == "vllm-0.4"
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_a_format_in_the_name_or_the_model_s_own_counts_where_the_column_says_le
 
 def test_an_empty_prompt_has_one_token_and_steps_without_graphs_are_launched() -> None:
     assert understand({**ROW, "isl": "0"}, "file", 2).load.prompt_tokens == 1
-    assert understand({**ROW, "notes": "no speculative decoding"}, "file", 2).era.captured
-    assert not understand({**ROW, "notes": "ENFORCE-EAGER"}, "file", 2).era.captured
+    assert understand({**ROW, "notes": "no speculative decoding"}, "file", 2).release.captured
+    assert not understand({**ROW, "notes": "ENFORCE-EAGER"}, "file", 2).release.captured
 
 
 def test_replicated_attention_and_spread_experts_may_stand_in_the_column() -> None:
@@ -236,7 +236,7 @@ def test_formats_and_eras() -> None:
     assert [weight_format(item) for item in ("AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "w8a16")] == [
         "w4a16", "q4_k", "w8a8", "bf16", "fp4", "w8a16",
     ]  # fmt: skip
-    assert [getattr(era_of(name, version), "id", None) for name, version in (
+    assert [getattr(release_of(name, version), "id", None) for name, version in (
         ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""),
         ("nim (trt-llm)", "1.0"), ("x", ""),
     )] == ["vllm-0.4", "vllm-0.8", "sglang", "trtllm-1", "trtllm-0", None]  # fmt: skip

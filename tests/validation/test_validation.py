@@ -81,7 +81,7 @@ def test_terms_of_the_simulator_are_the_same_step() -> None:
     check_terms(deploy(mixtral, catalog.accelerators["h100-sxm"], parallel=Parallel(2)).step)
     assert deploy(mixtral, catalog.accelerators["h100-sxm"]).step.simulator_terms()["padding_s"] > 0
     crowded = deploy(mixtral, catalog.accelerators["mi300x"], parallel=Parallel(2), version="0.6.3").step
-    assert crowded.crowd == 32
+    assert crowded.large_batch_over == 32
     check_terms(crowded)
 
 
@@ -97,7 +97,7 @@ def check_terms(step: EngineStep) -> None:
         compute = t["token_compute_s"] * tokens + t["padding_s"] * touched
         memory = t["weights_s"] + t["experts_s"] * touched
         sharp = t["sharpness"]
-        slower = t["crowded_context"] if decoding > t["crowd"] else 1.0
+        slower = t["large_batch_context"] if decoding > t["large_batch_over"] else 1.0
         plain = (compute**sharp + memory**sharp) ** (1 / sharp) + t["token_s"] * tokens + t["step_s"]
         plain += t["sequence_s"] * (decoding + ended) + t["context_s"] * context * slower + t["pair_s"] * pairs
         plain += t["prefill_step_s"] if prompt else 0.0
@@ -115,21 +115,21 @@ def test_paged_attention_leaves_contexts_whole_in_large_batches() -> None:
         return deploy(llama, catalog.accelerators[card], version=version, parallel=Parallel(ranks)).step
 
     old = step("t4", "0.6.3", 2)
-    assert old.crowd == 32
-    assert old.crowded_context > 1.5
+    assert old.large_batch_over == 32
+    assert old.large_batch_context > 1.5
     each = [(old.seconds(n, 1000 * n) - old.seconds(n, 0)) / (1000 * n) for n in (32, 33)]
-    assert each[1] == pytest.approx(each[0] * old.crowded_context, rel=1e-6)
-    assert step("mi300x", "0.6.3").crowd == 16
+    assert each[1] == pytest.approx(each[0] * old.large_batch_context, rel=1e-6)
+    assert step("mi300x", "0.6.3").large_batch_over == 16
     for card, version in (("a100-sxm-80gb", "0.6.3"), ("t4", "0.20.1"), ("mi300x", "0.10.0")):
-        assert step(card, version).crowded_context == 1
+        assert step(card, version).large_batch_context == 1
 
 
 def test_rows_that_only_judge_count_in_the_intervals() -> None:
     def spread(more: list[LeftOut]) -> float:
-        near = [LeftOut("source", "a", "seen", _comparison("t4", 100, 100 + n % 5)) for n in range(40)]
-        return intervals([*near, *more])["throughput"]["seen"].high
+        near = [LeftOut("source", "a", "measured", _comparison("t4", 100, 100 + n % 5)) for n in range(40)]
+        return intervals([*near, *more])["throughput"]["measured"].high
 
-    far = [LeftOut(OTHER, "b", "seen", _comparison("t4", 100, 180)) for _ in range(40)]
+    far = [LeftOut(OTHER, "b", "measured", _comparison("t4", 100, 180)) for _ in range(40)]
     assert spread(far) == pytest.approx(math.log(1.8), abs=0.01)
     assert spread([]) < 0.05
 
@@ -138,13 +138,13 @@ def test_mixtures_of_experts_have_intervals_of_their_own() -> None:
     def left(model: str, predicted: float) -> list[LeftOut]:
         case = understand({**ROW, "gpu": "H200", "model": model, "params": "46.7B(12.9B active)"}, "file", 2)
         return [
-            LeftOut("source", "a", "seen", Comparison(case, "throughput", 100, predicted, None, None))
+            LeftOut("source", "a", "measured", Comparison(case, "throughput", 100, predicted, None, None))
             for _ in range(30)
         ]
 
     table = intervals([*left("llama-3-8b", 105), *left("mixtral-8x7b", 150)])
     known = shipped().model_copy(update={"intervals": table})
-    dense, routed = known.interval("throughput", "seen"), known.interval("throughput", "seen", experts=True)
+    dense, routed = known.interval("throughput", "measured"), known.interval("throughput", "measured", experts=True)
     assert dense is not None
     assert routed is not None
     assert dense.high == pytest.approx(math.log(1.05), abs=1e-3)
@@ -156,14 +156,20 @@ def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
     card = catalog.accelerators["a100-sxm-80gb"]
     made = deploy(catalog.models["llama-3.1-8b-instruct"], card, version="0.7.3")
     offline = engine_step(
-        made.model, card, made.parallel, formats_on(card, "bf16"), known_coefficients(made), made.era, streaming=False
+        made.model,
+        card,
+        made.parallel,
+        formats_on(card, "bf16"),
+        known_coefficients(made),
+        made.release,
+        streaming=False,
     )
     assert made.step.seconds(64, 64_000) - offline.seconds(64, 64_000) == pytest.approx(
         64 * known_coefficients(made).stream_s, rel=1e-6
     )
     small = engine_step(
         made.model.model_copy(update={"vocabulary": 32_000}), card, made.parallel, formats_on(card, "bf16"),
-        known_coefficients(made), made.era,
+        known_coefficients(made), made.release,
     )  # fmt: skip
     assert small.sequence_compute < made.step.sequence_compute
 
@@ -252,7 +258,7 @@ MEASUREMENTS = Path(__file__).parents[2] / "measurements"
 
 def test_rows_of_other_authors_are_met_within_what_the_documentation_says() -> None:
     """They come with the source, so that this runs wherever the tests do (docs/predict.md)."""
-    published = [read_published(path) for path in sorted((MEASUREMENTS / "judge").glob("*.csv"))]
+    published = [read_published(path) for path in sorted((MEASUREMENTS / "holdout").glob("*.csv"))]
     cases = [case for table in published for case in table.cases]
     assert len(cases) > 0.95 * sum(table.rows for table in published)
     compared, failed = compare_all(cases, shipped().values, with_box=False)

@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from rackrate.calibration.replay import recorded, replay, slot_limits
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CalibrationError, CatalogError
-from rackrate.metrics.summary import VALIDITY, LevelSummary
+from rackrate.metrics.summary import CAVEATS, LevelSummary
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
-from rackrate.steptime.deployment import Deployment, deploy, find_era
-from rackrate.steptime.engine_releases import ERAS, Scheduler, scheduler_of
+from rackrate.steptime.deployment import Deployment, deploy, find_release
+from rackrate.steptime.engine_releases import ENGINE_RELEASES, Scheduler, scheduler_of
 from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.own_machine import Calibrated, calibrate_box, known_coefficients, with_logs
 from rackrate.steptime.replay import Predicted
@@ -33,7 +33,7 @@ FILE = "calibration.json"
 SCHEMA = "rackrate.calibration.calibrate/1"
 FEWEST_LEVELS = 3
 HARMLESS = frozenset({"batch-1", "finite-burst"})
-"""Names of VALIDITY that do not spoil a calibration: one request at a time is a load like any other."""
+"""Names of CAVEATS that do not spoil a calibration: one request at a time is a load like any other."""
 
 NOMINAL = "this-cpu"
 # Where the catalogue has no datasheet of a CPU: what a core of a server of the last ten years has of memory bandwidth
@@ -83,14 +83,14 @@ class CalibrationFile(_Document):
     """Of a CPU that the catalogue has no datasheet of."""
     settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     """What the engine was started with, as far as is known."""
-    validity: tuple[str, ...] = ()
-    """Names of VALIDITY of levels that were used with --force."""
+    caveats: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("caveats", "validity"))] = ()
+    """Names of CAVEATS of levels that were used with --force."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 @dataclass(frozen=True)
-class Box:
+class CalibratedHost:
     """What a run says of the deployment that it measured."""
 
     deployment: Deployment
@@ -107,14 +107,14 @@ class Box:
 def refusal(levels: Sequence[LevelSummary]) -> str | None:
     """Why a run cannot be calibrated with, in a sentence; None where it can."""
     loads = [level for level in levels if level.output_tok_s]
-    sound = [level for level in loads if set(level.validity) <= HARMLESS]
+    sound = [level for level in loads if set(level.caveats) <= HARMLESS]
     if len(sound) >= FEWEST_LEVELS:
         return None
-    names = sorted({name for level in loads for name in level.validity if name not in HARMLESS})
+    names = sorted({name for level in loads for name in level.caveats if name not in HARMLESS})
     if not loads:
         return "no level of the run was served"
     if names:
-        named = "; ".join(f"{name}: {VALIDITY[name]}" for name in names)
+        named = "; ".join(f"{name}: {CAVEATS[name]}" for name in names)
         return (
             f"{len(sound)} of its {len(loads)} loads can be trusted and at least {FEWEST_LEVELS} are needed ({named}); "
             "measure again, or --force it"
@@ -133,7 +133,7 @@ def points_of(
     for level in levels:
         if not level.output_tok_s or not level.mean_input_tokens or not level.mean_output_tokens:
             continue
-        if not force and not set(level.validity) <= HARMLESS:
+        if not force and not set(level.caveats) <= HARMLESS:
             continue
         prompt = level.mean_input_tokens - (level.mean_cached_tokens or 0.0)
         load = _load(level, max(prompt, 1.0))
@@ -168,25 +168,25 @@ def label(level: LevelSummary) -> str:
     return f"{level.concurrency} in flight, {lengths}" + (" (prefill)" if level.kind == "prefill" else "")
 
 
-def box_of(run: Run, tensor_parallel: int | None = None) -> Box:
+def host_of(run: Run, tensor_parallel: int | None = None) -> CalibratedHost:
     """The deployment of a run with the fitted coefficients. Raises CalibrationError where facts are missing."""
     header = run.header
     model = _model(header)
     accelerator, known, machine, count = _accelerator(header)
     settings = header.engine.settings
-    era = find_era(header.engine.name, header.engine.version or "", accelerator.kind == "cpu")
-    default = scheduler_of(era, accelerator)
+    release = find_release(header.engine.name, header.engine.version or "", accelerator.kind == "cpu")
+    default = scheduler_of(release, accelerator)
     slots = settings.get("slots")
     scheduler = Scheduler(
         int(slots) if isinstance(slots, int) and slots > 0 else default.slots,
-        default.budget, default.mixed, default.keep, default.memory_share, default.micro_batch,
+        default.budget, default.mixed, default.reserve_fraction, default.memory_share, default.micro_batch,
     )  # fmt: skip
-    room = 1e12 if accelerator.kind == "cpu" else None  # a CPU's cache is bounded by the slots
+    kv_capacity = math.inf if accelerator.kind == "cpu" else None  # a CPU's cache is bounded by the slots
     deployment = deploy(
-        model, accelerator, engine=era.id, parallel=Parallel(tensor=tensor_parallel or (max(1, count))),
-        weights=_weights(header, model), box=None, room=room, scheduler=scheduler,
+        model, accelerator, engine=release.id, parallel=Parallel(tensor=tensor_parallel or (max(1, count))),
+        weights=_weights(header, model), box=None, kv_capacity=kv_capacity, scheduler=scheduler,
     )  # fmt: skip
-    return Box(deployment, known, machine, slot_limits(deployment, settings))
+    return CalibratedHost(deployment, known, machine, slot_limits(deployment, settings))
 
 
 def _model(header: RunHeader) -> Model:
@@ -251,7 +251,7 @@ def _weights(header: RunHeader, model: Model) -> str | None:
     return next((name for prefix, name in _FORMATS.items() if text.startswith(prefix)), None)
 
 
-def calibrate(box: Box, points: Sequence[tuple[LevelSummary, Load, Observed]]) -> Calibrated:
+def calibrate(box: CalibratedHost, points: Sequence[tuple[LevelSummary, Load, Observed]]) -> Calibrated:
     """The box's own coefficients."""
     return calibrate_box(
         box.deployment,
@@ -262,9 +262,16 @@ def calibrate(box: Box, points: Sequence[tuple[LevelSummary, Load, Observed]]) -
 
 
 def to_file(
-    run: Run, directory: Path, box: Box, calibrated: Calibrated, points: Sequence[tuple[LevelSummary, Load, Observed]],
-    *, created: str, command: str, version: str,
-) -> CalibrationFile:  # fmt: skip
+    run: Run,
+    directory: Path,
+    box: CalibratedHost,
+    calibrated: Calibrated,
+    points: Sequence[tuple[LevelSummary, Load, Observed]],
+    *,
+    created: str,
+    command: str,
+    version: str,
+) -> CalibrationFile:
     """The document to write beside the run."""
     threads = run.header.engine.settings.get("threads")
     residuals: list[Residual] = []
@@ -276,21 +283,32 @@ def to_file(
         )
     deployment = box.deployment
     return CalibrationFile(
-        created=created, command=command, rackrate_version=version, run=directory.name,
-        run_created=run.header.created, model=deployment.model.id, accelerator=deployment.accelerator.id,
-        machine=box.machine, hardware_known=box.hardware_known, engine=deployment.era.id, weights=deployment.weights,
-        tensor_parallel=deployment.parallel.tensor, slots=deployment.scheduler.slots,
+        created=created,
+        command=command,
+        rackrate_version=version,
+        run=directory.name,
+        run_created=run.header.created,
+        model=deployment.model.id,
+        accelerator=deployment.accelerator.id,
+        machine=box.machine,
+        hardware_known=box.hardware_known,
+        engine=deployment.release.id,
+        weights=deployment.weights,
+        tensor_parallel=deployment.parallel.tensor,
+        slots=deployment.scheduler.slots,
         threads=threads if isinstance(threads, int) else None,
         coefficients={name: round(value, 6) for name, value in calibrated.logs.items()},
         spreads={name: round(value, 4) for name, value in calibrated.spreads.items()},
-        residuals=tuple(residuals), cores=_cores(run.header), settings=run.header.engine.settings,
-        validity=tuple(
+        residuals=tuple(residuals),
+        cores=_cores(run.header),
+        settings=run.header.engine.settings,
+        caveats=tuple(
             sorted(
-                {name for level, _, _ in points for name in level.validity if name not in HARMLESS}
+                {name for level, _, _ in points for name in level.caveats if name not in HARMLESS}
                 | ({"simulated"} if run.header.mode == "simulated" else set())
             )
         ),
-    )  # fmt: skip
+    )
 
 
 def read_calibration(path: Path) -> CalibrationFile:
@@ -308,14 +326,14 @@ def read_calibration(path: Path) -> CalibrationFile:
         raise CalibrationError(f"{file}: not a calibration: {where}: {mistake['msg']}") from None
 
 
-def apply(known: CalibrationFile, box: Box) -> Calibrated:
+def apply(known: CalibrationFile, box: CalibratedHost) -> Calibrated:
     """The box of another run with the coefficients of a calibration. Raises CalibrationError where it is another
     box."""
     deployment = box.deployment
     for what, theirs, ours in (
         ("model", known.model, deployment.model.id),
         ("accelerator", known.accelerator, deployment.accelerator.id),
-        ("engine", known.engine, deployment.era.id),
+        ("engine", known.engine, deployment.release.id),
         ("weight format", known.weights, deployment.weights),
         ("machine", known.machine, box.machine),
     ):
@@ -335,7 +353,7 @@ def apply(known: CalibrationFile, box: Box) -> Calibrated:
     )
 
 
-def box_again(known: CalibrationFile) -> Box:
+def host_again(known: CalibrationFile) -> CalibratedHost:
     """The box that a calibration describes, with its coefficients. Raises CalibrationError where it says too little."""
     catalog = load_catalog()
     model = catalog.known_model(known.model)
@@ -347,14 +365,14 @@ def box_again(known: CalibrationFile) -> Box:
         raise CalibrationError("an older version wrote this calibration, without the number of cores: calibrate again")
     else:
         accelerator = _nominal(known.cores, known.machine, "cpu", 2**34 / 2**30)
-    era = ERAS[known.engine]
-    default = scheduler_of(era, accelerator)
+    release = ENGINE_RELEASES[known.engine]
+    default = scheduler_of(release, accelerator)
     deployment = deploy(
         model, accelerator, engine=known.engine, parallel=Parallel(tensor=known.tensor_parallel), weights=known.weights,
-        room=1e12 if accelerator.kind == "cpu" else None, scheduler=replace(default, slots=known.slots),
+        kv_capacity=math.inf if accelerator.kind == "cpu" else None, scheduler=replace(default, slots=known.slots),
     )  # fmt: skip
     deployment = with_logs(deployment, dict(known.coefficients))
-    return Box(deployment, known.hardware_known, known.machine, slot_limits(deployment, known.settings))
+    return CalibratedHost(deployment, known.hardware_known, known.machine, slot_limits(deployment, known.settings))
 
 
 _UNITS = {"_s": "s", "_gib": "GiB"}
@@ -382,7 +400,7 @@ class Check:
     predicted: float
     low: float | None
     high: float | None
-    validity: tuple[str, ...]
+    caveats: tuple[str, ...]
 
     @property
     def covered(self) -> bool | None:
@@ -392,7 +410,7 @@ class Check:
 
 def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary]) -> list[Check]:
     """Every figure of a run beside what the calibration predicts. Levels with faults are compared and named."""
-    box = box_of(run, known.tensor_parallel)
+    box = host_of(run, known.tensor_parallel)
     calibrated = apply(known, box)
     checks: list[Check] = []
     for level, load, observed in points_of(levels, run, force=True):
@@ -402,7 +420,7 @@ def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary]) -> 
             if measured is None or name not in predicted:
                 continue
             item = predicted[name]
-            faults = tuple(fault for fault in level.validity if fault not in HARMLESS)
+            faults = tuple(fault for fault in level.caveats if fault not in HARMLESS)
             checks.append(Check(label(level), name, float(measured), item.value, item.low, item.high, faults))
     return checks
 

@@ -118,7 +118,7 @@ def replay(deployment: Deployment, load: Load, limits: EngineLimits | None = Non
             deployment.step.as_tuple(), due, np.maximum(prompts - cached, 1), outputs, streams=streams,
             slots=max(deployment.scheduler.slots, streams), mixed=deployment.scheduler.mixed,
             budget=max(deployment.scheduler.budget, 0 if deployment.scheduler.mixed else int(prompts.max())),
-            room=deployment.room_tokens, keep=deployment.scheduler.keep,
+            kv_capacity=deployment.kv_capacity_tokens, reserve_fraction=deployment.scheduler.reserve_fraction,
         )  # fmt: skip
         sent, first, done = started, first + deployment.request_s, done + deployment.request_s
     return _figures(load, sent, first, done, outputs)

@@ -80,7 +80,7 @@ def _run(directory: Path, out: Path | None, tensor_parallel: int | None, *, forc
     points = calibration.points_of(levels, run, force=force)
     if not points:
         raise CalibrationError(f"{directory}: no level of the run was served")
-    box = calibration.box_of(run, tensor_parallel)
+    box = calibration.host_of(run, tensor_parallel)
     found = calibration.calibrate(box, points)
     document = calibration.to_file(
         run, directory.resolve(), box, found, points,

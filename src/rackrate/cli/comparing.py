@@ -91,7 +91,7 @@ def compare_alternatives(options: CompareOptions) -> Json:
     )
     result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of)
     remarks = [said, served.origin]
-    remarks += [f"{name}: not the machine's capacity, priced all the same" for name in served.validity]
+    remarks += [f"{name}: not the machine's capacity, priced all the same" for name in served.caveats]
     if options.batch:
         remarks.append("Batch prices where the list has them: the answers come within a day, not at once.")
     remarks.append(

@@ -201,7 +201,7 @@ def fleet(
         offers, more, other_hardware = fleet_offers(options, header.machine if header is not None else None)
         notes += more
         if other_hardware:
-            replica = replace(replica, validity=(*replica.validity, "other-hardware"))
+            replica = replace(replica, caveats=(*replica.caveats, "other-hardware"))
         wanted = about.TrafficOptions(
             spec=traffic,
             profile=profile,

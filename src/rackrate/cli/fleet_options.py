@@ -13,7 +13,7 @@ from rackrate.errors import PriceError, did_you_mean
 
 if TYPE_CHECKING:
     from rackrate.catalog.types import Offer
-    from rackrate.economics.fleet_types import FleetPlan, Kind
+    from rackrate.economics.fleet_types import FleetKind, FleetPlan
     from rackrate.economics.mix import FleetOffer
     from rackrate.economics.replica import Replica
     from rackrate.report.fleet_view import ApiBill
@@ -284,7 +284,7 @@ def plan_of(
         raise PriceError(f"--headroom is a number from 1 on, such as 1.25, or auto, not {headroom!r}") from None
     if not 0 < hours_per_month <= 744:
         raise PriceError(f"--hours-per-month must be above 0 and at most 744, got {hours_per_month:g}")
-    kinds: tuple[Kind, ...] = tuple(shapes) or KINDS  # pyright: ignore[reportAssignmentType]
+    kinds: tuple[FleetKind, ...] = tuple(shapes) or KINDS  # pyright: ignore[reportAssignmentType]
     return FleetPlan(
         policy=Policy(
             headroom=factor,

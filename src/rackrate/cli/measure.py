@@ -274,7 +274,7 @@ def _go_on_with(directory: Path) -> None:
 def _command_of(path: Path) -> str:
     """The command that began a comparison. Raises RunError where the file is not as rackrate writes it."""
     from rackrate.errors import RunError
-    from rackrate.measure.loose_json import as_object, as_text, parse
+    from rackrate.measure.lenient_json import as_object, as_text, parse
 
     try:
         command = as_text(as_object(parse(path.read_bytes())).get("command"))

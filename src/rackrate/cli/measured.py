@@ -32,7 +32,7 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         PriceError: the level is not the machine's capacity, and `force` is not given.
     """
     from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics.summary import VALIDITY, saturation, summarise
+    from rackrate.metrics.summary import CAVEATS, saturation, summarise
     from rackrate.runs.store import read_run
 
     run = read_run(directory)
@@ -51,8 +51,8 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         load_text = f"{best.level.concurrency} {'users' if best.level.conversations else 'in flight'}"
     else:
         load_text = f"{best.level.rate:.4g} {'conversations' if best.level.conversations else 'requests'}/s"
-    if best.validity and not force:
-        reasons = "; ".join(f"{name} ({VALIDITY[name]})" for name in best.validity)
+    if best.caveats and not force:
+        reasons = "; ".join(f"{name} ({CAVEATS[name]})" for name in best.caveats)
         raise PriceError(
             f"the best level of {directory} ({load_text}) is not the machine's capacity: "
             f"{reasons}; measure again, or price it all the same with --force"

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from rackrate.catalog.types import Offer
     from rackrate.cli.progress import Meter
     from rackrate.engines.process import RunningEngine
-    from rackrate.measure.crew import Crew
     from rackrate.measure.host import CpuAccount
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.probe import Probe
     from rackrate.measure.sweep import Done, Outcome
     from rackrate.measure.target import Target, Timeouts
+    from rackrate.measure.worker_pool import WorkerPool
     from rackrate.runs.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -64,7 +64,7 @@ class Job:
         from rackrate.cli.serving_gpus import settings_on_gpus
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
-        from rackrate.engines.settings import Wanted
+        from rackrate.engines.settings import LaunchOptions
         from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
         from rackrate.measure.target import parse_url
@@ -79,7 +79,9 @@ class Job:
         on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {})
         for note in on_gpus.notes:
             say(note)
-        wanted = Wanted(slots=slots, context_tokens=longest + 64, threads=threads, port=port, settings=on_gpus.settings)
+        wanted = LaunchOptions(
+            slots=slots, context_tokens=longest + 64, threads=threads, port=port, settings=on_gpus.settings
+        )
         command = started.command(weights, alias, wanted)
         served = ServedModel(
             requested=alias,
@@ -206,34 +208,36 @@ class Job:
                 writer.finish()
         if outcome == "engine-died" and ours is not None:
             raise EngineError(
-                f"{ours.obituary('while it was measured')}\nwhat was measured until then is in {self.directory}"
+                f"{ours.exit_report('while it was measured')}\nwhat was measured until then is in {self.directory}"
             )
         return read_run(self.directory)
 
-    async def _crew(self, target: Target, found: Probe, account: CpuAccount, header: RunHeader, done: Done) -> Crew:
+    async def _crew(
+        self, target: Target, found: Probe, account: CpuAccount, header: RunHeader, done: Done
+    ) -> WorkerPool:
         """Several load processes, here or on the machines of a Ray cluster."""
         import asyncio
 
-        from rackrate.measure.crew import Crew, Hand, ProcessHand
+        from rackrate.measure.worker_pool import ProcessChannel, WorkerChannel, WorkerPool
 
-        hands: list[Hand] = []
+        channels: list[WorkerChannel] = []
         if self.ray is not None:
-            from rackrate.measure.ray_hands import start_hands
+            from rackrate.measure.ray_channels import start_hands
 
             remote = await start_hands(self.ray, self.processes)
-            header.clock_uncertainty_s = max(hand.uncertainty_s for hand in remote)
-            hands.extend(remote)
+            header.clock_uncertainty_s = max(channel.uncertainty_s for channel in remote)
+            channels.extend(remote)
         else:
-            hands.extend(await asyncio.gather(*(ProcessHand.start() for _ in range(self.processes))))
-        header.processes = len(hands)
-        return Crew(
-            hands, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo,
+            channels.extend(await asyncio.gather(*(ProcessChannel.start() for _ in range(self.processes))))
+        header.processes = len(channels)
+        return WorkerPool(
+            channels, target, self.key, self.timeouts, found, self.workload, account, self.plan.slo,
             done.elapsed_s, done.requests, keep_answers=self.plan.keep_answers,
         )  # fmt: skip
 
     def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
         """What the server says of its model, and the catalogue's entry for it."""
-        from rackrate.measure.loose_json import as_object, as_text
+        from rackrate.measure.lenient_json import as_object, as_text
 
         served.requested = found.model
         known = catalog.known_model(found.model) if served.catalogue_id is None else None

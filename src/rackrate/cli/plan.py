@@ -110,7 +110,7 @@ def plan(
     from rackrate.cli.output import print_json, refuse_other_than_html, say, write_text
     from rackrate.cli.output import show as print_result
     from rackrate.cli.planned_correction import by_anchor, by_calibration
-    from rackrate.cli.planned_demand import Asked, demand_of
+    from rackrate.cli.planned_demand import DemandRequest, demand_of
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
     from rackrate.models.formats import weight_format
@@ -143,7 +143,7 @@ def plan(
     formats = [weight_format(item.strip()).name for item in weights.split(",")] if weights else []
     demand = demand_of(
         read,
-        Asked(
+        DemandRequest(
             traffic, slo, input_tokens, output_tokens, trace, longest, arrivals, cached_share, peak, requests,
             hours_per_month, spares, seed,
         ),
@@ -159,7 +159,7 @@ def plan(
     began = time.monotonic()
     last = began
 
-    def told(done: int, of: int) -> None:
+    def on_progress(done: int, of: int) -> None:
         nonlocal last
         if done and time.monotonic() - last > 2.0:
             last = time.monotonic()
@@ -176,7 +176,7 @@ def plan(
     def planned(among: list[str]) -> Plan:
         return make_plan(
             demand, catalog, apis, kinds=kinds, engines=engines, weights=formats, offers=among, rows=rows, prune=prune,
-            correct=correct, told=told,
+            correct=correct, on_progress=on_progress,
         )  # fmt: skip
 
     found = planned(chosen)

@@ -64,12 +64,12 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
         )
 
     def correct(deployment: Deployment) -> Deployment:
-        if deployment.accelerator.id != accelerator.id or deployment.era.id != measured.deployment.era.id:
+        if deployment.accelerator.id != accelerator.id or deployment.release.id != measured.deployment.release.id:
             return deployment
         return with_logs(deployment, found.logs)
 
     return correct, (
-        f"deployments on {accelerator.id} with {measured.deployment.era.id} corrected by one measured point: "
+        f"deployments on {accelerator.id} with {measured.deployment.release.id} corrected by one measured point: "
         f"{tok_s:,.4g} output tok/s of {form} on {count} with {concurrency} in flight ({inputs} in, {outputs} out), "
         f"where {before:,.4g} were predicted and {after:,.4g} are now"
     )
@@ -77,7 +77,7 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
 
 def by_calibration(path: Path) -> tuple[Correct, str]:
     """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
-    from rackrate.calibration.calibrate import box_again, read_calibration
+    from rackrate.calibration.calibrate import host_again, read_calibration
     from rackrate.errors import UserError
     from rackrate.steptime.own_machine import with_logs
 
@@ -87,14 +87,14 @@ def by_calibration(path: Path) -> tuple[Correct, str]:
             f"{path}: was made on {known.machine}, which is no accelerator of the catalogue's offers; "
             f"`rackrate simulate {known.model} --calibration {path}` predicts that machine"
         )
-    box_again(known)  # says now if it is of another version
+    host_again(known)  # says now if it is of another version
 
     def correct(deployment: Deployment) -> Deployment:
-        if deployment.accelerator.id != known.accelerator or deployment.era.id != known.engine:
+        if deployment.accelerator.id != known.accelerator or deployment.release.id != known.engine:
             return deployment
         return with_logs(deployment, dict(known.coefficients))
 
-    faults = f"; with levels that must not be priced: {', '.join(known.validity)}" if known.validity else ""
+    faults = f"; with levels that must not be priced: {', '.join(known.caveats)}" if known.caveats else ""
     return correct, (
         f"deployments on {known.accelerator} with {known.engine} corrected by the calibration of {known.run} "
         f"(measured {known.run_created}{faults})"

@@ -18,7 +18,7 @@ PEAK_S = 300.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class DemandRequest:
     """The options of `plan` that say what is asked for, as they were given."""
 
     traffic: str
@@ -49,7 +49,7 @@ class _Rates:
     notes: list[str] = field(default_factory=list[str])
 
 
-def demand_of(read: ReadModel, asked: Asked) -> Demand:
+def demand_of(read: ReadModel, asked: DemandRequest) -> Demand:
     """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
     import numpy as np
 
@@ -111,7 +111,7 @@ def demand_of(read: ReadModel, asked: Asked) -> Demand:
     )  # fmt: skip
 
 
-def _rates(asked: Asked) -> _Rates:
+def _rates(asked: DemandRequest) -> _Rates:
     """The mean rate, and the busiest stretch over it."""
     from rackrate.errors import UserError
     from rackrate.workload.traces import read_trace
@@ -170,7 +170,7 @@ def _mean_lengths(series: Traffic) -> tuple[str | None, str | None]:
     return str(max(1, round(total_in / number))), str(max(1, round(total_out / number)))
 
 
-def _cached(asked: Asked, rates: _Rates, trace: Trace | None) -> tuple[float, list[str]]:
+def _cached(asked: DemandRequest, rates: _Rates, trace: Trace | None) -> tuple[float, list[str]]:
     """The share of each prompt that the prefix cache has, and what is to be said of it."""
     from rackrate.errors import UserError
     from rackrate.workload.trace_summary import shared_share

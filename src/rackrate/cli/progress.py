@@ -232,7 +232,7 @@ class SweepDisplay:
             text += f", {_ENDINGS[summary.ended_because]}"
         if summary.failed:
             text += ", failed: " + ", ".join(f"{number} x {name}" for name, number in summary.failed.items())
-        names = [name for name in summary.validity if summary.kind != "prefill"]
+        names = [name for name in summary.caveats if summary.kind != "prefill"]
         if names:
             text += f" [{', '.join(names)}]"
         self.note(text)

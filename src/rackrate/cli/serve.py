@@ -111,7 +111,7 @@ def _command(
     from rackrate.cli.serving_gpus import settings_on_gpus
     from rackrate.engines.choose import choose
     from rackrate.engines.known import launcher
-    from rackrate.engines.settings import Wanted, read_settings
+    from rackrate.engines.settings import LaunchOptions, read_settings
     from rackrate.engines.vllm import on_gpu
 
     if engine is not None:
@@ -123,7 +123,7 @@ def _command(
     weights = started.find(model, say, install=False)
     fitted = settings_on_gpus(name, weights.argument, requests, context, settings)
     why = "; ".join([why, *fitted.notes])
-    wanted = Wanted(
+    wanted = LaunchOptions(
         slots=requests, context_tokens=context, threads=threads, host=host, port=port, settings=fitted.settings
     )
     command = started.command(weights, weights.model or weights.hub_id or weights.path.stem, wanted)

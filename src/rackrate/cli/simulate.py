@@ -282,7 +282,7 @@ def _calibrated(
     path: Path, read: ReadModel, workload: SyntheticWorkload, settled: dict[str, object]
 ) -> tuple[Replica, Accelerator]:
     """The replica that a calibration describes. UserError where it is of another model, or an option contradicts it."""
-    from rackrate.calibration.calibrate import box_again, read_calibration
+    from rackrate.calibration.calibrate import host_again, read_calibration
     from rackrate.cli.output import say
     from rackrate.errors import UserError
     from rackrate.planner.candidates import calibrated_replica
@@ -293,9 +293,9 @@ def _calibrated(
     known = read_calibration(path)
     if read.listed is None or read.listed.id != known.model:
         raise UserError(f"{path}: is a calibration of {known.model}, not of {read.architecture.name}")
-    box = box_again(known)
-    if known.validity:
-        say(f"note: calibrated with levels that must not be priced ({', '.join(known.validity)})")
+    box = host_again(known)
+    if known.caveats:
+        say(f"note: calibrated with levels that must not be priced ({', '.join(known.caveats)})")
     say(f"step times: calibration of {known.run} on {known.machine}, measured {known.run_created}")
     served = calibrated_replica(box.deployment, box.slots, read, workload.longest_context, mean_context(workload))
     return served, box.deployment.accelerator
@@ -335,8 +335,8 @@ def _header(
             weight_format=served.kind.weights, parameters=read.architecture.parameters.total,
         ),
         engine=Engine(
-            name=deployment.era.engine,
-            version=f"{deployment.era.id}, predicted",
+            name=deployment.release.engine,
+            version=f"{deployment.release.id}, predicted",
             url="simulated",
             settings={
                 "tensor_parallel": served.kind.tp, "pipeline_parallel": served.kind.pp,

@@ -70,7 +70,7 @@ def _level(work: Streamed, rate: float) -> dict[str, Any]:
 
     began = last = time.monotonic()
 
-    def told(arrived: int) -> None:
+    def on_progress(arrived: int) -> None:
         nonlocal last
         if time.monotonic() - last > PACE_S:
             last = time.monotonic()
@@ -86,7 +86,7 @@ def _level(work: Streamed, rate: float) -> dict[str, Any]:
         slo=work.slo,
         warmup=int(work.requests * WARMUP_SHARE),
         cached_share=work.cached_share,
-        told=told,
+        on_progress=on_progress,
     )
     return {
         "rate": rate,

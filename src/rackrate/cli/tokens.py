@@ -109,7 +109,7 @@ async def _one(client: Client, model: str, prompt: str, output_tokens: int) -> S
     import orjson
 
     from rackrate.errors import EndpointError
-    from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
+    from rackrate.measure.lenient_json import as_list, as_object, as_text, error_text, parse
     from rackrate.measure.token_check import Sample
     from rackrate.runs.statuses import OK
 

@@ -88,7 +88,7 @@ def _run(search: Search) -> Tuned:
     known = len(search.trials)
     say(f"{search.space.size:,} configurations of {len(search.space.knobs)} settings; {search.budget_s / 60:g} minutes")
 
-    def told(trial: Trial) -> None:
+    def on_progress(trial: Trial) -> None:
         changes = [
             f"{name}={value}" for name, value in trial.configuration.items() if value != search.space.default[name]
         ]
@@ -99,7 +99,7 @@ def _run(search: Search) -> Tuned:
             f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
         )
 
-    search.told = told
+    search.on_progress = on_progress
     tuned = search.run()
     if known:
         say(f"{known} trials were known from before")
@@ -171,8 +171,8 @@ def _layouts(
             f"{model} does not fit the {len(gpus)} x {accelerator.id} here: "
             f"`rackrate fit {model} --on {accelerator.id}x{len(gpus)}` says by how much"
         )
-    told = ", ".join(f"{layout.name} {layout.output_tok_s:,.0f}" for layout in layouts)
-    say(f"predicted output tok/s of GPUs that share each layer x replicas: {told}")
+    on_progress = ", ".join(f"{layout.name} {layout.output_tok_s:,.0f}" for layout in layouts)
+    say(f"predicted output tok/s of GPUs that share each layer x replicas: {on_progress}")
     return [layout.name for layout in layouts]
 
 

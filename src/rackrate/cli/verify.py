@@ -45,7 +45,7 @@ def verify(
     for check in checks:
         if check.load != last:
             last = check.load
-            table.add_row(" ".join((check.load, *check.validity)))
+            table.add_row(" ".join((check.load, *check.caveats)))
         table.add_row(
             f"  {FIGURES[check.figure]}",
             figure(check.figure, check.predicted),

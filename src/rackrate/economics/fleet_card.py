@@ -76,7 +76,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Part:
+class CostItem:
     """What one kind of token costs."""
 
     usd: Decimal
@@ -102,9 +102,9 @@ class FleetCard:
     blended_usd_per_1m: float | None
     marginal_usd_per_1m: float | None
     usd_per_1k_requests: float | None
-    input: Part | None
-    cached: Part | None
-    output: Part | None
+    input: CostItem | None
+    cached: CostItem | None
+    output: CostItem | None
 
     @property
     def utilisation_tax(self) -> float | None:
@@ -146,12 +146,12 @@ def fleet_card(
     share = min(1.0, max(0.0, busy_share))
     fixed = max(0.0, float(machine_usd) - busy_energy_usd)
     busy = min(machine_usd, billed(fixed * share + min(busy_energy_usd, float(machine_usd))))
-    parts: list[Part | None] = [None, None, None]
+    parts: list[CostItem | None] = [None, None, None]
     if seconds is not None and sum(seconds) > 0:
         counts = (tokens.new_input, tokens.cached, tokens.output)
         full, marginal = apportion(bill, seconds), apportion(busy, seconds)
         parts = [
-            Part(count, two, _per(count, number, PER_MILLION), _per(two, number, PER_MILLION))
+            CostItem(count, two, _per(count, number, PER_MILLION), _per(two, number, PER_MILLION))
             for count, two, number in zip(full, marginal, counts, strict=True)
         ]
         if tokens.cached is None:

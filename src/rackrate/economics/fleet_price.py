@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from rackrate.economics.fleet import MOST_REPLICAS, Policy, Replicas, machines, replicas, served
 from rackrate.economics.fleet_card import FleetCard, Tokens, apportion, billed, fleet_card
-from rackrate.economics.fleet_types import FleetModel, FleetPlan, FleetPricing, FleetShape, Kind, ModelPart, OfferUse
+from rackrate.economics.fleet_types import (
+    FleetKind,
+    FleetModel,
+    FleetPlan,
+    FleetPricing,
+    FleetShape,
+    ModelPart,
+    OfferUse,
+)
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.lateness import SAMPLE_DAYS, Bursts, Lateness, bursts_of, lateness
 from rackrate.economics.mix import Allocation, Demand, FleetOffer, cheapest_mix, only, work_while_held
@@ -178,7 +186,7 @@ def _shapes(
     stands = _held(traffic, asked, [replace(plan.policy, kind="fixed", headroom=item) for item in headrooms["fixed"]])
     result: list[FleetShape] = []
 
-    def shape(kind: Kind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
+    def shape(kind: FleetKind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
         return _shape(kind, name, traffic, asked, fleet, allocations, plan)
 
     for offer in offers:
@@ -258,7 +266,7 @@ def enough_headroom(
 
 
 def _shape(
-    kind: Kind,
+    kind: FleetKind,
     name: str,
     traffic: Traffic,
     asked: Sequence[_Asked],

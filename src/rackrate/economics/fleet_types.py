@@ -19,7 +19,7 @@ from rackrate.units import HOURS_PER_MONTH
 from rackrate.workload.traffic import Traffic
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["fixed", "autoscaled", "mix"]
+FleetKind = Literal["fixed", "autoscaled", "mix"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FleetPlan:
     """What a fleet is asked to do, beside the traffic."""
 
     policy: Policy = field(default_factory=Policy)
-    kinds: tuple[Kind, ...] = ("fixed", "autoscaled", "mix")
+    kinds: tuple[FleetKind, ...] = ("fixed", "autoscaled", "mix")
     late_limit: float = 0.01
     """Share of requests that may wait longer than allowed for a shape to be chosen."""
     raise_headroom: bool = False
@@ -85,7 +85,7 @@ class OfferUse:
 class FleetShape:
     """One way to serve the traffic, and what it costs."""
 
-    kind: Kind
+    kind: FleetKind
     name: str
     uses: tuple[OfferUse, ...]
     card: FleetCard

@@ -9,7 +9,7 @@ from rackrate.catalog.apis import ApiPrice
 from rackrate.economics.breakeven import BreakEven, break_even
 from rackrate.economics.hourly import HourlyCost, Rig
 from rackrate.economics.ratecard import RateCard, Serving, machines_for, rate_card
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.units import HOURS_PER_MONTH, PER_MILLION
 
 SHOWN_UTILISATIONS = (1.0, 0.5, 0.25, 0.1)
@@ -48,7 +48,7 @@ class Priced:
     by_utilisation: tuple[RateCard, ...]
     comparisons: tuple[Comparison, ...]
     warnings: tuple[str, ...]
-    """Names of VALIDITY that stand against the figures, other-hardware among them."""
+    """Names of CAVEATS that stand against the figures, other-hardware among them."""
     rig: Rig | None
     notes: tuple[str, ...]
 
@@ -111,7 +111,7 @@ def price(
         at_load=at_load,
         by_utilisation=steps,
         comparisons=tuple(comparisons),
-        warnings=(*serving.validity, *(("other-hardware",) if other_hardware else ())),
+        warnings=(*serving.caveats, *(("other-hardware",) if other_hardware else ())),
         rig=rig,
         notes=tuple(notes),
     )
@@ -119,4 +119,4 @@ def price(
 
 def objections(priced: Priced) -> list[str]:
     """Why the figures must not be taken as the machine's capacity, a sentence each."""
-    return [f"{name}: {VALIDITY[name]}" for name in priced.warnings]
+    return [f"{name}: {CAVEATS[name]}" for name in priced.warnings]

@@ -27,7 +27,7 @@ class Serving:
     """Share of busy time that prefill takes; None: input and output cannot be told apart."""
     origin: str
     """Measured at which level of which run, or stated by the user."""
-    validity: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     lower_bound: bool = False
     stated: bool = False
     """Said by the user, not measured: only the sum of input and output is known."""
@@ -51,7 +51,7 @@ def serving_of(saturation: Saturation, origin: str) -> Serving:
         relative_half_width=half / level.output_tok_s if half is not None else None,
         prefill_share=saturation.prefill_share,
         origin=origin,
-        validity=saturation.validity,
+        caveats=saturation.caveats,
         lower_bound=saturation.lower_bound,
     )
 

@@ -43,7 +43,7 @@ class Replica:
     relative_half_width: float | None = None
     """Half of the 95 % interval of its throughput, over the throughput."""
     origin: str = "stated"
-    validity: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     lower_bound: bool = False
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ def replica_of(serving: Serving) -> Replica:
         mean_output_tokens=serving.output_tok_s / rate if rate else None,
         relative_half_width=serving.relative_half_width,
         origin=serving.origin,
-        validity=serving.validity,
+        caveats=serving.caveats,
         lower_bound=serving.lower_bound,
     )
 

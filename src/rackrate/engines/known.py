@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rackrate.engines.process import EngineCommand
-from rackrate.engines.settings import Setting, Wanted
+from rackrate.engines.settings import LaunchOptions, Setting
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError, did_you_mean
 
@@ -26,7 +26,7 @@ class Launcher(Protocol):
     @property
     def install(self) -> Callable[[Callable[[str], None]], None]: ...
     def find(self, model: str, say: Callable[[str], None], *, install: bool = True) -> Weights: ...
-    def command(self, weights: Weights, alias: str, wanted: Wanted) -> EngineCommand: ...
+    def command(self, weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand: ...
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import psutil
 
 from rackrate.engines.install import environment_python, install_environment, install_files, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
-from rackrate.engines.settings import Scalar, Setting, Wanted, merged
+from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
 from rackrate.engines.weights import EMBEDDED, Weights, find_weights
 from rackrate.errors import EngineError
 
@@ -67,7 +67,7 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_weights(model, say, install=install)
 
 
-def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
     """How to serve a GGUF file with continuous batching.
 
     Args:

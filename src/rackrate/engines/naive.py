@@ -9,7 +9,7 @@ from pathlib import Path
 from rackrate.engines.install import environment_python, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
-from rackrate.engines.settings import Scalar, Setting, Wanted, merged
+from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
@@ -47,7 +47,7 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
     """How to serve a model, one request at a time.
 
     Args:

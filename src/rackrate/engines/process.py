@@ -162,7 +162,7 @@ class RunningEngine:
         while True:
             waited = time.monotonic() - began
             if not self.alive:
-                raise EngineError(self.obituary("at its start"))
+                raise EngineError(self.exit_report("at its start"))
             if self._answers():
                 return waited
             if waited > timeout_s:
@@ -180,7 +180,7 @@ class RunningEngine:
         finally:
             connection.close()
 
-    def obituary(self, when: str) -> str:
+    def exit_report(self, when: str) -> str:
         """What happened to an engine that died: its exit code or signal, and its last log lines."""
         code = self._process.poll()
         how = (

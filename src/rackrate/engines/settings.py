@@ -19,7 +19,7 @@ def _nothing() -> dict[str, Scalar]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class LaunchOptions:
     """What an engine is started for, in the same words for all."""
 
     slots: int

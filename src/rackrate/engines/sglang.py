@@ -10,7 +10,7 @@ from rackrate.engines.gpus import found_gpus
 from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Setting, Settings, Wanted, flags_of, merged
+from rackrate.engines.settings import LaunchOptions, Setting, Settings, flags_of, merged
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -78,7 +78,7 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
     """How to serve a model; what is not set is left to SGLang.
 
     Args:

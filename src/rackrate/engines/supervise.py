@@ -66,16 +66,16 @@ class Supervisor:
                     self._watch(engine)
                 if self.stopping.is_set():
                     return
-                obituary = engine.obituary("while it served" if ready else "at its start")
+                exit_report = engine.exit_report("while it served" if ready else "at its start")
                 short_of_memory = ran_out_of_memory(engine.said(), engine.code)
             if not once_ready:
-                raise (OutOfMemoryAtStartError if short_of_memory else EngineError)(obituary)
+                raise (OutOfMemoryAtStartError if short_of_memory else EngineError)(exit_report)
             failures = 1 if ready and time.monotonic() - began > WELL_S else failures + 1
             if self.most_restarts is not None and self.restarts >= self.most_restarts:
-                raise EngineError(f"{obituary}\nit was started again {self.restarts} times, no more")
+                raise EngineError(f"{exit_report}\nit was started again {self.restarts} times, no more")
             wait_s = back_off_s(failures)
             why = ", though it ran out of memory" if short_of_memory and engine.code != -signal.SIGKILL else ""
-            self.say(f"{obituary}\nstarting it again in {wait_s:g} s{why}")
+            self.say(f"{exit_report}\nstarting it again in {wait_s:g} s{why}")
             self._pause(wait_s)
             self.restarts += 1
 

@@ -9,7 +9,7 @@ from rackrate.engines import naive
 from rackrate.engines.install import cache_directory, environment_python
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
-from rackrate.engines.settings import Scalar, Setting, Wanted, merged
+from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
@@ -40,7 +40,7 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
     """How to serve a model. It is served by the name of its directory or hub id: there are no aliases.
 
     Args:

@@ -21,7 +21,7 @@ from rackrate.engines.install import (
 )
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
-from rackrate.engines.settings import Scalar, Setting, Settings, Wanted, flags_of, merged
+from rackrate.engines.settings import LaunchOptions, Scalar, Setting, Settings, flags_of, merged
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
@@ -102,7 +102,7 @@ def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Wei
     return find_safetensors(model, say, install=install)
 
 
-def command(weights: Weights, alias: str, wanted: Wanted) -> EngineCommand:
+def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
     """How to serve a model; what is not set is left to vLLM.
 
     Args:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rackrate.importers.results import (
-    Foreign,
     ForeignLevel,
     ForeignRequest,
+    ImportedRun,
     LayoutError,
     Object,
     most_at_once,
@@ -47,7 +47,7 @@ def is_aiperf_summary(values: Object) -> bool:
     )
 
 
-def read_aiperf_records(lines: Sequence[Object], summary: Object) -> Foreign:
+def read_aiperf_records(lines: Sequence[Object], summary: Object) -> ImportedRun:
     """Requests, with the summary beside them (empty where there is none).
 
     Raises:
@@ -76,7 +76,7 @@ def read_aiperf_records(lines: Sequence[Object], summary: Object) -> Foreign:
     return facts.foreign("requests", level, notes)
 
 
-def read_aiperf_summary(values: Object) -> Foreign:
+def read_aiperf_summary(values: Object) -> ImportedRun:
     """Sums only."""
     facts = _facts(values)
     finished = whole(within(values, "request_count"), "avg")
@@ -218,9 +218,9 @@ class _Facts:
         self.input_tokens = whole(within(prompts, "isl"), "mean") or whole(within(prompts, "input_tokens"), "mean")
         self.output_tokens = whole(within(prompts, "osl"), "mean") or whole(within(prompts, "output_tokens"), "mean")
 
-    def foreign(self, layout: str, level: ForeignLevel, notes: Sequence[str]) -> Foreign:
+    def foreign(self, layout: str, level: ForeignLevel, notes: Sequence[str]) -> ImportedRun:
         """Together with the level."""
-        return Foreign(
+        return ImportedRun(
             tool="aiperf",
             version=self.version,
             layout=layout,

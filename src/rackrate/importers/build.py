@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rackrate.errors import RunError
-from rackrate.importers.results import Foreign, ForeignLevel
+from rackrate.importers.results import ForeignLevel, ImportedRun
 from rackrate.runs.records import (
     Engine,
     Imported,
@@ -35,7 +35,7 @@ class Stated:
     """UTC, ISO 8601: stands in where a file has no date."""
 
 
-def build(results: Sequence[Foreign], stated: Stated) -> Run:
+def build(results: Sequence[ImportedRun], stated: Stated) -> Run:
     """One run of all results, which must be of one tool and one model.
 
     Raises:

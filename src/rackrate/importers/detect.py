@@ -10,7 +10,7 @@ import orjson
 
 from rackrate.errors import RunError
 from rackrate.importers import aiperf, genai_perf, guidellm, vllm
-from rackrate.importers.results import Foreign, LayoutError, Object
+from rackrate.importers.results import ImportedRun, LayoutError, Object
 
 READABLE = (
     "vLLM `bench serve` (--save-result), guidellm (JSON report), aiperf (profile_export.jsonl, "
@@ -20,7 +20,7 @@ _AIPERF_RECORDS, _AIPERF_SUMMARY = "profile_export.jsonl", "profile_export_aiper
 _GENAI_EXPORT, _GENAI_SUMMARY = "profile_export.json", "profile_export_genai_perf.json"
 
 
-def read_results(path: Path) -> list[Foreign]:
+def read_results(path: Path) -> list[ImportedRun]:
     """What a file holds: one result, or several where a tool appends them.
 
     Sums of aiperf and genai-perf are left for the requests, where the file with these lies beside.
@@ -88,7 +88,7 @@ def _is_json(line: bytes) -> bool:
         return False
 
 
-def _read(path: Path, values: Object, lines: list[Object]) -> list[Foreign]:
+def _read(path: Path, values: Object, lines: list[Object]) -> list[ImportedRun]:
     if guidellm.is_guidellm(values):
         return [guidellm.read_guidellm(values)]
     if genai_perf.is_genai_perf_export(values):

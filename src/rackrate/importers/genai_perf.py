@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from rackrate.importers.results import (
-    Foreign,
     ForeignLevel,
     ForeignRequest,
+    ImportedRun,
     LayoutError,
     Object,
     most_at_once,
@@ -46,7 +46,7 @@ def is_genai_perf_summary(values: Object) -> bool:
     return "input_config" in values and "request_latency" in values and "output_sequence_length" in values
 
 
-def read_genai_perf_export(values: Object, summary: Object) -> Foreign:
+def read_genai_perf_export(values: Object, summary: Object) -> ImportedRun:
     """A level per experiment; the summary beside the file names the model (empty where there is none).
 
     Raises:
@@ -82,7 +82,7 @@ def read_genai_perf_export(values: Object, summary: Object) -> Foreign:
     return _foreign(summary, "requests", levels, [_DECODED, *([] if usage else [_NO_USAGE])], model, started, values)
 
 
-def read_genai_perf_summary(values: Object) -> Foreign:
+def read_genai_perf_summary(values: Object) -> ImportedRun:
     """Sums only."""
     stimulus = within(values, "input_config", "perf_analyzer", "stimulus")
     finished = whole(within(values, "request_count"), "avg")
@@ -184,7 +184,7 @@ def _foreign(
     model: str | None,
     started_s: float | None,
     export: Object,
-) -> Foreign:
+) -> ImportedRun:
     given = within(summary, "input_config")
     names = given.get("model_names")
     if model is None and isinstance(names, list) and names:
@@ -196,7 +196,7 @@ def _foreign(
     lengths = within(given, "input")
     # a clock that counts from 1970; some builds of perf_analyzer count from the start of the machine
     dated = started_s is not None and started_s > 1e9
-    return Foreign(
+    return ImportedRun(
         tool="genai-perf",
         layout=layout,
         levels=levels,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 from rackrate.importers.results import (
-    Foreign,
     ForeignLevel,
     ForeignRequest,
+    ImportedRun,
     LayoutError,
     Object,
     most_at_once,
@@ -42,7 +42,7 @@ def is_guidellm(values: Object) -> bool:
     return bool(listed) and all("metrics" in entry and ("config" in entry or "args" in entry) for entry in listed)
 
 
-def read_guidellm(values: Object) -> Foreign:
+def read_guidellm(values: Object) -> ImportedRun:
     """A report, a level for each of its benchmarks.
 
     Raises:
@@ -61,7 +61,7 @@ def read_guidellm(values: Object) -> Foreign:
             notes.append(note)
     data = (objects(within(values, "config", "spec").get("data")) or [{}])[0]
     started = number(within(first, "scheduler_metrics"), "start_time") or number(first, "start_time")
-    return Foreign(
+    return ImportedRun(
         tool="guidellm",
         version=text(within(values, "metadata"), "guidellm_version"),
         layout="report of 0.2 or 0.3" if old else "report",

@@ -84,7 +84,7 @@ class ForeignLevel:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ImportedRun:
     """What a file of another tool says."""
 
     tool: str

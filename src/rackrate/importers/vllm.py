@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from rackrate.importers.results import (
-    Foreign,
     ForeignLevel,
     ForeignRequest,
+    ImportedRun,
     LayoutError,
     Object,
     number,
@@ -48,7 +48,7 @@ def is_vllm(values: Object) -> bool:
     ) and "total_output_tokens_retokenized" not in values
 
 
-def read_vllm(values: Object) -> Foreign:
+def read_vllm(values: Object) -> ImportedRun:
     """One result.
 
     Raises:
@@ -97,7 +97,7 @@ def read_vllm(values: Object) -> Foreign:
         stated=stated,
         unknown=unknown,
     )
-    return Foreign(
+    return ImportedRun(
         tool="vllm bench serve",
         layout=layout,
         levels=[level],

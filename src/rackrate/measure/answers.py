@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from rackrate.measure.loose_json import Object, as_list, as_object, as_text, error_text, parse, printable
+from rackrate.measure.lenient_json import Object, as_list, as_object, as_text, error_text, parse, printable
 from rackrate.runs.statuses import OK
 
 _DONE = b"[DONE]"

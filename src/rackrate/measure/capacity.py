@@ -51,4 +51,4 @@ def _rounded(rate: float) -> float:
 
 def sustained(summary: LevelSummary) -> bool:
     """Whether a level of an open loop met the SLO with a stationary queue."""
-    return bool(summary.slo_met) and "overloaded" not in summary.validity and "errors" not in summary.validity
+    return bool(summary.slo_met) and "overloaded" not in summary.caveats and "errors" not in summary.caveats

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rackrate.measure.http import Client
-from rackrate.measure.loose_json import as_list, as_object, as_text, parse
+from rackrate.measure.lenient_json import as_list, as_object, as_text, parse
 from rackrate.runs.statuses import OK
 
 _OWNERS = {

@@ -16,7 +16,7 @@ from rackrate.measure.exchange import Exchange
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import Judgement, LiveLevel, Reason, Tally
-from rackrate.measure.loops import HEAD_START_S, WHOLE, Loop, Part, Planned, judge, loop_for
+from rackrate.measure.loops import HEAD_START_S, WHOLE, Loop, Planned, WorkerShare, classify_exchange, loop_for
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import PATHS, Probe
 from rackrate.runs.records import Level, RequestRecord
@@ -46,7 +46,7 @@ class LoadGenerator:
         add: Callable[[RequestRecord], None],
         cpu: CpuAccount,
         slo: Slo | None = None,
-        part: Part = WHOLE,
+        part: WorkerShare = WHOLE,
         origin_s: float | None = None,
         first_number: int = 0,
         *,
@@ -217,7 +217,7 @@ class LoadGenerator:
 
     def record(self, level: Level, planned: Planned, exchange: Exchange, answer: Answer | None = None) -> RequestRecord:
         """Decodes an answer (unless that was done), records and counts it."""
-        record = self._record(level, planned, exchange, answer or judge(exchange))
+        record = self._record(level, planned, exchange, answer or classify_exchange(exchange))
         self._add(record)
         self._judgement.add(record)
         reason = self._tally.count(record)

@@ -19,13 +19,13 @@ from http import HTTPStatus
 from typing import Protocol
 
 from rackrate.measure.answers import Answer
+from rackrate.measure.backoff import backoff_s, retry_after_s
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
+from rackrate.measure.lenient_json import as_object, error_text, parse, printable
 from rackrate.measure.live import LiveLevel
-from rackrate.measure.loose_json import as_object, error_text, parse, printable
 from rackrate.measure.pacing import SPUN_SHARE, Alarm
-from rackrate.measure.rest import rest_s, told_s
-from rackrate.measure.sessions import Talk, Turn
+from rackrate.measure.sessions import ConversationRunner, Turn
 from rackrate.measure.sse import chunks_so_far, decode_body
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.runs.statuses import OK
@@ -56,7 +56,7 @@ _PREPARED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WorkerShare:
     """Which of several processes this is: of a level's requests it sends number, number + of, number + 2 x of, ..."""
 
     number: int
@@ -65,13 +65,13 @@ class Part:
     def share(self, total: int) -> int:
         """How many of so many things are this part's.
 
-        >>> [Part(number, 3).share(8) for number in range(3)]
+        >>> [WorkerShare(number, 3).share(8) for number in range(3)]
         [3, 3, 2]
         """
         return len(range(self.number, total, self.of))
 
 
-WHOLE = Part(0, 1)
+WHOLE = WorkerShare(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Generator(Protocol):
 
     client: Client
     workload: SyntheticWorkload
-    part: Part
+    part: WorkerShare
     length: PromptLength
     origin_s: float
     stop_event: asyncio.Event
@@ -342,7 +342,7 @@ class _ClosedLoop(Loop):
             self._send()
             return
         self._failures += 1
-        self._events.call_later(rest_s(self._failures / self._workers, _told_s(exchange)), self._send)
+        self._events.call_later(backoff_s(self._failures / self._workers, _told_s(exchange)), self._send)
 
 
 class _OpenLoop(Loop):
@@ -445,7 +445,7 @@ class _Conversations(Loop):
 
     async def _talk(self, begin_s: float) -> None:
         generator, level = self.generator, self.live.level
-        talk = Talk(
+        talk = ConversationRunner(
             Rows(generator.workload, level.index),
             generator.workload,
             generator.length,
@@ -473,7 +473,7 @@ class _Conversations(Loop):
         exchange = await generator.client.exchange(request)
         self.live.in_flight -= 1
         self.note_sent(exchange)
-        answer = judge(exchange)
+        answer = classify_exchange(exchange)
         planned = Planned(turn.index, turn.ask, b"", turn.due_s, session=turn.session, turn=turn.number)
         return generator.record(self.live.level, planned, exchange, answer), answer.text, _told_s(exchange)
 
@@ -491,7 +491,7 @@ class _Conversations(Loop):
             self._talking.cancel()
 
 
-def judge(exchange: Exchange) -> Answer:
+def classify_exchange(exchange: Exchange) -> Answer:
     """The answer, or the fault that the exchange met."""
     status, detail = exchange.status, exchange.detail
     code = exchange.http_status or 0
@@ -521,7 +521,7 @@ def judge(exchange: Exchange) -> Answer:
 
 def _told_s(exchange: Exchange) -> float | None:
     """How long the server asks to wait before the next request."""
-    return told_s(exchange.retry_after) if (exchange.http_status or 0) >= 400 else None
+    return retry_after_s(exchange.retry_after) if (exchange.http_status or 0) >= 400 else None
 
 
 def _reason(exchange: Exchange) -> str:

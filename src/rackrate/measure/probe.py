@@ -15,7 +15,7 @@ from rackrate.errors import EndpointError, did_you_mean
 from rackrate.measure.answers import Answer
 from rackrate.measure.exchange import Exchange
 from rackrate.measure.http import Client
-from rackrate.measure.loose_json import as_list, as_object, as_text, error_text, parse
+from rackrate.measure.lenient_json import as_list, as_object, as_text, error_text, parse
 from rackrate.measure.sse import decode
 from rackrate.runs.statuses import OK
 from rackrate.workload.prompts import PromptLength, fit_prompt_length, prompt

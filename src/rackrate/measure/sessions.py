@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rackrate.measure.backoff import backoff_s
 from rackrate.measure.pacing import Alarm
-from rackrate.measure.rest import rest_s
 from rackrate.runs.records import RequestRecord
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
 from rackrate.workload.rows import Rows
@@ -85,7 +85,7 @@ class Diary:
         self._due.clear()
 
 
-class Talk:
+class ConversationRunner:
     """Conversations of one level."""
 
     def __init__(
@@ -127,12 +127,12 @@ class Talk:
                 due_s = ended_s + wait * self._rows.think_s(self._rows.conversation(session)[0])
                 if not await diary.until(due_s):
                     return
-                end_s, whole, told_s = await self._hold(session, due_s, diary)
+                end_s, whole, retry_after_s = await self._hold(session, due_s, diary)
                 if end_s is None:
                     return
                 failures = 0 if whole else failures + 1
                 # a server that refuses everything is not flooded
-                ended_s, wait = end_s + (rest_s(failures, told_s) if failures else 0.0), 1.0
+                ended_s, wait = end_s + (backoff_s(failures, retry_after_s) if failures else 0.0), 1.0
 
         with Diary(self._stop) as diary:
             await _all([asyncio.create_task(user(rank, diary)) for rank in range(self._first, number, self._step)])
@@ -179,10 +179,10 @@ class Talk:
             taken = await self._take_turn(Turn(session, number, index, ask, due_s, history))
             if taken is None:
                 return None, False, None
-            record, answer, told_s = taken
+            record, answer, retry_after_s = taken
             ended_s = due_s + record.done_s - record.due_s
             if not record.ok:
-                return ended_s, False, told_s
+                return ended_s, False, retry_after_s
             history.append(answer)
             said = (record.input_tokens or ask.input_tokens) + (record.output_tokens or len(record.chunk_s))
             if number + 1 == turns:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from rackrate.measure.capacity import next_rate, sustained
-from rackrate.measure.crew import Crew
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
@@ -18,6 +17,7 @@ from rackrate.measure.load import LoadGenerator
 from rackrate.measure.plan import LevelLimits, Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
+from rackrate.measure.worker_pool import WorkerPool
 from rackrate.metrics.summary import GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.runs.columns import LevelColumns
 from rackrate.runs.records import Level, RequestRecord
@@ -65,7 +65,7 @@ async def sweep(
     watcher: Watcher,
     engine_alive: Callable[[], bool] = lambda: True,
     server_side: ServerSide | None = None,
-    crew: Crew | None = None,
+    crew: WorkerPool | None = None,
     done: Done = NOTHING,
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
@@ -80,7 +80,7 @@ async def sweep(
         recent.add(record)
         writer.add(record)
 
-    generator: LoadGenerator | Crew
+    generator: LoadGenerator | WorkerPool
     if crew is not None:
         generator = crew.recording(add)
     else:
@@ -188,7 +188,7 @@ def gains_ended(rates: Sequence[float]) -> bool:
     return len(rates) > 2 and all(rates[n] < max(rates[:n]) * (1 + GAIN_LIMIT) for n in (-2, -1))
 
 
-async def _guard(generator: LoadGenerator | Crew, engine_alive: Callable[[], bool]) -> None:
+async def _guard(generator: LoadGenerator | WorkerPool, engine_alive: Callable[[], bool]) -> None:
     """Looks after the engine, five times a second."""
     while engine_alive():  # noqa: ASYNC110 - a process has no event to wait for here
         await asyncio.sleep(0.2)

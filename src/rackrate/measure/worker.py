@@ -21,7 +21,7 @@ from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel, Reason
 from rackrate.measure.load import LoadGenerator
-from rackrate.measure.loops import Part
+from rackrate.measure.loops import WorkerShare
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Probe
 from rackrate.measure.target import Target, Timeouts
@@ -41,7 +41,7 @@ class Setup:
     timeouts: Timeouts
     probe: Probe
     workload: SyntheticWorkload
-    part: Part
+    part: WorkerShare
     origin_s: float
     """The run's start on the worker's own clock."""
     first_number: int = 0
@@ -57,7 +57,7 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
-class Hold:
+class RunLevel:
     """A level, of which the worker does its part."""
 
     level: Level
@@ -115,7 +115,7 @@ async def work(setup: Setup, receive: Receive, send: Send) -> None:
             keep_answers=setup.keep_answers,
         )
 
-        async def hold(task: Hold) -> None:
+        async def hold(task: RunLevel) -> None:
             level, schedule = task.level, None
             try:
                 if task.arrivals is not None:
@@ -133,7 +133,7 @@ async def work(setup: Setup, receive: Receive, send: Send) -> None:
         running: asyncio.Task[None] | None = None
         while (message := await receive()) is not None:
             match message:
-                case Hold():
+                case RunLevel():
                     running = asyncio.create_task(hold(message))
                 case WarmUp():
                     await generator.warm_up(message.requests)

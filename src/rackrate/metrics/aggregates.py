@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rackrate.runs.columns import Flags, LevelColumns, Part, Whole
+from rackrate.runs.columns import Block, Flags, LevelColumns, Whole
 from rackrate.runs.streams import Floats, sample
 
 _COUNTED = ("input_tokens", "cached_tokens", "output_tokens")
@@ -65,11 +65,11 @@ class Window:
     low: float
     high: float
 
-    def sent(self, part: Part) -> Flags:
+    def sent(self, part: Block) -> Flags:
         """Requests that were sent in it."""
         return (part.sent_s >= self.low) & (part.sent_s <= self.high)
 
-    def timed(self, part: Part) -> Flags:
+    def timed(self, part: Block) -> Flags:
         """Those whose latencies count: sent in it, answered whole, and no worker's first."""
         return self.sent(part) & part.ok & ~part.stagger
 
@@ -125,7 +125,7 @@ class WindowSums:
     met_all: int = 0
 
 
-def window_sums(of: LevelColumns, window: Window, met: Sequence[Callable[[Part], Flags]]) -> WindowSums:
+def window_sums(of: LevelColumns, window: Window, met: Sequence[Callable[[Block], Flags]]) -> WindowSums:
     """Adds up what falls into a window; `met` says of requests whether they met an objective."""
     found = WindowSums(met=[0] * len(met))
     for part in of.parts():
@@ -178,7 +178,7 @@ def lengths(of: LevelColumns) -> Lengths | None:
     return Lengths(given, asked, p95.at[0], out, wanted) if p95 is not None else None
 
 
-def _both_known(part: Part) -> Flags:
+def _both_known(part: Block) -> Flags:
     return part.ok & (part.input_tokens >= 0) & (part.asked_input_tokens > 0)
 
 

@@ -19,7 +19,7 @@ from rackrate.metrics.steady import (
     wait_trend,
     window_of_blocks,
 )
-from rackrate.runs.columns import Columnar, Flags, LevelColumns, Part
+from rackrate.runs.columns import Block, Columnar, Flags, LevelColumns
 from rackrate.runs.records import BURST_FACTOR, Level, RequestRecord, Run, ServerFacts, StatedFigures, StatedQuantiles
 from rackrate.runs.streams import InOrder, sample
 from rackrate.workload.slo import Objective, Slo, parse_slo
@@ -41,7 +41,7 @@ DEFINITIONS = {
     "in flight": "requests that are being answered at any moment (closed loop: one is sent as soon as one is done)",
 }
 
-VALIDITY = {
+CAVEATS = {
     "batch-1": "one request at a time: a latency, not what the machine can do",
     "client-bound": "the load generator was late or busy (loop or sends > 5 ms late at p99, or > 80 % of a core)",
     "unsteady": "throughput rose or fell by more than 20 % over the steady window",
@@ -144,8 +144,8 @@ class LevelSummary:
     tpot: Quantiles | None
     itl: Quantiles | None
     e2e: Quantiles | None
-    validity: tuple[str, ...]
-    """Names of VALIDITY that apply to this level."""
+    caveats: tuple[str, ...]
+    """Names of CAVEATS that apply to this level."""
     rate: float | None = None
     """Of an open loop: arrivals per second that were asked for."""
     arrivals: str | None = None
@@ -172,7 +172,7 @@ class LevelSummary:
     length_error: LengthError | None = None
     """None where the server does not count."""
     unknown: tuple[str, ...] = ()
-    """Names of VALIDITY that cannot be judged from what was imported."""
+    """Names of CAVEATS that cannot be judged from what was imported."""
 
     @property
     def window_s(self) -> float | None:
@@ -190,7 +190,7 @@ class Saturation:
     prefill: LevelSummary | None
     lower_bound: bool
     """Whether throughput was still growing by 5 % or more when the sweep ended."""
-    validity: tuple[str, ...]
+    caveats: tuple[str, ...]
     levels: tuple[LevelSummary, ...] = field(repr=False)
 
     @property
@@ -234,7 +234,7 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
     served = [level for level in levels if level.kind != "prefill" and level.output_tok_s]
     closed = [level for level in served if level.kind == "closed"]
     # an overloaded open loop is beyond what the machine sustains
-    sustained = [level for level in served if "overloaded" not in level.validity and level.slo_met is not False]
+    sustained = [level for level in served if "overloaded" not in level.caveats and level.slo_met is not False]
     # where an SLO was asked for, a closed loop only guessed where to begin
     sustained = [level for level in sustained if level.kind == "open" and level.slo_met] or sustained or served
     wanted = [level for level in sustained if at_concurrency in (None, level.concurrency)]
@@ -245,11 +245,11 @@ def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None
     ordered = sorted(closed, key=lambda level: level.concurrency or 0)
     growing = False
     if best.kind == "open":
-        growing = not any("overloaded" in level.validity or level.slo_met is False for level in served)
+        growing = not any("overloaded" in level.caveats or level.slo_met is False for level in served)
     elif at_concurrency is None and ordered[-1] is best:
         before = [level.output_tok_s or 0.0 for level in ordered[:-1]]
         growing = not before or (best.output_tok_s or 0.0) >= max(before) * (1 + GAIN_LIMIT)
-    return Saturation(best, prefill, growing, best.validity, tuple(levels))
+    return Saturation(best, prefill, growing, best.caveats, tuple(levels))
 
 
 def summarise_level(
@@ -336,12 +336,12 @@ def summarise_level(
         tpot=Quantiles.of_blocks(partial(chosen.tpot, of)),
         itl=Quantiles.of_blocks(partial(chosen.gaps, of)) if per_chunk is not None and per_chunk < 1.05 else None,
         e2e=Quantiles.of_blocks(partial(chosen.e2e, of)),
-        validity=_validity(level, total.finished, of.failed, total.with_usage, signs),
+        caveats=_caveats(level, total.finished, of.failed, total.with_usage, signs),
         unknown=level.unknown,
     )
 
 
-def _met(objective: Objective, of: Part) -> Flags:
+def _met(objective: Objective, of: Block) -> Flags:
     """As `meets`, of each request."""
     good = of.ok & of.has_first
     match objective.metric:
@@ -393,7 +393,7 @@ def _stated_summary(level: Level, stated: StatedFigures) -> LevelSummary:
         tpot=quantiles(stated.tpot),
         itl=quantiles(stated.itl),
         e2e=quantiles(stated.e2e),
-        validity=tuple(name for name, applies in checks.items() if applies),
+        caveats=tuple(name for name, applies in checks.items() if applies),
         mean_in_flight=stated.mean_in_flight,
         unknown=level.unknown,
     )
@@ -430,7 +430,7 @@ def meets(objective: Objective, request: RequestRecord) -> bool:
 
 @dataclass(frozen=True)
 class _Signs:
-    """What a level's figures say of its validity."""
+    """What a level's figures say of its caveats."""
 
     trend: float | None
     in_flight: float | None
@@ -440,7 +440,7 @@ class _Signs:
     """Share of the output tokens that usage is off by, as far as can be told."""
 
 
-def _validity(
+def _caveats(
     level: Level,
     finished: int,
     failed: Counter[str],

@@ -56,7 +56,7 @@ def grouped_bits(bits: float, group: int, scale_bits: float, zero_bits: float = 
 Family = Literal["plain", "fp8", "int8", "w4a16", "fp4", "bnb", "gguf"]
 
 
-Spares = Literal["nothing", "attention", "all"]
+Unquantised = Literal["nothing", "attention", "all"]
 """What a mixture of experts keeps in 16 bits: nothing; its attention, as NVIDIA publishes NVFP4 (exclude_modules of
 their hf_quant_config.json; of latent attention the output projection is quantised); or all but the routed experts, as
 MXFP4 (gpt-oss) and int4 (Kimi) are published."""
@@ -74,7 +74,7 @@ class WeightFormat:
     """Of embeddings, output matrix, router, vision tower."""
     vector_bits: float = 16.0
     """Of norms, biases and the like."""
-    spares: Spares = "nothing"
+    unquantised: Unquantised = "nothing"
     """What of a mixture of experts stays in 16 bits, besides embeddings and router."""
     arithmetic: NumberFormat = "bf16"
     """The matrix units that its own kernels use."""
@@ -109,8 +109,8 @@ _FORMATS = (
     WeightFormat("awq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
     WeightFormat("gptq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
     WeightFormat("w8a16", "w4a16", grouped_bits(8, 128, 16)),
-    WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), spares="attention", arithmetic="fp4"),
-    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), spares="all", arithmetic="fp4"),
+    WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), unquantised="attention", arithmetic="fp4"),
+    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), unquantised="all", arithmetic="fp4"),
     WeightFormat("nf4", "bnb", grouped_bits(4, 64, 8 + 32 / 256)),
     _gguf("Q4_0", "Q4_0"),
     _gguf("Q4_1", "Q4_1"),
@@ -170,7 +170,7 @@ def _grouped_format(name: str) -> WeightFormat | None:
     if found is None or int(found[2]) < 8:
         return None
     return WeightFormat(
-        name, "w4a16", grouped_bits(int(found[1]), int(found[2]), 16), spares="all" if found[3] else "nothing"
+        name, "w4a16", grouped_bits(int(found[1]), int(found[2]), 16), unquantised="all" if found[3] else "nothing"
     )
 
 
@@ -202,9 +202,9 @@ def bytes_by_kind(architecture: Architecture, form: WeightFormat) -> dict[str, f
     counts = architecture.parameters
     moe = architecture.experts is not None
     mixed = _mixed_bits(architecture, form)
-    spares = form.spares if moe else "nothing"
-    quantised, values = (form.bits, mixed) if spares == "nothing" else (form.other_bits, form.other_bits)
-    forward, forward_values = (form.other_bits, form.other_bits) if spares == "all" else (form.bits, mixed)
+    unquantised = form.unquantised if moe else "nothing"
+    quantised, values = (form.bits, mixed) if unquantised == "nothing" else (form.other_bits, form.other_bits)
+    forward, forward_values = (form.other_bits, form.other_bits) if unquantised == "all" else (form.bits, mixed)
     embedding_bits = form.embedding_bits if form.embedding_bits is not None else form.other_bits
     head_bits = form.head_bits if form.head_bits is not None else form.other_bits
     if form.family == "gguf" and architecture.hidden_size % 256 and head_bits == ggml_bits("Q6_K"):

@@ -37,7 +37,7 @@ def memory_of(engine: str) -> EngineMemory:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ReplicaSpec:
     """A deployment without its price: what one replica is."""
 
     accelerator: str
@@ -56,7 +56,7 @@ class Kind:
     def split(self) -> str:
         """How the replica is split, in a word.
 
-        >>> Kind("t4", 2, "fp16", "vllm").split, Kind("t4", 1, "Q4_0", "llamacpp", 2).split
+        >>> ReplicaSpec("t4", 2, "fp16", "vllm").split, ReplicaSpec("t4", 1, "Q4_0", "llamacpp", 2).split
         ('tp2', 'pp2')
         """
         return f"pp{self.pp}" if self.pp > 1 else f"tp{self.tp}"
@@ -66,7 +66,7 @@ class Kind:
 class Replica:
     """What one replica of a kind does, as far as is predicted without simulating."""
 
-    kind: Kind
+    kind: ReplicaSpec
     fit: Fit
     deployment: Deployment
     step: StepCoefficients
@@ -79,7 +79,7 @@ class Candidate:
 
     offer: Offer
     cost: HourlyCost
-    kind: Kind
+    kind: ReplicaSpec
     replicas: int
     """On one machine."""
 
@@ -149,15 +149,15 @@ def candidates(
                         yield Candidate(offer, cost, kind, offer.accelerator_count // size)
 
 
-def kind_of(accelerator: Accelerator, size: int, form: str, engine: str) -> Kind:
+def kind_of(accelerator: Accelerator, size: int, form: str, engine: str) -> ReplicaSpec:
     """A replica over so many accelerators, split as the engine can."""
     if memory_of(engine).splits_matrices:
-        return Kind(accelerator.id, size, form, engine)
-    return Kind(accelerator.id, 1, form, engine, size)
+        return ReplicaSpec(accelerator.id, size, form, engine)
+    return ReplicaSpec(accelerator.id, 1, form, engine, size)
 
 
 def replica_of(
-    kind: Kind, read: ReadModel, accelerator: Accelerator, longest: int, mean_context: float
+    kind: ReplicaSpec, read: ReadModel, accelerator: Accelerator, longest: int, mean_context: float
 ) -> Replica | str:
     """One replica, or the sentence that says why there cannot be one.
 
@@ -183,7 +183,7 @@ def replica_of(
             engine=kind.engine,
             parallel=Parallel(tensor=kind.tp, pipeline=kind.pp),
             weights=ARITHMETIC.get(kind.weights, kind.weights),
-            room=found.kv_tokens,
+            kv_capacity=found.kv_tokens,
         )
     except UserError as error:
         return str(error)
@@ -204,7 +204,7 @@ def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
     """
     scheduler = deployment.scheduler
     if not scheduler.micro_batch:
-        alone = memory_of(deployment.era.engine).max_requests == 1
+        alone = memory_of(deployment.release.engine).max_requests == 1
         most = 1 if alone else scheduler.slots  # transformers serves one request after the other
         return EngineLimits(
             kv_tokens=fit.kv_tokens,
@@ -236,8 +236,8 @@ def calibrated_replica(
         mean_context: tokens that a decoding request attends to, on average.
     """
     accelerator, parallel = deployment.accelerator, deployment.parallel
-    engine = MEMORY.get(deployment.era.engine, deployment.era.engine)
-    kind = Kind(accelerator.id, parallel.tensor, deployment.weights, engine, parallel.pipeline)
+    engine = MEMORY.get(deployment.release.engine, deployment.release.engine)
+    kind = ReplicaSpec(accelerator.id, parallel.tensor, deployment.weights, engine, parallel.pipeline)
     found = fit(
         read.architecture, accelerator, tp=kind.tp, pp=kind.pp, weights=deployment.weights, context_tokens=longest,
         engine=memory_of(engine),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rackrate.planner.bounds import least_busy_s
-from rackrate.planner.plan import Demand, Row
+from rackrate.planner.plan import Demand, RankedDeployment
 from rackrate.steptime.engine_step import bandwidth_b_s
 from rackrate.steptime.work import formats_on, linear_work, peak_flop_s
 from rackrate.units import GB, GIB, SECONDS_PER_HOUR
@@ -25,7 +25,7 @@ class _Steps:
         self.found.append({"what": what, "value": value, "unit": unit, "how": how})
 
 
-def explained(row: Row, demand: Demand) -> list[Json]:
+def explained(row: RankedDeployment, demand: Demand) -> list[Json]:
     """One row from FLOPs to dollars: what, value, unit, and how it follows."""
     steps = _Steps()
     _memory(steps, row, demand)
@@ -35,7 +35,7 @@ def explained(row: Row, demand: Demand) -> list[Json]:
     return steps.found
 
 
-def _memory(steps: _Steps, row: Row, demand: Demand) -> None:
+def _memory(steps: _Steps, row: RankedDeployment, demand: Demand) -> None:
     """What lies in memory."""
     fit = row.replica.fit
     steps.add(
@@ -58,7 +58,7 @@ def _memory(steps: _Steps, row: Row, demand: Demand) -> None:
     )
 
 
-def _step(steps: _Steps, row: Row) -> None:
+def _step(steps: _Steps, row: RankedDeployment) -> None:
     """What a step of the engine takes: facts of the model and the datasheet, and shares of these that are reached."""
     deployment, step = row.replica.deployment, row.replica.step
     accelerator, parallel, model = deployment.accelerator, deployment.parallel, deployment.model
@@ -116,10 +116,10 @@ def _step(steps: _Steps, row: Row) -> None:
             f"by attention; {parallel.tensor} ranks share {work.kv_split} parts of the cache" if whole
             else "by attention")  # fmt: skip
     steps.add("read a token of context", step.context_s * 1e9, "ns/token", "its bytes / (bandwidth x share)")
-    if step.crowded_context > 1:
+    if step.large_batch_context > 1:
         steps.add(
-            "the same in large batches", step.context_s * step.crowded_context * 1e9, "ns/token",
-            f"with more than {step.crowd:.0f} sequences the engine takes another kernel",
+            "the same in large batches", step.context_s * step.large_batch_context * 1e9, "ns/token",
+            f"with more than {step.large_batch_over:.0f} sequences the engine takes another kernel",
         )  # fmt: skip
     steps.add("a pair of prompt tokens", step.pair_s * 1e12, "ps/pair", f"{work.pair_flop:,.0f} FLOP of attention")
     steps.add("host, launches, all-reduces", step.step_s * 1e3, "ms/step", "fitted")
@@ -130,7 +130,7 @@ def _step(steps: _Steps, row: Row) -> None:
     steps.add("sharpness of the roofline", step.sharpness or None, "", "fitted: dense = (compute^s + memory^s)^(1/s)")
 
 
-def _request(steps: _Steps, row: Row, demand: Demand) -> None:
+def _request(steps: _Steps, row: RankedDeployment, demand: Demand) -> None:
     """What a request takes: alone, and at least where batches are as full as they get."""
     step, limits, draw = row.replica.step, row.replica.limits, demand.draw
     inputs, outputs = draw.input_tokens.astype(np.float64), draw.output_tokens.astype(np.float64)
@@ -167,7 +167,7 @@ def _request(steps: _Steps, row: Row, demand: Demand) -> None:
     steps.add("no replica serves more than", 1 / busy, "request/s", "1 / the above")
 
 
-def _machines(steps: _Steps, row: Row, demand: Demand) -> None:
+def _machines(steps: _Steps, row: RankedDeployment, demand: Demand) -> None:
     """From the capacity of a replica to the price of a token."""
     candidate, fit, outcome = row.candidate, row.replica.fit, row.sized.point.outcome
     steps.add("capacity of a replica", row.capacity, "request/s", f"simulated: the largest rate within {demand.slo}")

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Part:
+class MixShare:
     """A machine that can be had any number of times."""
 
     name: str
@@ -28,12 +28,12 @@ class Mixed:
     """Of all. [request/s]"""
 
 
-def cheapest_mix(rate: float, parts: Sequence[Part]) -> Mixed | None:
+def cheapest_mix(rate: float, parts: Sequence[MixShare]) -> Mixed | None:
     """Whole numbers of machines whose capacities reach a rate at least cost; None where there is none.
 
     An integer program (minimise c n, a n >= rate, n whole), solved by HiGHS through SciPy.
 
-    >>> mix = cheapest_mix(11.0, [Part("large", 10.0, 8.0), Part("small", 1.5, 1.9)])
+    >>> mix = cheapest_mix(11.0, [MixShare("large", 10.0, 8.0), MixShare("small", 1.5, 1.9)])
     >>> mix.machines, mix.usd_h
     ((('large', 1), ('small', 1)), 9.9)
     """

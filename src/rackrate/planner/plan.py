@@ -16,8 +16,8 @@ from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
 from rackrate.models.read_model import ReadModel
 from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_text, when_idle
-from rackrate.planner.candidates import Candidate, Kind, Replica, candidates, replica_of, step_of
-from rackrate.planner.mixed import Mixed, Part, cheapest_mix
+from rackrate.planner.candidates import Candidate, Replica, ReplicaSpec, candidates, replica_of, step_of
+from rackrate.planner.mixed import Mixed, MixShare, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
 from rackrate.simulate.capacity import Draw, Point, curve
 from rackrate.steptime.deployment import Deployment
@@ -82,7 +82,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedDeployment:
     """One way that meets the SLO, priced."""
 
     candidate: Candidate
@@ -103,7 +103,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Lost:
+class Rejection:
     """Why a candidate is not in the table."""
 
     candidate: Candidate
@@ -115,10 +115,10 @@ class Lost:
     """Of one accelerator, where it does not fit."""
 
 
-def largest(lost: Sequence[Lost]) -> Lost | None:
+def largest(lost: Sequence[Rejection]) -> Rejection | None:
     """Of those that lost, the replica with the most memory: what a model that fits nowhere comes nearest to fitting."""
 
-    def memory(item: Lost) -> float:
+    def memory(item: Rejection) -> float:
         return item.candidate.kind.accelerators * (item.memory_gib or 0.0)
 
     return max(lost, key=memory, default=None)
@@ -129,13 +129,13 @@ class Plan:
     """The ranked answer."""
 
     demand: Demand
-    rows: tuple[Row, ...]
+    rows: tuple[RankedDeployment, ...]
     """The cheapest deployment of each offer and kind of price, cheapest first."""
     mixed: Mixed | None
     """A fleet of several offers, where it is cheaper than any one."""
     apis: tuple[tuple[ApiPrice, bool, float], ...]
     """Price, whether of the very model, and USD per month."""
-    lost: tuple[Lost, ...]
+    lost: tuple[Rejection, ...]
     candidates: int
     kinds: int
     simulations: int
@@ -158,7 +158,7 @@ def plan(
     rows: int = 12,
     prune: bool = True,
     correct: Callable[[Deployment], Deployment] | None = None,
-    told: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Plan:
     """Ranks every candidate by USD per month for a demand.
 
@@ -195,10 +195,10 @@ def plan(
     decodes = np.maximum(draw.output_tokens - 1, 0).astype(np.float64)
     seen = float((decodes * (draw.input_tokens + draw.output_tokens / 2)).sum() / max(1.0, decodes.sum()))
     sizer = Sizer(draw, demand.peak, demand.slo)
-    replicas: dict[Kind, Replica | str] = {}
-    idle: dict[Kind, tuple[tuple[Objective, float], ...]] = {}
+    replicas: dict[ReplicaSpec, Replica | str] = {}
+    idle: dict[ReplicaSpec, tuple[tuple[Objective, float], ...]] = {}
     """The objectives that a kind misses even when idle, and what it reaches."""
-    lost: list[Lost] = []
+    lost: list[Rejection] = []
     bounded: list[tuple[float, int, Candidate, Replica]] = []
     nearest: tuple[float, Candidate, Replica] | None = None
     """Of those that miss the SLO, what is off least, by how much, and how it is."""
@@ -212,13 +212,13 @@ def plan(
         replica = replicas[kind]
         if isinstance(replica, str):
             memory = catalog.accelerators[kind.accelerator].memory_gib
-            lost.append(Lost(item, "does not fit", replica, memory_gib=memory))
+            lost.append(Rejection(item, "does not fit", replica, memory_gib=memory))
             continue
         if kind not in idle:
             idle[kind] = missed_when_idle(draw, demand.slo, replica.step, replica.limits)
         if idle[kind]:
             off = max(best / missed.limit_s for missed, best in idle[kind])
-            lost.append(Lost(item, "misses the SLO", _missed_words(idle[kind])))
+            lost.append(Rejection(item, "misses the SLO", _missed_words(idle[kind])))
             if nearest is None or off < nearest[0]:
                 nearest = (off, item, replica)
             continue
@@ -227,9 +227,9 @@ def plan(
     bounded.sort(key=lambda entry: entry[:2])
 
     rank = {item.kind: -order for order, item in enumerate(reversed(everything))}  # the published format comes first
-    best_of: dict[str, Row] = {}
+    best_of: dict[str, RankedDeployment] = {}
     for done, (least_usd_h, _, item, replica) in enumerate(bounded):
-        told(done, len(bounded))
+        on_progress(done, len(bounded))
         usd_h = item.cost.usd_h(1.0)
         known = best_of.get(item.cost.name)
         cutoff = math.inf
@@ -239,7 +239,7 @@ def plan(
             if known is not None:
                 cutoff = min(cutoff, known.usd_month / demand.hours_per_month)
         if least_usd_h > cutoff * (1 + 1e-9):  # what costs the same is looked at, whatever rounding makes of it
-            lost.append(Lost(item, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
+            lost.append(Rejection(item, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
             continue
         most = 4096 if cutoff == math.inf or usd_h <= 0 else max(1, math.floor(cutoff / usd_h + 1e-9) - demand.spares)
         sized = sizer.size(replica, item.replicas, min(most, 4096))
@@ -248,21 +248,21 @@ def plan(
             if most >= 4096 and (nearest is None or nearest[0] > 1):
                 nearest = (1.0, item, replica)
             lost.append(
-                Lost(item, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
+                Rejection(item, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
             )
             continue
         usd_month = (sized.machines + demand.spares) * usd_h * demand.hours_per_month
-        row = Row(item, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
+        row = RankedDeployment(item, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
         if known is None or _better(row, known, rank):
             if known is not None:
                 lost.append(
-                    Lost(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
+                    Rejection(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
                 )
             best_of[item.cost.name] = row
         else:
-            lost.append(Lost(item, "dearer", "than another deployment on the same offer", usd_month))
+            lost.append(Rejection(item, "dearer", "than another deployment on the same offer", usd_month))
     ranked = sorted(best_of.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))
-    lost += [Lost(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]]
+    lost += [Rejection(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]]
     shown = [_finished(row, demand, sizer, apis) for row in ranked[:rows]]
     return Plan(
         demand=demand,
@@ -302,14 +302,16 @@ def _closest(candidate: Candidate, replica: Replica, demand: Demand) -> str:
     return f"{candidate.name}: {idle_words(found)}; it takes {loosened(found)}"
 
 
-def _better(row: Row, other: Row, rank: Mapping[Kind, int]) -> bool:
+def _better(row: RankedDeployment, other: RankedDeployment, rank: Mapping[ReplicaSpec, int]) -> bool:
     """Cheaper; or as cheap with more replicas; else what is listed first, the published format before others."""
     return (row.usd_month, -row.sized.replicas, rank[row.candidate.kind]) < (
         other.usd_month, -other.sized.replicas, rank[other.candidate.kind]
     )  # fmt: skip
 
 
-def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPrice, bool]]) -> Row:
+def _finished(
+    row: RankedDeployment, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPrice, bool]]
+) -> RankedDeployment:
     """With capacity, interval and break-evens."""
     from dataclasses import replace
 
@@ -317,7 +319,7 @@ def _finished(row: Row, demand: Demand, sizer: Sizer, apis: Sequence[tuple[ApiPr
     interval = None
     deployment = row.replica.deployment
     spread = deployment.spread("throughput")
-    if deployment.era.id not in deployment.coefficients.eras:
+    if deployment.release.id not in deployment.coefficients.releases:
         spread = None  # errors of other engines say nothing of one that was never measured
     usd_h = row.candidate.cost.usd_h(1.0)
     on_machine = row.candidate.replicas
@@ -346,7 +348,7 @@ CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)
 """Shares of capacity at which latency and cost are shown against load."""
 
 
-def _curve(row: Row, demand: Demand) -> tuple[Point, ...]:
+def _curve(row: RankedDeployment, demand: Demand) -> tuple[Point, ...]:
     if not row.capacity:
         return ()
     rates = [row.capacity * share for share in CURVE]
@@ -360,10 +362,10 @@ def _bill(api: ApiPrice, demand: Demand) -> float:
     return api.bill_usd(requests * mean.inputs, requests * mean.outputs, requests * mean.cached)
 
 
-def _mixed(rows: Sequence[Row], demand: Demand) -> Mixed | None:
+def _mixed(rows: Sequence[RankedDeployment], demand: Demand) -> Mixed | None:
     """The cheapest mix of the shown offers, if it beats the best of them."""
     parts = [
-        Part(row.candidate.name, row.capacity * row.candidate.replicas, row.candidate.cost.usd_h(1.0))
+        MixShare(row.candidate.name, row.capacity * row.candidate.replicas, row.candidate.cost.usd_h(1.0))
         for row in rows
         if row.capacity
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rackrate.planner.plan import Demand, Lost, Plan, Row
+from rackrate.planner.plan import Demand, Plan, RankedDeployment, Rejection
 from rackrate.simulate.capacity import Point
 from rackrate.simulate.simulator import Latencies
 from rackrate.units import SECONDS_PER_HOUR
@@ -71,7 +71,7 @@ def origin(plan: Plan) -> str:
     return f"predicted: step times from {deployment.source}; simulated with at least {requests:,} requests"
 
 
-def _row_view(row: Row, demand: Demand) -> Json:
+def _row_view(row: RankedDeployment, demand: Demand) -> Json:
     outcome = row.sized.point.outcome
     kind, deployment = row.candidate.kind, row.replica.deployment
     return {
@@ -79,7 +79,7 @@ def _row_view(row: Row, demand: Demand) -> Json:
         "cost_name": row.candidate.cost.name,
         "accelerator": kind.accelerator,
         "accelerators": row.candidate.offer.accelerator_count,
-        "engine": deployment.era.id,
+        "engine": deployment.release.id,
         "weights": kind.weights,
         "tensor_parallel": kind.tp,
         "pipeline_parallel": kind.pp,
@@ -97,14 +97,14 @@ def _row_view(row: Row, demand: Demand) -> Json:
         "usd_month": row.usd_month,
         "usd_per_1m": row.usd_per_1m,
         "usd_per_1m_interval": row.interval,
-        "distance": deployment.distance if deployment.era.id in deployment.coefficients.eras else "engine",
+        "distance": deployment.distance if deployment.release.id in deployment.coefficients.releases else "engine",
         "price_source": row.candidate.cost.source,
         "price_date": row.candidate.cost.date,
         "break_even": {name: asdict(even) for name, even in row.break_evens},
     }
 
 
-def _point_view(point: Point, row: Row, demand: Demand) -> Json:
+def _point_view(point: Point, row: RankedDeployment, demand: Demand) -> Json:
     """Latency and cost of a replica at a load."""
     tokens_h = point.rate * demand.tokens_per_request * SECONDS_PER_HOUR * row.candidate.replicas
     return {
@@ -124,7 +124,7 @@ def _quantiles(latencies: Latencies) -> Json | None:
     return {"p50": latencies.quantile_s(0.5), "p95": latencies.quantile_s(0.95), "p99": latencies.quantile_s(0.99)}
 
 
-def _lost_view(lost: tuple[Lost, ...]) -> list[Json]:
+def _lost_view(lost: tuple[Rejection, ...]) -> list[Json]:
     return [
         {
             "offer": rejection.candidate.offer.id, "cost_name": rejection.candidate.cost.name,

@@ -44,7 +44,7 @@ def throughput_chart(run: Json) -> Json:
             "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
             "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
             "requests": level["requests"],
-            "notes": ", ".join(level["validity"]) or "none",
+            "notes": ", ".join(level["caveats"]) or "none",
         }
         for level in _closed(run)
     ]

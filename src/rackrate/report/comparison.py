@@ -73,7 +73,7 @@ def _row(compared: Compared) -> Json:
         "lower_bound": best["lower_bound"] if best else None,
         "ttft": level["ttft"] if level else None,
         "tpot": level["tpot"] if level else None,
-        "validity": level["validity"] if level else [],
+        "caveats": level["caveats"] if level else [],
         "other_cpu_share": _other(compared.run),
         "peak_memory_bytes": facts["engine"]["peak_memory_bytes"],
         "prices": [
@@ -94,7 +94,7 @@ def _row(compared: Compared) -> Json:
                 "output_tok_s_half_width": level["output_tok_s_half_width"],
                 "ttft_p50_s": level["ttft"]["p50"] if level["ttft"] else None,
                 "tpot_p50_s": level["tpot"]["p50"] if level["tpot"] else None,
-                "validity": level["validity"],
+                "caveats": level["caveats"],
             }
             for level in compared.run["levels"]
             if level["kind"] == "closed"

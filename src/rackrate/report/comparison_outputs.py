@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report.format import NONE, ms, percent, rate, usd
 from rackrate.report.tables import plain_table
 
@@ -48,7 +48,7 @@ def comparison_tables(view: Json) -> RenderableType:
         latency.add_row(row["label"], row["weight_format"] or NONE, *_pair(row["ttft"]), *_pair(row["tpot"]))
     lines += [Text(""), table]
     for row in view["rows"]:
-        words = [*row["validity"], *([row["failure"]] if row["failure"] else [])]
+        words = [*row["caveats"], *([row["failure"]] if row["failure"] else [])]
         words += ["still growing"] if row["lower_bound"] else []
         if words:
             lines.append(Text(f"{row['label']}: {', '.join(words)}", style="yellow"))
@@ -76,8 +76,8 @@ def _notes(view: Json) -> list[str]:
         "its figures are too low by at least as much."
         for row in disturbed
     ]
-    names = {name for row in view["rows"] for name in row["validity"]}
-    notes += [f"{name}: {VALIDITY[name]}." for name in VALIDITY if name in names]
+    names = {name for row in view["rows"] for name in row["caveats"]}
+    notes += [f"{name}: {CAVEATS[name]}." for name in CAVEATS if name in names]
     if any(_doubtful(level) for row in view["rows"] for level in row["levels"]):
         notes.append(f"{DOUBT.strip()}, or a hollow point: a load whose figure must not be taken for the engine's own.")
     notes += [f"{failure['engine']} was not measured: {failure['why']}" for failure in view["failures"]]
@@ -99,7 +99,7 @@ def _legend(view: Json) -> str:
 
 def _doubtful(level: Json) -> bool:
     """Whether something stands against a level's throughput; one request at a time is slow and right."""
-    return any(name != "batch-1" for name in level["validity"])
+    return any(name != "batch-1" for name in level["caveats"])
 
 
 def _at(row: Json, load: int) -> str:
@@ -148,7 +148,7 @@ def comparison_chart(view: Json) -> Json:
             "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
             "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
             "engine": row["label"],
-            "notes": ", ".join(level["validity"]) or "none",
+            "notes": ", ".join(level["caveats"]) or "none",
             "doubtful": _doubtful(level),
         }
         for row in view["rows"]

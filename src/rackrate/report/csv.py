@@ -22,7 +22,7 @@ def csv_report(run: Json, pricing: Json) -> str:
     writer = csv.writer(text, lineterminator="\n")
     quantiles = [f"{metric}_{point}_s" for metric in ("ttft", "tpot", "e2e") for point in ("p50", "p95", "p99")]
     writer.writerow(
-        ["model", "kind", *_PLAIN, "failed", *quantiles, "validity", "machine", "usd_h", "usd_per_1m_tokens"]
+        ["model", "kind", *_PLAIN, "failed", *quantiles, "caveats", "machine", "usd_h", "usd_per_1m_tokens"]
     )
     for level in run["levels"]:
         for machine in pricing["machines"]:
@@ -38,7 +38,7 @@ def csv_report(run: Json, pricing: Json) -> str:
             for metric in ("ttft", "tpot", "e2e"):
                 row += [level[metric][point] if level[metric] else None for point in ("p50", "p95", "p99")]
             row += [
-                " ".join(level["validity"]),
+                " ".join(level["caveats"]),
                 cost["name"],
                 usd_h,
                 usd_per_million(usd_h, tok_s) if tok_s else None,

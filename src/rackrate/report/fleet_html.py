@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report.charts import INK, MACHINES, finish
 from rackrate.report.fleet_terminal import money, span
 from rackrate.report.format import NONE, count, percent, rate
@@ -32,7 +32,7 @@ def fleet_report(view: Json) -> str:
     return jinja.get_template("fleet.html").render(
         view=view,
         best=view["shapes"][0],
-        validity=VALIDITY,
+        caveats=CAVEATS,
         dash=NONE,
         months=view["traffic"]["duration_s"] / 3600 / view["plan"]["hours_per_month"],
         specs=script_json(specs),

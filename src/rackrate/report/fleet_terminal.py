@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report.format import NONE, count, percent, rate, usd
 from rackrate.report.tables import plain_table
 
@@ -117,7 +117,7 @@ def fleet_tables(view: Json, *, sources: bool = False) -> RenderableType:
         replica = model["replica"]
         whose = f" of {model['name']}, {model['slots']} slot{'s' if model['slots'] > 1 else ''}" if several else ""
         lines.append(Text(f"one replica{whose}: {_capacity(replica)} ({replica['origin']})", style="dim"))
-        lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in replica["validity"]]
+        lines += [Text.from_markup(f"[bold yellow]{name}[/]: {CAVEATS[name]}") for name in replica["caveats"]]
 
     lines += [Text(""), _shapes_table(view), Text("")]
     best = view["shapes"][0]

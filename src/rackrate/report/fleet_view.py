@@ -9,7 +9,7 @@ from typing import Any
 
 from rackrate.catalog.apis import ApiPrice
 from rackrate.economics.currency import Currency
-from rackrate.economics.fleet_card import FleetCard, Part
+from rackrate.economics.fleet_card import CostItem, FleetCard
 from rackrate.economics.fleet_day import DayPoint, busiest_day, mean_day
 from rackrate.economics.fleet_types import FleetPricing, FleetShape, OfferUse
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
@@ -49,7 +49,7 @@ def fleet_view(pricing: FleetPricing, currency: Currency, notes: Sequence[str], 
             {
                 "name": model.name,
                 "slots": model.slots,
-                "replica": {**asdict(model.replica), "validity": list(model.replica.validity)},
+                "replica": {**asdict(model.replica), "caveats": list(model.replica.caveats)},
                 "traffic": model.traffic.origin,
             }
             for model in pricing.models
@@ -150,7 +150,7 @@ def _card_view(card: FleetCard) -> Json:
     }
 
 
-def _part_view(part: Part | None) -> Json | None:
+def _part_view(part: CostItem | None) -> Json | None:
     if part is None:
         return None
     return {**asdict(part), "usd": str(part.usd), "busy_usd": str(part.busy_usd)}

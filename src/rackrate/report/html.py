@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report import charts
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 from rackrate.runs.statuses import FAULTS
@@ -33,7 +33,7 @@ def html_report(run: Json, pricing: Json) -> str:
         run=run,
         pricing=pricing,
         facts=run["provenance"],
-        validity=VALIDITY,
+        caveats=CAVEATS,
         faults=FAULTS,
         dash=NONE,
         rig_units=RIG_UNITS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ def markdown_report(run: Json, pricing: Json) -> str:
             ms(level["tpot"]["p50"]) if level["tpot"] else NONE,
             level["requests"],
             sum(level["failed"].values()),
-            ", ".join(level["validity"]),
+            ", ".join(level["caveats"]),
         ]
         for level in run["levels"]
     ]
@@ -59,7 +59,7 @@ def markdown_report(run: Json, pricing: Json) -> str:
             f"{_cell(cost['source'])} {cost['date']}".rstrip(),
             "",
         ]
-        lines += [f"> **{name}**: {VALIDITY[name]}" for name in machine["warnings"]] + (
+        lines += [f"> **{name}**: {CAVEATS[name]}" for name in machine["warnings"]] + (
             [""] if machine["warnings"] else []
         )
         cards = ([machine["at_load"]] if machine["at_load"] else []) + machine["by_utilisation"]

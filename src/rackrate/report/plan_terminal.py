@@ -137,7 +137,9 @@ def _machines(row: Json) -> str:
 
 
 def _distance(row: Json) -> str:
-    return {"seen": "card", "family": "family", "new": "others"}.get(row["distance"], str(row["distance"]))
+    return {"measured": "card", "same family": "same family", "extrapolated": "others"}.get(
+        row["distance"], str(row["distance"])
+    )
 
 
 def _round_usd(value: float) -> str:

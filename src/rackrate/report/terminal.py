@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rackrate.metrics.summary import VALIDITY
+from rackrate.metrics.summary import CAVEATS
 from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
 from rackrate.report.tables import plain_table
 
@@ -57,7 +57,7 @@ def run_tables(view: Json) -> RenderableType:
         if level["slo_met"] is not None:
             within = f"{percent(level['attainment'])} within the SLO"
             mark.append(within if level["slo_met"] else f"[yellow]{within}, missed[/]")
-        mark += [f"[yellow]{name}[/]" for name in level["validity"]]
+        mark += [f"[yellow]{name}[/]" for name in level["caveats"]]
         half = level["output_tok_s_half_width"]
         rows.append(
             (
@@ -135,9 +135,9 @@ def _run_notes(view: Json) -> list[str]:
         notes.append(
             "[yellow]The machine was not saturated at the highest load measured: the figure is a lower bound.[/]"
         )
-    names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["validity"]}
-    notes += [f"[yellow]{name}[/]: {VALIDITY[name]}." for name in VALIDITY if name in names]
-    unknown = [name for name in VALIDITY if any(name in level["unknown"] for level in view["levels"])]
+    names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["caveats"]}
+    notes += [f"[yellow]{name}[/]: {CAVEATS[name]}." for name in CAVEATS if name in names]
+    unknown = [name for name in CAVEATS if any(name in level["unknown"] for level in view["levels"])]
     if unknown:
         notes.append(f"Not known, since the imported file does not tell: {', '.join(unknown)}.")
     if view["provenance"]["imported"]:
@@ -179,7 +179,7 @@ def _capacity_note(view: Json, slo: str) -> str:
         if view["state"] == "complete":  # a closed loop, whose rows say how far they met it
             return ""
         return f"[yellow]It was ended before any rate was known to be sustained within {slo} or not.[/]"
-    failed = [level["rate"] for level in opened if not level["slo_met"] or _BEYOND.intersection(level["validity"])]
+    failed = [level["rate"] for level in opened if not level["slo_met"] or _BEYOND.intersection(level["caveats"])]
     least = min(failed, default=None)
     held = [
         level["rate"] for level in opened if level["rate"] not in failed and (least is None or level["rate"] < least)
@@ -243,7 +243,7 @@ def _priced_tables(priced: Json, view: Json, *, sources: bool, api_rows: int | N
         lines.append(Text(f"listed {cost['date']}: {cost['source']}", style="dim"))
     elif cost["source"]:
         lines.append(Text(cost["source"], style="dim"))
-    lines += [Text.from_markup(f"[bold yellow]{name}[/]: {VALIDITY[name]}") for name in priced["warnings"]]
+    lines += [Text.from_markup(f"[bold yellow]{name}[/]: {CAVEATS[name]}") for name in priced["warnings"]]
 
     low_high = full["blended_interval_usd"]
     table = plain_table(

@@ -8,7 +8,7 @@ from typing import Any
 from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
-from rackrate.metrics.summary import DEFINITIONS, VALIDITY, LevelSummary, Saturation
+from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary, Saturation
 from rackrate.runs.records import Run
 from rackrate.runs.statuses import FAULTS
 
@@ -51,11 +51,11 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
             "output_tok_s": best.level.output_tok_s,
             "lower_bound": best.lower_bound,
             "prefill_share": best.prefill_share,
-            "validity": list(best.validity),
+            "caveats": list(best.caveats),
         },
         "definitions": {
             **DEFINITIONS,
-            **{name: VALIDITY[name] for level in levels for name in (*level.validity, *level.unknown)},
+            **{name: CAVEATS[name] for level in levels for name in (*level.caveats, *level.unknown)},
         },
         "faults": {name: FAULTS.get(name, "") for level in levels for name in level.failed},
     }
@@ -64,7 +64,7 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
 def level_view(level: LevelSummary) -> Json:
     """The metrics of one level."""
     values = asdict(level)
-    values["validity"], values["unknown"] = list(level.validity), list(level.unknown)
+    values["caveats"], values["unknown"] = list(level.caveats), list(level.unknown)
     values["server"] = level.server.model_dump() if level.server is not None else None
     values["window_s"] = level.window_s
     return values
@@ -92,7 +92,7 @@ def pricing_view(pricing: Pricing) -> Json:
 
 def serving_view(serving: Serving) -> Json:
     """What one machine serves at full load."""
-    return {**asdict(serving), "validity": list(serving.validity), "tok_s": serving.tok_s}
+    return {**asdict(serving), "caveats": list(serving.caveats), "tok_s": serving.tok_s}
 
 
 def _priced_view(priced: Priced) -> Json:

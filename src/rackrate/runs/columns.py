@@ -40,7 +40,7 @@ _TYPES: dict[str, npt.DTypeLike] = {
 }
 
 
-class Part:
+class Block:
     """Some requests, one after the other in the order in which they ended. Times in seconds since the run's start."""
 
     def __len__(self) -> int:
@@ -124,7 +124,7 @@ class Part:
         return self.first_s - self.due_s
 
 
-class _Held(Part):
+class _Held(Block):
     """Requests that are still in memory. Views: no request can be added as long as one of their columns is held."""
 
     def __init__(self, values: Mapping[str, array[Any]], times: array[float]) -> None:
@@ -151,7 +151,7 @@ class _Place:
     times: int
 
 
-class _Filed(Part):
+class _Filed(Block):
     """Requests in the temporary file."""
 
     def __init__(self, file: Spill, place: _Place) -> None:
@@ -310,7 +310,7 @@ class LevelColumns:
     def __len__(self) -> int:
         return self._filed + len(self._columns[0])
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Block]:
         """All requests, some at a time; can be asked for again and again, and within each other."""
         for place in self._places:
             yield _Filed(self._file, place)

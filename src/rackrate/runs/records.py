@@ -192,7 +192,7 @@ class Level(_Header):
     stated: StatedFigures | None = None
     """The figures of an imported level of which there are no requests."""
     unknown: tuple[str, ...] = ()
-    """Names of metrics.VALIDITY that cannot be judged from what was imported."""
+    """Names of metrics.CAVEATS that cannot be judged from what was imported."""
 
 
 class RunHeader(_Header):

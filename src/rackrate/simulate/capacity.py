@@ -142,7 +142,7 @@ def find_capacity(
     guess: float,
     most: float = float("inf"),
     precision: float = PRECISION,
-    told: Callable[[Point], None] | None = None,
+    on_progress: Callable[[Point], None] | None = None,
 ) -> Capacity:
     """Brackets the capacity from a guess by factors, then bisects to a relative precision.
 
@@ -165,8 +165,8 @@ def find_capacity(
         nonlocal tried
         tried += 1
         point = load_point(draw, rate, slo, step, limits, fleet, give_up=True)
-        if told is not None:
-            told(point)
+        if on_progress is not None:
+            on_progress(point)
         return point
 
     rate = min(guess, most)

@@ -92,7 +92,7 @@ def _decorators() -> tuple[_Decorator, _Decorator, _Decorator] | None:
 
         return apply
 
-    # inlined, inner functions are not handed the arrays one by one: 1.4 times as fast, no longer to compile
+    # inlined, jit_inline functions are not handed the arrays one by one: 1.4 times as fast, no longer to compile
     bare = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return decorator(), decorator(**bare, forceinline=True), decorator(**bare)
 
@@ -108,11 +108,11 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
     return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[0](function))
 
 
-def inner(function: Callable[P, T]) -> Callable[P, T]:
+def jit_inline(function: Callable[P, T]) -> Callable[P, T]:
     """The same for a function that only compiled ones call: what Python would need to call it is not compiled."""
     return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[1](function))
 
 
-def apart(function: Callable[P, T]) -> Callable[P, T]:
-    """As `inner`, but not inlined where it is called: for what only some simulations need."""
+def jit(function: Callable[P, T]) -> Callable[P, T]:
+    """As `jit_inline`, but not inlined where it is called: for what only some simulations need."""
     return function if _DECORATORS is None else cast("Callable[P, T]", _DECORATORS[2](function))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rackrate.simulate.compiled import compiled, inner
+from rackrate.simulate.compiled import compiled, jit_inline
 from rackrate.simulate.routing import choose, leave, tick
 from rackrate.simulate.scheduling import end_stretch, enqueue, form, interrupt, may_interrupt
 from rackrate.simulate.state import (
@@ -184,7 +184,7 @@ def advance(
             return DONE
 
 
-@inner
+@jit_inline
 def _watch(core: Core, out: Out, total: int) -> None:
     """Notes how many are in flight as a request arrives."""
     in_flight = 0
@@ -195,7 +195,7 @@ def _watch(core: Core, out: Out, total: int) -> None:
     out.trend[batch, 1] += 1.0
 
 
-@inner
+@jit_inline
 def _send_next(
     core: Core, pending_due: Floats, pending_id: Ints, pause: Floats, begin: int, total: int, now: float
 ) -> None:
@@ -214,7 +214,7 @@ def _send_next(
     core.n[PENDING] += 1
 
 
-@inner
+@jit_inline
 def _drop_first_pending(core: Core, pending_due: Floats, pending_id: Ints) -> None:
     for n in range(1, core.n[PENDING]):
         pending_due[n - 1] = pending_due[n]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rackrate.simulate.compiled import inner
+from rackrate.simulate.compiled import jit_inline
 from rackrate.simulate.state import (
     CACHED,
     HASH_PAGES,
@@ -19,14 +19,14 @@ from rackrate.simulate.state import (
 )
 
 
-@inner
+@jit_inline
 def _unlink(prefix: Prefix, replica: int, block: int) -> None:
     older, newer = prefix.cache[replica, OLDER, block], prefix.cache[replica, NEWER, block]
     prefix.cache[replica, NEWER, older] = newer
     prefix.cache[replica, OLDER, newer] = older
 
 
-@inner
+@jit_inline
 def _evict(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
     """Drops cached blocks that nobody holds, oldest first, until so many pages are empty."""
     end = prefix.cache.shape[2] - 1
@@ -39,7 +39,7 @@ def _evict(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
         core.rep[replica, R_EMPTY] += core.n[HASH_PAGES]
 
 
-@inner
+@jit_inline
 def full_blocks(core: Core, prefix: Prefix, request: int, input_tokens: int) -> int:
     """Prompt blocks of a request that can be shared: the full ones. 0 without hashes."""
     if core.n[HASH_TOKENS] == 0:
@@ -48,7 +48,7 @@ def full_blocks(core: Core, prefix: Prefix, request: int, input_tokens: int) -> 
     return min(listed, input_tokens // core.n[HASH_TOKENS])
 
 
-@inner
+@jit_inline
 def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> tuple[int, int, int]:
     """Leading blocks that the cache has, pages to take for the rest, and pages that stop being free.
 
@@ -71,7 +71,7 @@ def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks
     return leading, absent * pages, unheld * pages
 
 
-@inner
+@jit_inline
 def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Takes a request's blocks: cached ones first, so that making room for the others does not drop them."""
     start: int = prefix.start[request]
@@ -93,7 +93,7 @@ def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) ->
             core.rep[replica, R_FREE] -= pages
 
 
-@inner
+@jit_inline
 def release(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Gives a request's blocks back to the cache, its end first: the beginning is likelier to be used."""
     end = prefix.cache.shape[2] - 1
@@ -110,7 +110,7 @@ def release(core: Core, prefix: Prefix, replica: int, request: int, blocks: int)
             core.rep[replica, R_FREE] += core.n[HASH_PAGES]
 
 
-@inner
+@jit_inline
 def take_pages(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
     """Private pages; cached blocks that nobody holds give way."""
     if core.rep[replica, R_EMPTY] < pages and core.n[HASH_TOKENS] > 0:
@@ -119,7 +119,7 @@ def take_pages(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
     core.rep[replica, R_FREE] -= pages
 
 
-@inner
+@jit_inline
 def usable_cached_tokens(core: Core, leading: int, given: int, target: int) -> int:
     """Tokens that need not be computed: whole pages, and never the last token, whose output is wanted."""
     page = core.n[PAGE]
@@ -129,7 +129,7 @@ def usable_cached_tokens(core: Core, leading: int, given: int, target: int) -> i
     return min(tokens, (target - 1) // page * page)
 
 
-@inner
+@jit_inline
 def count_cached(core: Core, tokens: int) -> None:
     """Adds to the run's cached input tokens."""
     core.n[CACHED] += tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rackrate.simulate.compiled import compiled, inner
+from rackrate.simulate.compiled import compiled, jit_inline
 from rackrate.simulate.prefix import cached_blocks, full_blocks
 from rackrate.simulate.state import (
     COLD_START_S,
@@ -48,7 +48,7 @@ def mixed_bits(value: int) -> int:
     return (mixed ^ (mixed >> 16)) >> 1
 
 
-@inner
+@jit_inline
 def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: int, now: float) -> int:
     """The replica for an arrival: the next in turn, the one with fewest requests, or the one that has its prefix.
 
@@ -92,7 +92,7 @@ def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: i
     return _turn(core, (core.n[TURN] - 1) % on)
 
 
-@inner
+@jit_inline
 def _turn(core: Core, wanted: int) -> int:
     """The replica of that number among those that are on."""
     for r in range(len(core.rep)):
@@ -103,7 +103,7 @@ def _turn(core: Core, wanted: int) -> int:
     return 0
 
 
-@inner
+@jit_inline
 def leave(core: Core, replica: int, now: float) -> None:
     """A replica that drains goes off once it is empty."""
     if core.rep[replica, R_POWER] == DRAINING and core.rep[replica, R_IN_FLIGHT] == 0:
@@ -111,7 +111,7 @@ def leave(core: Core, replica: int, now: float) -> None:
         core.x[ON_SECONDS] += now - core.repx[replica, R_ON_SINCE]
 
 
-@inner
+@jit_inline
 def tick(core: Core, now: float) -> None:
     """The autoscaler looks: so many replicas as the requests in flight ask for, up at once, down after a delay."""
     number = len(core.rep)
@@ -145,7 +145,7 @@ def tick(core: Core, now: float) -> None:
     core.x[NEXT_TICK] = now + core.x[INTERVAL_S]
 
 
-@inner
+@jit_inline
 def _shrink(core: Core, surplus: int, now: float) -> None:
     """The replicas last in line go first; one that is still starting is stopped at once."""
     on = 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from rackrate.simulate.compiled import inner
+from rackrate.simulate.compiled import jit_inline
 from rackrate.simulate.prefix import (
     cached_blocks,
     count_cached,
@@ -115,10 +115,10 @@ from rackrate.simulate.step import (
     steps_s,
     steps_until,
 )
-from rackrate.simulate.tally import judge
+from rackrate.simulate.tally import check_slo
 
 
-@inner
+@jit_inline
 def _sift_up(core: Core, replica: int, place: int) -> None:
     heap = core.heap
     key = heap[replica, place]
@@ -131,7 +131,7 @@ def _sift_up(core: Core, replica: int, place: int) -> None:
     heap[replica, place] = key
 
 
-@inner
+@jit_inline
 def _sift_down(core: Core, replica: int, place: int, size: int) -> None:
     heap = core.heap
     key = heap[replica, place]
@@ -148,7 +148,7 @@ def _sift_down(core: Core, replica: int, place: int, size: int) -> None:
     heap[replica, place] = key
 
 
-@inner
+@jit_inline
 def _push(core: Core, replica: int, key: int) -> None:
     """Adds to the heap of decoding sequences; `decoding` is its size."""
     size = core.rep[replica, R_DECODING]
@@ -157,7 +157,7 @@ def _push(core: Core, replica: int, key: int) -> None:
     _sift_up(core, replica, size)
 
 
-@inner
+@jit_inline
 def _remove(core: Core, replica: int, place: int) -> None:
     """Removes the entry at a place of the heap."""
     size = core.rep[replica, R_DECODING] - 1
@@ -168,13 +168,13 @@ def _remove(core: Core, replica: int, place: int) -> None:
         _sift_up(core, replica, place)
 
 
-@inner
+@jit_inline
 def _pages(core: Core, tokens: int) -> int:
     page = core.n[PAGE]
     return (tokens + page - 1) // page
 
 
-@inner
+@jit_inline
 def _append(core: Core, replica: int, place: int) -> None:
     """To the end of the replica's running requests."""
     tail = core.rep[replica, R_RUN_TAIL]
@@ -188,7 +188,7 @@ def _append(core: Core, replica: int, place: int) -> None:
     core.rep[replica, R_RUNNING] += 1
 
 
-@inner
+@jit_inline
 def _take_out(core: Core, replica: int, place: int) -> None:
     """Out of the replica's running requests."""
     before, after = core.q[place, Q_PREVIOUS], core.q[place, Q_NEXT]
@@ -203,7 +203,7 @@ def _take_out(core: Core, replica: int, place: int) -> None:
     core.rep[replica, R_RUNNING] -= 1
 
 
-@inner
+@jit_inline
 def enqueue(core: Core, replica: int, place: int) -> None:
     """To the end of the replica's queue."""
     tail = core.rep[replica, R_WAIT_TAIL]
@@ -216,7 +216,7 @@ def enqueue(core: Core, replica: int, place: int) -> None:
     core.q[place, Q_STATUS] = WAITING
 
 
-@inner
+@jit_inline
 def _give_back(core: Core, prefix: Prefix, replica: int, place: int, tokens: int) -> None:
     """Frees all pages of a request that has stored so many tokens."""
     blocks = full_blocks(core, prefix, core.q[place, Q_ID], core.q[place, Q_INPUT])
@@ -227,19 +227,19 @@ def _give_back(core: Core, prefix: Prefix, replica: int, place: int, tokens: int
         release(core, prefix, replica, core.q[place, Q_ID], blocks)
 
 
-@inner
+@jit_inline
 def _phase(core: Core, replica: int, tokens: int) -> int:
     return (tokens - core.rep[replica, R_DECODE_STEP]) % core.n[PAGE]
 
 
-@inner
+@jit_inline
 def _stored(core: Core, replica: int, place: int) -> int:
     """Tokens that a decoding request has in the cache: all but the newest."""
     left = core.q[place, Q_FINISH] - core.rep[replica, R_DECODE_STEP]
     return core.q[place, Q_INPUT] + core.q[place, Q_OUTPUT] - left - 1
 
 
-@inner
+@jit_inline
 def _end_segment(core: Core, out: Out, replica: int, place: int) -> None:
     """Notes which decode steps gave a request its tokens, where a trace is wanted."""
     if core.n[TRACED]:
@@ -251,7 +251,7 @@ def _end_segment(core: Core, out: Out, replica: int, place: int) -> None:
         core.n[SEGMENTS] = n + 1
 
 
-@inner
+@jit_inline
 def _preempt_last(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
     """Sends the request admitted last back to the head of the queue; 1 if it was to get a page at the next step."""
     place = core.rep[replica, R_RUN_TAIL]
@@ -288,7 +288,7 @@ def _preempt_last(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
     return needed
 
 
-@inner
+@jit_inline
 def _admit(core: Core, prefix: Prefix, replica: int) -> int:
     """Moves the head of the queue to the running requests, if its whole prompt has room; its place, or NOBODY."""
     place = core.rep[replica, R_WAIT_HEAD]
@@ -322,7 +322,7 @@ def _admit(core: Core, prefix: Prefix, replica: int) -> int:
     return place
 
 
-@inner
+@jit_inline
 def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: bool) -> tuple[int, int, float]:
     """Admits requests, and gives prompts what the step's budget leaves; as `fill_batch`, which does so for slots."""
     slotted = core.n[SLOTTED] > 0
@@ -364,7 +364,7 @@ def _prompts(core: Core, prefix: Prefix, replica: int, decodes: int, preempted: 
     return prompts, tokens, pairs
 
 
-@inner
+@jit_inline
 def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None:
     """Decides what a replica does from a step boundary on, and when that ends."""
     page = core.n[PAGE]
@@ -426,7 +426,7 @@ def form(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> None
     core.repx[replica, R_WHEN] = now + steps_s(first, growth, steps)
 
 
-@inner
+@jit_inline
 def _decoding_s(core: Core, replica: int, decodes: int) -> float:
     """A step that only decodes, without the context that it reads. [s]"""
     if core.n[SLOTTED] > 0:
@@ -434,7 +434,7 @@ def _decoding_s(core: Core, replica: int, decodes: int) -> float:
     return core.step[DECODE_BASE + decodes]
 
 
-@inner
+@jit_inline
 def _further_steps(core: Core, replica: int) -> int:
     """How many decode steps after the next one, which has its pages, the free ones allow."""
     page = core.n[PAGE]
@@ -450,7 +450,7 @@ def _further_steps(core: Core, replica: int) -> int:
     return steps + page
 
 
-@inner
+@jit_inline
 def _pages_of_further_steps(core: Core, replica: int, steps: int) -> int:
     """Pages that the decoding sequences take in so many steps after the next one."""
     page = core.n[PAGE]
@@ -463,7 +463,7 @@ def _pages_of_further_steps(core: Core, replica: int, steps: int) -> int:
     return taken
 
 
-@inner
+@jit_inline
 def may_interrupt(core: Core, replica: int) -> bool:
     """Whether an arrival could be admitted at the next step boundary: nobody waits, and there is room to run."""
     return (
@@ -475,7 +475,7 @@ def may_interrupt(core: Core, replica: int) -> bool:
     )
 
 
-@inner
+@jit_inline
 def interrupt(core: Core, replica: int, moment: float) -> None:
     """Ends the present stretch at the first step boundary that is not before a moment."""
     first, growth, begun = core.repx[replica, R_FIRST_STEP], core.repx[replica, R_GROWTH], core.repx[replica, R_BEGUN]
@@ -485,14 +485,14 @@ def interrupt(core: Core, replica: int, moment: float) -> None:
         core.repx[replica, R_WHEN] = begun + steps_s(first, growth, steps)
 
 
-@inner
+@jit_inline
 def _finish(core: Core, prefix: Prefix, out: Out, replica: int, place: int, now: float) -> None:
     """A request has its last token."""
     request = core.q[place, Q_ID]
     output = core.q[place, Q_OUTPUT]
     due, first = core.qx[place, Q_DUE], core.qx[place, Q_FIRST]
     tpot = (now - first) / (output - 1) if output > 1 else -1.0
-    judge(core, out, request, first - due, tpot, now - due)
+    check_slo(core, out, request, first - due, tpot, now - due)
     _end_segment(core, out, replica, place)
     _give_back(core, prefix, replica, place, core.q[place, Q_INPUT] + output - 1)
     _take_out(core, replica, place)
@@ -511,7 +511,7 @@ def _finish(core: Core, prefix: Prefix, out: Out, replica: int, place: int, now:
         out.each[request, EACH_PREEMPTIONS] = core.q[place, Q_PREEMPTIONS]
 
 
-@inner
+@jit_inline
 def end_stretch(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
     """Ends the present stretch of steps: tokens come, requests are done. Returns how many."""
     now = core.repx[replica, R_WHEN]
@@ -552,7 +552,7 @@ def end_stretch(core: Core, prefix: Prefix, out: Out, replica: int) -> int:
     return done
 
 
-@inner
+@jit_inline
 def _end_prompts(core: Core, prefix: Prefix, out: Out, replica: int, now: float) -> int:
     """Prompts that were computed to their end in this step give a token, and decode from the next one on."""
     step = core.rep[replica, R_DECODE_STEP]

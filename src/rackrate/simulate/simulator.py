@@ -52,7 +52,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Each:
+class RequestTimes:
     """What became of each request. Arrays of one length; not a number, -1: it was not done."""
 
     due_s: Floats
@@ -97,7 +97,7 @@ class Outcome:
     replica_s: float
     """Seconds that replicas were on, from the start of their cold start."""
     events: int
-    each: Each | None = None
+    each: RequestTimes | None = None
     trace: Trace | None = None
 
     @property
@@ -181,7 +181,7 @@ class Simulation:
         each = None
         if self.keep:
             rows = out.each
-            each = Each(
+            each = RequestTimes(
                 due_s=rows[:, at.EACH_DUE],
                 first_token_s=rows[:, at.EACH_FIRST],
                 done_s=rows[:, at.EACH_DONE],
@@ -307,7 +307,7 @@ def simulate_blocks(
     slo: Slo | None = None,
     warmup: int = 0,
     cached_share: float = 0.0,
-    told: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Outcome:
     """Simulates an open loop block by block, in memory that does not grow with the number of requests.
 
@@ -334,5 +334,5 @@ def simulate_blocks(
             cached = (input_tokens * cached_share).astype(np.int32)
         run.feed(due, input_tokens, output_tokens, cached, nobody)
         arrived += len(due)
-        told(arrived)
+        on_progress(arrived)
     return run.outcome()

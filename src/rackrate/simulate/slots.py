@@ -10,7 +10,7 @@ token each only, and slots that are not neighbours share none. Every micro-batch
 
 from __future__ import annotations
 
-from rackrate.simulate.compiled import apart, inner
+from rackrate.simulate.compiled import jit, jit_inline
 from rackrate.simulate.state import (
     BUDGET,
     DECODING,
@@ -36,7 +36,7 @@ from rackrate.simulate.state import (
 from rackrate.simulate.step import MICRO_STEP, dense_s
 
 
-@inner
+@jit_inline
 def take_slot(core: Core, replica: int, place: int) -> None:
     """Gives a request a free slot; there is one.
 
@@ -59,7 +59,7 @@ def take_slot(core: Core, replica: int, place: int) -> None:
     core.q[place, Q_SLOT] = chosen
 
 
-@inner
+@jit_inline
 def free_slot(core: Core, replica: int, place: int) -> None:
     """A request leaves its slot."""
     slot = core.q[place, Q_SLOT]
@@ -68,7 +68,7 @@ def free_slot(core: Core, replica: int, place: int) -> None:
     core.slots[replica, slot, SLOT_USED] = core.rep[replica, R_DECODE_STEP] * core.n[MAX_SEQUENCES] + slot + 1
 
 
-@apart
+@jit
 def next_read(core: Core, replica: int, slot: int) -> int:
     """The request in the next slot after this one whose prompt is read to its end; NOBODY where there is none."""
     slots = core.slots
@@ -81,7 +81,7 @@ def next_read(core: Core, replica: int, slot: int) -> int:
     return NOBODY
 
 
-@apart
+@jit
 def fill_batch(core: Core, replica: int, decodes: int) -> tuple[int, int, float]:
     """Tokens of each slot in this step: one of those that generate, then prompts while the batch has room.
 
@@ -110,7 +110,7 @@ def fill_batch(core: Core, replica: int, decodes: int) -> tuple[int, int, float]
     return prompts, tokens, pairs
 
 
-@apart
+@jit
 def micro_batches_s(core: Core, replica: int, with_prompts: bool) -> float:
     """What the micro-batches of a step take beside attention and what a step takes once: layers, and each one's start.
 

@@ -8,7 +8,7 @@ of models or hardware. A step has n decoding sequences, which produce a token ea
     dense  = roof(token_compute_s * t + padding_s * e,
                   weights_s + experts_s * e + token_memory_s * t)
     step   = dense + token_s * t + sequence_s * (n + q) + step_s
-             + context_s * (tokens of context that the n read) * [n > crowd] crowded_context
+             + context_s * (tokens of context that the n read) * [n > crowd] large_batch_context
              + [p > 0] * prefill_step_s + pair_s * (pairs of prompt token and earlier token)
     time   = max(step, floor_s + floor_sequence_s * (n + q))
 
@@ -32,7 +32,7 @@ _NEGLIGIBLE_S = 1e-18
 """Of any coefficient: less than a billionth of a nanosecond."""
 
 TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
-PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, CROWD, CROWDED_CONTEXT, PADDING = range(10, 18)
+PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, LARGE_BATCH_OVER, LARGE_BATCH_CONTEXT, PADDING = range(10, 18)
 """Places in the array that the compiled functions read."""
 DECODE_BASE = 18
 """In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
@@ -72,9 +72,9 @@ class StepCoefficients:
     """Added to the shortest step per sequence. [s/sequence]"""
     micro_step_s: float = 0.0
     """What each micro-batch after the first of a step takes besides, where steps are divided (slots.py). [s]"""
-    crowd: float = 1e18
+    large_batch_over: float = 1e18
     """With more decoding sequences the engine takes another attention kernel. [sequence]"""
-    crowded_context: float = 1.0
+    large_batch_context: float = 1.0
     """Factor on `context_s` then."""
     padding_s: float = 0.0
     """Arithmetic that fills up the tiles of all routed experts. [s/step]"""
@@ -85,8 +85,8 @@ class StepCoefficients:
                 raise WorkloadError(f"step time: {name} must be at least 0 and finite, got {value:g}")
         if self.expert_miss >= 1:
             raise WorkloadError(f"step time: expert_miss must be below 1, got {self.expert_miss:g}")
-        if self.crowded_context < 1:  # planner/bounds.py counts on it
-            raise WorkloadError(f"step time: crowded_context must be at least 1, got {self.crowded_context:g}")
+        if self.large_batch_context < 1:  # planner/bounds.py counts on it
+            raise WorkloadError(f"step time: large_batch_context must be at least 1, got {self.large_batch_context:g}")
         if self.weights_s + self.step_s + self.floor_s <= 0:
             raise WorkloadError("step time: a step without any constant part would take no time")
 
@@ -109,8 +109,8 @@ class StepCoefficients:
                 self.floor_s,
                 self.floor_sequence_s,
                 self.micro_step_s,
-                self.crowd,
-                self.crowded_context,
+                self.large_batch_over,
+                self.large_batch_context,
                 self.padding_s,
             ],
             dtype=np.float64,
@@ -166,7 +166,7 @@ def dense_s(step: Floats, tokens: int) -> float:
 @compiled
 def context_token_s(step: Floats, decodes: int) -> float:
     """What a token of context takes where so many sequences decode. [s/token]"""
-    return step[CONTEXT] * step[CROWDED_CONTEXT] if decodes > step[CROWD] else step[CONTEXT]
+    return step[CONTEXT] * step[LARGE_BATCH_CONTEXT] if decodes > step[LARGE_BATCH_OVER] else step[CONTEXT]
 
 
 @compiled

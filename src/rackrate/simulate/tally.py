@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.simulate.compiled import compiled, inner
+from rackrate.simulate.compiled import compiled, jit_inline
 from rackrate.simulate.state import (
     E2E,
     HOPELESS,
@@ -52,8 +52,8 @@ def bin_middle_s(place: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.ldexp(0.5 + (part + 0.5) / (2 * FINENESS), (exponent + LEAST).astype(np.int32))
 
 
-@inner
-def judge(core: Core, out: Out, request: int, ttft: float, tpot: float, e2e: float) -> None:
+@jit_inline
+def check_slo(core: Core, out: Out, request: int, ttft: float, tpot: float, e2e: float) -> None:
     """Counts a finished request; `tpot` is below 0 where it has only one token."""
     if request < core.n[WARMUP]:
         return

@@ -30,13 +30,13 @@ class _Document(BaseModel):
 
 
 def distance_from(accelerators: Collection[str], families: Collection[str], accelerator: str, family: str) -> str:
-    """How far an accelerator is from others: `seen` itself, of a `family` of theirs, or `new`.
+    """How far an accelerator is from others: `measured` itself, of a `same family` of theirs, or `extrapolated`.
 
     >>> asked = ("a100", "ampere"), ("a10g", "ampere"), ("t4", "turing")
     >>> [distance_from({"a100"}, {"ampere"}, *one) for one in asked]
-    ['seen', 'family', 'new']
+    ['measured', 'same family', 'extrapolated']
     """
-    return "seen" if accelerator in accelerators else "family" if family in families else "new"
+    return "measured" if accelerator in accelerators else "same family" if family in families else "extrapolated"
 
 
 class InputFile(_Document):
@@ -81,11 +81,11 @@ class CoefficientFile(_Document):
     covariance: tuple[tuple[float, ...], ...]
     """Of the shared coefficients, lower triangle row by row."""
     intervals: dict[str, dict[str, Spread]]
-    """By class of figure (of dense models; `... of experts` of mixtures), then by distance from the data (`seen`,
-    `family`, `new`)."""
+    """By class of figure (of dense models; `... of experts` of mixtures), then by distance from the data (`measured`,
+    `same family`, `extrapolated`)."""
     accelerators: tuple[str, ...]
     families: tuple[str, ...]
-    eras: tuple[str, ...]
+    releases: tuple[str, ...]
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -108,9 +108,9 @@ class CoefficientFile(_Document):
         """
         by_distance = (self.intervals.get(kind + OF_EXPERTS) if experts else None) or self.intervals.get(kind, {})
         order = {
-            "new": ("new", "family", "seen"),
-            "family": ("family", "seen", "new"),
-            "seen": ("seen", "family", "new"),
+            "extrapolated": ("extrapolated", "same family", "measured"),
+            "same family": ("same family", "measured", "extrapolated"),
+            "measured": ("measured", "same family", "extrapolated"),
         }
         return next((by_distance[item] for item in order[distance] if item in by_distance), None)
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
-from rackrate.steptime.engine_releases import ERAS, Era, Scheduler, era_of, scheduler_of
+from rackrate.steptime.engine_releases import ENGINE_RELEASES, EngineRelease, Scheduler, release_of, scheduler_of
 from rackrate.steptime.engine_step import EngineStep, engine_step
 from rackrate.steptime.load import Load
 from rackrate.steptime.parameters import Groups, coefficients_of
-from rackrate.steptime.replay import Predicted, replay, room_tokens
+from rackrate.steptime.replay import Predicted, kv_capacity_tokens, replay
 from rackrate.steptime.work import NATIVE_FORMATS, Parallel, formats_on, linear_work
 
 
@@ -34,7 +34,7 @@ class Estimate:
     kind: str
     """Class of figure (validation/comparisons.py CLASS_NAMES)."""
     distance: str
-    """`seen`, `family`, `new`, or `anchored`: how near the measurements are."""
+    """`measured`, `same family`, `extrapolated`, or `anchored`: how near the measurements are."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Deployment:
 
     model: Model
     accelerator: Accelerator
-    era: Era
+    release: EngineRelease
     parallel: Parallel
     weights: str
     step: EngineStep
     scheduler: Scheduler
     request_s: float
     """[s] per request between client and scheduler."""
-    room_tokens: float
+    kv_capacity_tokens: float
     """KV cache of a replica. [token]"""
     distance: str
     source: str
@@ -65,7 +65,7 @@ class Deployment:
 
     def replay(self, load: Load) -> Predicted:
         """The run of a load, without intervals."""
-        return replay(load, self.step, self.scheduler, self.room_tokens, self.request_s, self.parallel.data)
+        return replay(load, self.step, self.scheduler, self.kv_capacity_tokens, self.request_s, self.parallel.data)
 
     def predict(self, load: Load) -> dict[str, Estimate]:
         """`output_tok_s` [token/s], `tpot_s`, `ttft_s` of a load, with 80 % intervals."""
@@ -113,13 +113,13 @@ def figure_classes(load: Load, level: str | None) -> dict[str, str]:
     return {"throughput": "throughput", "tpot": "tpot-over", "ttft": "ttft-over"}
 
 
-def find_era(engine: str, version: str = "", cpu: bool = False) -> Era:
-    """The era of an engine. Raises UserError naming those there are."""
-    era = ERAS.get(engine) or era_of(engine, version, cpu=cpu)
-    if era is None:
-        names = ", ".join(sorted({era.engine for era in ERAS.values()}))
+def find_release(engine: str, version: str = "", cpu: bool = False) -> EngineRelease:
+    """The release of an engine. Raises UserError naming those there are."""
+    release = ENGINE_RELEASES.get(engine) or release_of(engine, version, cpu=cpu)
+    if release is None:
+        names = ", ".join(sorted({release.engine for release in ENGINE_RELEASES.values()}))
         raise UserError(f"no step times for the engine {engine!r}; there are {names}")
-    return era
+    return release
 
 
 def deploy(
@@ -134,32 +134,32 @@ def deploy(
     coefficients: CoefficientFile | None = None,
     values: Mapping[str, float] | None = None,
     box: str | None = None,
-    room: float | None = None,
+    kv_capacity: float | None = None,
     scheduler: Scheduler | None = None,
 ) -> Deployment:
     """A deployment with its predicted step time. Raises UserError where facts are missing.
 
-    `version` as the engine states it; without one the newest era of vLLM that has rows counts. `room` [token] of KV
-    cache overrides our own estimate (memory/fit.py knows better). `values` are the logarithms of a calibration.
+    `version` as the engine states it; without one the newest release of vLLM that has rows counts. `kv_capacity`
+    [token] overrides our own estimate (memory/fit.py knows better). `values` are the logarithms of a calibration.
     """
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()
-    era = find_era(engine, version, accelerator.kind == "cpu")
+    release = find_release(engine, version, accelerator.kind == "cpu")
     chosen = weights or NATIVE_FORMATS.get(model.weight_format, "bf16")
-    groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, era.id, box)
+    groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, release.id, box)
     logs = values if values is not None else known_file.values
-    known = coefficients_of(logs, era, groups)
+    known = coefficients_of(logs, release, groups)
     formats = formats_on(accelerator, chosen, kv)
-    step = engine_step(model, accelerator, parallel, formats, known, era)
-    schedule = scheduler or scheduler_of(era, accelerator)
-    if room is None:
+    step = engine_step(model, accelerator, parallel, formats, known, release)
+    schedule = scheduler or scheduler_of(release, accelerator)
+    if kv_capacity is None:
         work = linear_work(model, formats)
-        room = room_tokens(accelerator, parallel, schedule, work, known.engine_gib)
+        kv_capacity = kv_capacity_tokens(accelerator, parallel, schedule, work, known.engine_gib)
     source = (
         f"{len(known_file.accelerators)} accelerators, {known_file.rows_fitted} published rows, {known_file.written}"
     )
     return Deployment(
-        model, accelerator, era, parallel, chosen, step, schedule, known.request_s, room,
+        model, accelerator, release, parallel, chosen, step, schedule, known.request_s, kv_capacity,
         known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, box,
         kv,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
-from rackrate.steptime.engine_releases import Era, shares_kv_heads, tuned_flop_s
+from rackrate.steptime.engine_releases import EngineRelease, shares_kv_heads, tuned_flop_s
 from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 
@@ -63,9 +63,9 @@ class EngineStep:
     """[s] between the kernels of a step that replays a captured graph."""
     floor: float
     """[s] to launch the kernels one by one, where steps are not captured: no step is shorter."""
-    crowd: float
+    large_batch_over: float
     """[sequence] With more decoding sequences an engine takes another attention kernel; NEVER where it has one only."""
-    crowded_context: float
+    large_batch_context: float
     """Factor on what reading the context takes, by that other kernel."""
     padding: float
     """[s] of arithmetic for the rows that fill up the tiles of all routed experts."""
@@ -102,8 +102,8 @@ class EngineStep:
             "prefill_step_s": self.host_prefill,
             "pair_s": self.prefill_attention,
             "floor_s": self.floor,
-            "crowd": self.crowd,
-            "crowded_context": self.crowded_context,
+            "large_batch_over": self.large_batch_over,
+            "large_batch_context": self.large_batch_context,
             "padding_s": self.padding,
         }
 
@@ -243,7 +243,7 @@ class Rates:
     """[FLOP/s] of products; kernels that were not tuned are slower yet."""
     read_b_s: float
     """[byte/s] of weights."""
-    widened: bool
+    weight_only: bool
     """Whether weights are widened before the product."""
     peak16_flop_s: float
     """[FLOP/s] of its datasheet in 16 bits."""
@@ -255,23 +255,28 @@ def rates(accelerator: Accelerator, formats: Formats, known: Coefficients) -> Ra
     """The rates of one rank. Raises UserError where the accelerator's bandwidth or rates are unknown."""
     peak16, peak = peak_flop_s(accelerator, formats)
     powered = power_ratio(accelerator, peak16) ** known.power_exponent
-    widened = formats.weight_bits < 16 and formats.compute == "16"
+    weight_only = formats.weight_bits < 16 and formats.compute == "16"
     share = {"16": known.compute16, "8": known.compute8, "4": known.compute4}[formats.compute]
     powered = min(powered, 0.95 / share)
-    share *= powered * (known.dequantise_compute if widened else 1.0)
+    share *= powered * (known.dequantise_compute if weight_only else 1.0)
     read = known.memory * bandwidth_b_s(accelerator)
     if formats.weight_bits < 6:
         read *= known.four_bit_memory
-    elif widened:
+    elif weight_only:
         read *= known.dequantise_memory
     dies = accelerator.dies
-    return Rates(peak * share / dies, read / dies, widened, peak16 / dies, min(known.compute16 * powered, 0.95))
+    return Rates(peak * share / dies, read / dies, weight_only, peak16 / dies, min(known.compute16 * powered, 0.95))
 
 
 def engine_step(  # the one place where facts and fitted numbers meet
-    model: Model, accelerator: Accelerator, parallel: Parallel, formats: Formats, known: Coefficients, era: Era,
+    model: Model,
+    accelerator: Accelerator,
+    parallel: Parallel,
+    formats: Formats,
+    known: Coefficients,
+    release: EngineRelease,
     streaming: bool = True,
-) -> EngineStep:  # fmt: skip
+) -> EngineStep:
     """The step of one replica; `streaming` to clients, or offline.
 
     Raises UserError where the accelerator's bandwidth or rates are unknown.
@@ -286,14 +291,14 @@ def engine_step(  # the one place where facts and fitted numbers meet
     own = rates(accelerator, formats, known)
     wide = rates(accelerator, Formats(16, "16"), known)
     peak16 = own.peak16_flop_s
-    tuned = min(1.0, tuned_flop_s(era, accelerator) / peak16)
+    tuned = min(1.0, tuned_flop_s(release, accelerator) / peak16)
     expert_ranks = max(parallel.expert, tp)
     token_compute = work.token_flop / own.compute_flop_s + work.wide_token_flop / wide.compute_flop_s
     token_compute /= tuned * tp * pp
     padding = 0.0
     if work.expert_token_flop:
         expert_rate = own.compute_flop_s * known.experts_compute
-        expert_rate *= known.widened_experts if own.widened else 1.0
+        expert_rate *= known.widened_experts if own.weight_only else 1.0
         expert_token = work.expert_token_flop / (expert_rate * tp * pp)
         token_compute += expert_token
         # each of the routed experts: active of them are the FLOPs of a token; spread over the replicas, too
@@ -315,10 +320,10 @@ def engine_step(  # the one place where facts and fitted numbers meet
     kv_rate = known.attention_memory * bandwidth * tp * pp
     # replicated KV heads: more ranks than heads hold the same cache twice
     kv_rate *= min(1.0, work.kv_split / tp)
-    crowd, crowded = NEVER, 1.0
-    if not shares_kv_heads(era, accelerator):
+    large_batch_over, crowded = NEVER, 1.0
+    if not shares_kv_heads(release, accelerator):
         kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
-        crowd = CROWD_HEADS * tp / model.heads
+        large_batch_over = CROWD_HEADS * tp / model.heads
         crowded = (model.heads / model.kv_heads) ** known.crowded_heads
     moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
@@ -349,11 +354,11 @@ def engine_step(  # the one place where facts and fitted numbers meet
             known.gap_s
             + (known.experts_gap_s if work.expert_bytes else 0.0)
             + (known.quantise_gap_s if formats.compute != "16" else 0.0)
-            + (known.widen_gap_s if own.widened else 0.0)
+            + (known.widen_gap_s if own.weight_only else 0.0)
         ),
-        floor=0.0 if era.captured else known.launch_s * model.layers,
-        crowd=crowd,
-        crowded_context=crowded,
+        floor=0.0 if release.captured else known.launch_s * model.layers,
+        large_batch_over=large_batch_over,
+        large_batch_context=crowded,
         padding=padding,
     )
 

@@ -100,8 +100,8 @@ def _run(
     slots: int,
     budget: int,
     mixed: int,
-    room: float,
-    keep: float,
+    kv_capacity: float,
+    reserve_fraction: float,
 ) -> Any:
     count = len(due)
     first = np.full(count, np.nan)
@@ -151,8 +151,8 @@ def _run(
                 if head >= tail:
                     break
                 item = queue[head]
-                need = todo[item] + keep * left[item]
-                if context + reserved + held + need > room and n + ended > 0:
+                need = todo[item] + reserve_fraction * left[item]
+                if context + reserved + held + need > kv_capacity and n + ended > 0:
                     break
                 if mixed == 0 and tokens > 0 and tokens + todo[item] > budget:
                     break
@@ -177,23 +177,23 @@ def _run(
             if decoding > 0:
                 steps += 1
                 context += decoding
-                reserved -= keep * decoding
+                reserved -= reserve_fraction * decoding
             for i in range(first_ended, first_ended + ended):
                 item = running[i]
                 if np.isnan(first[item]):
                     first[item] = t
-                held -= todo[item] + keep * left[item]
+                held -= todo[item] + reserve_fraction * left[item]
                 left[item] -= 1
                 ends[item] = steps + left[item]
                 base[item] = todo[item] + 1 - steps
                 soonest = min(soonest, ends[item])
                 context += todo[item] + 1
-                reserved += keep * left[item]
+                reserved += reserve_fraction * left[item]
             n += ended
         elif n > 0:
             jump = soonest - steps
-            if keep == 0.0:
-                jump = min(jump, max(int((room - context) / n), 1))
+            if reserve_fraction == 0.0:
+                jump = min(jump, max(int((kv_capacity - context) / n), 1))
             if arrived < released and n < slots:
                 now = _step(k, float(n), context, 0.0, 0.0, 0.0)
                 wait = started[arrived] - t
@@ -208,13 +208,13 @@ def _run(
             t += jump * _step(k, float(n), context + 0.5 * n * (jump - 1), 0.0, 0.0, 0.0)
             steps += jump
             context += n * jump
-            reserved -= keep * n * jump
+            reserved -= reserve_fraction * n * jump
         else:
             if arrived < released:
                 t = max(t, started[arrived])
                 continue
             if head < tail:  # a prompt that exceeds the room alone: let it in
-                room = 1e18
+                kv_capacity = 1e18
                 continue
             break
         if soonest <= steps:
@@ -226,7 +226,7 @@ def _run(
                     done[item] = t
                     finished += 1
                     context -= base[item] + steps
-                    reserved -= keep * (ends[item] - steps)
+                    reserved -= reserve_fraction * (ends[item] - steps)
                     if released < count:
                         started[released] = t
                         released += 1
@@ -237,7 +237,7 @@ def _run(
             n = kept
         # recompute the youngest where the cache is full
         evicted = False
-        while keep == 0.0 and n > 1 and context > room:
+        while reserve_fraction == 0.0 and n > 1 and context > kv_capacity:
             n -= 1
             item = running[n]
             todo[item] = base[item] + steps
@@ -267,18 +267,18 @@ def finite_run(
     slots: int = 256,
     budget: int = 2048,
     mixed: bool = True,
-    room: float = 1e18,
-    keep: float = 0.0,
+    kv_capacity: float = 1e18,
+    reserve_fraction: float = 0.0,
 ) -> tuple[Floats, Floats, Floats]:
     """When each request was due, had its first token and was done. [s]
 
-    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `room` is the
-    cache in tokens; `keep` the share of a request's output that is reserved when it is let in (1: never evict; 0: evict
-    and recompute). One request of 4 tokens at 1 s a step:
+    `streams` > 0 is a closed loop: that many requests at a time, each next one due when one is done. `kv_capacity` is
+    the cache in tokens; `reserve_fraction` the share of a request's output that is reserved when it is admitted (1:
+    never preempt; 0: preempt and recompute). One request of 4 tokens at 1 s a step:
     >>> import numpy as np
     >>> step = (1.0, *[0.0] * 8, 1.0, *[0.0] * 11)
     >>> _, first, done = finite_run(step, np.zeros(1), np.array([10]), np.array([4]))
     >>> float(first[0]), float(done[0])
     (1.0, 4.0)
     """
-    return _run(step, due, prompt, output, streams, slots, budget, 1 if mixed else 0, room, keep)
+    return _run(step, due, prompt, output, streams, slots, budget, 1 if mixed else 0, kv_capacity, reserve_fraction)

@@ -99,10 +99,10 @@ def known_coefficients(deployment: Deployment) -> Coefficients:
         deployment.accelerator.vendor,
         deployment.accelerator.architecture,
         deployment.accelerator.id,
-        deployment.era.id,
+        deployment.release.id,
         deployment.box,
     )
-    return coefficients_of(deployment.values, deployment.era, groups)
+    return coefficients_of(deployment.values, deployment.release, groups)
 
 
 def with_logs(deployment: Deployment, logs: dict[str, float]) -> Deployment:
@@ -110,7 +110,7 @@ def with_logs(deployment: Deployment, logs: dict[str, float]) -> Deployment:
     known = replace(known_coefficients(deployment), **{name: math.exp(value) for name, value in logs.items()})
     formats = formats_on(deployment.accelerator, deployment.weights, deployment.kv)
     step = engine_step(
-        deployment.model, deployment.accelerator, deployment.parallel, formats, known, deployment.era,
+        deployment.model, deployment.accelerator, deployment.parallel, formats, known, deployment.release,
         streaming=deployment.streaming,
     )  # fmt: skip
     return replace(deployment, step=step, request_s=known.request_s)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rackrate.steptime.engine_step import Coefficients
 
 if TYPE_CHECKING:
-    from rackrate.steptime.engine_releases import Era
+    from rackrate.steptime.engine_releases import EngineRelease
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ SHARED: dict[str, Prior] = {
     "rank_s": Prior(2e-4, 1.0),
 }
 
-BY_ERA: dict[str, dict[str, Prior]] = {
+BY_RELEASE: dict[str, dict[str, Prior]] = {
     "host_step_s": {
         "vllm-0.4": Prior(3e-3, 0.7),
         "vllm-0.8": Prior(1.5e-3, 0.7),
@@ -140,7 +140,7 @@ GROUPS: dict[str, dict[str, float]] = {
     "kernels": {"compute": 0.2, "memory": 0.1, "attention": 0.2, "experts": 0.3},
     # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels; kernels fused or not; packed
     # weights read by Marlin's kernels, or by those of llama.cpp, whose blocks were made for it
-    "era": {"latency": 0.6, "gaps": 0.15, "unpacking": 0.15},
+    "release": {"latency": 0.6, "gaps": 0.15, "unpacking": 0.15},
     "box": {"host": 0.8, "compute": 0.06, "memory": 0.05},
 }
 MEANS: dict[str, float] = {"vendor:amd vllm-0.4:compute": -0.4}
@@ -172,29 +172,29 @@ class Groups:
     vendor: str
     family: str
     accelerator: str
-    era: str
+    release: str
     box: str | None = None
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Level and name of each group."""
         yield "family", self.family
         yield "accelerator", self.accelerator
-        yield "era", self.era
+        yield "release", self.release
         if self.vendor != "nvidia":
-            yield "vendor", f"{self.vendor} {self.era}"
-            yield "kernels", f"{self.family} {self.era}"
+            yield "vendor", f"{self.vendor} {self.release}"
+            yield "kernels", f"{self.family} {self.release}"
         if self.box is not None:
             yield "box", self.box
 
 
-def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str, tuple[float, float]]:
-    """Every parameter of a fit over these eras and groups: its prior mean (a logarithm) and spread."""
+def parameter_priors(releases: Iterable[str], groups: Iterable[Groups]) -> dict[str, tuple[float, float]]:
+    """Every parameter of a fit over these releases and groups: its prior mean (a logarithm) and spread."""
     priors: dict[str, tuple[float, float]] = {}
     for name, prior in SHARED.items():
         priors[name] = (math.log(prior.median), prior.spread)
-    for name, by_era in BY_ERA.items():
-        for era in sorted(set(eras)):
-            priors[f"{name}@{era}"] = (math.log(by_era[era].median), by_era[era].spread)
+    for name, by_release in BY_RELEASE.items():
+        for release in sorted(set(releases)):
+            priors[f"{name}@{release}"] = (math.log(by_release[release].median), by_release[release].spread)
     for item in groups:
         for level, group in item.items():
             for term, spread in GROUPS[level].items():
@@ -203,17 +203,17 @@ def parameter_priors(eras: Iterable[str], groups: Iterable[Groups]) -> dict[str,
     return priors
 
 
-def coefficients_of(values: Mapping[str, float], era: Era, groups: Groups) -> Coefficients:
+def coefficients_of(values: Mapping[str, float], release: EngineRelease, groups: Groups) -> Coefficients:
     """The coefficients of a deployment from the logarithms of the fit; what the fit does not know is the prior's
     median."""
-    return of_logs(logs_of(values, era, groups))
+    return of_logs(logs_of(values, release, groups))
 
 
-def logs_of(values: Mapping[str, float], era: Era, groups: Groups) -> dict[str, float]:
+def logs_of(values: Mapping[str, float], release: EngineRelease, groups: Groups) -> dict[str, float]:
     """The logarithm of each field of `Coefficients`, before shares are stopped at what a share can be."""
     logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
-    for name, by_era in BY_ERA.items():
-        logs[name] = values.get(f"{name}@{era.id}", math.log(by_era[era.id].median))
+    for name, by_release in BY_RELEASE.items():
+        logs[name] = values.get(f"{name}@{release.id}", math.log(by_release[release.id].median))
     for level, group in groups.items():
         for term in GROUPS[level]:
             name = f"{level}:{group}:{term}"
@@ -229,10 +229,10 @@ def of_logs(logs: Mapping[str, float]) -> Coefficients:
     return Coefficients.of({name: min(math.exp(log), _CEILING.get(name, math.inf)) for name, log in logs.items()})
 
 
-def fields_of(parameter: str, era: str, groups: Groups) -> tuple[str, ...]:
+def fields_of(parameter: str, release: str, groups: Groups) -> tuple[str, ...]:
     """The fields of `Coefficients` whose logarithm a parameter moves for a deployment; none if it has no part in it."""
     if ":" in parameter:
         level, group, term = parameter.split(":")
         return _TERMS[term] if (level, group) in set(groups.items()) else ()
-    name, _, of_era = parameter.partition("@")
-    return (name,) if of_era in {"", era} else ()
+    name, _, of_release = parameter.partition("@")
+    return (name,) if of_release in {"", release} else ()

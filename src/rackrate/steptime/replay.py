@@ -91,7 +91,7 @@ def _due(count: int, rate: float, seed: int) -> NDArray[np.float64]:
     return times
 
 
-def room_tokens(
+def kv_capacity_tokens(
     accelerator: Accelerator,
     parallel: Parallel,
     scheduler: Scheduler,
@@ -110,7 +110,7 @@ def room_tokens(
 
 
 def replay(
-    load: Load, step: EngineStep, scheduler: Scheduler, room: float, request_s: float, data: int = 1
+    load: Load, step: EngineStep, scheduler: Scheduler, kv_capacity: float, request_s: float, data: int = 1
 ) -> Predicted:
     """The finite run of a load on one of `data` equal replicas."""
     count = load.requests
@@ -126,9 +126,17 @@ def replay(
     due = _due(count, load.value, seed) if load.kind == "poisson" else np.zeros(count)
     slots = max(scheduler.slots, streams, count if load.kind == "static" else 0)
     started, first, done = finite_run(
-        step.as_tuple(), due, prompt, output, streams=streams, slots=slots, mixed=scheduler.mixed, room=room,
-        budget=max(scheduler.budget, int(prompt.max()) if not scheduler.mixed else 0), keep=scheduler.keep,
-    )  # fmt: skip
+        step.as_tuple(),
+        due,
+        prompt,
+        output,
+        streams=streams,
+        slots=slots,
+        mixed=scheduler.mixed,
+        kv_capacity=kv_capacity,
+        budget=max(scheduler.budget, int(prompt.max()) if not scheduler.mixed else 0),
+        reserve_fraction=scheduler.reserve_fraction,
+    )
     many = output > 1
     tpots = (done[many] - first[many]) / (output[many] - 1)
     waits = first - started + request_s

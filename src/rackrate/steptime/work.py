@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.models.formats import Spares, kv_value_bytes, weight_format
+from rackrate.models.formats import Unquantised, kv_value_bytes, weight_format
 
 Compute = Literal["16", "8", "4"]
 
@@ -34,7 +34,7 @@ class Formats:
     """Width of the matrix products. 16 with fewer weight bits: weights are widened first (weight-only)."""
     kv_bytes: float = 2.0
     """Per value of the KV cache."""
-    spares: Spares = "nothing"
+    unquantised: Unquantised = "nothing"
     """What of a mixture of experts has 16 bits nevertheless (models/formats.py)."""
 
 
@@ -69,17 +69,17 @@ def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) ->
     name = weights.lower()
     family = _FAMILIES.get(name, "")
     bits = WEIGHT_BITS.get(name)
-    spares: Spares = "attention" if family == "fp4" else "nothing"
+    unquantised: Unquantised = "attention" if family == "fp4" else "nothing"
     if bits is None:  # a name of models/formats.py, which knows more of them
         form = weight_format(name)
-        bits, family, spares = form.bits, form.family, form.spares
+        bits, family, unquantised = form.bits, form.family, form.unquantised
     peaks = accelerator.peak_tflops
     compute: Compute = "16"
     if family == "fp4" and "fp4" in peaks:
         compute = "4"
     elif (family == "fp8" and "fp8" in peaks) or (family == "int8" and "int8" in peaks):
         compute = "8"
-    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv), spares)
+    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv), unquantised)
 
 
 @dataclass(frozen=True)
@@ -136,21 +136,21 @@ def expert_parameters(model: Model) -> float:
     return min((model.parameters - model.active_parameters) / left_out, float(model.parameters))
 
 
-def spared_parameters(model: Model, formats: Formats, linear: float) -> float:
+def unquantised_parameters(model: Model, formats: Formats, linear: float) -> float:
     """Of the `linear` parameters that every token passes, those that a format of experts leaves in 16 bits. [parameter]
 
     Attention is what dense and shared feed-forwards (three matrices each) leave; the output projection of latent
     attention is no part of it where only attention is spared.
     >>> from rackrate.catalog.load import load_catalog
     >>> models = load_catalog().models
-    >>> round(spared_parameters(models["deepseek-r1"], Formats(4.5, "4", spares="attention"), 16.0e9) / 1e9, 1)
+    >>> round(unquantised_parameters(models["deepseek-r1"], Formats(4.5, "4", spares="attention"), 16.0e9) / 1e9, 1)
     5.1
-    >>> spared_parameters(models["llama-3-8b-instruct"], Formats(4.5, "4", spares="attention"), 7e9)
+    >>> unquantised_parameters(models["llama-3-8b-instruct"], Formats(4.5, "4", spares="attention"), 7e9)
     0.0
     """
-    if model.experts is None or formats.spares == "nothing":
+    if model.experts is None or formats.unquantised == "nothing":
         return 0.0
-    if formats.spares == "all":
+    if formats.unquantised == "all":
         return linear
     forward = model.feed_forward_parameters
     if forward is None:
@@ -183,7 +183,7 @@ def linear_work(model: Model, formats: Formats) -> Work:
     experts = expert_parameters(model)
     embeddings = head if model.tied_embeddings else 2 * head
     linear = max(model.parameters - (model.vision_parameters or 0) - embeddings - experts, 0.0)
-    wide = spared_parameters(model, formats, linear)
+    wide = unquantised_parameters(model, formats, linear)
     full = model.layers if model.full_attention_layers is None else model.full_attention_layers
     windowed = model.layers - full if model.sliding_window_tokens else 0
     if model.latent is not None:

@@ -50,8 +50,8 @@ UNITS = {
 
 
 @dataclass
-class Figures:
-    """Figures by name: what is drawn for each, and in which unit it is."""
+class ParameterTable:
+    """ParameterTable by name: what is drawn for each, and in which unit it is."""
 
     quantities: dict[str, Quantity] = field(default_factory=dict[str, Quantity])
     units: dict[str, str | None] = field(default_factory=dict[str, str | None])
@@ -70,7 +70,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class At:
+class Valuation:
     """Values of all figures and inputs: central ones, or draws."""
 
     figures: Mapping[str, Numbers]
@@ -106,7 +106,7 @@ class Alternative:
         """As the file names it."""
         return self.scenario.name
 
-    def price(self, at: At, demand: Demand) -> str:
+    def price(self, at: Valuation, demand: Demand) -> str:
         """Its price in words."""
         if self.kind == "api":
             tariff = self.tariff(at)
@@ -121,7 +121,7 @@ class Alternative:
         kind = f" {scenario.price_kind}" if scenario.offer else ""
         return f"${float(machine.fixed_usd_h):.4g}/h{kind}{where}"
 
-    def machine(self, at: At, demand: Demand) -> Machine:
+    def machine(self, at: Valuation, demand: Demand) -> Machine:
         """Its machine, for a demand's mix of tokens."""
         scenario = self.scenario
         capex, running, busy = None, 0.0, 0.0
@@ -149,7 +149,7 @@ class Alternative:
             least=scenario.least_machines,
         )
 
-    def _tok_s(self, at: At, demand: Demand) -> Numbers:
+    def _tok_s(self, at: Valuation, demand: Demand) -> Numbers:
         import numpy as np
 
         scenario, name = self.scenario, self.name
@@ -164,7 +164,7 @@ class Alternative:
             return out * demand.tokens / demand.output_tokens
         return at.figures[f"{name}: measured throughput"]
 
-    def tariff(self, at: At) -> Tariff:
+    def tariff(self, at: Valuation) -> Tariff:
         """Its prices."""
         scenario, name = self.scenario, self.name
         if self.typed is not None:
@@ -187,7 +187,7 @@ class Alternative:
 
 
 def alternative(
-    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: Figures, input_tokens: float = 0.0
+    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: ParameterTable, input_tokens: float = 0.0
 ) -> Alternative:
     """Looks a scenario up and puts its figures among `figures`.
 
@@ -213,7 +213,7 @@ def _api(
     scenario: Scenario,
     catalog: Catalog,
     as_of: str,
-    figures: Figures,
+    figures: ParameterTable,
     model: str | None,
     input_tokens: float,
 ) -> Alternative:
@@ -259,7 +259,7 @@ def _sells(catalog: Catalog, price: ApiPrice) -> str | None:
 
 
 def _machine(
-    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: Figures, model: str | None
+    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: ParameterTable, model: str | None
 ) -> Alternative:
     name = scenario.name
     for key in ("tokens_per_second", "output_tokens_per_second", "usd_per_hour", "max_load"):
@@ -278,7 +278,7 @@ def _machine(
         sd = serving.tok_s * (serving.relative_half_width or 0.0) / Z975
         measured = Normal(serving.tok_s, sd) if sd else Fixed(serving.tok_s)
         figures.put(f"{name}: measured throughput", "tokens_per_second", measured)
-        notes += [f"{word}: not the machine's capacity" for word in serving.validity]
+        notes += [f"{word}: not the machine's capacity" for word in serving.caveats]
     kind: Literal["rented", "owned", "stated"]
     source, date = scenario.source or "", scenario.date or ""
     if scenario.own is not None:
@@ -328,7 +328,7 @@ def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
     return serving_of(best, origin), run.header.model.catalogue_id or run.header.model.requested
 
 
-def traffic_figures(traffic: Traffic, figures: Figures) -> None:
+def traffic_figures(traffic: Traffic, figures: ParameterTable) -> None:
     """Puts the traffic's figures among `figures`."""
     for key in Traffic.model_fields:
         number = getattr(traffic, key)
@@ -336,7 +336,7 @@ def traffic_figures(traffic: Traffic, figures: Figures) -> None:
             figures.add(f"traffic: {key}", key, number)
 
 
-def demand_at(traffic: Traffic, at: At, hours: float) -> Demand:
+def demand_at(traffic: Traffic, at: Valuation, hours: float) -> Demand:
     """What is asked in a month."""
 
     def get(key: str) -> Numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rackrate.study.results import QuestionResult, Row, StudyResult
+from rackrate.study.results import AlternativeRow, QuestionResult, StudyResult
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,6 @@ def _first(question: QuestionResult) -> str | None:
 
 
 def _said(question: QuestionResult) -> str:
-    row: Row | None = next((row for row in question.rows if row.same_model is not False), None)
+    row: AlternativeRow | None = next((row for row in question.rows if row.same_model is not False), None)
     cheapest = f"; cheapest: {row.name}" if row is not None else ""
     return f"{question.verdict}{cheapest} (prices of {question.prices_as_of})"

@@ -20,12 +20,12 @@ from rackrate.economics.breakeven import break_even, hybrid_split, payback_month
 from rackrate.economics.sensitivity import Tornado, tornado
 from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
 from rackrate.errors import UserError
-from rackrate.study.alternatives import Alternative, At, Figures, alternative, demand_at, traffic_figures
+from rackrate.study.alternatives import Alternative, ParameterTable, Valuation, alternative, demand_at, traffic_figures
 from rackrate.study.dimensions import COUNTED
 from rackrate.study.documents import Question
 from rackrate.study.inputs import Inputs, unit_of
 from rackrate.study.loading import Loaded, figures, scenarios_of
-from rackrate.study.results import Against, Crossing, QuestionResult, QuestionVerdict, Row
+from rackrate.study.results import Against, AlternativeRow, Crossing, QuestionResult, QuestionVerdict
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     study = loaded.study
     scenarios = scenarios_of(study, question.among)
     _refuse_unknown(loaded, question, inputs)
-    table = Figures()
+    table = ParameterTable()
     traffic_figures(question.traffic, table)
     table.add("discount rate", "discount_rate", question.discount_rate)
     table.add("API price decline", "api_price_decline", question.api_price_decline)
@@ -158,8 +158,8 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     )
 
 
-def _at(inputs: Inputs, values: Mapping[str, Numbers]) -> At:
-    return At(values, inputs.values(values))
+def _at(inputs: Inputs, values: Mapping[str, Numbers]) -> Valuation:
+    return Valuation(values, inputs.values(values))
 
 
 def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
@@ -179,7 +179,9 @@ def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
                 )
 
 
-def _work(item: Alternative, middle: At, drawn: At, demand: Demand, demand_drawn: Demand, draws: int) -> _Worked:
+def _work(
+    item: Alternative, middle: Valuation, drawn: Valuation, demand: Demand, demand_drawn: Demand, draws: int
+) -> _Worked:
     import numpy as np
 
     if item.kind == "api":
@@ -224,7 +226,7 @@ def _row(
     p_cheapest: float | None,
     cheapest_api: NDArray[np.float64] | None,
     draws: int,
-) -> Row:
+) -> AlternativeRow:
     item = each.alternative
     per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
     month = estimate(each.usd, each.usd_drawn)
@@ -233,7 +235,7 @@ def _row(
         machines = estimate(float(each.month.machines), each.month_drawn.machines)
         used = estimate(float(each.month.utilisation), each.month_drawn.utilisation)
         beats = probability(each.usd_drawn < cheapest_api, draws) if cheapest_api is not None else None
-    return Row(
+    return AlternativeRow(
         name=item.name,
         kind=item.kind,
         model=item.model,
@@ -278,14 +280,14 @@ def _is_outside(item: Estimate) -> bool:
 
 
 def _with_crossing(
-    row: Row,
+    row: AlternativeRow,
     each: _Worked,
     api: _Worked,
     demand: Demand,
     demand_drawn: Demand,
     rate: tuple[Numbers, Numbers],
     fall: tuple[Numbers, Numbers],
-) -> Row:
+) -> AlternativeRow:
     machine, machine_drawn, month, month_drawn = each.machine, each.machine_drawn, each.month, each.month_drawn
     if machine is None or machine_drawn is None or month is None or month_drawn is None:
         return row
@@ -340,7 +342,9 @@ def _with_crossing(
     return replace(row, crossing=crossing)
 
 
-def _with_each(row: Row, each: _Worked, apis: Sequence[_Worked], demand: Demand, draws: int) -> Row:
+def _with_each(
+    row: AlternativeRow, each: _Worked, apis: Sequence[_Worked], demand: Demand, draws: int
+) -> AlternativeRow:
     if each.machine is None:
         return row
     against = [
@@ -376,7 +380,7 @@ def _hybrid_drawn(machines: int, machine: Machine, demand: Demand, api_usd: NDAr
     return machines * machine.fixed_usd_h * demand.hours + own * marginal + (demand.tokens - own) * per_token
 
 
-def _with_limits(row: Row, each: _Worked, demand: Demand) -> Row:
+def _with_limits(row: AlternativeRow, each: _Worked, demand: Demand) -> AlternativeRow:
     """Warns where the peak asks for more than an API allows."""
     if not row.is_api:
         return row
@@ -395,7 +399,7 @@ def _with_limits(row: Row, each: _Worked, demand: Demand) -> Row:
 
 
 def _tornado(
-    question: Question, inputs: Inputs, table: Figures, own: Alternative, api: Alternative, hours: float
+    question: Question, inputs: Inputs, table: ParameterTable, own: Alternative, api: Alternative, hours: float
 ) -> Tornado:
     """What moves the difference between the cheapest machines and the cheapest API. [USD/month]"""
 

@@ -78,7 +78,7 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Row:
+class AlternativeRow:
     """A scenario for the question's requests."""
 
     name: str
@@ -121,7 +121,7 @@ class QuestionResult:
     input_share: float
     cached_share: float
     peak_to_mean: float
-    rows: tuple[Row, ...]
+    rows: tuple[AlternativeRow, ...]
     verdict: QuestionVerdict
     p_self_cheaper: float | None
     """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen)."""

@@ -70,7 +70,7 @@ def predicted_layouts(
         replicas = gpus // ranks
         deployment = deploy(
             model_of(architecture), accelerator, engine=engine, parallel=Parallel(tensor=ranks, data=replicas),
-            weights=fitted.weights_format, room=float(fitted.kv_tokens),
+            weights=fitted.weights_format, kv_capacity=float(fitted.kv_tokens),
         )  # fmt: skip
         streams = max(1, round(concurrency / replicas))  # of each replica
         load = Load("closed", streams, max(64, 8 * streams), input_tokens, output_tokens, whole=False)

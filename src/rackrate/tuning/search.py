@@ -29,7 +29,7 @@ MOST_FINAL_PAIRS = 9
 STUDENT_T_80 = {2: 3.078, 3: 1.886, 4: 1.638, 5: 1.533}
 """Student's t for a two-sided 80 % interval, by number of pairs."""
 
-Kind = Literal["default", "hunch", "search", "final", "worth"]
+TrialKind = Literal["default", "hunch", "search", "final", "worth"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Trial:
     """One configuration, measured once."""
 
     number: int
-    kind: Kind
+    kind: TrialKind
     configuration: dict[str, Value]
     result: Result
     seconds: float
@@ -128,7 +128,7 @@ class Search:
     measure: Callable[[Configuration], Result]
     directory: Path
     budget_s: float
-    told: Callable[[Trial], None] = lambda _: None
+    on_progress: Callable[[Trial], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
     seed: int = 0
     trials: list[Trial] = field(default_factory=list[Trial])
@@ -338,7 +338,7 @@ class Search:
                 Trial(frozen.number, facts["kind"], dict(facts["configuration"]), result, facts["seconds"])
             )
 
-    def _try(self, study: optuna.Study, kind: Kind, configuration: Configuration) -> Trial:
+    def _try(self, study: optuna.Study, kind: TrialKind, configuration: Configuration) -> Trial:
         study.enqueue_trial(dict(configuration))
         return self._measured(study, study.ask(), kind)
 
@@ -356,7 +356,7 @@ class Search:
     def _suggested(self, asked: optuna.Trial) -> dict[str, Value]:
         return {knob.name: asked.suggest_categorical(knob.name, knob.values) for knob in self.space.knobs}  # pyright: ignore[reportReturnType]
 
-    def _measured(self, study: optuna.Study, asked: optuna.Trial, kind: Kind) -> Trial:
+    def _measured(self, study: optuna.Study, asked: optuna.Trial, kind: TrialKind) -> Trial:
         configuration = self._suggested(asked)
         began = self.clock()
         result = self.measure(configuration)
@@ -374,5 +374,5 @@ class Search:
             asked.set_user_attr(name, value)
         study.tell(asked, result.output_tok_s or 0.0)
         self.trials.append(trial)
-        self.told(trial)
+        self.on_progress(trial)
         return trial

@@ -83,8 +83,8 @@ def best_level(levels: Sequence[LevelSummary], *, with_slo: bool) -> Result:
     if not allowed:
         return Result(None, None, "no load was within the SLO" if served else "nothing was served")
     best = max(allowed, key=lambda level: level.output_tok_s or 0.0)
-    names = [name for name in best.validity if name not in NOT_A_FAULT]
-    disturbed = any("contended" in level.validity for level in served)
+    names = [name for name in best.caveats if name not in NOT_A_FAULT]
+    disturbed = any("contended" in level.caveats for level in served)
     return Result(best.output_tok_s, best.concurrency, ", ".join(names) or None, disturbed=disturbed)
 
 

@@ -19,15 +19,15 @@ from rackrate.validation.published import Case, cache_tokens
 
 def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
     """The deployment of a published row, without what its own box taught."""
-    terms = coefficients_of(known.values, case.era, groups_of(case, with_box=False))
+    terms = coefficients_of(known.values, case.release, groups_of(case, with_box=False))
     formats = formats_on(case.accelerator, case.weights, case.kv)
     streaming = case.load.streamed
-    step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.era, streaming)
+    step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.release, streaming)
     work = linear_work(case.model, formats)
-    room = cache_tokens(case, work, terms.engine_gib)
+    kv_capacity = cache_tokens(case, work, terms.engine_gib)
     return Deployment(
-        case.model, case.accelerator, case.era, case.parallel, case.weights, step, case.scheduler,
-        terms.request_s, room, known.distance(case.gpu, case.accelerator.architecture), known.written, known,
+        case.model, case.accelerator, case.release, case.parallel, case.weights, step, case.scheduler,
+        terms.request_s, kv_capacity, known.distance(case.gpu, case.accelerator.architecture), known.written, known,
         known.values, kv=case.kv, streaming=streaming,
     )  # fmt: skip
 
@@ -41,7 +41,7 @@ def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: 
     for case in cases:
         if case.observed.output_tok_s is None or case.load.kind == "poisson":
             continue
-        key = (case.file, case.source, case.gpu, case.era.id, case.model.id, case.weights, case.parallel)
+        key = (case.file, case.source, case.gpu, case.release.id, case.model.id, case.weights, case.parallel)
         groups.setdefault(key, []).append(case)
     found: list[Comparison] = []
     for group in groups.values():
@@ -57,7 +57,9 @@ def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: 
             if case is anchor or case.observed.output_tok_s is None:
                 continue
             other = replace(
-                moved.deployment, room_tokens=deployment_of(case, known).room_tokens, scheduler=case.scheduler
+                moved.deployment,
+                kv_capacity_tokens=deployment_of(case, known).kv_capacity_tokens,
+                scheduler=case.scheduler,
             )
             # what the box's terms do not explain of the anchor is taken to hold for the others
             predicted = other.replay(case.load).output_tok_s * 2.718281828459045 ** (-left)

@@ -22,14 +22,14 @@ FOLDS = 10
 
 def fold_of(case: Case) -> str:
     """Which tenth of the configurations (file, accelerator, engine, model, tensor parallelism) a row is in."""
-    name = "|".join((case.file, case.gpu, case.era.engine, case.model.id, str(case.parallel.tensor)))
+    name = "|".join((case.file, case.gpu, case.release.engine, case.model.id, str(case.parallel.tensor)))
     return f"tenth {crc32(name.encode()) % FOLDS}"
 
 
 WAYS: dict[str, Callable[[Case], str]] = {
     "accelerator": lambda case: case.gpu,
     "source": lambda case: case.source,
-    "family": lambda case: case.accelerator.architecture,
+    "same family": lambda case: case.accelerator.architecture,
     "configuration": fold_of,
 }
 """What is left out together: all rows of an accelerator, of an author, of an accelerator family, of a tenth of the
@@ -49,7 +49,7 @@ class LeftOut:
     way: str
     group: str
     distance: str
-    """How near what remained is: `seen` (the same accelerator by another author), `family`, `new`."""
+    """How near what remained is: `measured` (the same accelerator by another author), `same family`, `extrapolated`."""
     comparison: Comparison
 
 
@@ -117,7 +117,7 @@ def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
             of_kind = [sibling for sibling in of_kind if sibling.comparison.case.model.experts is None]
         dense = _by_distance(of_kind)
         if not dense and len(of_kind) >= 5:
-            dense["seen"] = spread_of([sibling.comparison for sibling in of_kind])
+            dense["measured"] = spread_of([sibling.comparison for sibling in of_kind])
         if dense:
             table[kind] = dense
     return table
@@ -126,7 +126,7 @@ def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
 def _by_distance(left_out: Sequence[LeftOut]) -> dict[str, Spread]:
     """Quantiles at each distance that has enough rows."""
     found: dict[str, Spread] = {}
-    for distance in ("seen", "family", "new"):
+    for distance in ("measured", "same family", "extrapolated"):
         chosen = [omission.comparison for omission in left_out if omission.distance == distance]
         if len(chosen) >= ENOUGH:
             found[distance] = spread_of(chosen)

@@ -97,7 +97,7 @@ def to_file(
         intervals=intervals(left_out),
         accelerators=tuple(sorted({case.gpu for case in fitted.cases})),
         families=tuple(sorted({case.accelerator.architecture for case in fitted.cases})),
-        eras=tuple(sorted({case.era.id for case in fitted.cases})),
+        releases=tuple(sorted({case.release.id for case in fitted.cases})),
     )
 
 

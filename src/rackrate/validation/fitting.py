@@ -60,13 +60,13 @@ def groups_of(case: Case, with_box: bool = True) -> Groups:
     """The groups of a published row; its box is the file and the accelerator, for machines have no column."""
     box = f"{case.source}/{case.gpu}".replace(":", " ")
     return Groups(
-        case.accelerator.vendor, case.accelerator.architecture, case.gpu, case.era.id, box if with_box else None
+        case.accelerator.vendor, case.accelerator.architecture, case.gpu, case.release.id, box if with_box else None
     )
 
 
 def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:
     """What the fitted model says of a row. Raises UserError where facts of its accelerator are missing."""
-    return replay_of(case, replay_terms(case, coefficients_of(values, case.era, groups_of(case, with_box))))
+    return replay_of(case, replay_terms(case, coefficients_of(values, case.release, groups_of(case, with_box))))
 
 
 Terms = tuple[EngineStep, float, float]
@@ -77,17 +77,17 @@ def replay_terms(case: Case, known: Coefficients) -> Terms:
     """What coefficients make of a row. Raises UserError where facts of its accelerator are missing."""
     formats = formats_on(case.accelerator, case.weights, case.kv)
     step = engine_step(
-        case.model, case.accelerator, case.parallel, formats, known, case.era, streaming=case.load.streamed
+        case.model, case.accelerator, case.parallel, formats, known, case.release, streaming=case.load.streamed
     )
     work = linear_work(case.model, formats)
-    room = cache_tokens(case, work, known.engine_gib)
-    return step, room, known.request_s
+    kv_capacity = cache_tokens(case, work, known.engine_gib)
+    return step, kv_capacity, known.request_s
 
 
 def replay_of(case: Case, terms: Terms) -> Predicted:
     """The row's run."""
-    step, room, request_s = terms
-    return replay(case.load, step, case.scheduler, room, request_s, case.parallel.data)
+    step, kv_capacity, request_s = terms
+    return replay(case.load, step, case.scheduler, kv_capacity, request_s, case.parallel.data)
 
 
 def figures(predicted: Predicted) -> dict[str, float | None]:
@@ -129,7 +129,7 @@ class Problem:
         self.cases = cases
         self.seen = observations(cases)
         self._groups = [groups_of(case) for case in cases]
-        self.priors = parameter_priors({case.era.id for case in cases}, self._groups)
+        self.priors = parameter_priors({case.release.id for case in cases}, self._groups)
         self.names = tuple(self.priors)
         self.mean = np.array([self.priors[name][0] for name in self.names])
         self.spread = np.array([self.priors[name][1] for name in self.names])
@@ -147,14 +147,14 @@ class Problem:
             value = got[self.seen[row].kind]
             into[row] = math.log(value) if value is not None and 0 < value < math.inf else self.observed[row]
 
-    def logs(self, at: Floats, keep: Flags | None = None) -> Floats:
-        """Logarithms of the predicted figures, shape (observations,); those not in `keep` are as observed."""
+    def logs(self, at: Floats, kept_rows: Flags | None = None) -> Floats:
+        """Logarithms of the predicted figures, shape (observations,); those not in `kept_rows` are as observed."""
         table = dict(zip(self.names, at.tolist(), strict=True))
         into = self.observed.copy()
         for index, rows in self._rows.items():
-            if keep is None or keep[rows].any():
+            if kept_rows is None or kept_rows[rows].any():
                 case = self.cases[index]
-                self._fill(index, replay_terms(case, coefficients_of(table, case.era, self._groups[index])), into)
+                self._fill(index, replay_terms(case, coefficients_of(table, case.release, self._groups[index])), into)
         return into
 
     def slopes(self, at: Floats, now: Floats) -> Floats:
@@ -167,7 +167,7 @@ class Problem:
         changed = now.copy()
         for index, columns in self._moved.items():
             case, rows = self.cases[index], self._rows[index]
-            base = logs_of(table, case.era, self._groups[index])
+            base = logs_of(table, case.release, self._groups[index])
             terms = replay_terms(case, of_logs(base))
             for field, moved in columns.items():
                 nudged = replay_terms(case, of_logs({**base, field: base[field] + NUDGE}))
@@ -177,11 +177,11 @@ class Problem:
                 jacobian[np.ix_(rows, moved)] += ((changed[rows] - now[rows]) / NUDGE)[:, None]
         return jacobian
 
-    def loss(self, residual: Floats, at: Floats, keep: Flags | None = None) -> float:
+    def loss(self, residual: Floats, at: Floats, kept_rows: Flags | None = None) -> float:
         """Minus the logarithm of the posterior, up to a constant."""
         unit, share = residual / self._scale, self._share
         data = share * 0.5 * (FREEDOM + 1) * np.log1p(unit * unit / FREEDOM)
-        return float(data[keep].sum() if keep is not None else data.sum()) + float(
+        return float(data[kept_rows].sum() if kept_rows is not None else data.sum()) + float(
             0.5 * (((at - self.mean) / self.spread) ** 2).sum()
         )
 
@@ -195,15 +195,15 @@ class Problem:
         return jacobian.T @ (weight[:, None] * jacobian) + np.diag(1 / self.spread**2)
 
     def follow(
-        self, at: Floats, residual: Floats, jacobian: Floats, *, steps: int, keep: Flags | None = None,
+        self, at: Floats, residual: Floats, jacobian: Floats, *, steps: int, kept_rows: Flags | None = None,
         damping: float = 1e-3, most: float = 0.7,
     ) -> tuple[Floats, Floats]:  # fmt: skip
-        """Newton steps with derivatives that are held, while each lowers the loss; only rows in `keep` count.
+        """Newton steps with derivatives that are held, while each lowers the loss; only rows in `kept_rows` count.
 
         Returns the parameters and the residuals there. A step costs one replay of the rows, the derivatives some forty.
         """
-        chosen = slice(None) if keep is None else keep
-        best = self.loss(residual, at, keep)
+        chosen = slice(None) if kept_rows is None else kept_rows
+        best = self.loss(residual, at, kept_rows)
         for _ in range(steps):
             weight = self.weight(residual)[chosen]
             hessian = self.curvature(jacobian[chosen], weight)
@@ -211,8 +211,8 @@ class Problem:
             for _ in range(6):
                 step = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
                 tried = at - np.clip(step, -most, most)
-                then = self.logs(tried, keep) - self.observed
-                lost = self.loss(then, tried, keep)
+                then = self.logs(tried, kept_rows) - self.observed
+                lost = self.loss(then, tried, kept_rows)
                 if lost < best:
                     break
                 damping = max(damping, 1e-4) * 6
@@ -300,7 +300,7 @@ def _columns(names: Sequence[str], case: Case, groups: Groups) -> dict[str, list
     """By field of `Coefficients`, the parameters that move it for this row."""
     found: dict[str, list[int]] = defaultdict(list)
     for column, name in enumerate(names):
-        for field in fields_of(name, case.era.id, groups):
+        for field in fields_of(name, case.release.id, groups):
             found[field].append(column)
     return found
 
@@ -313,10 +313,12 @@ def without(fitted: Fit, rows: Flags) -> dict[str, float]:
     more follow: an author of a third of the figures was 16 % off in time per token over capacity after one step, 18.7
     after four and 19.2 % in a fit without them.
     """
-    problem, keep = fitted.problem, ~rows
+    problem, kept_rows = fitted.problem, ~rows
     steps = 5 if rows.mean() > MANY else 1
     values = np.array([fitted.values[name] for name in fitted.names])
-    if keep.any():
-        residual = np.where(keep, fitted.residuals, 0.0)
-        values, _ = problem.follow(values, residual, fitted.jacobian, steps=steps, keep=keep, damping=0.0, most=1.5)
+    if kept_rows.any():
+        residual = np.where(kept_rows, fitted.residuals, 0.0)
+        values, _ = problem.follow(
+            values, residual, fitted.jacobian, steps=steps, kept_rows=kept_rows, damping=0.0, most=1.5
+        )
     return dict(zip(fitted.names, values.tolist(), strict=True))

@@ -22,9 +22,9 @@ from rackrate.catalog.documents import parse_document, read_yaml
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError, UserError
-from rackrate.steptime.engine_releases import ERAS, Era, Scheduler, era_of, scheduler_of
+from rackrate.steptime.engine_releases import ENGINE_RELEASES, EngineRelease, Scheduler, release_of, scheduler_of
 from rackrate.steptime.load import Load, LoadKind, Observed
-from rackrate.steptime.replay import room_tokens
+from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import NATIVE_FORMATS, Parallel, Work, formats_on, linear_work
 from rackrate.units import GIB
 
@@ -67,7 +67,7 @@ class Case:
     """The accelerator's id."""
     model: Model
     accelerator: Accelerator
-    era: Era
+    release: EngineRelease
     scheduler: Scheduler
     weights: str
     kv: str | None
@@ -80,13 +80,13 @@ class Case:
     @property
     def cell(self) -> tuple[str, str, str]:
         """File, accelerator, engine."""
-        return self.file, self.gpu, self.era.engine
+        return self.file, self.gpu, self.release.engine
 
 
 def cache_tokens(case: Case, work: Work, engine_gib: float) -> float:
     """The cache of a published row. At least one request fits: the row says that it ran. [token]"""
-    room = room_tokens(case.accelerator, case.parallel, case.scheduler, work, engine_gib)
-    return max(room, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
+    kv_capacity = kv_capacity_tokens(case.accelerator, case.parallel, case.scheduler, work, engine_gib)
+    return max(kv_capacity, case.load.prompt_tokens + (case.load.output_cap or case.load.output_tokens) + 1)
 
 
 @cache
@@ -456,11 +456,15 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     accelerator = find_accelerator(row["gpu"])
     model, assumed = find_model(row["model"], row["params"])
     year = re.search(r"20\d\d", row["date"])
-    era = era_of(row["engine"], row["engine_version"], int(year[0]) if year else None, cpu=accelerator.kind == "cpu")
+    release = release_of(
+        row["engine"], row["engine_version"], int(year[0]) if year else None, cpu=accelerator.kind == "cpu"
+    )
     flags: set[str] = {"assumed-model"} if assumed else set()
-    if era is None:
+    if release is None:
         # another engine, or none stated: the arithmetic is the same, the host's time that of vLLM at that date
-        era = ERAS["vllm-0.4"] if year is not None and int(year[0]) < 2025 else ERAS["vllm-0.8"]
+        release = (
+            ENGINE_RELEASES["vllm-0.4"] if year is not None and int(year[0]) < 2025 else ENGINE_RELEASES["vllm-0.8"]
+        )
         flags.add("assumed-engine")
     weights = weight_format(row["weight_dtype"])
     named = weight_format(row["model"])
@@ -471,7 +475,7 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
         flags.add("assumed-format")
     if (weights, model.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
         weights = NATIVE_FORMATS[model.weight_format]  # the model's own checkpoint
-    parallel = _layout(row, model, accelerator, weights, era.engine in {"llama.cpp", "transformers"})
+    parallel = _layout(row, model, accelerator, weights, release.engine in {"llama.cpp", "transformers"})
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
     share = work.weight_bytes / parallel.ranks + work.expert_bytes / max(parallel.ranks, parallel.expert)
@@ -486,7 +490,7 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     if re.search(r"speculative|eagle ?-?\d|\bmtp\b(?! off)|draft model", said) and "no speculative" not in said:
         raise CannotPredictError("speculative decoding: how many tokens a step makes is not stated")
     if re.search(r"enforce[- _]eager|no cuda graphs", said):
-        era = replace(era, captured=False)
+        release = replace(release, captured=False)
     throttle = re.search(r"throttle_ratio=([\d.]+)", notes)
     if throttle and float(throttle[1]) < 0.9:
         flags.add("throttled")
@@ -511,15 +515,15 @@ def understand(row: Mapping[str, str], file: str, line: int) -> Case:
     observed = Observed(output, tpot_s, ttft_s)
     if observed == Observed():
         raise CannotPredictError("no throughput, TTFT or time per token published")
-    scheduler = scheduler_of(era, accelerator, load.prompt_tokens)
+    scheduler = scheduler_of(release, accelerator, load.prompt_tokens)
     kv = (
         "fp8"
         if ("kv fp8" in notes and weights in {"fp8", "fp4", "mxfp4"})
-        or (era.engine == "tensorrt-llm" and weights in {"fp8", "fp4", "mxfp4"})
+        or (release.engine == "tensorrt-llm" and weights in {"fp8", "fp4", "mxfp4"})
         else None
     )
     return Case(
-        file, line, _author(row), accelerator.id, model, accelerator, era, scheduler, weights, kv, parallel, load,
+        file, line, _author(row), accelerator.id, model, accelerator, release, scheduler, weights, kv, parallel, load,
         observed, frozenset(flags | more),
     )  # fmt: skip
 

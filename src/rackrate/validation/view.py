@@ -107,7 +107,7 @@ def build(
         "files": listed,
         "classes": class_rows(everything),
         "by_accelerator": _grouped(everything, lambda case: case.gpu),
-        "by_engine": _grouped(everything, lambda case: case.era.id),
+        "by_engine": _grouped(everything, lambda case: case.release.id),
         "by_source": _grouped(everything, lambda case: case.source),
         "left_out_groups": _left_out_view(left_out, known),
         "anchored": _anchored(published, known, say) if anchor else [],

@@ -19,11 +19,11 @@ from typing import Any, Protocol, Self
 from rackrate.errors import RunError
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.live import Judgement, LiveLevel, Reason, Tally
-from rackrate.measure.loops import Part
+from rackrate.measure.loops import WorkerShare
 from rackrate.measure.plan import LevelLimits
 from rackrate.measure.probe import Probe
 from rackrate.measure.target import Target, Timeouts
-from rackrate.measure.worker import Hold, Report, Setup, Stop, WarmUp, message_bytes, read_message
+from rackrate.measure.worker import Report, RunLevel, Setup, Stop, WarmUp, message_bytes, read_message
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.workload.schedule import Schedule
 from rackrate.workload.slo import Slo
@@ -38,7 +38,7 @@ _SOURCE = str(Path(__file__).resolve().parents[2])
 _TICK_S = 0.05
 
 
-class Hand(Protocol):
+class WorkerChannel(Protocol):
     """A way to a worker, wherever it is."""
 
     @property
@@ -65,7 +65,7 @@ class Hand(Protocol):
 
 
 @dataclass
-class ProcessHand:
+class ProcessChannel:
     """A worker in a process of this machine."""
 
     process: asyncio.subprocess.Process
@@ -120,19 +120,19 @@ class ProcessHand:
 
 @dataclass
 class _Worker:
-    hand: Hand
-    part: Part
+    channel: WorkerChannel
+    part: WorkerShare
     reports: asyncio.Queue[Report | None] = field(default_factory=asyncio.Queue["Report | None"])
     in_flight: int = 0
     over: Level | None = None
 
 
-class Crew:
+class WorkerPool:
     """Does what a LoadGenerator does, with several workers. Use it as an async context."""
 
     def __init__(
         self,
-        hands: Sequence[Hand],
+        channels: Sequence[WorkerChannel],
         target: Target,
         api_key: str | None,
         timeouts: Timeouts,
@@ -150,18 +150,20 @@ class Crew:
         self._cpu = cpu
         self._slo = slo
         self._add: Callable[[RequestRecord], None] = lambda _: None
-        self._workers = [_Worker(hand, Part(number, len(hands))) for number, hand in enumerate(hands)]
+        self._workers = [
+            _Worker(channel, WorkerShare(number, len(channels))) for number, channel in enumerate(channels)
+        ]
         self._readers: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._reason: Reason | None = None
         for worker in self._workers:
-            origin_s = self.origin_s + worker.hand.offset_s
+            origin_s = self.origin_s + worker.channel.offset_s
             part = worker.part
-            worker.hand.send(
+            worker.channel.send(
                 Setup(target, api_key, timeouts, probe, workload, part, origin_s, first_number, keep_answers)
             )
-            if worker.hand.pid is not None:
-                cpu.add_client(worker.hand.pid)
+            if worker.channel.pid is not None:
+                cpu.add_client(worker.channel.pid)
 
     async def __aenter__(self) -> Self:
         self._readers = [asyncio.create_task(self._read(worker)) for worker in self._workers]
@@ -174,14 +176,14 @@ class Crew:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(worker.hand.close() for worker in self._workers))
+        await asyncio.gather(*(worker.channel.close() for worker in self._workers))
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
 
     @staticmethod
     async def _read(worker: _Worker) -> None:
-        while (report := await worker.hand.receive()) is not None:
+        while (report := await worker.channel.receive()) is not None:
             worker.reports.put_nowait(report)
         worker.reports.put_nowait(None)
 
@@ -208,13 +210,13 @@ class Crew:
             self._reason = reason
             self._stop.set()
             for worker in self._workers:
-                worker.hand.send(Stop(reason, at_once))
+                worker.channel.send(Stop(reason, at_once))
 
     async def warm_up(self, requests: int) -> None:
         """A few requests, shared among the workers, that are not recorded."""
         busy = [worker for worker in self._workers if worker.part.share(requests)]
         for worker in busy:
-            worker.hand.send(WarmUp(worker.part.share(requests)))
+            worker.channel.send(WarmUp(worker.part.share(requests)))
         for worker in busy:
             await self._report(worker)
 
@@ -279,13 +281,13 @@ class Crew:
             if number == 0:
                 continue
             worker.over = None
-            worker.hand.send(
-                Hold(
+            worker.channel.send(
+                RunLevel(
                     level.model_copy(),
                     replace(limits, requests=number, least_s=limits.most_s, most_s=limits.most_s + 60.0),
                     _pattern(level.arrivals) if schedule is not None else None,
                     len(schedule) if schedule is not None else 0,
-                    begin_s + worker.hand.offset_s,
+                    begin_s + worker.channel.offset_s,
                 )
             )
             busy.append(worker)

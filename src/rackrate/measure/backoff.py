@@ -1,4 +1,4 @@
-"""How long a closed loop's worker rests after a failure: longer after each, and as long as the server asks."""
+"""Backoff of a closed loop's worker after a failure: longer after each, and as long as the server asks."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _FIRST_S, _MOST_S = 0.2, 5.0
-_MOST_TOLD_S = 30.0
+_MOST_RETRY_AFTER_S = 30.0
 """A server that asks for more is asked again after so long: an hour's rest would be no measurement."""
 
 
-def rest_s(failures: float, told_s: float | None = None) -> float:
+def backoff_s(failures: float, retry_after_s: float | None = None) -> float:
     """After so many failures in a row of each worker, on average, where the server asks for a wait or not. [s]
 
-    >>> rest_s(1), rest_s(2), rest_s(9), rest_s(1, told_s=2.0), rest_s(9, told_s=2.0), rest_s(1, told_s=3600.0)
-    (0.2, 0.4, 5.0, 2.0, 5.0, 30.0)
+    >>> backoff_s(1), backoff_s(2), backoff_s(9)
+    (0.2, 0.4, 5.0)
+    >>> backoff_s(1, retry_after_s=2.0), backoff_s(9, retry_after_s=2.0), backoff_s(1, retry_after_s=3600.0)
+    (2.0, 5.0, 30.0)
     """
     own_s = min(_FIRST_S * 2 ** min(max(failures - 1, 0.0), 5.0), _MOST_S)
-    return max(own_s, min(told_s or 0.0, _MOST_TOLD_S))
+    return max(own_s, min(retry_after_s or 0.0, _MOST_RETRY_AFTER_S))
 
 
-def told_s(retry_after: str | None, now: datetime | None = None) -> float | None:
+def retry_after_s(retry_after: str | None, now: datetime | None = None) -> float | None:
     """What a header Retry-After asks for, seconds or a date (RFC 9110, 10.2.3); None where it asks for nothing. [s]
 
-    >>> told_s("2"), told_s("1.5"), told_s("soon"), told_s(None)
+    >>> retry_after_s("2"), retry_after_s("1.5"), retry_after_s("soon"), retry_after_s(None)
     (2.0, 1.5, None, None)
-    >>> told_s("Fri, 31 Dec 1999 23:59:59 GMT", datetime(1999, 12, 31, 23, 59, 49, tzinfo=UTC))
+    >>> retry_after_s("Fri, 31 Dec 1999 23:59:59 GMT", datetime(1999, 12, 31, 23, 59, 49, tzinfo=UTC))
     10.0
     """
     text = (retry_after or "").strip()

@@ -13,7 +13,6 @@ import pytest
 import uvloop
 
 from rackrate.errors import RunError
-from rackrate.measure.crew import Crew, ProcessHand
 from rackrate.measure.host import CpuAccount
 from rackrate.measure.http import Client
 from rackrate.measure.live import LiveLevel
@@ -21,6 +20,7 @@ from rackrate.measure.plan import LevelLimits, SweepPlan
 from rackrate.measure.probe import probe
 from rackrate.measure.sweep import sweep
 from rackrate.measure.target import Timeouts, parse_url
+from rackrate.measure.worker_pool import ProcessChannel, WorkerPool
 from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.store import RunWriter, read_run
@@ -52,8 +52,8 @@ def measure(server: ScriptedServer, directory: Path, plan: SweepPlan, processes:
                 workload=WorkloadFacts(input_tokens=32, output_tokens=8, endpoint="chat", seed=5),
             )  # fmt: skip
             account = CpuAccount(None)
-            hands = [await ProcessHand.start() for _ in range(processes)]
-            crew = Crew(hands, target, None, Timeouts(), found, WORKLOAD, account, plan.slo)
+            channels = [await ProcessChannel.start() for _ in range(processes)]
+            crew = WorkerPool(channels, target, None, Timeouts(), found, WORKLOAD, account, plan.slo)
             async with crew:
                 with RunWriter(directory, header) as writer:
                     outcome = await sweep(client, found, WORKLOAD, plan, writer, account, Silent(), crew=crew)
@@ -103,15 +103,15 @@ def test_the_death_of_a_load_process_ends_the_measurement_with_a_sentence() -> N
         target = parse_url(server.url)
         async with Client(target) as client:
             found = await probe(client, WORKLOAD, None)
-            hands = [await ProcessHand.start() for _ in range(2)]
+            channels = [await ProcessChannel.start() for _ in range(2)]
             records: list[RequestRecord] = []
-            async with Crew(hands, target, None, Timeouts(), found, WORKLOAD, CpuAccount(None)) as crew:
+            async with WorkerPool(channels, target, None, Timeouts(), found, WORKLOAD, CpuAccount(None)) as crew:
                 crew.recording(records.append)
                 level = Level(index=0, kind="closed", concurrency=4, warmed_up=True, started_s=0.0)
 
                 def kill(live: Any) -> None:
-                    if live.done > 5 and hands[1].pid is not None and hands[1].process.returncode is None:
-                        os.kill(hands[1].pid, signal.SIGKILL)
+                    if live.done > 5 and channels[1].pid is not None and channels[1].process.returncode is None:
+                        os.kill(channels[1].pid, signal.SIGKILL)
 
                 await crew.run(level, LevelLimits(10_000, 30.0, 30.0), kill)
 
@@ -125,11 +125,11 @@ def test_the_death_of_a_load_process_ends_the_measurement_with_a_sentence() -> N
 
 def test_workers_end_with_their_crew() -> None:
     async def go() -> list[int | None]:
-        hands = [await ProcessHand.start() for _ in range(2)]
-        for hand in hands:
-            hand.patience_s = None  # a busy machine may need long to start them
-        await asyncio.gather(*(hand.close() for hand in hands))
-        return [hand.process.returncode for hand in hands]
+        channels = [await ProcessChannel.start() for _ in range(2)]
+        for channel in channels:
+            channel.patience_s = None  # a busy machine may need long to start them
+        await asyncio.gather(*(channel.close() for channel in channels))
+        return [channel.process.returncode for channel in channels]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(go()) == [0, 0]
