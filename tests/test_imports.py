@@ -23,7 +23,7 @@ ALL_ROOMS = {
     "metrics", "models", "memory", "steptime", "validation", "simulate", "measure",
     "economics", "engines", "deploy", "meter", "planner", "study", "report", "web", "importers",
     "calibration",
-    "tuning",
+    "tuning", "app",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "study": ALL_ROOMS - {"study", "report", "web"},
     "tuning": {"engines", "metrics", "runs", "memory", "steptime"},
     "report": {"economics", "metrics", "runs", "catalog", "study", "tuning"},
+    "app": ALL_ROOMS - {"app", "report", "web"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,
 }

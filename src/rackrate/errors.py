@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class RackrateError(Exception):
@@ -11,7 +11,39 @@ class RackrateError(Exception):
 
 
 class UserError(RackrateError):
-    """Something the user can mend: the message says what is wrong, where, and what to do. Exit code 2."""
+    """Something the user can mend: the message says what is wrong, where, and what to do. Exit code 2.
+
+    A message names the fields of a request in braces, and each shell puts its own name there:
+
+    >>> error = UserError("{requests_per_day} is a number above 0, got -1", field="requests_per_day")
+    >>> str(error)
+    'requests_per_day is a number above 0, got -1'
+    >>> error.named(lambda field: "--" + field.replace("_", "-"))
+    '--requests-per-day is a number above 0, got -1'
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, fields: Sequence[str] = ()) -> None:
+        """A message, and the fields it is about.
+
+        Args:
+            message: a sentence; `{name}` stands for a field that is named below, other braces are as they are.
+            field: the one field to mend, where there is one.
+            fields: further fields that the message names.
+        """
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.fields = (field, *fields) if field else tuple(fields)
+
+    def named(self, name: Callable[[str], str]) -> str:
+        """The message with each field called as the shell calls it."""
+        text = self.message
+        for field in self.fields:
+            text = text.replace("{" + field + "}", name(field))
+        return text
+
+    def __str__(self) -> str:
+        return self.named(lambda field: field)
 
 
 class CatalogError(UserError):
