@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from rackrate.cli.pricing import PricingOptions, price_run
-from rackrate.report.html import html_report
+from rackrate.report.render import render
 from rackrate.report.terminal import pricing_tables, run_tables
-from rackrate.report.view import pricing_view, run_view
+from rackrate.report.view import pricing_view, report_view, run_view
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
@@ -39,7 +39,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("wrote terminal.svg; no Chromium, so no chart.png")
-    page = html_report(view, prices).replace(
+    page = render(report_view(view, prices), "html").replace(
         "</style>",
         "header, .cards, .charts, h2, h3, .scroll, p, dl { display: none !important; } "
         "main { padding: 0; max-width: none; } figure.wide { border: 0; }</style>",

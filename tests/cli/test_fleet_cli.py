@@ -109,7 +109,7 @@ def best(ran: dict[str, Any]) -> dict[str, Any]:
 def test_a_measured_run_is_a_fleet(rackrate: Command, t4_run: Path) -> None:
     """2.5 requests/s on one machine: 10/s take four of them at full load, five with headroom."""
     view = rackrate("fleet", t4_run, "-t", "10/s", "--lengths", "64:32", "--headroom", "1.25", "--json").json
-    assert view["schema"] == "rackrate.fleet/1"
+    assert view["schema"] == "rackrate.fleet/2"
     assert view["models"][0]["replica"]["input_tok_s"] == pytest.approx(INPUT_TOK_S / PREFILL_SHARE)
     assert view["models"][0]["replica"]["output_tok_s"] == pytest.approx(OUTPUT_TOK_S / (1 - PREFILL_SHARE))
     assert view["mean_load_replicas"] == pytest.approx(4.0)

@@ -37,7 +37,7 @@ def test_a_result_is_shown_priced_and_reported_like_a_run(
     code, out, err = rackrate(monkeypatch, capsys, *words)
     assert code == 0
     view = cast("dict[str, Any]", json.loads(out))
-    assert view["schema"] == "rackrate.run-summary/1"
+    assert view["schema"] == "rackrate.run-summary/2"
     assert view["provenance"]["origin"] == "imported"
     assert view["provenance"]["machine"]["offer"] == "aws/g5.xlarge"
     assert view["provenance"]["model"]["catalogue_id"] == "llama-3.1-8b-instruct"

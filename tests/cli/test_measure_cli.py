@@ -258,7 +258,7 @@ def test_success_prints_json_and_nothing_else(
         [*command, "--json", "-"], env=private_environment, capture_output=True, text=True, check=True
     )
     view = json.loads(done.stdout)
-    assert view["schema"] == "rackrate.run-summary/1"
+    assert view["schema"] == "rackrate.run-summary/2"
     assert view["state"] == "complete"
     assert view["requests"] == {"finished": 6, "failed": {}, "torn_journal_lines": 0}
     (level,) = view["levels"]

@@ -166,7 +166,9 @@ def test_the_four_formats_agree(rackrate: Command, cpu_run: Path) -> None:
     assert float(rows[2]["output_tok_s"]) == pytest.approx(80.0, rel=1e-6)
     assert float(rows[2]["e2e_p50_s"]) == pytest.approx(1.6)
     assert "$0.119" in written(rackrate, cpu_run, "html", *words)
-    assert "**$0.119 per 1M tokens** at full load on aws/c7a.large" in written(rackrate, cpu_run, "md", *words)
+    assert "**$0.119** per 1M tokens, input and output together, at full load: aws/c7a.large" in written(
+        rackrate, cpu_run, "md", *words
+    )
 
 
 def test_markdown_tables_have_as_many_cells_as_columns(rackrate: Command, hostile_run: Path) -> None:
@@ -202,7 +204,7 @@ def test_another_process_writes_the_same_page(
 
 def test_formats_are_chosen_by_ending_or_by_name(rackrate: Command, cpu_run: Path, tmp_path: Path) -> None:
     assert rackrate("report", cpu_run, "-f", "md").out.startswith("# ")
-    assert json.loads(rackrate("report", cpu_run, "-f", "json").out)["run"]["schema"] == "rackrate.run-summary/1"
+    assert json.loads(rackrate("report", cpu_run, "-f", "json").out)["run"]["schema"] == "rackrate.run-summary/2"
     assert rackrate("report", cpu_run, "-o", "sub/page.HTM").code == 0
     assert (tmp_path / "sub" / "page.HTM").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert rackrate("report", cpu_run).code == 0

@@ -30,7 +30,7 @@ from rackrate.steptime.replay import Predicted
 from rackrate.steptime.work import Parallel
 
 FILE = "calibration.json"
-SCHEMA = "rackrate.calibration.calibrate/1"
+SCHEMA = "rackrate.calibration/2"
 FEWEST_LEVELS = 3
 HARMLESS = frozenset({"batch-1", "finite-burst"})
 """Names of CAVEATS that do not spoil a calibration: one request at a time is a load like any other."""
@@ -426,7 +426,7 @@ def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary]) -> 
 
 
 def verification_view(known: CalibrationFile, run: str, checks: Sequence[Check]) -> dict[str, Any]:
-    """Plain values of `verify --json`, schema rackrate.verify/1."""
+    """Plain values of `verify --json`, schema rackrate.verify/2."""
     errors: dict[str, dict[str, float | int]] = {}
     for name in ("output_tok_s", "tpot_s", "ttft_s"):
         ratios = sorted(abs(math.log(check.predicted / check.measured)) for check in checks if check.figure == name)
@@ -435,7 +435,7 @@ def verification_view(known: CalibrationFile, run: str, checks: Sequence[Check])
             covered = sum(bool(check.covered) for check in checks if check.figure == name)
             errors[name] = {"count": len(ratios), "median": middle, "largest": ratios[-1], "covered": covered}
     return {
-        "schema": "rackrate.verify/1",
+        "schema": "rackrate.verify/2",
         "calibration": {"run": known.run, "created": known.created, "machine": known.machine, "model": known.model},
         "run": run,
         "checks": [{**asdict(check), "covered": check.covered} for check in checks],

@@ -75,6 +75,41 @@ def to_json(values: Any) -> str:
     return orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode()
 
 
+def deliver(answer: object, *, as_json: bool, out: Path | None = None, **options: Any) -> None:
+    """The end of a command: a file by its ending where one is named, then JSON or what fits the terminal.
+
+    Args:
+        answer: what the use case gave, or the plain values of it.
+        as_json: prints the plain values.
+        out: also writes .html, .md, .csv or .json; `refuse_unknown_ending` says beforehand if it is none of them.
+        options: of the answer's presenter.
+    """
+    from rackrate.report.present import present, view_of
+    from rackrate.report.render import format_of, render
+    from rackrate.report.render.json import render_view
+
+    view = view_of(answer)
+    if out is not None:
+        text = render(view, format_of(out), **options)
+        write_text(out, text)
+        size = len(text.encode())
+        say(f"wrote {out} ({size / 1e6:.1f} MB)" if size >= 50_000 else f"wrote {out}")
+    if as_json:
+        print_text(render_view(view))
+    else:
+        from rackrate.report.render.terminal import renderable
+
+        show(renderable(present(view, **options)))
+
+
+def refuse_unknown_ending(out: Path | None) -> None:
+    """Raises UserError where a result is to be written to a file whose ending names no output; first of all."""
+    if out is not None:
+        from rackrate.report.render import format_of
+
+        format_of(out)
+
+
 def refuse_other_than_html(out: Path | None) -> None:
     """Raises UserError where a page is to be written to a file that is not named as one; first of all."""
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:

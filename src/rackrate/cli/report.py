@@ -81,24 +81,8 @@ def report(
 
 
 def _render(kind: str, priced: PricedRun) -> str:
-    from rackrate.report.view import pricing_view, run_view
+    from rackrate.report.render import format_named, render
+    from rackrate.report.view import pricing_view, report_view, run_view
 
-    view = run_view(priced.run, priced.levels, priced.best)
-    prices = pricing_view(priced.pricing)
-    match kind:
-        case "json":
-            from rackrate.cli.output import to_json
-
-            return to_json({"run": view, "pricing": prices}) + "\n"
-        case "csv":
-            from rackrate.report.csv import csv_report
-
-            return csv_report(view, prices)
-        case "md":
-            from rackrate.report.markdown import markdown_report
-
-            return markdown_report(view, prices)
-        case _:
-            from rackrate.report.html import html_report
-
-            return html_report(view, prices)
+    view = report_view(run_view(priced.run, priced.levels, priced.best), pricing_view(priced.pricing))
+    return render(view, format_named(kind))

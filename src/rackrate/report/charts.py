@@ -46,7 +46,7 @@ def throughput_chart(run: Json) -> Json:
             "requests": level["requests"],
             "notes": ", ".join(level["caveats"]) or "none",
         }
-        for level in _closed(run)
+        for level in closed(run)
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight())
     band = base.mark_errorbar(color=MACHINES[0], thickness=2).encode(
@@ -74,7 +74,7 @@ def latency_chart(run: Json, metric: str) -> Json:
             "percentile": point,
             "ms": level[metric][point] * 1000,
         }
-        for level in _closed(run)
+        for level in closed(run)
         if level[metric]
         for point in ("p50", "p95")
         if level[metric][point] is not None  # an imported summary may lack it
@@ -181,7 +181,8 @@ def _apis(machine: Json) -> list[Json]:
     return chosen + [api for api in machine["apis"] if not api["same_model"]]
 
 
-def _closed(run: Json) -> list[Json]:
+def closed(run: Json) -> list[Json]:
+    """Levels of which something was served, prefill alone left out."""
     return [level for level in run["levels"] if level["kind"] != "prefill" and level["output_tok_s"]]
 
 

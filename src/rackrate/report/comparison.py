@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SCHEMA = "rackrate.comparison/1"
+SCHEMA = "rackrate.comparison/2"
 BASELINE = "naive transformers"
 """The engine that others are set against where it is among them; otherwise the slowest is."""
 

@@ -16,7 +16,7 @@ from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.traffic import TrafficSummary, summarised
 
 SCHEMA_TRAFFIC = "rackrate.traffic/1"
-SCHEMA_FLEET = "rackrate.fleet/1"
+SCHEMA_FLEET = "rackrate.fleet/2"
 
 Json = dict[str, Any]
 

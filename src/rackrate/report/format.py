@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from rackrate.report.document import Between, Cell, Column, Value
 
 NONE = "-"
 """Shown where there is no data."""
@@ -210,3 +213,81 @@ def clock(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def money(value: float | None, currency: str = "") -> str:
+    """An amount, of a currency other than USD where one is named.
+
+    >>> money(10.8), money(10.0, "EUR"), money(None)
+    ('$10.80', '10.00 EUR', '-')
+    """
+    if value is None or not currency:
+        return usd(value)
+    return f"{usd(value).replace('$', '')} {currency}"
+
+
+def span(seconds: float | None) -> str:
+    """A length of time.
+
+    >>> span(90), span(7200), span(31536000), span(2.5), span(None)
+    ('1.5 min', '2 h', '365 days', '2.5 s', '-')
+    """
+    if seconds is None:
+        return NONE
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size * (2 if size == 86_400 else 1):
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _number(value: float, column: Column) -> str:
+    return f"{value:.3g}" if column.digits is None else f"{value:,.{column.digits}f}"
+
+
+KINDS: dict[str, Callable[[Any, Column], str]] = {
+    "text": lambda value, _: str(value),
+    "tags": lambda value, _: " ".join(value),
+    "integer": lambda value, _: f"{value:,.0f}",
+    "number": _number,
+    "figure": lambda value, column: figure(value, column.unit or None),
+    "count": lambda value, _: count(value),
+    "money": lambda value, column: money(value, column.unit),
+    "rate": lambda value, _: rate(value),
+    "duration": lambda value, _: ms(value),
+    "span": lambda value, _: span(value),
+    "share": lambda value, column: percent(value) if column.digits is None else f"{value * 100:.{column.digits}f} %",
+    "change": lambda value, column: f"{value * 100:+.{1 if column.digits is None else column.digits}f} %",
+}
+"""How each kind of column is written."""
+
+
+def shown(value: Value | Cell, column: Column) -> str:
+    """A cell as people read it.
+
+    >>> shown(0.0213, Column("TTFT p50", "duration")), shown(Between(1.0, 2.5), Column("80 %", "money"))
+    ('21.3', '$1.00 to $2.50')
+    >>> shown("never", Column("break-even", "count")), shown(None, Column("p95", "duration"))
+    ('never', '-')
+    """
+    if isinstance(value, Cell):
+        return shown(value.value, column) if value.shown is None else value.shown
+    if value is None:
+        return NONE
+    if isinstance(value, Between):
+        low, high = shown(value.low, column), "never" if value.high is None else shown(value.high, column)
+        return f"{low} to {high}"
+    return value if isinstance(value, str) else KINDS[column.kind](value, column)
+
+
+def heading(column: Column) -> str:
+    """A column's name, with the unit where it is not in the cells: durations are milliseconds.
+
+    >>> heading(Column("TTFT p95", "duration")), heading(Column("USD/month", "money"))
+    ('TTFT p95 ms', 'USD/month')
+    """
+    return f"{column.name} ms" if column.kind == "duration" else column.name
+
+
+def is_number(column: Column) -> bool:
+    """Whether its cells are numbers, which stand to the right and are never broken."""
+    return column.kind not in {"text", "tags"}

@@ -9,37 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rackrate.metrics.summary import CAVEATS
-from rackrate.report import charts
-from rackrate.report.format import NONE, RIG_UNITS, count, load_label, ms, percent, rate, usd, workload_text
-from rackrate.runs.statuses import FAULTS
+from rackrate.report.format import NONE, ms, rate, usd
 
 Json = dict[str, Any]
-
-
-def html_report(run: Json, pricing: Json) -> str:
-    """The page. Equal inputs give equal bytes; everything that comes from outside is escaped."""
-    jinja = environment()
-    jinja.filters.update(
-        usd=usd, ms=ms, rate=rate, count=count, percent=percent, load_label=load_label, workload_text=workload_text
-    )
-    specs = {
-        "cost": charts.cost_chart(pricing),
-        "throughput": charts.throughput_chart(run),
-        "ttft": charts.latency_chart(run, "ttft"),
-        "tpot": charts.latency_chart(run, "tpot"),
-    }
-    return jinja.get_template("report.html").render(
-        run=run,
-        pricing=pricing,
-        facts=run["provenance"],
-        caveats=CAVEATS,
-        faults=FAULTS,
-        dash=NONE,
-        rig_units=RIG_UNITS,
-        specs=script_json(specs),
-        scripts=vega_scripts(),
-    )
 
 
 def comparison_page(view: Json, chart: Json, **values: Any) -> str:

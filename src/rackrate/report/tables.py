@@ -45,17 +45,19 @@ class PlainTable(Table):
 
 def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = ()) -> Table:
     """A table without much ink; columns are numbers unless named in `left`."""
+    words = set(left)
+    return typed_table([(column, column not in words) for column in columns], title)
+
+
+def typed_table(columns: Iterable[tuple[str, bool]], title: str | None = None) -> Table:
+    """The same of columns by name, and whether they are numbers."""
     table = PlainTable(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
     )
-    words = set(left)
-    for position, column in enumerate(columns):
+    for position, (name, is_number) in enumerate(columns):
         # names and numbers may never be cut: only the other columns of words give way on a narrow terminal
         table.add_column(
-            column,
-            justify="left" if column in words else "right",
-            no_wrap=position == 0 or column not in words,
-            overflow="fold",
+            name, justify="right" if is_number else "left", no_wrap=position == 0 or is_number, overflow="fold"
         )
     return table
 

@@ -12,8 +12,10 @@ from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary, Saturat
 from rackrate.runs.records import Run
 from rackrate.runs.statuses import FAULTS
 
-SCHEMA_RUN = "rackrate.run-summary/1"
-SCHEMA_PRICING = "rackrate.pricing/1"
+SCHEMA_RUN = "rackrate.run-summary/2"
+SCHEMA_PRICING = "rackrate.pricing/2"
+
+SCHEMA_REPORT = "rackrate.report/1"
 
 Json = dict[str, Any]
 
@@ -128,3 +130,8 @@ def _comparison_view(comparison: Comparison) -> Json:
         "date": comparison.api.date,
         "note": comparison.api.note,
     }
+
+
+def report_view(run: Json, pricing: Json) -> Json:
+    """A run and its price."""
+    return {"schema": SCHEMA_REPORT, "run": run, "pricing": pricing}
