@@ -5,6 +5,15 @@ GB is 10**9 bytes (vendors' bandwidth), GiB is 2**30 bytes (drivers' memory). Ra
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = float | NDArray[np.float64]
+    """A figure: one number, or one for each draw of a study. A formula that takes them is written once for both."""
+
 GB = 10**9
 GIB = 2**30
 SECONDS_PER_HOUR = 3600
@@ -12,6 +21,24 @@ HOURS_PER_MONTH = 730.0
 """A year of 8,760 hours by twelve. The 720 of some articles (30 days) is a parameter wherever this is used."""
 HOURS_PER_YEAR = 8760.0
 PER_MILLION = 1_000_000
+
+
+def plain(values: Numbers) -> Numbers:
+    """An array as it is; a single number, whatever NumPy made of it, as a Python float."""
+    import numpy as np
+
+    return values if np.ndim(values) else float(values)
+
+
+def where(condition: Any, value: Numbers, otherwise: Numbers) -> Numbers:
+    """The one where a condition holds, the other where it does not.
+
+    >>> where(1 > 2, 3, 4.0)
+    4.0
+    """
+    import numpy as np
+
+    return plain(np.where(condition, value, otherwise))
 
 
 def usd_per_million(usd_per_hour: float, tokens_per_second: float) -> float:
@@ -26,7 +53,7 @@ def usd_per_million(usd_per_hour: float, tokens_per_second: float) -> float:
     return usd_per_hour / (tokens_per_second * SECONDS_PER_HOUR) * PER_MILLION
 
 
-def tokens_per_month(tokens_per_second: float, hours_per_month: float = HOURS_PER_MONTH) -> float:
+def tokens_per_month(tokens_per_second: Numbers, hours_per_month: float = HOURS_PER_MONTH) -> Numbers:
     """Tokens of a month at a steady rate. [token]
 
     >>> round(tokens_per_month(60.6, hours_per_month=720))

@@ -17,9 +17,8 @@ from rackrate.economics.alternatives import (
     api_month_usd,
     first_crossing_tokens,
     fleet_month,
-    owned_hour,
 )
-from rackrate.economics.hourly import Rig, owned
+from rackrate.economics.hourly import Rig, owned, owned_parts
 from rackrate.economics.ratecard import Serving, rate_card
 from rackrate.economics.sensitivity import tornado
 from rackrate.economics.uncertainty import Fixed, Interval80, Uniform
@@ -50,10 +49,9 @@ def test_an_owned_hour_is_that_of_the_rate_card(
         "labour_hours_per_month": hours, "labour_usd_per_hour": 60.0,
     }  # fmt: skip
     cost = owned(Rig.model_validate({"name": "rig", **figures}), "test")
-    fixed, busy, running = owned_hour(**figures)
-    assert float(fixed) == pytest.approx(cost.fixed_usd_h, rel=1e-9, abs=1e-12)
-    assert float(busy) == pytest.approx(cost.busy_usd_h, rel=1e-9, abs=1e-12)
-    assert float(running) == pytest.approx(cost.fixed_usd_h - cost.parts["purchase"], rel=1e-6, abs=1e-9)
+    drawn = owned_parts(**{key: np.array([value, value]) for key, value in figures.items()})
+    for name, usd in cost.parts.items():
+        assert np.asarray(drawn[name]).tolist() == pytest.approx([usd, usd], rel=1e-12, abs=1e-15)
 
 
 @settings(deadline=None)

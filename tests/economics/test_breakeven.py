@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rackrate.economics.breakeven import BreakEven, break_even
+from rackrate.economics.breakeven import BreakEven, break_even, crossing_tokens
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.ratecard import Serving, rate_card
 
@@ -191,3 +192,10 @@ def test_a_dearer_api_is_beaten_sooner(fixed: float, capacity: float, api: float
     assert after.tokens_per_month is not None
     assert before.tokens_per_month is not None
     assert after.tokens_per_month < before.tokens_per_month
+
+
+@settings(deadline=None)
+@given(fixed=st.floats(0, 1e5), marginal=st.floats(0, 1e-3), api=st.lists(st.floats(0, 1e-3), min_size=1, max_size=5))
+def test_crossings_of_many_draws_are_each_alone(fixed: float, marginal: float, api: list[float]) -> None:
+    together = crossing_tokens(fixed, marginal, np.array(api))
+    assert np.asarray(together).tolist() == [crossing_tokens(fixed, marginal, price) for price in api]

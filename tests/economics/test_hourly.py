@@ -73,7 +73,7 @@ def test_the_annuity_is_worth_the_purchase_less_the_resale(
     capex: float, resale_share: float, rate: float, years: int
 ) -> None:
     resale = capex * resale_share
-    payment = annuity_usd_per_year(capex, resale, rate, years)
+    payment = float(annuity_usd_per_year(capex, resale, rate, years))
     exact = Fraction(rate)
     paid = worth_today(Fraction(payment), exact, years) + Fraction(resale) / (1 + exact) ** years
     assert float(paid) == pytest.approx(capex, rel=1e-9)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rackrate.economics.breakeven import MAX_MONTHS, break_even, fleet_usd_month, hybrid_split, payback_months
+from rackrate.economics.breakeven import MAX_MONTHS, break_even, hybrid_split, payback_months, whole_machines
 
 MONEY = st.floats(1, 1e6)
 
@@ -95,7 +95,8 @@ def test_at_the_break_even_volume_the_fleet_costs_what_the_api_does(
     assert answer.tokens_per_month is not None
     assert answer.last_crossing_tokens_per_month is not None
     for volume in (answer.tokens_per_month, answer.last_crossing_tokens_per_month):
-        assert fleet_usd_month(volume, fixed, marginal, capacity) == pytest.approx(api * volume, rel=1e-9)
+        bill = float(whole_machines(volume / capacity)) * fixed + marginal * volume
+        assert bill == pytest.approx(api * volume, rel=1e-9)
 
 
 DEMAND = st.lists(st.floats(0, 1e6), min_size=1, max_size=24)

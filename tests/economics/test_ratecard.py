@@ -292,7 +292,7 @@ def test_the_articles_prices(tok_s: float, usd: float) -> None:
 
 
 def test_the_articles_month() -> None:
-    assert round(tokens_per_month(60.6, ARTICLE_HOURS)) == 157_075_200
+    assert round(float(tokens_per_month(60.6, ARTICLE_HOURS))) == 157_075_200
     card = rate_card(make_serving(30.3, 30.3), make_cost(ARTICLE_USD_H), hours_per_month=ARTICLE_HOURS)
     assert round(card.tokens_month) == 157_075_200
     assert card.usd_month == pytest.approx(2816.64)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,7 +159,7 @@ def test_one_spare_for_twenty_makes_the_purchase_a_twentieth_dearer() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(
-    interruptions=st.floats(0, 0.2),
+    interruptions=st.floats(0, 146),
     recovery_s=st.floats(0, 3600),
     price=st.floats(0.01, 100),
     hours=st.floats(100, 1e4),
@@ -165,14 +167,17 @@ def test_one_spare_for_twenty_makes_the_purchase_a_twentieth_dearer() -> None:
 def test_a_spot_machine_served_as_long_as_was_paid_for(
     interruptions: float, recovery_s: float, price: float, hours: float
 ) -> None:
-    lost_h = hours * interruptions * recovery_s / 3600  # of a machine that is paid for `hours`
-    usd = spot_usd_h(price, lost_share(interruptions, recovery_s))
+    lost_h = hours * interruptions / 730 * recovery_s / 3600  # of a machine that is paid for `hours`
+    usd = float(spot_usd_h(price, lost_share(interruptions, recovery_s)))
     assert usd * (hours - lost_h) == pytest.approx(price * hours, rel=1e-9)
 
 
 def test_a_spot_machine_that_never_serves_has_no_price() -> None:
-    with pytest.raises(PriceError, match="never serves"):
-        spot_usd_h(1.0, lost_share(2.0, 3600))
+    assert spot_usd_h(1.0, lost_share(1460, 3600)) == math.inf
+    assert np.asarray(spot_usd_h(1.0, lost_share(np.array([730 / 2, 1460]), 3600))).tolist() == [2.0, math.inf]
+    spot = HourlyCost("box (spot)", "rented", 1.0, 0.0)
+    with pytest.raises(PriceError, match="loses 100% of its time to interruptions never serves"):
+        with_interruptions(spot, 1460, 3600)
 
 
 def test_money_up_front_is_worth_its_payments() -> None:

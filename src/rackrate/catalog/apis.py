@@ -13,9 +13,12 @@ from rackrate.catalog.documents import read_yaml
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import CatalogError, did_you_mean
+from rackrate.units import PER_MILLION
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
+
+    from rackrate.units import Numbers
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,27 @@ class ApiPrice:
     def bill_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
         """What these tokens cost; `input_tokens` includes the cached ones, as `usage.prompt_tokens` does. [USD]
 
-        Without a cached price, cached tokens cost what new ones do.
-
         >>> gpt = ApiPrice("openai", "gpt-3.5-turbo", "GPT-3.5", 0.5, 1.5, None, "list", "2026-11-10")
         >>> gpt.bill_usd(input_tokens=500_000, output_tokens=500_000)
         1.0
         """
-        cached_price = self.cached_input_usd_per_1m
-        if cached_price is None:
-            cached_price = self.input_usd_per_1m
-        return (
-            (input_tokens - cached_tokens) * self.input_usd_per_1m
-            + cached_tokens * cached_price
-            + output_tokens * self.output_usd_per_1m
-        ) / 1_000_000
+        tokens = (input_tokens - cached_tokens, cached_tokens, output_tokens)
+        return float(bill_usd(tokens, (self.input_usd_per_1m, self.cached_input_usd_per_1m, self.output_usd_per_1m)))
+
+
+def bill_usd(tokens: tuple[Numbers, Numbers, Numbers], usd_per_1m: tuple[Numbers, Numbers | None, Numbers]) -> Numbers:
+    """What new input, cached input and output tokens cost at their prices. [USD]
+
+    Without a cached price, cached tokens cost what new ones do.
+
+    >>> bill_usd((500_000, 500_000, 1_000_000), (0.5, None, 1.5)), bill_usd((500_000, 500_000, 0), (0.5, 0.1, 1.5))
+    (2.0, 0.3)
+    """
+    new, cached, output = tokens
+    new_price, cached_price, output_price = usd_per_1m
+    if cached_price is None:
+        cached_price = new_price
+    return (new * new_price + cached * cached_price + output * output_price) / PER_MILLION
 
 
 @cache

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, PER_MILLION, SECONDS_PER_HOUR
+from rackrate.catalog.apis import bill_usd
+from rackrate.economics.breakeven import crossing_tokens, marginal_usd_per_token, whole_machines
+from rackrate.units import HOURS_PER_MONTH, tokens_per_month, where
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,8 @@ def fleet_month(machine: Machine, demand: Demand) -> MachineMonth:
     >>> float(month.machines), round(float(month.usd), 2), round(float(month.utilisation), 6)
     (1.0, 2816.64, 1.0)
     """
-    import numpy as np
-
-    capacity = machine.tok_s * SECONDS_PER_HOUR * demand.hours
-    busy_machines = demand.tokens / capacity
-    needed = busy_machines * demand.peak_to_mean / machine.max_load
-    machines = np.maximum(machine.least, np.ceil(needed * (1 - 1e-12)))
+    busy_machines = demand.tokens / tokens_per_month(machine.tok_s, demand.hours)
+    machines = whole_machines(busy_machines * demand.peak_to_mean / machine.max_load, machine.least)
     busy_usd = busy_machines * machine.busy_usd_h * demand.hours
     return MachineMonth(
         machines=machines,
@@ -113,87 +109,27 @@ def api_month_usd(tariff: Tariff, demand: Demand) -> Numbers:
     >>> api_month_usd(Tariff(0.5, 1.5), Demand(78_537_600, 0, 78_537_600))
     157.0752
     """
-    cached_price = tariff.cached_input_usd_per_1m
-    if cached_price is None:
-        cached_price = tariff.input_usd_per_1m
-    listed = (
-        demand.new_input_tokens * tariff.input_usd_per_1m
-        + demand.cached_input_tokens * cached_price
-        + demand.output_tokens * tariff.output_usd_per_1m
-    ) / PER_MILLION
+    listed = bill_usd(
+        (demand.new_input_tokens, demand.cached_input_tokens, demand.output_tokens),
+        (tariff.input_usd_per_1m, tariff.cached_input_usd_per_1m, tariff.output_usd_per_1m),
+    )
     return listed * tariff.tokenizer_ratio * (1 - tariff.discount)
 
 
-def first_crossing_tokens(machine: Machine, demand: Demand, api_usd: Numbers) -> NDArray[np.float64]:
-    """The volume at which one machine costs what the API does, in the demand's mix; infinite: never. [token/month]
+def first_crossing_tokens(machine: Machine, demand: Demand, api_usd: Numbers) -> Numbers:
+    """The volume at which the fewest machines cost what the API does, in the demand's mix. [token/month]
 
-    F / (p - m), where it is within what one machine may serve of that profile (K x max load / peak to mean); beyond
-    that, a second machine would be needed before the first has paid for itself (see `breakeven.break_even`).
+    Infinite beyond what they may serve of that profile (K x max load / peak to mean): a further machine would be needed
+    before these have paid for themselves (see `breakeven.break_even`).
     """
-    import numpy as np
-
-    tokens = demand.tokens
-    capacity = machine.tok_s * SECONDS_PER_HOUR * demand.hours
-    marginal = machine.busy_usd_h * demand.hours / capacity
-    margin = np.asarray(api_usd / tokens - marginal, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        volume = np.where(margin > 0, machine.least * machine.fixed_usd_h * demand.hours / margin, np.inf)
-    most = machine.least * capacity * machine.max_load / demand.peak_to_mean
-    return np.where(volume <= most * (1 + 1e-12), volume, np.inf)
-
-
-def owned_hour(
-    *,
-    capex_usd: Numbers,
-    life_years: Numbers,
-    resale_usd: Numbers = 0.0,
-    spare_share: Numbers = 0.0,
-    discount_rate: Numbers = 0.0,
-    idle_w: Numbers = 0.0,
-    busy_w: Numbers = 0.0,
-    pue: Numbers = 1.0,
-    usd_per_kwh: Numbers = 0.0,
-    hosting_usd_per_kw_month: Numbers = 0.0,
-    labour_hours_per_month: Numbers = 0.0,
-    labour_usd_per_hour: Numbers = 0.0,
-) -> tuple[Numbers, Numbers, Numbers]:
-    """An owned machine's hour: fixed cost, what being busy adds, and the fixed cost without the purchase. [USD/h]
-
-    The formulas of `hourly.owned`, for many draws at once (a test holds the two together).
-
-    >>> hour = owned_hour(capex_usd=3800, life_years=5, idle_w=100, busy_w=300, usd_per_kwh=0.2)
-    >>> [round(float(one), 6) for one in hour]
-    [0.106758, 0.04, 0.02]
-    """
-    import numpy as np
-
-    growth = life_years * np.log1p(discount_rate)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recovery = np.where(np.asarray(discount_rate) == 0, 1 / life_years, discount_rate / -np.expm1(-growth))
-    purchase = (1 + spare_share) * (capex_usd - resale_usd * np.exp(-growth)) * recovery / HOURS_PER_YEAR
-    usd_per_watt_hour = pue * usd_per_kwh / 1000
-    running = (
-        hosting_usd_per_kw_month * busy_w / 1000 / HOURS_PER_MONTH
-        + labour_hours_per_month * labour_usd_per_hour / HOURS_PER_MONTH
-        + idle_w * usd_per_watt_hour
+    volume = crossing_tokens(
+        machine.least * machine.fixed_usd_h * demand.hours,
+        marginal_usd_per_token(machine.busy_usd_h, machine.tok_s),
+        api_usd / demand.tokens,
     )
-    return purchase + running, (busy_w - idle_w) * usd_per_watt_hour, running
-
-
-def serving_hour_usd(usd_h: Numbers, interruptions_per_month: Numbers, recovery_s: Numbers) -> Numbers:
-    """What an hour of serving costs on a machine that is taken away now and then. [USD/h]
-
-    Price / (1 - lost share), as `terms.spot_usd_h` and `terms.lost_share`, for many draws at once; a machine that never
-    gets to serve costs without end.
-
-    >>> round(float(serving_hour_usd(1.9, interruptions_per_month=36.5, recovery_s=3600)), 9)
-    2.0
-    """
-    import numpy as np
-
-    lost = interruptions_per_month / HOURS_PER_MONTH * recovery_s / SECONDS_PER_HOUR
-    with np.errstate(divide="ignore"):
-        return np.where(np.asarray(lost) < 1, usd_h / np.maximum(1 - lost, 1e-300), np.inf)
+    capacity = tokens_per_month(machine.tok_s, demand.hours)
+    most = machine.least * capacity * machine.max_load / demand.peak_to_mean
+    return where(volume <= most * (1 + 1e-12), volume, math.inf)
 
 
 def profile_of(rates: Sequence[float]) -> tuple[float, ...]:

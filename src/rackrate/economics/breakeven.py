@@ -7,11 +7,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rackrate.units import SECONDS_PER_HOUR, plain, where
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
+
+
+def whole_machines(needed: Numbers, least: int = 0) -> Numbers:
+    """The fewest machines that are enough; a whole number of them but for rounding takes no further one.
+
+    >>> whole_machines(2.5), whole_machines(0.3 / 0.1), whole_machines(0.0, least=1)
+    (3.0, 3.0, 1.0)
+    """
+    import numpy as np
+
+    return plain(np.maximum(least, np.ceil(needed * (1 - 1e-12))))
+
+
+def marginal_usd_per_token(busy_usd_h: Numbers, tok_s: Numbers) -> Numbers:
+    """What a token adds to a machine's bill: what a busy hour adds, over what it serves at full load. [USD/token]
+
+    >>> marginal_usd_per_token(busy_usd_h=0.36, tok_s=100)    # a dollar for a million tokens
+    1e-06
+    """
+    return busy_usd_h / (tok_s * SECONDS_PER_HOUR)
+
+
+def crossing_tokens(fixed_usd: Numbers, marginal_usd_per_token: Numbers, api_usd_per_token: Numbers) -> Numbers:
+    """The volume at which machines cost what the API does; infinite where each token costs more than the API's.
+
+    F + m v = p v at v = F / (p - m), for any period in which F is paid. [token]
+
+    >>> crossing_tokens(730, 0, 1e-6), crossing_tokens(730, 2e-6, 1e-6)
+    (730000000.0, inf)
+    """
+    margin = api_usd_per_token - marginal_usd_per_token
+    return where(margin > 0, fixed_usd / where(margin > 0, margin, 1.0), math.inf)
 
 
 @dataclass(frozen=True)
@@ -65,12 +99,11 @@ def break_even(
     >>> even.machines, even.tokens_per_month
     (3, 2920000000.0)
     """
-    margin = api_usd_per_token - marginal_usd_per_token
-    if margin <= 0:
+    each = float(crossing_tokens(fixed_usd_month, marginal_usd_per_token, api_usd_per_token))
+    if each == math.inf:
         return BreakEven("never", None, None, None)
-    if fixed_usd_month == 0:
+    if each == 0:
         return BreakEven("always", 0.0, 0.0, 0.0, 1)
-    each = fixed_usd_month / margin
     share = each / capacity_tokens_month
     if share > 1 or (share == 1 and spares):
         return BreakEven("never", None, None, None)
@@ -79,19 +112,6 @@ def break_even(
     first = (machines + spares) * each
     last = math.inf if share == 1 else max(machines, math.ceil((1 + spares * share) / (1 - share) - 1e-9) - 1) + spares
     return BreakEven("at", first / (machines * capacity_tokens_month), first, last * each, machines)
-
-
-def fleet_usd_month(
-    tokens_month: float, fixed_usd_month: float, marginal_usd_per_token: float, capacity_tokens_month: float
-) -> float:
-    """What the fewest machines that serve so many tokens cost: ceil(v / K) F + m v. [USD/month]
-
-    >>> fleet_usd_month(1_500e6, 730, 0, 1e9)
-    1460.0
-    """
-    # a volume that is a whole number of machines but for rounding takes no further one
-    machines = math.ceil(tokens_month / capacity_tokens_month * (1 - 1e-12))
-    return machines * fixed_usd_month + marginal_usd_per_token * tokens_month
 
 
 MAX_MONTHS = 1200
@@ -217,7 +237,7 @@ def hybrid_split(
     demand = np.asarray(demand_tokens, dtype=float)
     slots, total = len(demand), float(demand.sum())
     margin = api_usd_per_token - marginal_usd_per_token
-    most = math.ceil(float(demand.max(initial=0.0)) / capacity_tokens * (1 - 1e-12))
+    most = int(whole_machines(float(demand.max(initial=0.0)) / capacity_tokens))
 
     def serves(machine: int) -> float:
         return float(np.clip(demand - (machine - 1) * capacity_tokens, 0, capacity_tokens).sum())

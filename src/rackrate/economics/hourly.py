@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -13,7 +12,10 @@ from rackrate.catalog.load import energy_price
 from rackrate.catalog.types import Document, Offer, Price, newest
 from rackrate.economics.currency import to_usd_keys
 from rackrate.errors import PriceError
-from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR
+from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, where
+
+if TYPE_CHECKING:
+    from rackrate.units import Numbers
 
 PriceKind = Literal["on-demand", "spot", "reserved-1y", "reserved-3y"]
 
@@ -145,22 +147,61 @@ class Rig(Document):
         return self
 
 
-def annuity_usd_per_year(capex_usd: float, resale_usd: float, discount_rate: float, life_years: float) -> float:
+def annuity_usd_per_year(
+    capex_usd: Numbers, resale_usd: Numbers, discount_rate: Numbers, life_years: Numbers
+) -> Numbers:
     """The constant yearly payment that is worth the purchase less the resale. [USD/year]
 
     (C - S / (1+r)^n) * r / (1 - (1+r)^-n), and (C - S) / n at r = 0: the capital recovery factor, e.g. Short, Packey,
-    Holt, "A Manual for the Economic Evaluation of Energy Efficiency", NREL/TP-462-5173 (1995).
+    Holt, "A Manual for the Economic Evaluation of Energy Efficiency", NREL/TP-462-5173 (1995). All may be arrays.
 
     >>> annuity_usd_per_year(3800, 0, 0, 5)
     760.0
     >>> round(annuity_usd_per_year(3800, 500, 0.08, 5), 2)
     866.51
     """
-    if discount_rate == 0:
-        return (capex_usd - resale_usd) / life_years
+    import numpy as np
+
     # by expm1 and log1p, since 1 + r loses a tiny rate
-    log_growth = life_years * math.log1p(discount_rate)
-    return (capex_usd - resale_usd * math.exp(-log_growth)) * discount_rate / -math.expm1(-log_growth)
+    log_growth = life_years * np.log1p(discount_rate)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        discounted = (capex_usd - resale_usd * np.exp(-log_growth)) * discount_rate / -np.expm1(-log_growth)
+    return where(np.equal(discount_rate, 0), (capex_usd - resale_usd) / life_years, discounted)
+
+
+def owned_parts(
+    *,
+    capex_usd: Numbers,
+    life_years: Numbers,
+    resale_usd: Numbers = 0.0,
+    spare_share: Numbers = 0.0,
+    discount_rate: Numbers = 0.0,
+    idle_w: Numbers = 0.0,
+    busy_w: Numbers = 0.0,
+    pue: Numbers = 1.0,
+    usd_per_kwh: Numbers = 0.0,
+    hosting_usd_per_kw_month: Numbers = 0.0,
+    labour_hours_per_month: Numbers = 0.0,
+    labour_usd_per_hour: Numbers = 0.0,
+) -> dict[str, Numbers]:
+    """What an hour of an owned machine at full load is made of. [USD/h]
+
+    Annuity of the purchase, hosting, labour and idle energy are paid anyway, `busy energy` only while it is busy. The
+    arguments are those of a `Rig`, and may be arrays.
+
+    >>> parts = owned_parts(capex_usd=3800, life_years=5, idle_w=100, busy_w=300, usd_per_kwh=0.2)
+    >>> {name: round(usd, 6) for name, usd in parts.items() if usd}
+    {'purchase': 0.086758, 'idle energy': 0.02, 'busy energy': 0.04}
+    """
+    usd_per_watt_hour = pue * usd_per_kwh / 1000
+    annuity = annuity_usd_per_year(capex_usd, resale_usd, discount_rate, life_years)
+    return {
+        "purchase": (1 + spare_share) * annuity / HOURS_PER_YEAR,
+        "hosting": hosting_usd_per_kw_month * busy_w / 1000 / HOURS_PER_MONTH,
+        "labour": labour_hours_per_month * labour_usd_per_hour / HOURS_PER_MONTH,
+        "idle energy": idle_w * usd_per_watt_hour,
+        "busy energy": (busy_w - idle_w) * usd_per_watt_hour,
+    }
 
 
 def owned(rig: Rig, origin: str) -> HourlyCost:
@@ -170,16 +211,13 @@ def owned(rig: Rig, origin: str) -> HourlyCost:
         rig: its prices and watts.
         origin: where they come from (a file, an assumption), for the provenance.
     """
-    usd_per_watt_hour = rig.pue * rig.usd_per_kwh / 1000
-    parts = {
-        "purchase": (1 + rig.spare_share)
-        * annuity_usd_per_year(rig.capex_usd, rig.resale_usd, rig.discount_rate, rig.life_years)
-        / HOURS_PER_YEAR,
-        "hosting": rig.hosting_usd_per_kw_month * rig.busy_w / 1000 / HOURS_PER_MONTH,
-        "labour": rig.labour_hours_per_month * rig.labour_usd_per_hour / HOURS_PER_MONTH,
-        "idle energy": rig.idle_w * usd_per_watt_hour,
-        "busy energy": (rig.busy_w - rig.idle_w) * usd_per_watt_hour,
-    }
+    made_of = owned_parts(
+        capex_usd=rig.capex_usd, life_years=rig.life_years, resale_usd=rig.resale_usd, spare_share=rig.spare_share,
+        discount_rate=rig.discount_rate, idle_w=rig.idle_w, busy_w=rig.busy_w, pue=rig.pue,
+        usd_per_kwh=rig.usd_per_kwh, hosting_usd_per_kw_month=rig.hosting_usd_per_kw_month,
+        labour_hours_per_month=rig.labour_hours_per_month, labour_usd_per_hour=rig.labour_usd_per_hour,
+    )  # fmt: skip
+    parts = {name: float(usd) for name, usd in made_of.items()}
     busy = parts["busy energy"]
     tariff = rig.tariff_usd_per_kwh
     factors = tuple(price / rig.usd_per_kwh for price in tariff) if tariff and rig.usd_per_kwh > 0 else ()

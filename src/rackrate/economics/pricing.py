@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rackrate.catalog.apis import ApiPrice
-from rackrate.economics.breakeven import BreakEven, break_even
+from rackrate.economics.breakeven import BreakEven, break_even, marginal_usd_per_token
 from rackrate.economics.hourly import HourlyCost, Rig
 from rackrate.economics.ratecard import RateCard, Serving, machines_for, rate_card
 from rackrate.metrics.summary import CAVEATS
@@ -97,7 +97,7 @@ def price(
     elif load.utilisation is not None:
         at_load = rate_card(serving, cost, load.utilisation, 1, hours)
     steps = tuple(rate_card(serving, cost, share, 1, hours) for share in SHOWN_UTILISATIONS)
-    marginal = cost.busy_usd_h * hours / full.tokens_month
+    marginal = float(marginal_usd_per_token(cost.busy_usd_h, serving.tok_s))
     comparisons: list[Comparison] = []
     for api, same in apis:
         bill = api.bill_usd(full.input_tokens_month, full.output_tokens_month, full.cached_tokens_month)

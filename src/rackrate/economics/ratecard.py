@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rackrate.economics.breakeven import whole_machines
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.uncertainty import half80
 from rackrate.errors import PriceError
@@ -153,5 +154,5 @@ def machines_for(request_rate: float, serving: Serving) -> tuple[int, float]:
     if not serving.request_s:
         raise PriceError("how many requests a second a machine serves is not known; give --utilisation instead")
     needed = request_rate / serving.request_s
-    machines = max(1, math.ceil(needed * (1 - 1e-12)))  # 0.3 / 0.1 is three machines, not four
+    machines = int(whole_machines(needed, least=1))
     return machines, min(1.0, needed / machines)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -11,35 +12,47 @@ from rackrate.catalog.types import Document
 from rackrate.economics.currency import to_usd_keys
 from rackrate.economics.hourly import HourlyCost, RigHardware, annuity_usd_per_year
 from rackrate.errors import PriceError
-from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, SECONDS_PER_HOUR
+from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, SECONDS_PER_HOUR, where
+
+if TYPE_CHECKING:
+    from rackrate.units import Numbers
 
 ASSUMED_INTERRUPTIONS_PER_MONTH = 0.2
 """Assumed where nobody states it: the most frequent band of the AWS Spot Instance Advisor is "more than 20 %" of the
 instances of a type interrupted in a month. Printed with every figure that uses it."""
 
 
-def lost_share(interruptions_per_h: float, recovery_s: float) -> float:
+def lost_share(interruptions_per_month: Numbers, recovery_s: Numbers) -> Numbers:
     """Share of its paid time in which a spot machine does not serve: restarting and warming up. 0 to 1.
 
     Interruptions per hour x hours to recover; at most 1. One interruption in 20 hours, 6 minutes to be back:
 
-    >>> round(lost_share(interruptions_per_h=0.05, recovery_s=360), 4)
+    >>> round(lost_share(interruptions_per_month=36.5, recovery_s=360), 4)
     0.005
     """
-    return min(1.0, interruptions_per_h * recovery_s / SECONDS_PER_HOUR)
+    lost = interruptions_per_month / HOURS_PER_MONTH * recovery_s / SECONDS_PER_HOUR
+    return where(lost < 1, lost, 1.0)
 
 
-def spot_usd_h(price_usd_h: float, lost: float) -> float:
+def spot_usd_h(price_usd_h: Numbers, lost: Numbers) -> Numbers:
     """What an hour of serving costs on a spot machine that serves only part of its paid time. [USD/h]
 
-    Price / (1 - lost share): so much capacity must be held to have one machine's worth of it.
+    Price / (1 - lost share): so much capacity must be held to have one machine's worth of it; infinite for one that
+    never serves. Both may be arrays.
 
-    >>> spot_usd_h(price_usd_h=1.9, lost=0.05)
-    2.0
+    >>> spot_usd_h(price_usd_h=1.9, lost=0.05), spot_usd_h(price_usd_h=1.9, lost=1.0)
+    (2.0, inf)
     """
-    if not 0 <= lost < 1:
+    return where(lost < 1, price_usd_h / where(lost < 1, 1 - lost, 1.0), math.inf)
+
+
+def _served_usd_h(price_usd_h: float, interruptions_per_month: float, recovery_s: float) -> float:
+    """`spot_usd_h` of one machine. Raises PriceError where it never serves."""
+    lost = lost_share(interruptions_per_month, recovery_s)
+    usd_h = float(spot_usd_h(price_usd_h, lost))
+    if lost >= 1:
         raise PriceError(f"a spot machine that loses {lost:.0%} of its time to interruptions never serves")
-    return price_usd_h / (1 - lost)
+    return usd_h
 
 
 def committed_usd_h(upfront_usd: float, usd_h: float, term_years: float, discount_rate: float = 0.0) -> float:
@@ -51,7 +64,7 @@ def committed_usd_h(upfront_usd: float, usd_h: float, term_years: float, discoun
     >>> committed_usd_h(upfront_usd=8760, usd_h=0.5, term_years=1)
     1.5
     """
-    return usd_h + annuity_usd_per_year(upfront_usd, 0.0, discount_rate, term_years) / HOURS_PER_YEAR
+    return usd_h + float(annuity_usd_per_year(upfront_usd, 0.0, discount_rate, term_years)) / HOURS_PER_YEAR
 
 
 def storage_usd_h(gib: float, usd_per_gib_month: float) -> float:
@@ -121,7 +134,6 @@ def contracted(contract: Contract, origin: str) -> HourlyCost:
     >>> contracted(deal, "contract.yaml").usd_h(1.0)
     2.0
     """
-    lost = lost_share(contract.interruptions_per_month / HOURS_PER_MONTH, contract.recovery_s)
     rent = contract.usd_per_hour
     upfront = 0.0
     if contract.term_years is not None:
@@ -129,7 +141,9 @@ def contracted(contract: Contract, origin: str) -> HourlyCost:
     parts = {
         "rent": rent,
         "up front": upfront,
-        "interruptions": spot_usd_h(rent + upfront, lost) - rent - upfront,
+        "interruptions": _served_usd_h(rent + upfront, contract.interruptions_per_month, contract.recovery_s)
+        - rent
+        - upfront,
         "storage": storage_usd_h(contract.storage_gib, contract.storage_usd_per_gib_month),
         "labour": contract.labour_hours_per_month * contract.labour_usd_per_hour / HOURS_PER_MONTH,
         "egress": egress_usd_h(contract.egress_gb_per_busy_hour, contract.egress_usd_per_gb),
@@ -147,7 +161,6 @@ def with_interruptions(cost: HourlyCost, interruptions_per_month: float, recover
     >>> round(with_interruptions(spot, interruptions_per_month=73, recovery_s=360).fixed_usd_h, 5)
     1.0101
     """
-    lost = lost_share(interruptions_per_month / HOURS_PER_MONTH, recovery_s)
-    dearer = spot_usd_h(cost.fixed_usd_h, lost)
+    dearer = _served_usd_h(cost.fixed_usd_h, interruptions_per_month, recovery_s)
     parts = {**cost.parts, "interruptions": dearer - cost.fixed_usd_h}
     return replace(cost, fixed_usd_h=dearer, parts=parts)

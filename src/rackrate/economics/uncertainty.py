@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Numbers = float | NDArray[np.float64]
-    """A number, or one for each draw."""
+    from rackrate.units import Numbers
 
 Z90 = 1.2815515655446004
 """The 90 % quantile of the standard normal distribution: half of a central 80 % interval, in standard deviations."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
-from rackrate.economics.alternatives import Demand, Machine, Tariff, owned_hour, profile_of, serving_hour_usd
+from rackrate.economics.alternatives import Demand, Machine, Tariff, profile_of
+from rackrate.economics.hourly import owned_parts
 from rackrate.economics.ratecard import Serving
-from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH
+from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH, lost_share, spot_usd_h
 from rackrate.economics.uncertainty import Z975, Fixed, Normal, Quantity, Uniform
 from rackrate.errors import RunError, UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
@@ -19,7 +20,7 @@ from rackrate.study.prices import TypedPrice, api_at, offer_at
 from rackrate.study.tokenizers import measured_ratio
 
 if TYPE_CHECKING:
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 
 UNITS = {
@@ -128,8 +129,10 @@ class Alternative:
         if scenario.own is not None:
             get = {key: at.of(f"{self.name}: {key}", key, getattr(scenario.own, key)) for key in Owned.model_fields}
             other = get.pop("other_usd_per_month") / demand.hours
-            fixed, busy, running = owned_hour(**get)
-            fixed, running = fixed + other, running + other
+            parts = owned_parts(**get)
+            busy = parts.pop("busy energy")
+            running = sum((usd for name, usd in parts.items() if name != "purchase"), start=other)
+            fixed = running + parts["purchase"]
             capex = get["capex_usd"] * (1 + get["spare_share"])
         elif scenario.usd_per_hour is not None:
             fixed = at.of(f"{self.name}: usd_per_hour", "usd_per_hour", scenario.usd_per_hour)
@@ -138,7 +141,7 @@ class Alternative:
         if (often := _interruptions(scenario)) is not None:
             recovery = at.of(f"{self.name}: recovery_s", "recovery_s", scenario.recovery_s)
             interruptions = at.of(f"{self.name}: interruptions_per_month", "interruptions_per_month", often)
-            fixed = serving_hour_usd(fixed, interruptions, recovery)
+            fixed = spot_usd_h(fixed, lost_share(interruptions, recovery))
         return Machine(
             tok_s=self._tok_s(at, demand),
             fixed_usd_h=fixed,

@@ -12,7 +12,7 @@ from rackrate.study.inputs import Inputs
 from rackrate.study.results import ClaimResult, ClaimVerdict
 
 if TYPE_CHECKING:
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 
 def check_claim(

@@ -16,7 +16,7 @@ from rackrate.study.questions import answer
 from rackrate.study.results import StudyResult
 
 if TYPE_CHECKING:
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 
 def today() -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rackrate.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 MOST_CHARACTERS = 1000
 MOST_DEPTH = 60

@@ -18,7 +18,7 @@ from rackrate.study.prices import moment, offer_at
 from rackrate.study.results import Assumption
 
 if TYPE_CHECKING:
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 _PRICE_KINDS = {
     "on_demand_usd_h": "on-demand",

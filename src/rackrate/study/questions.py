@@ -16,7 +16,7 @@ from rackrate.economics.alternatives import (
     first_crossing_tokens,
     fleet_month,
 )
-from rackrate.economics.breakeven import break_even, hybrid_split, payback_months
+from rackrate.economics.breakeven import break_even, hybrid_split, marginal_usd_per_token, payback_months
 from rackrate.economics.sensitivity import Tornado, tornado
 from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
 from rackrate.errors import UserError
@@ -26,13 +26,13 @@ from rackrate.study.documents import Question
 from rackrate.study.inputs import Inputs, unit_of
 from rackrate.study.loading import Loaded, figures, scenarios_of
 from rackrate.study.results import Against, AlternativeRow, Crossing, QuestionResult, QuestionVerdict
-from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
+from rackrate.units import PER_MILLION, SECONDS_PER_HOUR, tokens_per_month
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rackrate.economics.uncertainty import Numbers
+    from rackrate.units import Numbers
 
 SURE = 0.9
 """A verdict is given where at least this share of the draws agrees."""
@@ -291,14 +291,15 @@ def _with_crossing(
     machine, machine_drawn, month, month_drawn = each.machine, each.machine_drawn, each.month, each.month_drawn
     if machine is None or machine_drawn is None or month is None or month_drawn is None:
         return row
-    full = float(machine.tok_s) * SECONDS_PER_HOUR * demand.hours
-    full_drawn = machine_drawn.tok_s * SECONDS_PER_HOUR * demand_drawn.hours
+    full = float(tokens_per_month(machine.tok_s, demand.hours))
+    full_drawn = tokens_per_month(machine_drawn.tok_s, demand_drawn.hours)
+    marginal = float(marginal_usd_per_token(machine.busy_usd_h, machine.tok_s))
     first = float(first_crossing_tokens(machine, demand, api.usd))
     first_drawn = first_crossing_tokens(machine_drawn, demand_drawn, api.usd_drawn)
     p = api.usd / float(demand.tokens)
     staircase = break_even(
         float(machine.fixed_usd_h) * demand.hours,
-        float(machine.busy_usd_h) * demand.hours / full,
+        marginal,
         full * float(machine.max_load) / float(demand.peak_to_mean),
         p,
     )
@@ -321,7 +322,7 @@ def _with_crossing(
         [float(demand.tokens) / len(demand.profile) * rate for rate in demand.profile],
         float(machine.tok_s) * SECONDS_PER_HOUR * slot * float(machine.max_load) / peak_in_slot,
         float(machine.fixed_usd_h) * slot,
-        float(machine.busy_usd_h) * demand.hours / full,
+        marginal,
         p,
     )
     mixed = None
@@ -376,7 +377,7 @@ def _hybrid_drawn(machines: int, machine: Machine, demand: Demand, api_usd: NDAr
     for share in demand.profile:
         own = own + np.minimum(demand.tokens / slots * share, room)
     per_token = api_usd / demand.tokens
-    marginal = machine.busy_usd_h / (machine.tok_s * SECONDS_PER_HOUR)
+    marginal = marginal_usd_per_token(machine.busy_usd_h, machine.tok_s)
     return machines * machine.fixed_usd_h * demand.hours + own * marginal + (demand.tokens - own) * per_token
 
 
