@@ -17,6 +17,11 @@ SUBJECTS: dict[str, str] = {
     "rackrate.run-summary": "run",
     "rackrate.pricing": "price",
     "rackrate.report": "priced_run",
+    "rackrate.compare": "compare",
+    "rackrate.study": "study",
+    "rackrate.fleet": "fleet",
+    "rackrate.traffic": "traffic",
+    "rackrate.study-diff": "study_diff",
 }
 """Schemas of plain values, and the module that presents each."""
 

@@ -76,7 +76,7 @@ def levels_table(view: Json, *, full: bool) -> Table:
     columns = (
         Column("in flight" if closed else "load", "rate"),
         Column("output tok/s", "rate"),
-        Column("\u00b1 95 %", "number", digits=1),
+        Column("\u00b1 95 %", "rate") if full else Column("\u00b1 95 %", "number", digits=1),
         Column("input tok/s", "rate"),
         Column("request/s", "rate"),
         *(Column(f"{name.upper()} {point}", "duration") for name in metrics for point in ("p50", "p95")),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-from rackrate.report.document import Document
+from rackrate.report.document import Chart, Document
 
 FULL = True
 SUFFIXES = (".json",)
@@ -15,5 +14,11 @@ def render_view(view: Any) -> str:
     """Plain values (or a document), indented."""
     import orjson
 
-    values = dataclasses.asdict(view) if isinstance(view, Document) else view
-    return orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+    options = orjson.OPT_INDENT_2 | (orjson.OPT_PASSTHROUGH_DATACLASS if isinstance(view, Document) else 0)
+    return orjson.dumps(view, option=options, default=_plain).decode() + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Chart):
+        return {"name": value.name, "caption": value.caption, "vega_lite": value.spec()}
+    return vars(value) if hasattr(value, "__dict__") else str(value)

@@ -19,6 +19,8 @@ _STYLES: dict[Tone, str] = {
     "plain": "", "strong": "bold", "good": "green", "best": "bold green", "soft": "dim", "warn": "yellow",
     "bad": "bold red",
 }  # fmt: skip
+_MOVES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Categories of characters that do something to a terminal instead of standing in it."""
 
 
 def render(document: Document, width: int = 120) -> str:
@@ -84,5 +86,5 @@ def printable(text: str) -> str:
     >>> printable("gpu\x1b[2J\n\u202egnp.exe\u2069")
     'gpu?[2J ?gnp.exe?'
     """
-    return "".join("?" if unicodedata.category(item) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else item
-                   for item in " ".join(text.split()))  # fmt: skip
+    marks = (" " if item in "\n\r\t" else item for item in text)
+    return "".join("?" if unicodedata.category(item) in _MOVES else item for item in marks)

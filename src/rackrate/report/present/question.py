@@ -1,0 +1,260 @@
+"""A question of a study, or a comparison: machines and APIs ranked for the same requests, and when that turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rackrate.report.document import Between, Block, Cell, Chart, Column, Note, Section, Table, Tone
+from rackrate.report.format import between, count, figure, percent, usd
+
+Json = dict[str, Any]
+
+TONES: dict[str, Tone] = {
+    "reproduced": "good",
+    "does not follow": "bad",
+    "cannot be checked": "warn",
+    "self-hosting": "best",
+    "api": "strong",
+    "too close to call": "warn",
+    "not compared": "soft",
+}
+"""How verdicts are said."""
+BARS_SHOWN = 8
+"""Figures that a question hangs on, on a screen."""
+BAR_CELLS = 20
+
+
+def question_section(question: Json, *, full: bool, number: int = 0, title: str = "") -> Section:
+    """The ranking, the verdict, and what it hangs on."""
+    blocks: list[Block] = [Note(f"{_volume(question)}; list prices of {question['prices_as_of']}", "soft")]
+    verdict = _verdict(question)
+    if full:
+        from rackrate.report.study_charts import ranking_chart
+
+        blocks += verdict
+        caption = "USD per 1M tokens for the same requests"
+        blocks.append(Chart(f"ranking-{number}", caption, ranking_chart, (question,)))
+    blocks.append(_ranking(question))
+    if not full:
+        blocks += verdict
+    rows = question["rows"]
+    blocks += [Note(sentence) for row in rows if (sentence := crossing_sentence(row))]
+    blocks += [Note(sentence, "soft") for row in rows if (sentence := against_each(row))]
+    blocks += [
+        Note(f"{row['name']}: {note}", "warn" if note.startswith("over") else "soft")
+        for row in rows
+        for note in row["notes"]
+    ]
+    blocks += [Note(note, "soft") for note in question["notes"]]
+    if question["tornado"]:
+        blocks += _tornado(question, full=full, number=number)
+    if full:
+        sources = tuple(
+            (row["name"], ", ".join(part for part in (row["source"] or "stated in the study", row["date"]) if part))
+            for row in rows
+        )
+        blocks.append(
+            Table((Column("alternative"), Column("where price and throughput come from", wraps=True)), sources)
+        )
+    return Section(title, tuple(blocks))
+
+
+def _volume(question: Json) -> str:
+    tokens = question["tokens_month"]
+    volume = f"{count(tokens['value'])} tokens a month"
+    if between(tokens, None):
+        volume += f" ({count(tokens['low'])} to {count(tokens['high'])})"
+    volume += f", {percent(question['input_share'])} of them input"
+    if question["cached_share"]:
+        volume += f" ({percent(question['cached_share'])} of that cached)"
+    if question["peak_to_mean"] > 1:
+        volume += f", peak {question['peak_to_mean']:.3g} x mean"
+    return volume
+
+
+def _verdict(question: Json) -> list[Block]:
+    if question["p_self_cheaper"] is None:
+        return []
+    own, api = question["compared"]
+    cheapest = "" if question["against"] else ", the cheapest API here,"
+    text = f"{own} costs less than {api}{cheapest} in {percent(question['p_self_cheaper'])} of the draws"
+    return [Note(f"verdict: {question['verdict']} ({text})", TONES[question["verdict"]])]
+
+
+def interval(estimate: Json | None, unit: str | None) -> Between | None:
+    """The ends of an estimate; None where both are its value."""
+    return Between(estimate["low"], estimate["high"]) if estimate is not None and between(estimate, unit) else None
+
+
+def _ranking(question: Json) -> Table:
+    rows = question["rows"]
+    sure = any(interval(row[key], "USD") for row in rows for key in ("usd_month", "usd_per_1m"))
+    spread = (Column("80 %", "figure", "USD"),) if sure else ()
+    columns = (
+        Column("alternative", wraps=True), Column("kind"), Column("USD/month", "money"), *spread,
+        Column("USD per 1M", "money"), *spread, Column("machines", "integer"), Column("busy", "share"),
+        Column("cheapest in", "share"), Column("price", wraps=True),
+    )  # fmt: skip
+
+    def cells(row: Json) -> Iterator[Any]:
+        other = row["is_api"] and row["same_model"] is False
+        yield Cell(row["name"], "soft" if other else "plain" if row["is_api"] else "strong")
+        yield "another model" if other else row["kind"]
+        for key in ("usd_month", "usd_per_1m"):
+            yield row[key]["value"]
+            if sure:
+                yield interval(row[key], "USD") or ""
+        yield row["machines"]["value"] if row["machines"] else None
+        yield row["utilisation"]["value"] if row["utilisation"] else None
+        yield row["p_cheapest"]
+        yield row["price"]
+
+    return Table(columns, tuple(tuple(cells(row)) for row in rows))
+
+
+def crossing_sentence(row: Json) -> str:
+    """When a machine costs what the API does, in words."""
+    crossing = row["crossing"]
+    if crossing is None:
+        return ""
+    against = crossing["against"]
+    if crossing["verdict"] == "never":
+        share = crossing["tokens_per_month"]["finite_share"]
+        text = f"{row['name']}: never breaks even with {against}, however full it is"
+        text += f" (it does in {percent(share)} of draws)" if share >= 0.001 else ""
+    elif crossing["verdict"] == "always":
+        text = f"{row['name']}: always cheaper than {against}"
+    else:
+        at = crossing["tokens_per_month"]
+        high = "never" if at["high"] is None else count(at["high"])
+        text = (
+            f"{row['name']}: costs what {against} does at {count(at['value'])} tokens a month "
+            f"(80 %: {count(at['low'])} to {high}), {percent(crossing['utilisation']['value'])} busy"
+        )
+        last = crossing["last_tokens_per_month"]
+        if last and at["value"] and last > at["value"] * 1.001:
+            text += f", for good from {count(last)}"
+    return text + _payback(crossing) + _split(crossing) + "."
+
+
+def _payback(crossing: Json) -> str:
+    if crossing["payback_months"] is None:
+        return ""
+    text = f"; payback {_months(crossing['payback_months'])}"
+    discounted = crossing["payback_discounted_months"]
+    if discounted != crossing["payback_months"]:
+        text += f", discounted and with falling API prices {_months(discounted)}"
+    life, months = crossing["life_months"], crossing["payback_months"]["value"]
+    if life and months and months > life:
+        text += f" (after its life of {life:.0f} months)"
+    return text
+
+
+def _split(crossing: Json) -> str:
+    """How much of the volume is best served by oneself, where an API takes the rest."""
+    hybrid = crossing["hybrid"]
+    if not hybrid:
+        return ""
+    if hybrid["verdict"] == "self-hosted":
+        return "; best split: nothing at the API"
+    if hybrid["verdict"] == "api":
+        return "; best split at this volume: all at the API" if crossing["verdict"] == "at" else ""
+    if hybrid["verdict"] != "hybrid":
+        return ""
+    text = (
+        f"; best split: {hybrid['machines']} machine{'s' if hybrid['machines'] > 1 else ''} for "
+        f"{percent(hybrid['self_hosted_share'])} of the tokens, the API above: {usd(hybrid['usd'])} a month"
+    )
+    spread = between(crossing["hybrid_usd_month"], "USD")
+    return f"{text} (80 %: {spread})" if spread else text
+
+
+def against_each(row: Json) -> str:
+    """A machine's break-even with every other API, in words."""
+    others = [item for item in row["against"] if row["crossing"] is None or item["api"] != row["crossing"]["against"]]
+    said = [
+        f"{other['api']} {_from(other['tokens_per_month'])} ({percent(other['p_cheaper'])})"
+        for other in others
+        if other["tokens_per_month"] is not None or other["p_cheaper"] >= 0.001
+    ]
+    if not said:
+        return ""
+    return (
+        f"{row['name']} costs less than {', '.join(said)}: from how many tokens a month one machine does, with all "
+        "figures at their medians (in how many draws it does at this volume)."
+    )
+
+
+def _from(tokens: float | None) -> str:
+    return "at no volume" if tokens is None else f"from {count(tokens)}"
+
+
+def _months(estimate: Json) -> str:
+    if estimate["value"] is None:
+        return "never" + (f" (80 %: {estimate['low']:.0f} months to never)" if estimate["low"] is not None else "")
+    if between(estimate, None):
+        high = "never" if estimate["high"] is None else f"{estimate['high']:.1f}"
+        return f"in {estimate['value']:.1f} months (80 %: {estimate['low']:.1f} to {high})"
+    return f"in {estimate['value']:.1f} months"
+
+
+def _tornado(question: Json, *, full: bool, number: int) -> Iterator[Block]:
+    own, api = question["compared"]
+    bars = question["tornado"]["bars"]
+    yield Note(f"{own} less {api}: {_difference(question)}")
+    if full and bars:
+        from rackrate.report.study_charts import tornado_chart
+
+        caption = f"What it hangs on: {own} less {api}, each figure moved alone"
+        yield Chart(f"tornado-{number}", caption, tornado_chart, (question,))
+    widest = max((bar["swing"] for bar in bars), default=0.0)
+
+    def cells(bar: Json) -> Iterator[Any]:
+        yield bar["name"] + ("" if bar["basis"].startswith("80") else " (\u00b120 %)")
+        yield from (Cell(bar[key], shown=_input(bar[key], bar["unit"])) for key in ("low_input", "high_input"))
+        yield f"{_signed(bar['at_low'])} .. {_signed(bar['at_high'])}"
+        if not full:
+            yield Cell("\u2588" * (max(1, round(BAR_CELLS * bar["swing"] / widest)) if widest else 0), "strong")
+
+    columns = (
+        Column("what it hangs on"), Column("from", "figure"), Column("to", "figure"),
+        Column("USD/month at each end", "figure"), *(() if full else (Column(""),)),
+    )  # fmt: skip
+    yield Table(columns, tuple(tuple(cells(bar)) for bar in (bars if full else bars[:BARS_SHOWN])))
+
+
+def _difference(question: Json) -> str:
+    """What the two that are compared are apart."""
+    apart = question["difference_usd_month"]
+    low, high, value = apart["low"], apart["high"], apart["value"]
+    text = f"{_signed(value)} a month with all figures at their medians"
+    if abs(high - low) > 1e-9 * max(abs(value), 1e-300):
+        text += f" (80 %: {_signed(low)} to {_signed(high)})"
+    return text
+
+
+def _input(value: float, unit: str | None) -> str:
+    """A figure, large ones short: 260 M token/month."""
+    return f"{count(value)} {unit or ''}".rstrip() if abs(value) >= 1e7 else figure(value, unit)
+
+
+def _signed(value: float) -> str:
+    return ("-" if value < 0 else "+") + usd(abs(value))
+
+
+def records(questions: list[Json]) -> Table:
+    """A row per question and alternative, for a spreadsheet."""
+    estimates = ("usd_month", "usd_per_1m", "machines", "utilisation")
+    rows = tuple(
+        (
+            question["asks"], row["name"], row["kind"], row["same_model"],
+            *(row[key][end] if row[key] else None for key in estimates for end in ("value", "low", "high")),
+            row["p_cheapest"], row["price"], row["source"],
+        )
+        for question in questions
+        for row in question["rows"]
+    )  # fmt: skip
+    names = [f"{key}{end}" for key in estimates for end in ("", "_low", "_high")]
+    columns = ("question", "alternative", "kind", "same_model", *names, "p_cheapest", "price", "source")
+    return Table(tuple(map(Column, columns)), rows)
