@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rackrate.calibration import calibrate as calibration
+from rackrate.calibration.calibrate import calibrate, to_file
+from rackrate.calibration.host import host_again, host_of
+from rackrate.calibration.points import points_of
 from rackrate.calibration.replay import RecordedLoad, replay, simulated_step, slot_limits
+from rackrate.calibration.verification import verification_view, verify
+from rackrate.catalog.load import load_catalog
 from rackrate.metrics.summary import summarise
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.simulate.record import simulate_level
@@ -39,7 +43,7 @@ def header(levels: list[Level], prompt: int, output: int) -> RunHeader:
 
 
 def secret_box() -> Deployment:
-    return with_logs(calibration.host_of(Run(header([], 1, 1), [])).deployment, dict(SECRET))
+    return with_logs(host_of(Run(header([], 1, 1), []), load_catalog()).deployment, dict(SECRET))
 
 
 def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int = 0, spread: float = 0.0) -> Run:
@@ -78,10 +82,10 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
 
 def test_the_same_box_gives_what_was_measured() -> None:
     run = served([("closed", 3), ("closed", 8), ("open", 0.9)], 150, 30, spread=0.3)
-    box = calibration.host_of(run)
+    box = host_of(run, load_catalog())
     assert box.slots is not None
     assert box.slots.max_num_seqs == 8
-    for _, load, seen in calibration.points_of(summarise(run), run):
+    for _, load, seen in points_of(summarise(run), run):
         assert isinstance(load, RecordedLoad)
         got = replay(secret_box(), load, box.slots)
         assert got.output_tok_s == pytest.approx(seen.output_tok_s, rel=0.03)
@@ -92,20 +96,20 @@ def test_the_same_box_gives_what_was_measured() -> None:
 def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: Path) -> None:
     run = served([("closed", n) for n in (1, 2, 3, 4, 6, 8)], 64, 64)
     levels = summarise(run)
-    points = calibration.points_of(levels, run)
-    box = calibration.host_of(run)
-    found = calibration.calibrate(box, points)
-    document = calibration.to_file(
+    points = points_of(levels, run)
+    box = host_of(run, load_catalog())
+    found = calibrate(box, points)
+    document = to_file(
         run, tmp_path, box, found, points, created="2026-11-28", command="rackrate calibrate", version="0"
     )
-    again = calibration.host_again(document)
+    again = host_again(document, load_catalog())
     assert again.slots == box.slots
     assert again.deployment.step.seconds(3, 500, 64, 2000, 1) == pytest.approx(
         found.deployment.step.seconds(3, 500, 64, 2000, 1), rel=1e-4
     )
     for other in (served([("closed", 2), ("closed", 7)], 220, 24, 1), served([("open", 1.2)], 90, 40, 2, 0.6)):
-        checks = calibration.verify(document, other, summarise(other))
-        errors = calibration.verification_view(document, "other", checks)["errors"]
+        checks = verify(document, other, summarise(other), load_catalog())
+        errors = verification_view(document, "other", checks)["errors"]
         assert errors["output_tok_s"]["largest"] < 0.06
         assert errors["tpot_s"]["largest"] < 0.13
         assert errors["ttft_s"]["largest"] < 0.15
@@ -114,6 +118,6 @@ def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: P
 def test_a_run_without_its_requests_is_replayed_from_its_means() -> None:
     run = served([("closed", 2), ("closed", 4)], 64, 32)
     levels = summarise(run)
-    without = calibration.points_of(levels, Run(run.header, []))
+    without = points_of(levels, Run(run.header, []))
     assert not any(isinstance(load, RecordedLoad) for _, load, _ in without)
-    assert [load for _, load, _ in without] == [load for _, load, _ in calibration.points_of(levels)]
+    assert [load for _, load, _ in without] == [load for _, load, _ in points_of(levels)]

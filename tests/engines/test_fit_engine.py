@@ -65,7 +65,7 @@ def mib(log: str, name: str) -> float:
 @pytest.mark.parametrize(("slots", "context", "kv"), [(4, 1024, "f16"), (1, 8192, "f16"), (2, 2048, "q8_0")])
 def test_weights_and_cache_are_within_a_hundredth_of_the_engines_log(slots: int, context: int, kv: str) -> None:
     log = log_of_the_engine(slots, context, kv)
-    read = read_model(str(EMBEDDED[0].path))
+    read = read_model(str(EMBEDDED[0].path), load_catalog())
     found = fit(
         read.architecture, load_catalog().accelerators["t4"], engine=LLAMACPP, kv="fp16" if kv == "f16" else kv,
         context_tokens=context, max_requests=slots, weights_file_bytes=read.weights_file_bytes,

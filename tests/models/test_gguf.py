@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rackrate.catalog.load import load_catalog
 from rackrate.engines.weights import EMBEDDED
 from rackrate.errors import UserError
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
@@ -134,7 +135,7 @@ def test_a_split_model_is_read_whole(tmp_path: Path) -> None:
     whole = read_gguf_model(written(tmp_path, WHOLE, "one.gguf"))
     assert read_gguf_model(first).tensor_bytes == whole.tensor_bytes
     (tmp_path / "one.gguf").unlink()
-    assert read_model(str(tmp_path)).weights_file_bytes == whole.tensor_bytes
+    assert read_model(str(tmp_path), load_catalog()).weights_file_bytes == whole.tensor_bytes
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_files_that_lie_cost_a_sentence(tmp_path: Path, data: bytes, sentence: s
     file = written(tmp_path, data)
     tracemalloc.start()
     with pytest.raises(UserError, match=sentence) as caught:
-        read_model(str(file))
+        read_model(str(file), load_catalog())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert str(file) in str(caught.value)
@@ -190,7 +191,7 @@ def test_the_embedded_file_is_what_the_catalogue_predicts() -> None:
     path = EMBEDDED[0].path
     if not path.exists():
         pytest.skip("the embedded weights are not installed")
-    read = read_model(str(path))
+    read = read_model(str(path), load_catalog())
     assert read.weights_file_bytes == 96_576_768
     entry = of_catalogue_model(load("smollm2-135m-instruct"))
     assert weight_bytes(entry, weight_format("Q4_1")) == read.weights_file_bytes
@@ -200,7 +201,7 @@ def test_the_embedded_file_is_what_the_catalogue_predicts() -> None:
 
 
 def test_a_gguf_file_is_planned_on_llama_cpp_as_it_is(tmp_path: Path) -> None:
-    read = read_model(str(written(tmp_path, WHOLE)))
+    read = read_model(str(written(tmp_path, WHOLE)), load_catalog())
     assert read.is_gguf
     assert read.model.weight_format == "int8"
     assert read.model.parameters == read.architecture.parameters.total

@@ -205,7 +205,7 @@ def test_files_that_are_no_config(tmp_path: Path, text: str, sentence: str) -> N
     file = tmp_path / "config.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        read_model(str(file))
+        read_model(str(file), load_catalog())
 
 
 def test_what_a_config_leaves_out_is_said() -> None:
@@ -219,7 +219,7 @@ def test_what_a_config_leaves_out_is_said() -> None:
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
-    assert read_model(str(file)).architecture.layers == 32
+    assert read_model(str(file), load_catalog()).architecture.layers == 32
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     ],
 )
 def test_a_format_in_the_name_of_a_model_of_the_catalogue_is_its_format(name: str, listed: str, weights: str) -> None:
-    found = read_model(name)
+    found = read_model(name, load_catalog())
     assert found.listed is not None
     assert found.listed.id == listed
     assert found.architecture.native_weights == weights
@@ -242,15 +242,15 @@ def test_a_format_in_the_name_of_a_model_of_the_catalogue_is_its_format(name: st
 
 
 def test_names_and_places(tmp_path: Path) -> None:
-    assert read_model("meta-llama/Meta-Llama-3-8B-Instruct").architecture.name == "llama-3-8b-instruct"
+    assert read_model("meta-llama/Meta-Llama-3-8B-Instruct", load_catalog()).architecture.name == "llama-3-8b-instruct"
     with pytest.raises(UserError, match="no model is called 'lama-3-8b'; did you mean"):
-        read_model("lama-3-8b")
+        read_model("lama-3-8b", load_catalog())
     with pytest.raises(UserError, match=r"neither a config\.json nor a GGUF file"):
-        read_model(str(tmp_path))
+        read_model(str(tmp_path), load_catalog())
     (tmp_path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
-    found = read_model(str(tmp_path)).architecture
+    found = read_model(str(tmp_path), load_catalog()).architecture
     assert found.name == tmp_path.name
-    assert found == read_model(str(tmp_path / "config.json")).architecture
+    assert found == read_model(str(tmp_path / "config.json"), load_catalog()).architecture
 
 
 def test_jamba_is_a_hybrid_of_the_first_mamba() -> None:

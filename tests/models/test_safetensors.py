@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
 from rackrate.models.read_model import read_model
 from rackrate.models.safetensors_header import read_safetensors_header, safetensors_size
@@ -47,7 +48,7 @@ def model(directory: Path, shapes: dict[str, tuple[int, ...]] = SHAPES, **change
 
 
 def test_size_and_count_are_exact(tmp_path: Path) -> None:
-    read = read_model(str(model(tmp_path)))
+    read = read_model(str(model(tmp_path)), load_catalog())
     assert read.weights_file_bytes == 2 * PARAMETERS
     assert read.architecture.parameters.total == PARAMETERS
     assert read.notes == ()
@@ -58,20 +59,20 @@ def test_what_serving_does_not_load_is_left_out(tmp_path: Path) -> None:
         **SHAPES, "lm_head.weight": (320, 64), "model.layers.2.mlp.up_proj.weight": (128, 64),
         "mtp.fc.weight": (64, 128),
     }  # fmt: skip
-    assert read_model(str(model(tmp_path, more))).weights_file_bytes == 2 * PARAMETERS
-    untied = read_model(str(model(tmp_path, more, tie_word_embeddings=False)))
+    assert read_model(str(model(tmp_path, more)), load_catalog()).weights_file_bytes == 2 * PARAMETERS
+    untied = read_model(str(model(tmp_path, more, tie_word_embeddings=False)), load_catalog())
     assert untied.weights_file_bytes == 2 * (PARAMETERS + 320 * 64)
 
 
 def test_vision_towers_are_counted_from_the_files(tmp_path: Path) -> None:
     more = {**SHAPES, "vision_tower.layers.7.weight": (100, 10)}
-    read = read_model(str(model(tmp_path, more)))
+    read = read_model(str(model(tmp_path, more)), load_catalog())
     assert read.architecture.parameters.vision == 1000
     assert read.weights_file_bytes == 2 * (PARAMETERS + 1000)
 
 
 def test_a_config_that_disagrees_with_the_files_is_said(tmp_path: Path) -> None:
-    read = read_model(str(model(tmp_path, intermediate_size=256)))
+    read = read_model(str(model(tmp_path, intermediate_size=256)), load_catalog())
     assert "their" not in read.notes[0]
     assert f"{PARAMETERS:,}" in read.notes[0]
 
@@ -81,11 +82,11 @@ def test_an_index_alone_gives_bytes(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     values = {"metadata": {"total_size": 2 * PARAMETERS}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
     index.write_text(json.dumps(values), encoding="utf-8")
-    assert read_model(str(tmp_path)).weights_file_bytes == 2 * PARAMETERS
-    assert read_model(str(index)).weights_file_bytes == 2 * PARAMETERS
+    assert read_model(str(tmp_path), load_catalog()).weights_file_bytes == 2 * PARAMETERS
+    assert read_model(str(index), load_catalog()).weights_file_bytes == 2 * PARAMETERS
     (tmp_path / "config.json").unlink()
     with pytest.raises(UserError, match=r"needs the config\.json beside it"):
-        read_model(str(index))
+        read_model(str(index), load_catalog())
 
 
 @pytest.mark.parametrize(

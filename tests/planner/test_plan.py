@@ -45,7 +45,7 @@ def demand(
             generator.integers(1, 300, number).astype(np.int32),
         )
     )
-    return Demand(read_model(model), draw, rate, rate, parse_slo(slo), "a test", 730.0, spares)
+    return Demand(read_model(model, load_catalog()), draw, rate, rate, parse_slo(slo), "a test", 730.0, spares)
 
 
 @pytest.fixture(scope="module")

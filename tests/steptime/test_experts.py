@@ -15,7 +15,10 @@ from rackrate.steptime.deployment import deploy
 from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
+from rackrate.validation.names import PublishedNames
 from rackrate.validation.published import understand
+
+NAMES = PublishedNames(load_catalog())
 
 CATALOG = load_catalog()
 MIXTURES = sorted(name for name, model in CATALOG.models.items() if model.experts is not None)
@@ -95,7 +98,7 @@ def test_tokens_of_replicated_attention_travel_further_than_sums() -> None:
 
 
 def parallel_of(**columns: str) -> tuple[int, int, int, int]:
-    found = understand({**ROW, "weight_dtype": "fp4", **columns}, "file", 2).parallel
+    found = understand({**ROW, "weight_dtype": "fp4", **columns}, NAMES, "file", 2).parallel
     return found.tensor, found.pipeline, found.data, found.expert
 
 
@@ -118,7 +121,7 @@ def test_a_models_own_four_bits_are_those_of_its_checkpoint() -> None:
     card = {"gpu": "H200", "n_gpus": "8", "tp": "8"}
 
     def format_of(model: str, dtype: str) -> str:
-        return understand({**ROW, **card, "model": model, "weight_dtype": dtype}, "file", 2).weights
+        return understand({**ROW, **card, "model": model, "weight_dtype": dtype}, NAMES, "file", 2).weights
 
     assert format_of("kimi-k2.5", "int4") == "w4a16-g32-experts"
     assert format_of("gpt-oss-120b", "fp4") == "mxfp4"

@@ -17,9 +17,13 @@ from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.own_machine import anchored, calibrate_box
 from rackrate.steptime.parameters import BY_RELEASE, SHARED
 from rackrate.steptime.work import Parallel
+from rackrate.validation.cases import Case
 from rackrate.validation.cross_validation import weighted_quantiles
 from rackrate.validation.fitting import figures, fit, groups_of, predict, without
-from rackrate.validation.published import Case, understand
+from rackrate.validation.names import PublishedNames
+from rackrate.validation.published import understand
+
+NAMES = PublishedNames(load_catalog())
 
 TRUTH = {
     "memory": math.log(0.6), "compute16": math.log(0.5), "host_step_s@vllm-0.8": math.log(4e-3),
@@ -38,7 +42,7 @@ def _cases(gpus: tuple[str, ...]) -> list[Case]:
                         **ROW, "gpu": gpu, "model": model, "n_gpus": "1", "tp": "1", "engine_version": "0.10.0",
                         "concurrency_or_rate": f"conc={streams}", "isl": prompt, "osl": "64",
                     }  # fmt: skip
-                    case = understand(row, "synthetic", 2)
+                    case = understand(row, NAMES, "synthetic", 2)
                     got = figures(predict(case, TRUTH))
                     found.append(replace(case, observed=Observed(got["throughput"], got["tpot"], got["ttft"])))
     return found

@@ -8,19 +8,14 @@ from pathlib import Path
 import pytest
 
 from published_row import ROW
+from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
 from rackrate.steptime.engine_releases import release_of
 from rackrate.validation.fitting import observations
-from rackrate.validation.published import (
-    COLUMNS,
-    CannotPredictError,
-    find_accelerator,
-    find_model,
-    read_published,
-    stated_sizes,
-    understand,
-    weight_format,
-)
+from rackrate.validation.names import CannotPredictError, PublishedNames, stated_sizes, weight_format
+from rackrate.validation.published import COLUMNS, read_published, understand
+
+NAMES = PublishedNames(load_catalog())
 
 
 @pytest.mark.parametrize(
@@ -46,13 +41,13 @@ from rackrate.validation.published import (
     ],
 )
 def test_spellings_of_accelerators(spelling: str, accelerator: str) -> None:
-    assert find_accelerator(spelling).id == accelerator
+    assert NAMES.accelerator(spelling).id == accelerator
 
 
 @pytest.mark.parametrize("spelling", ["unknown x8 (TP8)", "", "SN40L", "AMD A (x32), AMD B (x16)"])
 def test_accelerators_without_facts(spelling: str) -> None:
     with pytest.raises(CannotPredictError):
-        find_accelerator(spelling)
+        NAMES.accelerator(spelling)
 
 
 @pytest.mark.parametrize(
@@ -66,16 +61,16 @@ def test_accelerators_without_facts(spelling: str) -> None:
     ],
 )
 def test_spellings_of_models(spelling: str, model: str) -> None:
-    found, assumed = find_model(spelling, "")
+    found, assumed = NAMES.model(spelling, "")
     assert (found.id, assumed) == (model, False)
 
 
 def test_an_unknown_model_takes_the_nearest_shape_and_says_so() -> None:
-    found, assumed = find_model("somebody/tuned-9b", "9.2B")
+    found, assumed = NAMES.model("somebody/tuned-9b", "9.2B")
     assert assumed
     assert found.parameters == pytest.approx(9.2e9, rel=1e-6)
     with pytest.raises(CannotPredictError):
-        find_model("somebody/tuned", "")
+        NAMES.model("somebody/tuned", "")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +91,7 @@ def test_an_unknown_model_takes_the_nearest_shape_and_says_so() -> None:
     ],
 )
 def test_spellings_of_more_models(spelling: str, model: str) -> None:
-    found, assumed = find_model(spelling, "")
+    found, assumed = NAMES.model(spelling, "")
     assert (found.id, assumed) == (model, False)
 
 
@@ -130,7 +125,7 @@ def test_added_models_have_the_parameters_that_their_shape_says() -> None:
         "deepseek-llm-67b",
         "gemma-7b",
     ):
-        model, _ = find_model(name, "")
+        model, _ = NAMES.model(name, "")
         assert model.intermediate_size is not None
         gates = 2 if model.family == "opt" else 3
         layer = 2 * model.hidden_size * model.head_dim * (model.heads + model.kv_heads)
@@ -140,7 +135,7 @@ def test_added_models_have_the_parameters_that_their_shape_says() -> None:
 
 
 def test_an_engine_that_has_no_coefficients_is_predicted_as_vllm_and_not_fitted() -> None:
-    case = understand({**ROW, "engine": "somebody's", "engine_version": "", "date": "2024-03"}, "file", 2)
+    case = understand({**ROW, "engine": "somebody's", "engine_version": "", "date": "2024-03"}, NAMES, "file", 2)
     assert case.release.id == "vllm-0.4"
     assert observations([case]) == []
 
@@ -159,12 +154,12 @@ def test_an_engine_that_has_no_coefficients_is_predicted_as_vllm_and_not_fitted(
     ],
 )
 def test_loads(text: str, kind: str, value: float) -> None:
-    case = understand({**ROW, "concurrency_or_rate": text}, "file", 2)
+    case = understand({**ROW, "concurrency_or_rate": text}, NAMES, "file", 2)
     assert (case.load.kind, case.load.value) == (kind, value)
 
 
 def test_a_row_in_si_units() -> None:
-    case = understand(ROW, "file", 2)
+    case = understand(ROW, NAMES, "file", 2)
     assert case.observed.tpot_s == pytest.approx(0.0165)
     assert case.parallel.tensor == 4
     assert case.release.id == "vllm-0.4"
@@ -188,17 +183,17 @@ def test_a_row_in_si_units() -> None:
 def test_rows_that_are_left_out_with_their_reason(change: dict[str, str], reason: str) -> None:
     big = {"model": "llama-3-70b", "params": "70.6B"} if "n_gpus" in change else {}
     with pytest.raises(CannotPredictError, match=reason):
-        understand({**ROW, **big, **change}, "file", 2)
+        understand({**ROW, **big, **change}, NAMES, "file", 2)
 
 
 def test_a_parallelism_of_nothing_is_one() -> None:
-    assert understand({**ROW, "tp": "0.5", "n_gpus": "1"}, "file", 2).parallel.tensor == 1
+    assert understand({**ROW, "tp": "0.5", "n_gpus": "1"}, NAMES, "file", 2).parallel.tensor == 1
 
 
 def test_a_format_in_the_name_or_the_model_s_own_counts_where_the_column_says_less() -> None:
     def format_of(**changed: str) -> str:
         card = {"gpu": "H200", "n_gpus": "8", "tp": "8"}
-        return understand({**ROW, **card, **changed}, "file", 2).weights
+        return understand({**ROW, **card, **changed}, NAMES, "file", 2).weights
 
     assert format_of(model="TheBloke/Llama-2-70B-Chat-AWQ", weight_dtype="float16") == "w4a16"
     assert format_of(model="deepseek-ai/DeepSeek-R1", params="671B", weight_dtype="") == "fp8"
@@ -207,26 +202,26 @@ def test_a_format_in_the_name_or_the_model_s_own_counts_where_the_column_says_le
 
 
 def test_an_empty_prompt_has_one_token_and_steps_without_graphs_are_launched() -> None:
-    assert understand({**ROW, "isl": "0"}, "file", 2).load.prompt_tokens == 1
-    assert understand({**ROW, "notes": "no speculative decoding"}, "file", 2).release.captured
-    assert not understand({**ROW, "notes": "ENFORCE-EAGER"}, "file", 2).release.captured
+    assert understand({**ROW, "isl": "0"}, NAMES, "file", 2).load.prompt_tokens == 1
+    assert understand({**ROW, "notes": "no speculative decoding"}, NAMES, "file", 2).release.captured
+    assert not understand({**ROW, "notes": "ENFORCE-EAGER"}, NAMES, "file", 2).release.captured
 
 
 def test_replicated_attention_and_spread_experts_may_stand_in_the_column() -> None:
     card = {"gpu": "H200", "n_gpus": "8", "tp": "1 (attention DP8 + EP8)"}
-    parallel = understand({**ROW, **card, "model": "deepseek-r1", "weight_dtype": "fp8"}, "file", 2).parallel
+    parallel = understand({**ROW, **card, "model": "deepseek-r1", "weight_dtype": "fp8"}, NAMES, "file", 2).parallel
     assert (parallel.tensor, parallel.data, parallel.expert) == (1, 8, 8)
 
 
 def test_a_mixture_of_unknown_size_takes_the_shape_of_a_mixture() -> None:
-    routed, assumed = find_model("north-9", "30.5B(MoE 128 experts, 8 active)")
+    routed, assumed = NAMES.model("north-9", "30.5B(MoE 128 experts, 8 active)")
     assert assumed
     assert routed.experts is not None
-    assert find_model("north-9", "30.5B")[0].experts is None
+    assert NAMES.model("north-9", "30.5B")[0].experts is None
 
 
 def test_offline_runs_stream_to_nobody() -> None:
-    loads = {text: understand({**ROW, "concurrency_or_rate": text}, "file", 2).load for text in (
+    loads = {text: understand({**ROW, "concurrency_or_rate": text}, NAMES, "file", 2).load for text in (
         "batch=16", "offline batch=100", "conc=8", "poisson_qps=2",
     )}  # fmt: skip
     assert [load.streamed for load in loads.values()] == [False, False, True, True]
@@ -252,18 +247,18 @@ def _write(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...] = CO
 
 def test_a_file_counts_what_it_leaves_out(tmp_path: Path) -> None:
     path = _write(tmp_path / "rows.csv", [ROW, {**ROW, "gpu": "unknown"}, ROW])
-    found = read_published(path)
+    found = read_published(path, NAMES)
     assert (found.rows, len(found.cases), found.left_out) == (3, 2, ((3, "the accelerator is not stated"),))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        read_published(tmp_path / "none.csv")
+        read_published(tmp_path / "none.csv", NAMES)
     with pytest.raises(UserError, match="has no rows"):
-        read_published(_write(tmp_path / "empty.csv", []))
+        read_published(_write(tmp_path / "empty.csv", []), NAMES)
     with pytest.raises(UserError, match="the columns osl, notes are missing"):
-        read_published(_write(tmp_path / "other.csv", [ROW], tuple(set(COLUMNS) - {"osl", "notes"})))
+        read_published(_write(tmp_path / "other.csv", [ROW], tuple(set(COLUMNS) - {"osl", "notes"})), NAMES)
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(UserError, match="cannot be read"):
-        read_published(binary)
+        read_published(binary, NAMES)

@@ -23,14 +23,17 @@ from rackrate.steptime.own_machine import known_coefficients
 from rackrate.steptime.work import Formats, Parallel, formats_on, linear_work
 from rackrate.validation.comparisons import Comparison, by_class, compare_all, errors_of, load_level, quantile
 from rackrate.validation.cross_validation import OTHER, LeftOut, fold_of, intervals
+from rackrate.validation.names import PublishedNames
 from rackrate.validation.published import read_published, understand
+
+NAMES = PublishedNames(load_catalog())
 
 PUBLISHED = Path(os.environ.get("RACKRATE_PUBLISHED", "nowhere"))
 """A folder of published rows, where there is one."""
 
 
 def _comparison(gpu: str, observed: float, predicted: float) -> Comparison:
-    case = understand({**ROW, "gpu": gpu}, "file", 2)
+    case = understand({**ROW, "gpu": gpu}, NAMES, "file", 2)
     return Comparison(case, "throughput", observed, predicted, 0.5 * predicted, 1.5 * predicted)
 
 
@@ -52,7 +55,7 @@ def test_quantiles_are_numpys(values: list[float], share: float) -> None:
 
 
 def test_levels_of_poisson_runs() -> None:
-    case = understand({**ROW, "concurrency_or_rate": "poisson_qps=2", "osl": "100"}, "file", 2)
+    case = understand({**ROW, "concurrency_or_rate": "poisson_qps=2", "osl": "100"}, NAMES, "file", 2)
     assert [load_level(case, capacity) for capacity in (1000.0, 200.0, 100.0)] == ["low", "near", "over"]
 
 
@@ -136,7 +139,7 @@ def test_rows_that_only_judge_count_in_the_intervals() -> None:
 
 def test_mixtures_of_experts_have_intervals_of_their_own() -> None:
     def left(model: str, predicted: float) -> list[LeftOut]:
-        case = understand({**ROW, "gpu": "H200", "model": model, "params": "46.7B(12.9B active)"}, "file", 2)
+        case = understand({**ROW, "gpu": "H200", "model": model, "params": "46.7B(12.9B active)"}, NAMES, "file", 2)
         return [
             LeftOut("source", "a", "measured", Comparison(case, "throughput", 100, predicted, None, None))
             for _ in range(30)
@@ -176,9 +179,9 @@ def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
 
 def test_a_tenth_of_the_configurations_keeps_the_loads_of_one_together() -> None:
     rows = [{**ROW, "concurrency_or_rate": f"conc={streams}"} for streams in (1, 2, 4)]
-    assert len({fold_of(understand(row, "file", 2)) for row in rows}) == 1
+    assert len({fold_of(understand(row, NAMES, "file", 2)) for row in rows}) == 1
     models = ("llama-2-7b", "llama-2-13b", "mistral-7b", "qwen2.5-7b", "qwen2.5-14b", "gemma-2-9b")
-    assert len({fold_of(understand({**ROW, "model": model, "gpu": "H200"}, "file", 2)) for model in models}) > 1
+    assert len({fold_of(understand({**ROW, "model": model, "gpu": "H200"}, NAMES, "file", 2)) for model in models}) > 1
 
 
 def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
@@ -191,7 +194,7 @@ def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="RACKRATE_PUBLISHED names no folder of published rows")
 def test_published_tables_are_met_within_what_the_page_says() -> None:
-    cases = [case for path in sorted(PUBLISHED.glob("*.csv")) for case in read_published(path).cases][::20]
+    cases = [case for path in sorted(PUBLISHED.glob("*.csv")) for case in read_published(path, NAMES).cases][::20]
     compared, failed = compare_all(cases, shipped().values, with_box=False)
     assert not failed
     errors = {kind: errors_of(found) for kind, found in by_class(compared).items()}
@@ -203,7 +206,9 @@ def test_published_tables_are_met_within_what_the_page_says() -> None:
 
 
 def test_a_replica_count_multiplies_throughput_only() -> None:
-    case = understand({**ROW, "concurrency_or_rate": "conc=8", "n_gpus": "4", "tp": "1", "gpu": "L40S-48GB"}, "file", 2)
+    case = understand(
+        {**ROW, "concurrency_or_rate": "conc=8", "n_gpus": "4", "tp": "1", "gpu": "L40S-48GB"}, NAMES, "file", 2
+    )
     assert case.parallel.data == 4
     assert case.load.value == 2
     item = replace(case, parallel=Parallel(1))
@@ -258,7 +263,7 @@ MEASUREMENTS = Path(__file__).parents[2] / "measurements"
 
 def test_rows_of_other_authors_are_met_within_what_the_documentation_says() -> None:
     """They come with the source, so that this runs wherever the tests do (docs/predict.md)."""
-    published = [read_published(path) for path in sorted((MEASUREMENTS / "holdout").glob("*.csv"))]
+    published = [read_published(path, NAMES) for path in sorted((MEASUREMENTS / "holdout").glob("*.csv"))]
     cases = [case for table in published for case in table.cases]
     assert len(cases) > 0.95 * sum(table.rows for table in published)
     compared, failed = compare_all(cases, shipped().values, with_box=False)

@@ -84,6 +84,10 @@ class Context:
         """The catalogue with the user's overlays. Raises UserError (file, line, key) where one is wrong."""
         return self.read_catalog()
 
+    def now(self) -> str:
+        """The time now to the second, ISO 8601 in UTC."""
+        return self.clock().astimezone(UTC).isoformat(timespec="seconds")
+
     def today(self) -> str:
         """The date now, YYYY-MM-DD in UTC."""
         return self.clock().astimezone(UTC).date().isoformat()

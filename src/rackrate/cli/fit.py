@@ -83,10 +83,10 @@ def fit(
         raise UserError(f"--memory should be more than 0 GiB, not {memory:g}")
     if kv_format != "auto":
         kv_value_bytes(kv_format)
-    read = read_model(model, weights_stated=weights is not None)
+    catalog = load_catalog()
+    read = read_model(model, catalog, weights_stated=weights is not None)
     form = weight_format(weights or read.architecture.native_weights)
     chosen = engine_memory(engine or ("llamacpp" if form.family == "gguf" or read.is_gguf else "vllm"))
-    catalog = load_catalog()
     asked = _Asked(read, weights, kv_format, context, chosen, None if memory is None else memory * GIB, tp=tp, pp=pp)
     if on:
         rows = [_answer(asked, *_place(item, catalog), catalog) for item in on]

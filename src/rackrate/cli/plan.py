@@ -134,7 +134,7 @@ def plan(
             raise UserError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {item.strip()!r}")
         kinds.append(item.strip())  # pyright: ignore[reportArgumentType]
     catalog = load_catalog()
-    read = read_model(model, weights_stated=weights is not None)
+    read = read_model(model, catalog, weights_stated=weights is not None)
     for note in read.reading_notes:
         say(f"note: {note}")
     engines = [item.strip() for item in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]

@@ -77,7 +77,9 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
 
 def by_calibration(path: Path) -> tuple[Correct, str]:
     """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
-    from rackrate.calibration.calibrate import host_again, read_calibration
+    from rackrate.calibration.document import read_calibration
+    from rackrate.calibration.host import host_again
+    from rackrate.catalog.load import load_catalog
     from rackrate.errors import UserError
     from rackrate.steptime.own_machine import with_logs
 
@@ -87,7 +89,7 @@ def by_calibration(path: Path) -> tuple[Correct, str]:
             f"{path}: was made on {known.machine}, which is no accelerator of the catalogue's offers; "
             f"`rackrate simulate {known.model} --calibration {path}` predicts that machine"
         )
-    host_again(known)  # says now if it is of another version
+    host_again(known, load_catalog())  # says now if it is of another version
 
     def correct(deployment: Deployment) -> Deployment:
         if deployment.accelerator.id != known.accelerator or deployment.release.id != known.engine:

@@ -62,13 +62,14 @@ def choose_settings(
     if len({gpu.name for gpu in gpus}) > 1:
         return OnGpus(notes=("the GPUs are not alike: the engine chooses by itself",))
     try:
-        accelerator = load_catalog().accelerator(gpus[0].name)
+        catalog = load_catalog()
+        accelerator = catalog.accelerator(gpus[0].name)
     except CatalogError:
         return OnGpus(notes=(f"{gpus[0].name} is not in the catalogue: the engine chooses by itself",))
     halved: Settings = {"dtype": "float16"} if "bf16" in accelerator.lacks else {}
     told = (f"{accelerator.id} has no bf16 units: served in fp16",) if halved else ()
     try:
-        read = read_model(model, weights_stated=weights is not None)
+        read = read_model(model, catalog, weights_stated=weights is not None)
         if weights is not None:
             weight_format(weights)
     except UserError as error:

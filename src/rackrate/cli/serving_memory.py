@@ -7,6 +7,7 @@ from rackrate.units import GIB
 
 def what_would_fit(model: str, *, requests: int, context: int) -> str:
     """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
+    from rackrate.catalog.load import load_catalog
     from rackrate.engines.gpus import found_gpus
     from rackrate.errors import UserError
     from rackrate.memory.kv_cache import request_bytes
@@ -15,7 +16,7 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
 
     ask = "ask for fewer --requests or a shorter --context, or serve a smaller number format"
     try:
-        read = read_model(model)
+        read = read_model(model, load_catalog())
         architecture = read.architecture
     except UserError as error:
         return f"It ran out of memory, and what would fit cannot be said ({error}): {ask}."

@@ -165,7 +165,7 @@ def simulate(
         raise UserError(f"--concurrency must be whole numbers of at least 1, got {concurrency}")
     objectives = parse_slo(slo) if slo is not None else None
     catalog = load_catalog()
-    read = read_model(model, weights_stated=weights is not None)
+    read = read_model(model, catalog, weights_stated=weights is not None)
     for note in read.reading_notes:
         say(f"note: {note}")
     workload = workload_of(input_tokens, output_tokens, trace, longest, seed)
@@ -197,7 +197,7 @@ def simulate(
         say(first)
     header = _header(read, accelerator, offer, served, fleet, limits, workload, slo, seed)
     if calibrated is not None:
-        from rackrate.calibration.calibrate import read_calibration
+        from rackrate.calibration.document import read_calibration
 
         known = read_calibration(calibrated)
         header.engine.settings["calibration"] = f"the calibration of {known.run} (measured {known.run_created})"
@@ -282,7 +282,9 @@ def _calibrated(
     path: Path, read: ReadModel, workload: SyntheticWorkload, settled: dict[str, object]
 ) -> tuple[Replica, Accelerator]:
     """The replica that a calibration describes. UserError where it is of another model, or an option contradicts it."""
-    from rackrate.calibration.calibrate import host_again, read_calibration
+    from rackrate.calibration.document import read_calibration
+    from rackrate.calibration.host import host_again
+    from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import say
     from rackrate.errors import UserError
     from rackrate.planner.candidates import calibrated_replica
@@ -293,7 +295,7 @@ def _calibrated(
     known = read_calibration(path)
     if read.listed is None or read.listed.id != known.model:
         raise UserError(f"{path}: is a calibration of {known.model}, not of {read.architecture.name}")
-    box = host_again(known)
+    box = host_again(known, load_catalog())
     if known.caveats:
         say(f"note: calibrated with levels that must not be priced ({', '.join(known.caveats)})")
     say(f"step times: calibration of {known.run} on {known.machine}, measured {known.run_created}")

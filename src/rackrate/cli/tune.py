@@ -157,9 +157,10 @@ def _layouts(
     try:
         if len({gpu.name for gpu in gpus}) > 1:
             raise UserError("the GPUs are not alike")
-        accelerator = load_catalog().accelerator(gpus[0].name)
+        catalog = load_catalog()
+        accelerator = catalog.accelerator(gpus[0].name)
         layouts = predicted_layouts(
-            read_model(model).architecture, accelerator, len(gpus), engine=engine,
+            read_model(model, catalog).architecture, accelerator, len(gpus), engine=engine,
             memory_bytes=min(gpu.free_bytes for gpu in gpus), concurrency=concurrency, input_tokens=lengths[0],
             output_tokens=lengths[1],
         )  # fmt: skip

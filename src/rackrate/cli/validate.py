@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rackrate.cli import options as given
-
-if TYPE_CHECKING:
-    from rackrate.validation.view import Json
 
 
 def validate(
@@ -45,60 +42,24 @@ def validate(
     Rows are predicted as an unknown machine: without what their own box taught. A row that cannot be predicted is
     counted with its reason.
     """
-    from rackrate.cli.output import print_json, say, write_text
-    from rackrate.steptime import coefficient_file as known_files
-    from rackrate.validation import view as validation_view
+    from rackrate.app.validating import ValidateRequest
+    from rackrate.app.validating import validate as validation_of
+    from rackrate.cli.context import shell_context
+    from rackrate.cli.output import print_json, say, show, write_text
+    from rackrate.report.validation_terminal import validation_notes, validation_tables
+    from rackrate.validation.view import page, validation_view
 
-    known = known_files.read_coefficients(coefficients) if coefficients else known_files.shipped()
-    paths = validation_view.csv_files(files)
-    view = validation_view.validate(paths, known, cv=cv, anchor=anchor, say=say, other=other)
+    found = validation_of(ValidateRequest(tuple(files), cv, other, anchor, coefficients), shell_context())
+    view = validation_view(found)
     if out is not None:
-        write_text(out, validation_view.page(view))
+        write_text(out, page(view))
         say(f"written to {out}")
     if as_json:
         print_json(view)
     elif out is None:
-        _show(view)
-
-
-def _show(view: Json) -> None:
-    from rackrate.cli.output import say, show
-    from rackrate.validation.cross_validation import OTHER
-
-    for file in view["files"]:
-        say(f"{file['name']}: {file['predicted']} of {file['rows']} rows predicted")
-        for reason in file["left_out"]:
-            say(f"  {reason['count']} left out: {reason['reason']}")
-    say(
-        "median and p90 of |ln(predicted/observed)|; bias: the median of ln(predicted/observed); cells are file, "
-        "accelerator and engine, of cells: the median of their medians; covers: how many the 80 % interval has"
-    )
-    show(_table(view["classes"], "class"))
-    for title, key in (("by accelerator", "by_accelerator"), ("by engine", "by_engine"), ("by source", "by_source")):
-        say(f"throughput and time per token, {title}:")
-        show(_table(view[key], title.removeprefix("by ")))
-    for way in view["left_out_groups"]:
-        other_rows = way["way"] == OTHER
-        say("rows that no fit has seen:" if other_rows else f"every {way['way']} predicted without its own rows:")
-        show(_table(way["classes"], "class"))
-    if view["anchored"]:
-        say("the other rows of a box, with one of its rows as anchor:")
-        show(_table(view["anchored"], "class"))
-
-
-def _table(rows: list[dict[str, Any]], first: str) -> Any:
-    from rackrate.report.tables import plain_table
-
-    heads = (first, "figures", "median", "p90", "bias", "cells", "of cells", "covers")
-    table = plain_table(*heads, left=[first])
-    table.columns[0].no_wrap = False
-    for row in rows:
-        table.add_row(*row_texts(row))
-    return table
-
-
-def row_texts(row: dict[str, Any]) -> list[str]:
-    """The cells of one row of errors."""
-    from rackrate.validation.view import row_texts as texts
-
-    return texts(row)
+        for note in validation_notes(view):
+            say(note)
+        for title, table in validation_tables(view):
+            if title:
+                say(title)
+            show(table)

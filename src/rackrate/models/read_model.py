@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rackrate.catalog.load import load_catalog
+from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
 from rackrate.models.architecture import Architecture, of_catalogue_model
@@ -44,18 +44,18 @@ class ReadModel:
         return self.architecture.origin.endswith(".gguf")
 
 
-def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
+def read_model(name: str, catalog: Catalog, *, weights_stated: bool = False) -> ReadModel:
     """The model of that name or path.
 
     Args:
         name: an id or alias of the catalogue, or the path of a config.json, a directory with one, or a GGUF file.
+        catalog: where names are looked up.
         weights_stated: the caller names the weight format, so that an unknown quantisation does not matter.
 
     Raises:
         UserError: nothing is there, or a file says something missing, absurd or unknown; file and key are named.
     """
     path = Path(name).expanduser()
-    catalog = load_catalog()
     model = catalog.known_model(name)
     if path.is_dir() and (model is None or _holds_a_model(path)):
         return _of_directory(path, weights_stated)
@@ -71,7 +71,7 @@ def read_model(name: str, *, weights_stated: bool = False) -> ReadModel:
         return ReadModel(of_catalogue_model(model), notes=(model.notes,) if model.notes else (), listed=model)
     if path.suffix in {".gguf", ".json", ".safetensors"} or name.startswith(("/", "./", "../", "~")):
         raise UserError(f"{name}: no such file or directory")
-    suffixed = _with_format(name)
+    suffixed = _with_format(name, catalog)
     if suffixed is not None:
         return suffixed
     raise UserError(
@@ -92,11 +92,11 @@ _NAMED_FORMATS: tuple[tuple[str, str], ...] = (
 """How publishers of quantised weights end the names of their repositories, and what that is."""
 
 
-def _with_format(name: str) -> ReadModel | None:
+def _with_format(name: str, catalog: Catalog) -> ReadModel | None:
     """A model of the catalogue in a format that its name ends with, as in Qwen2.5-32B-Instruct-AWQ; else None."""
     for pattern, form in _NAMED_FORMATS:
         found = re.fullmatch(rf"(.+?)[-_.](?:quantized[-_.])?(?:{pattern})", name, re.IGNORECASE)
-        model = load_catalog().known_model(found[1]) if found else None
+        model = catalog.known_model(found[1]) if found else None
         if model is not None:
             architecture = replace(of_catalogue_model(model), native_weights=form)
             return ReadModel(architecture, notes=(f"{name}: taken as {model.id} in {form}",), listed=model)

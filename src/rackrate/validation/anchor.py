@@ -12,9 +12,9 @@ from rackrate.steptime.load import Observed
 from rackrate.steptime.own_machine import anchored
 from rackrate.steptime.parameters import coefficients_of
 from rackrate.steptime.work import formats_on, linear_work
+from rackrate.validation.cases import Case, cache_tokens
 from rackrate.validation.comparisons import Comparison, classes_of
 from rackrate.validation.fitting import groups_of
-from rackrate.validation.published import Case, cache_tokens
 
 
 def deployment_of(case: Case, known: CoefficientFile) -> Deployment:

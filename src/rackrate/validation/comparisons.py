@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from rackrate.errors import UserError
 from rackrate.steptime.deployment import figure_classes
+from rackrate.validation.cases import Case
 from rackrate.validation.fitting import figures, predict
-from rackrate.validation.published import Case, Published
+from rackrate.validation.published import Published
 
 LOW, NEAR, OVER = "low", "near", "over"
 

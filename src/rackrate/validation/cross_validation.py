@@ -15,7 +15,7 @@ from rackrate.validation.comparisons import CLASS_NAMES, Comparison, compare_all
 from rackrate.validation.fitting import Fit, observations, without
 
 if TYPE_CHECKING:
-    from rackrate.validation.published import Case
+    from rackrate.validation.cases import Case
 
 FOLDS = 10
 

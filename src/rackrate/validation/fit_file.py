@@ -1,4 +1,4 @@
-"""`rackrate calibrate fit`: from a folder of published rows to the file of coefficients."""
+"""Fitting: from a folder of published rows to the file of coefficients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile, InputFile, distance_from, rounded
 from rackrate.validation.cross_validation import LeftOut, intervals, leave_out, others_of
 from rackrate.validation.fitting import Fit, fit, observations, thin
+from rackrate.validation.names import PublishedNames
 from rackrate.validation.published import Published, read_published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rackrate.validation.published import Case
+    from rackrate.validation.cases import Case
 
 ROWS_PER_CELL = 60
 """Of one file, accelerator, engine, load kind; more say nothing new and take time."""
@@ -35,14 +36,14 @@ class Fitted:
     fit: Fit
 
 
-def read_folder(folder: Path) -> tuple[Published, ...]:
+def read_folder(folder: Path, names: PublishedNames) -> tuple[Published, ...]:
     """Every CSV file of a folder. Raises UserError where there is none or one is not of the format."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory")
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise UserError(f"{folder}: has no .csv files of published rows (docs/predict.md says where there are some)")
-    return tuple(read_published(file) for file in files)
+    return tuple(read_published(file, names) for file in files)
 
 
 def fit_folder(
@@ -102,13 +103,13 @@ def to_file(
 
 
 def run(
-    folders: Sequence[Path], *, iterations: int, start: Mapping[str, float] | None, written: str, command: str,
-    version: str, say: Callable[[str], None], other: Path | None = None,
+    folders: Sequence[Path], names: PublishedNames, *, iterations: int, start: Mapping[str, float] | None, written: str,
+    command: str, version: str, say: Callable[[str], None], other: Path | None = None,
 ) -> tuple[CoefficientFile, Fitted, list[LeftOut]]:  # fmt: skip
     """Reads, fits, cross-validates. The rows of the folder `other` are not fitted: they judge."""
-    others = read_folder(other) if other is not None else ()
+    others = read_folder(other, names) if other is not None else ()
     fitted = fit_folder(
-        [item for folder in folders for item in read_folder(folder)], iterations=iterations, start=start, say=say
+        [item for folder in folders for item in read_folder(folder, names)], iterations=iterations, start=start, say=say
     )
     left_out = leave_out(fitted.cases, fitted.fit, fitted.used, tick=say)
     accelerators = {case.gpu for case in fitted.cases}

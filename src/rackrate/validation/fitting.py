@@ -20,12 +20,12 @@ from rackrate.steptime.engine_step import Coefficients, EngineStep, engine_step
 from rackrate.steptime.parameters import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
 from rackrate.steptime.replay import Predicted, replay
 from rackrate.steptime.work import formats_on, linear_work
-from rackrate.validation.published import cache_tokens
+from rackrate.validation.cases import cache_tokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rackrate.validation.published import Case
+    from rackrate.validation.cases import Case
 
     Floats = NDArray[np.floating[Any]]
     Flags = NDArray[np.bool_]

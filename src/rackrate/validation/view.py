@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile
-from rackrate.validation.comparisons import CLASS_NAMES, HEADLINE, Comparison, by_class, compare_all, errors_of
-from rackrate.validation.cross_validation import OTHER, WAYS, LeftOut, others_of, with_interval
-from rackrate.validation.published import Case, Published, read_published
+from rackrate.validation.cases import Case
+from rackrate.validation.comparisons import CLASS_NAMES, HEADLINE, Comparison, by_class, errors_of
+from rackrate.validation.cross_validation import OTHER, WAYS, LeftOut, with_interval
+from rackrate.validation.results import Validation
 
 Json = dict[str, Any]
 SCHEMA = "rackrate.validate/1"
-
-
-def csv_files(paths: Sequence[Path]) -> list[Path]:
-    """The CSV files named, and those of folders named."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(path.glob("*.csv"))
-            if not inside:
-                raise UserError(f"{path}: has no .csv files of published rows")
-            files.extend(inside)
-        else:
-            files.append(path)
-    return files
 
 
 def _errors_row(name: str, comparisons: Sequence[Comparison]) -> Json | None:
@@ -61,56 +46,28 @@ def _grouped(comparisons: Sequence[Comparison], key: Callable[[Case], str]) -> l
     return [row for row in rows if row is not None]
 
 
-def validate(
-    paths: Sequence[Path], known: CoefficientFile, *, cv: bool, anchor: bool, say: Callable[[str], None],
-    other: Path | None = None,
-) -> Json:  # fmt: skip
-    """Predicts every row of the files; those of the folder `other` are shown apart."""
-    published = [read_published(path) for path in paths]
-    found = _leave_out(published, known, say) if cv else []
-    if other is not None:
-        rows = [case for path in csv_files([other]) for case in read_published(path).cases]
-        found += others_of(rows, known.values, known.distance)
-    return build(published, known, found, anchor=anchor, say=say)
-
-
-def build(
-    published: Sequence[Published],
-    known: CoefficientFile,
-    left_out: Sequence[LeftOut],
-    *,
-    anchor: bool,
-    say: Callable[[str], None],
-) -> Json:
-    """The view of files that were read, with what was predicted without its group, if it was."""
-    everything: list[Comparison] = []
-    listed: list[Json] = []
-    for table in published:
-        say(f"{table.path.name}: {table.rows} rows")
-        compared, failed = compare_all(table.cases, known.values, with_box=False)
-        everything.extend(with_interval(each, known) for each in compared)
-        reasons = Counter([reason for _, reason in table.left_out] + [reason for _, reason in failed])
-        listed.append(
-            {
-                "name": table.path.name,
-                "rows": table.rows,
-                "predicted": len(table.cases) - len(failed),
-                "left_out": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
-            }
-        )
+def validation_view(found: Validation) -> Json:
+    """Plain values, schema rackrate.validate/1."""
+    known, everything = found.coefficients, found.comparisons
     return {
         "schema": SCHEMA,
         "coefficients": {
             "written": known.written, "rows_fitted": known.rows_fitted, "command": known.command,
             "inputs": [source.model_dump() for source in known.inputs],
         },
-        "files": listed,
+        "files": [
+            {
+                "name": file.name, "rows": file.rows, "predicted": file.predicted,
+                "left_out": [{"reason": reason, "count": count} for reason, count in file.left_out],
+            }
+            for file in found.files
+        ],
         "classes": class_rows(everything),
         "by_accelerator": _grouped(everything, lambda case: case.gpu),
         "by_engine": _grouped(everything, lambda case: case.release.id),
         "by_source": _grouped(everything, lambda case: case.source),
-        "left_out_groups": _left_out_view(left_out, known),
-        "anchored": _anchored(published, known, say) if anchor else [],
+        "left_out_groups": _left_out_view(found.left_out, known),
+        "anchored": class_rows(found.anchored),
         "rows": [_row(item) for item in everything],
     }  # fmt: skip
 
@@ -127,18 +84,6 @@ def _row(comparison: Comparison) -> Json:
     }
 
 
-def _leave_out(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[LeftOut]:
-    from rackrate.validation.cross_validation import leave_out
-    from rackrate.validation.fit_file import ROWS_PER_CELL
-    from rackrate.validation.fitting import fit, thin
-
-    cases = [case for table in published for case in table.cases]
-    used = thin(cases, ROWS_PER_CELL)
-    say("curvature of the fit at the coefficients")
-    fitted = fit([cases[index] for index in used], iterations=1, start=known.values, say=say)
-    return leave_out(cases, fitted, used, tick=say)
-
-
 def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Json]:
     rows: list[Json] = []
     for way, group in {**WAYS, OTHER: WAYS["source"]}.items():
@@ -146,13 +91,6 @@ def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Jso
         if chosen:
             rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, group)})
     return rows
-
-
-def _anchored(published: Sequence[Published], known: CoefficientFile, say: Callable[[str], None]) -> list[Json]:
-    from rackrate.validation.anchor import anchored_comparisons
-
-    say("anchoring each box on one of its rows")
-    return class_rows(anchored_comparisons([case for table in published for case in table.cases], known))
 
 
 def percent(share: float | None) -> str:

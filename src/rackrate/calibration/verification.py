@@ -1,0 +1,69 @@
+"""A calibration's predictions beside what another run measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rackrate.calibration.calibrate import apply
+from rackrate.calibration.document import CalibrationFile
+from rackrate.calibration.host import host_of
+from rackrate.calibration.points import HARMLESS, label, points_of
+from rackrate.catalog.load import Catalog
+from rackrate.metrics.summary import LevelSummary
+from rackrate.runs.records import Run
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measured figure beside its prediction."""
+
+    load: str
+    figure: str
+    measured: float
+    predicted: float
+    low: float | None
+    high: float | None
+    caveats: tuple[str, ...]
+
+    @property
+    def covered(self) -> bool | None:
+        """Whether the interval has the measurement."""
+        return None if self.low is None or self.high is None else self.low <= self.measured <= self.high
+
+
+def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary], catalog: Catalog) -> list[Check]:
+    """Every figure of a run beside what the calibration predicts. Levels with faults are compared and named."""
+    box = host_of(run, catalog, known.tensor_parallel)
+    calibrated = apply(known, box)
+    checks: list[Check] = []
+    for level, load, observed in points_of(levels, run, force=True):
+        predicted = calibrated.predict(load, box.replay)
+        for name in ("output_tok_s", "tpot_s", "ttft_s"):
+            measured = getattr(observed, name)
+            if measured is None or name not in predicted:
+                continue
+            item = predicted[name]
+            faults = tuple(fault for fault in level.caveats if fault not in HARMLESS)
+            checks.append(Check(label(level), name, float(measured), item.value, item.low, item.high, faults))
+    return checks
+
+
+def verification_view(known: CalibrationFile, run: str, checks: Sequence[Check]) -> dict[str, Any]:
+    """Plain values of `verify --json`, schema rackrate.verify/2."""
+    errors: dict[str, dict[str, float | int]] = {}
+    for name in ("output_tok_s", "tpot_s", "ttft_s"):
+        ratios = sorted(abs(math.log(check.predicted / check.measured)) for check in checks if check.figure == name)
+        if ratios:
+            middle = (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2
+            covered = sum(bool(check.covered) for check in checks if check.figure == name)
+            errors[name] = {"count": len(ratios), "median": middle, "largest": ratios[-1], "covered": covered}
+    return {
+        "schema": "rackrate.verify/2",
+        "calibration": {"run": known.run, "created": known.created, "machine": known.machine, "model": known.model},
+        "run": run,
+        "checks": [{**asdict(check), "covered": check.covered} for check in checks],
+        "errors": errors,
+    }
