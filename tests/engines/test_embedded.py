@@ -118,7 +118,7 @@ def test_the_server_counted_what_the_client_did(tmp_path: Path) -> None:
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         metrics = _get(url, "/metrics")
-    counter = float(re.findall(rf"^{llamacpp.METRICS['output_tokens']} (\S+)$", metrics, re.MULTILINE)[0])
+    counter = float(re.findall(rf"^{llamacpp.SPEC.metrics['output_tokens'][0]} (\S+)$", metrics, re.MULTILINE)[0])
     view = shown(tmp_path / "run")
     assert view["provenance"]["engine"]["name"] == "llama.cpp"
     level = view["levels"][0]

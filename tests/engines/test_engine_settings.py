@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from rackrate.engines import llamacpp, naive, sglang, transformers_serve, vllm
-from rackrate.engines.known import ENGINES, known_engine, launcher
+from rackrate.engines.known import ENGINES, launcher
 from rackrate.engines.process import first_raised
 from rackrate.engines.settings import LaunchOptions, read_settings
 from rackrate.engines.weights import Weights
@@ -36,12 +36,11 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_every_engine_that_we_start_has_a_launcher() -> None:
     for engine in ENGINES:
-        if engine.started_by_us:
-            name = launcher(engine.name).NAME
-            assert name == engine.name
-        else:
+        if engine.launch is not None:
+            assert launcher(engine.name) is engine.launch
+        elif engine.needs:
             with pytest.raises(EngineError, match="start it yourself"):
-                known_engine(engine.name)
+                launcher(engine.name)
 
 
 def test_vllm_is_told_in_its_own_words() -> None:
@@ -142,7 +141,7 @@ def test_transformers_never_takes_the_whole_memory() -> None:
         ("max_num_seqs=0", "max_num_seqs is at least 1, not 0"),
         ("eager=perhaps", "eager is on or off, not 'perhaps'"),
         ("dtype=int3", "dtype is one of bfloat16"),
-        ("eager", "--set takes NAME=VALUE, not 'eager'"),
+        ("eager", "set takes NAME=VALUE, not 'eager'"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(said: str, expected: str) -> None:
@@ -155,7 +154,7 @@ def test_what_is_printed_can_be_run_by_a_shell() -> None:
 
     command = naive.command(WEIGHTS, "a model", LaunchOptions(slots=1, context_tokens=1))
     assert shlex.split(command.shell) == list(command.argv)
-    assert command.kept_argv[-len(command.argv) :] == list(command.argv)
+    assert command.watched_argv[-len(command.argv) :] == list(command.argv)
 
 
 def test_a_cpu_wheel_goes_without_what_breaks_it() -> None:

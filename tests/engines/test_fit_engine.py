@@ -10,8 +10,8 @@ import pytest
 
 from rackrate.catalog.load import load_catalog
 from rackrate.engines.install import environment_python
+from rackrate.engines.llamacpp import MEMORY as LLAMACPP
 from rackrate.engines.weights import EMBEDDED
-from rackrate.memory.engine_memory import LLAMACPP
 from rackrate.memory.fit import fit
 from rackrate.models.read_model import read_model
 

@@ -25,7 +25,7 @@ place, port, family = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 if family == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sleeper = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
-# a worker in a session of its own, whose parent is gone: only a keeper that adopts orphans finds it
+# a worker in a session of its own, whose parent is gone: only a watchdog that adopts orphans finds it
 middle = ("import subprocess as s, sys; "
           "print(s.Popen(sys.argv[1:], start_new_session=True, stdout=s.DEVNULL, stderr=s.DEVNULL).pid)")
 orphan = subprocess.run([sys.executable, "-c", middle, *sleeper], capture_output=True, text=True).stdout.strip()
@@ -107,8 +107,8 @@ def test_killing_the_parent_ends_the_whole_family(tmp_path: Path) -> None:
     wait_until(lambda: not any(map(running, family)))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the engine is told of its keeper's death on Linux only")
-def test_killing_the_keeper_itself_ends_the_engine(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="the engine is told of its watchdog's death on Linux only")
+def test_killing_the_watchdog_itself_ends_the_engine(tmp_path: Path) -> None:
     with RunningEngine(fake(tmp_path), tmp_path / "log") as engine:
         engine.wait_until_ready()
         engine_pid, *workers = pids(tmp_path)

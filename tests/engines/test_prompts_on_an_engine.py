@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     weights = find_weights(EMBEDDED[0].model, lambda _: None, install=False)
     command = llamacpp.command(weights, "tiny", LaunchOptions(slots=2, context_tokens=1024, threads=1))
     with RunningEngine(command, tmp_path_factory.mktemp("engine") / "engine.log") as running:
-        running.wait_until_ready(tick=lambda _: None)
+        running.wait_until_ready(on_wait=lambda _: None)
         yield command.url
 
 

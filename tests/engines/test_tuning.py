@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rackrate.engines.knobs import LAYOUT, WEIGHTS, Configuration, Knob, Machine, Space
 from rackrate.errors import EngineError
 from rackrate.report.tuning import sentence, tuning_tables, tuning_view
 from rackrate.tuning.search import Result, Search, Tuned
-from rackrate.tuning.space import LAYOUT, WEIGHTS, Configuration, Knob, Space, as_options, settings_of, space_of
+from rackrate.tuning.space import as_options, settings_of, space_of
 
 pytest.importorskip("optuna")
 
@@ -177,13 +178,13 @@ def test_every_knob_is_a_setting_of_its_engine(engine: str, gpus: int) -> None:
     from rackrate.engines.known import launcher
     from rackrate.engines.settings import read_settings
 
-    space = space_of(engine, cores=4, logical=8, concurrency=16, gguf=True, gpus=gpus)
+    space = space_of(engine, Machine(cores=4, logical=8, concurrency=16, gguf=True, gpus=gpus))
     for knob in space.knobs:
         if knob.name == WEIGHTS:
             continue
         for value in knob.values:
             said = as_options({knob.name: value})[1::2]
-            assert read_settings(engine, launcher(engine).SETTINGS, said) == settings_of({knob.name: value})
+            assert read_settings(engine, launcher(engine).settings, said) == settings_of({knob.name: value})
     for change in space.first:
         assert set(change) <= set(space.default)
 
@@ -191,11 +192,10 @@ def test_every_knob_is_a_setting_of_its_engine(engine: str, gpus: int) -> None:
 def test_every_layout_uses_all_gpus() -> None:
     """The machine costs the same however few of its GPUs work."""
     for gpus in (2, 4, 6, 8):
-        space = space_of("vllm", cores=4, logical=8, concurrency=16, gguf=False, gpus=gpus)
+        space = space_of("vllm", Machine(cores=4, logical=8, concurrency=16, gguf=False, gpus=gpus))
         layouts = next(knob for knob in space.knobs if knob.name == LAYOUT)
         for layout in layouts.values:
             settings = settings_of({LAYOUT: layout})
             assert int(settings["tensor_parallel"]) * int(settings["data_parallel"]) == gpus
-    assert not any(
-        knob.name == LAYOUT for knob in space_of("vllm", cores=4, logical=8, concurrency=16, gguf=False, gpus=1).knobs
-    )
+    alone = space_of("vllm", Machine(cores=4, logical=8, concurrency=16, gguf=False, gpus=1))
+    assert not any(knob.name == LAYOUT for knob in alone.knobs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rackrate.engines.metric_names import METRIC_NAMES
+from rackrate.engines import vllm
+from rackrate.engines.known import engine_of_label
 from rackrate.measure.server_side import read_metrics
 
 VLLM = """
@@ -35,11 +36,13 @@ TGI = 'tgi_request_generated_tokens_bucket{le="1"} 3\ntgi_request_generated_toke
     ],
 )
 def test_pages_are_read_by_our_names(engine: str, page: str, expected: dict[str, float] | None) -> None:
-    assert read_metrics(page, METRIC_NAMES[engine]) == expected
+    spec = engine_of_label(engine)
+    assert spec is not None
+    assert read_metrics(page, spec.metrics) == expected
 
 
 def test_samples_of_several_engines_are_summed_and_other_names_left_alone() -> None:
-    found = read_metrics(VLLM, METRIC_NAMES["vLLM"])
+    found = read_metrics(VLLM, vllm.SPEC.metrics)
     assert found is not None
     assert found["running"] == 12.0
     assert found["preemptions"] == 0.0

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
+from rackrate.engines.llamacpp import MEMORY as LLAMACPP
+from rackrate.engines.vllm import MEMORY as VLLM
 from rackrate.errors import UserError
-from rackrate.memory.engine_memory import ENGINES, LLAMACPP, VLLM, driver_memory, engine_memory
+from rackrate.memory.engine_memory import driver_memory, engine_memory
 from rackrate.memory.fit import fit
 from rackrate.memory.kv_cache import kv_bytes_per_token, kv_bytes_per_token_on_rank, request_bytes
 from rackrate.memory.remedies import remedies, smallest_count
@@ -23,6 +25,8 @@ from rackrate.units import GIB
 MODELS = load_catalog().models
 CARDS = {name: card for name, card in load_catalog().accelerators.items() if card.kind == "gpu"}
 ARCHITECTURES = {name: of_catalogue_model(model) for name, model in MODELS.items()}
+
+MEMORIES = {name: engine_memory(name) for name in ("vllm", "sglang", "llamacpp", "transformers")}
 
 
 def model(name: str) -> Architecture:
@@ -116,7 +120,7 @@ def test_wrong_numbers_are_sentences() -> None:
 
 def test_engines_differ_where_they_differ() -> None:
     small, where = model("llama-3-8b-instruct"), card("a10g")
-    by_engine = {name: fit(small, where, engine=engine) for name, engine in ENGINES.items()}
+    by_engine = {name: fit(small, where, engine=engine) for name, engine in MEMORIES.items()}
     assert by_engine["vllm"].usable_bytes == pytest.approx(0.9 * driver_memory(where))
     assert by_engine["sglang"].kv_bytes > by_engine["vllm"].kv_bytes  # its working memory is outside
     assert any("does not split matrices" in reason for reason in fit(small, where, tp=2, engine=LLAMACPP).reasons)
@@ -136,7 +140,7 @@ def test_engines_differ_where_they_differ() -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_laws_of_any_fit(name: str, where: str, count: int, context: int, form: str | None, engine_name: str) -> None:
-    shape, engine = model(name), ENGINES[engine_name]
+    shape, engine = model(name), MEMORIES[engine_name]
     context = min(context, shape.context_tokens)
     tp, pp = best_parallelism(shape, count)
     found = fit(shape, card(where), tp=tp, pp=pp, weights=form, context_tokens=context, engine=engine)

@@ -10,12 +10,13 @@ import pytest
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
+from rackrate.engines import vllm
 from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, dump, parse_coefficients, shipped
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.own_machine import anchored, calibrate_box
-from rackrate.steptime.parameters import BY_RELEASE, SHARED
+from rackrate.steptime.parameters import SHARED
 from rackrate.steptime.work import Parallel
 from rackrate.validation.cases import Case
 from rackrate.validation.cross_validation import weighted_quantiles
@@ -61,7 +62,7 @@ def test_the_fit_finds_what_made_the_rows(cases: list[Case]) -> None:
     assert ampere == pytest.approx(math.log(0.6) + 0.1, abs=0.08)
     # all of them streamed, so that only the sum of both is known
     per_sequence = sum(math.exp(fitted.values[f"{name}@vllm-0.8"]) for name in ("host_sequence_s", "stream_s"))
-    assert per_sequence == pytest.approx(6e-5 + BY_RELEASE["stream_s"]["vllm-0.8"].median, rel=0.35)
+    assert per_sequence == pytest.approx(6e-5 + vllm.RELEASES[1].host_times.stream_s, rel=0.35)
     deviation = dict(zip(fitted.names, np.sqrt(np.diag(fitted.covariance)), strict=True))
     assert deviation["memory"] < SHARED["memory"].spread
 

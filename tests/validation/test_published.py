@@ -9,8 +9,8 @@ import pytest
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
+from rackrate.engines.releases import release_of
 from rackrate.errors import UserError
-from rackrate.steptime.engine_releases import release_of
 from rackrate.validation.fitting import observations
 from rackrate.validation.names import CannotPredictError, PublishedNames, stated_sizes, weight_format
 from rackrate.validation.published import COLUMNS, read_published, understand

@@ -9,11 +9,12 @@ from rackrate.calibration.document import CalibrationFile
 from rackrate.calibration.replay import replay, slot_limits
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Accelerator, Model
+from rackrate.engines.releases import scheduler_of
+from rackrate.engines.spec import Scheduler
 from rackrate.errors import CalibrationError, CatalogError
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
 from rackrate.steptime.deployment import Deployment, deploy, find_release
-from rackrate.steptime.engine_releases import ENGINE_RELEASES, Scheduler, scheduler_of
 from rackrate.steptime.load import Load
 from rackrate.steptime.own_machine import with_logs
 from rackrate.steptime.replay import Predicted
@@ -137,7 +138,7 @@ def host_again(known: CalibrationFile, catalog: Catalog) -> CalibratedHost:
         raise CalibrationError("an older version wrote this calibration, without the number of cores: calibrate again")
     else:
         accelerator = _nominal(known.cores, known.machine, "cpu", 2**34 / 2**30)
-    release = ENGINE_RELEASES[known.engine]
+    release = find_release(known.engine)
     default = scheduler_of(release, accelerator)
     deployment = deploy(
         model, accelerator, engine=known.engine, parallel=Parallel(tensor=known.tensor_parallel), weights=known.weights,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rackrate.cli import options as given
+
+if TYPE_CHECKING:
+    from rackrate.engines.spec import EngineSpec
 
 
 def engines(
@@ -46,14 +49,14 @@ def _install(name: str) -> None:
     import time
 
     from rackrate.cli.output import say
-    from rackrate.engines.known import known_engine, launcher
+    from rackrate.engines.known import launcher, listed_engine
     from rackrate.engines.weights import EMBEDDED
 
-    engine = known_engine(name)
+    engine, launch = listed_engine(name), launcher(name)
     began = time.monotonic()
-    launcher(name).install(say)
-    launcher(name).find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
-    say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {engine.how} --model {EMBEDDED[0].model}")
+    launch.install(say)
+    launch.find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
+    say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {_how(engine)} --model {EMBEDDED[0].model}")
 
 
 def _settings(name: str, as_json: bool) -> None:
@@ -61,7 +64,7 @@ def _settings(name: str, as_json: bool) -> None:
     from rackrate.engines.known import launcher
     from rackrate.report.tables import plain_table
 
-    settings = launcher(name).SETTINGS
+    settings = launcher(name).settings
     if as_json:
         print_json(
             [
@@ -78,16 +81,16 @@ def _settings(name: str, as_json: bool) -> None:
 
 def _list(as_json: bool) -> None:
     from rackrate.cli.output import print_json, show
-    from rackrate.engines.known import ENGINES, launcher
+    from rackrate.engines.known import ENGINES
 
     rows: list[dict[str, str]] = []
-    for engine in ENGINES:
+    for spec in ENGINES:
+        if not spec.needs:
+            continue
         state = "by URL"
-        if engine.started_by_us:
-            state = "ready" if launcher(engine.name).is_ready() else "not installed"
-        rows.append(
-            {"name": engine.name, "state": state, "engine": engine.title, "needs": engine.needs, "how": engine.how}
-        )
+        if spec.launch is not None:
+            state = "ready" if spec.launch.is_ready() else "not installed"
+        rows.append({"name": spec.name, "state": state, "engine": spec.title, "needs": spec.needs, "how": _how(spec)})
     if as_json:
         print_json(rows)
         return
@@ -102,3 +105,10 @@ def _list(as_json: bool) -> None:
             row["name"], Text(row["state"], style=styles[row["state"]]), row["engine"], row["needs"], row["how"]
         )
     show(table)
+
+
+def _how(spec: EngineSpec) -> str:
+    """The command that measures an engine."""
+    if spec.launch is not None:
+        return f"rackrate measure --engine {spec.name}"
+    return f"rackrate measure --url {spec.url}" + (" --key-env NAME" if spec.needs_key else "")

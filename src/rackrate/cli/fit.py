@@ -12,7 +12,7 @@ from rackrate.cli import options as given
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Accelerator
-    from rackrate.memory.engine_memory import EngineMemory
+    from rackrate.engines.spec import EngineMemory
     from rackrate.memory.fit import Fit
     from rackrate.memory.remedies import Remedy
     from rackrate.models.read_model import ReadModel

@@ -337,7 +337,7 @@ def _settings(engine: str, said: list[str], all_engines: list[str]) -> dict[str,
                 own.append(f"{rest}={text.partition('=')[2]}")
         else:
             own.append(text)
-    return read_settings(engine, launcher(engine).SETTINGS, own)
+    return read_settings(engine, launcher(engine).settings, own)
 
 
 def _compare(job: Job, engines: list[str], threads: int | None, said: list[str], json_out: str | None) -> None:

@@ -105,7 +105,7 @@ class Job:
             )
         with RunningEngine(command, self.directory / "engine.log", append=self.continued is not None) as running:
             with waiting(f"starting {command.name} with {alias}") as tick:
-                running.wait_until_ready(tick=tick)
+                running.wait_until_ready(on_wait=tick)
             self.model = command.served_name
             return self._run(parse_url(command.url), Started(running, engine, served))
 
@@ -160,7 +160,7 @@ class Job:
 
             from rackrate.catalog.load import load_catalog
             from rackrate.cli.progress import SweepDisplay
-            from rackrate.engines.metric_names import METRIC_NAMES
+            from rackrate.engines.known import engine_of_label
             from rackrate.errors import EngineError
             from rackrate.measure.energy import PowerMeter, find_source
             from rackrate.measure.host import CpuAccount, detect_machine
@@ -189,7 +189,8 @@ class Job:
                     crew = await stack.enter_async_context(await self._crew(target, found, account, header, done))
                 shown = SweepDisplay(self.plan, _meter(machine, load_catalog()))
                 with shown, PowerMeter(find_source() if process is not None else None, shown) as display:
-                    names = METRIC_NAMES.get(engine.name)
+                    known = engine_of_label(engine.name)
+                    names = known.metrics if known is not None else None
                     outcome = await sweep(
                         client,
                         found,
@@ -292,7 +293,7 @@ def _import_ahead() -> None:
         "rackrate.measure.sweep",
         "rackrate.catalog.load",
         "rackrate.cli.progress",
-        "rackrate.engines.metric_names",
+        "rackrate.engines.known",
         "rackrate.economics.hardware",
     ):
         with contextlib.suppress(Exception):  # who needs it imports it again, and hears what is wrong

@@ -113,9 +113,9 @@ def plan(
     from rackrate.cli.planned_demand import DemandRequest, demand_of
     from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
+    from rackrate.memory.engine_memory import engine_memory
     from rackrate.models.formats import weight_format
     from rackrate.models.read_model import read_model
-    from rackrate.planner.candidates import memory_of
     from rackrate.planner.explain import explained
     from rackrate.planner.plan import largest
     from rackrate.planner.plan import plan as make_plan
@@ -139,7 +139,7 @@ def plan(
         say(f"note: {note}")
     engines = [item.strip() for item in (engine or ("llamacpp" if read.is_gguf else "vllm")).split(",")]
     for item in engines:
-        memory_of(item)  # says now if it is unknown
+        engine_memory(item)  # says now if it is unknown
     formats = [weight_format(item.strip()).name for item in weights.split(",")] if weights else []
     demand = demand_of(
         read,

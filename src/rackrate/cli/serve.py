@@ -119,7 +119,7 @@ def _command(
     else:
         name, why = choose(model, gpu=on_gpu(), ready=lambda name: launcher(name).is_ready())
     started = launcher(name)
-    settings = read_settings(name, started.SETTINGS, said)
+    settings = read_settings(name, started.settings, said)
     weights = started.find(model, say, install=False)
     fitted = settings_on_gpus(name, weights.argument, requests, context, settings)
     why = "; ".join([why, *fitted.notes])

@@ -20,10 +20,6 @@ class OnGpus:
     notes: tuple[str, ...] = ()
 
 
-SHARDED = ("vllm", "sglang")
-"""Engines that spread a model over GPUs as they are told."""
-
-
 def settings_on_gpus(engine: str, model: str, requests: int, context: int, said: Settings) -> OnGpus:
     """The settings for the GPUs that the drivers of this machine list, what the user said over them.
 
@@ -31,8 +27,10 @@ def settings_on_gpus(engine: str, model: str, requests: int, context: int, said:
         EngineError: the model does not fit them; says by how much, and what would.
     """
     from rackrate.engines.gpus import found_gpus
+    from rackrate.engines.known import find_engine
 
-    if engine not in SHARDED:
+    spec = find_engine(engine)
+    if spec is None or spec.launch is None or not spec.launch.spreads_over_gpus:
         return OnGpus(said)
     chosen = choose_settings(engine, model, found_gpus(), requests, context, _own_format(said))
     return OnGpus({**chosen.settings, **said}, chosen.notes)

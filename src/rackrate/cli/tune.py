@@ -122,16 +122,16 @@ def _space(engine: str, model: str, highest: int, only: str | None, lengths: tup
     import psutil
 
     from rackrate.engines.gpus import found_gpus
-    from rackrate.engines.known import launcher
+    from rackrate.engines.knobs import Machine
+    from rackrate.engines.known import launcher, listed_engine
     from rackrate.errors import EngineError
     from rackrate.tuning.space import space_of
 
-    started = launcher(engine)
-    if not started.is_ready():
-        raise EngineError(f"{started.TITLE} is not installed: run `rackrate engines install {engine}`")
-    gpus = found_gpus() if engine in {"vllm", "sglang"} else ()
-    space = space_of(
-        engine,
+    spec, launch = listed_engine(engine), launcher(engine)
+    if not launch.is_ready():
+        raise EngineError(f"{spec.label} is not installed: run `rackrate engines install {engine}`")
+    gpus = found_gpus() if launch.spreads_over_gpus else ()
+    machine = Machine(
         cores=psutil.cpu_count(logical=False) or 1,
         logical=psutil.cpu_count() or 1,
         concurrency=highest,
@@ -139,6 +139,7 @@ def _space(engine: str, model: str, highest: int, only: str | None, lengths: tup
         gpus=len(gpus),
         layouts=_layouts(engine, model, gpus, highest, lengths),
     )
+    space = space_of(engine, machine)
     return space.limited([name.strip() for name in only.split(",")]) if only else space
 
 
@@ -228,7 +229,8 @@ def _prices(tuned: Tuned, offers: Any, rigs: Any, usd_per_hour: float | None) ->
 
 def _next(view: dict[str, Any], directory: Path) -> None:
     from rackrate.cli.output import say
-    from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, as_options
+    from rackrate.engines.knobs import AS_THEY_ARE, WEIGHTS
+    from rackrate.tuning.space import as_options
 
     changed = view["changed"]
     if not changed:

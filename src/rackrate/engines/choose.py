@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rackrate.engines import known
 from rackrate.engines.safetensors import is_hub_id
+from rackrate.engines.spec import WeightKind
 from rackrate.errors import EngineError
 
 
 def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str, str]:
-    """The engine, and why.
+    """The first engine of the list that is chosen for such weights, and why.
 
     Args:
         model: an embedded model, a GGUF file, a directory of safetensors, or a hub id.
@@ -29,16 +31,11 @@ def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str,
     """
     path = Path(model.removesuffix(":Q4_0").removesuffix(":Q8_0"))
     plain = path.is_dir() or (is_hub_id(model) and not path.exists())
-    if gpu and ready("vllm"):
-        return "vllm", "the machine has a GPU, and vLLM batches best on it"
-    if not plain:
-        wanted = [("llamacpp", "the weights are GGUF, which llama.cpp serves as they are, in the least memory")]
-    else:
-        wanted = [
-            ("vllm", "the weights are safetensors, and vLLM batches them best"),
-            ("transformers", "the weights are safetensors, and vLLM is not installed"),
-        ]
-    for name, why in wanted:
-        if ready(name):
-            return name, why
-    raise EngineError(f"nothing installed serves {model}: run `rackrate engines install {wanted[0][0]}`")
+    of_file: WeightKind = "safetensors" if plain else "gguf"
+    kinds: tuple[WeightKind, ...] = ("gpu", of_file) if gpu else (of_file,)
+    for kind in kinds:
+        for spec in known.ENGINES:
+            if kind in spec.chosen_for and ready(spec.name):
+                return spec.name, spec.chosen_for[kind]
+    first = next(spec.name for spec in known.ENGINES if of_file in spec.chosen_for)
+    raise EngineError(f"nothing installed serves {model}: run `rackrate engines install {first}`")

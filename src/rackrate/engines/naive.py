@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from rackrate.engines.install import environment_python, install_environment, is_installed, pin_file
+from rackrate.engines.install import environment_python, install_environment, is_installed, pinned_version
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
 from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
+from rackrate.engines.spec import EngineSpec, Fingerprint, Launch, Notify
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
 
@@ -26,10 +26,7 @@ SETTINGS = (
 
 def version() -> str:
     """The pinned version of transformers."""
-    for line in pin_file(PINS).read_text(encoding="utf-8").splitlines():
-        if line.startswith("transformers=="):
-            return f"transformers {line.split('==')[1].split()[0]}"
-    raise EngineError(f"{pin_file(PINS)} does not pin transformers")
+    return f"transformers {pinned_version(PINS, 'transformers')}"
 
 
 def is_ready() -> bool:
@@ -37,14 +34,9 @@ def is_ready() -> bool:
     return is_installed(PINS)
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(notify: Notify) -> None:
     """Makes its environment."""
-    install_environment(PINS, say, torch=True)
-
-
-def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
-    """Weights that it can serve."""
-    return find_safetensors(model, say, install=install)
+    install_environment(PINS, notify, torch=True)
 
 
 def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
@@ -82,3 +74,19 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         settings=chosen,
         start_timeout_s=START_TIMEOUT_S,
     )
+
+
+SPEC = EngineSpec(
+    name=NAME,
+    title="transformers' model.generate, one request at a time: a baseline",
+    label=TITLE,
+    needs="the environment of transformers",
+    launch=Launch(settings=SETTINGS, is_ready=is_ready, install=install, find=find_safetensors, command=command),
+    # engines/launch/naive_server.py
+    metrics={
+        "output_tokens": ("naive:generation_tokens_total",),
+        "running": ("naive:requests_running",),
+        "waiting": ("naive:requests_waiting",),
+    },
+    fingerprint=Fingerprint(owned_by=("rackrate-naive",)),
+)

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from rackrate.errors import EngineError
 
 LOG_LINES = 20
@@ -46,7 +44,7 @@ class EngineCommand:
     start_timeout_s: float = 120.0
     """How long it may take to be ready."""
     has_children: bool = False
-    """Whether it does not watch its standard input itself, or starts processes of its own: a keeper runs it then."""
+    """Whether it does not watch its standard input itself, or starts processes of its own: a watchdog runs it then."""
 
     @property
     def url(self) -> str:
@@ -54,11 +52,11 @@ class EngineCommand:
         return f"http://{self.host}:{self.port}"
 
     @property
-    def kept_argv(self) -> list[str]:
-        """The command as it is run: with a keeper, where nothing else would end it and its children with rackrate."""
+    def watched_argv(self) -> list[str]:
+        """The command as it is run: under a watchdog, where nothing else would end it with rackrate."""
         if not self.has_children:
             return list(self.argv)
-        return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "keeper.py"), "--", *self.argv]
+        return [sys.executable, "-u", str(Path(__file__).parent / "launch" / "watchdog.py"), "--", *self.argv]
 
     @property
     def shell(self) -> str:
@@ -94,11 +92,14 @@ def require_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise EngineError(
-                f"port {port} on {host} cannot be used ({error.strerror}{_holder(port)}); choose another with --port"
+                f"port {port} on {host} cannot be used ({error.strerror}{_holder(port)}); choose another with {{port}}",
+                field="port",
             ) from None
 
 
 def _holder(port: int) -> str:
+    import psutil
+
     try:
         for connection in psutil.net_connections("tcp"):
             if (
@@ -126,7 +127,7 @@ class RunningEngine:
             self._log_start = output.tell()
             try:
                 self._process = subprocess.Popen(
-                    command.kept_argv,
+                    command.watched_argv,
                     stdin=subprocess.PIPE,  # its end tells the engine that we are gone
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -151,7 +152,9 @@ class RunningEngine:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def wait_until_ready(self, timeout_s: float | None = None, tick: Callable[[float], None] = lambda _: None) -> float:
+    def wait_until_ready(
+        self, timeout_s: float | None = None, on_wait: Callable[[float], None] = lambda _: None
+    ) -> float:
         """Waits until the engine answers, and returns how long that took. [s]
 
         Raises:
@@ -167,7 +170,7 @@ class RunningEngine:
                 return waited
             if waited > timeout_s:
                 raise EngineError(f"{self.command.name} was not ready within {timeout_s:g} s\n{self.last_lines()}")
-            tick(waited)
+            on_wait(waited)
             time.sleep(0.1)
 
     def _answers(self) -> bool:

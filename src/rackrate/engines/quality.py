@@ -50,14 +50,14 @@ def prompts() -> list[str]:
 
 
 def measure_quality(
-    models: Mapping[str, Path], reference: str, tick: Callable[[float], None] = lambda _: None
+    models: Mapping[str, Path], reference: str, on_progress: Callable[[float], None] = lambda _: None
 ) -> list[Quality]:
     """Perplexity and greedy agreement of models, the reference first.
 
     Args:
         models: name to GGUF file or directory of safetensors; all of one model.
         reference: the name of the one that others are set against.
-        tick: is told the share that is done, 0 to 1.
+        on_progress: takes the share that is done, 0 to 1.
 
     Raises:
         EngineError: transformers is not installed, or cannot read a file.
@@ -88,7 +88,7 @@ def measure_quality(
         try:
             for line in process.stderr:
                 if line.startswith("progress "):
-                    tick(float(line.split()[1]))
+                    on_progress(float(line.split()[1]))
                 else:
                     words.append(line.rstrip())
             output = process.stdout.read()

@@ -104,7 +104,9 @@ def _inverse(scale: NDArray[np.float16]) -> Floats:
     return np.divide(1.0, wide, out=np.zeros_like(wide), where=wide != 0)
 
 
-def requantise(source: Path, target: Path, format_name: str, say: Callable[[float], None] = lambda _: None) -> None:
+def requantise(
+    source: Path, target: Path, format_name: str, on_progress: Callable[[float], None] = lambda _: None
+) -> None:
     """Writes `source` to `target` with its Q4 and Q8_0 matrices in `format_name`; the rest is copied.
 
     Embeddings that are kept finer than the other matrices stay as they are.
@@ -113,7 +115,7 @@ def requantise(source: Path, target: Path, format_name: str, say: Callable[[floa
         source: a GGUF file whose matrices are Q4_0, Q4_1 or Q8_0.
         target: written whole or not at all.
         format_name: Q4_0 or Q8_0.
-        say: is told the share that is done, 0 to 1.
+        on_progress: takes the share that is done, 0 to 1.
 
     Raises:
         EngineError: not such a file, or the target cannot be written.
@@ -122,14 +124,16 @@ def requantise(source: Path, target: Path, format_name: str, say: Callable[[floa
         raise EngineError(f"weights can be written as {' or '.join(FILE_TYPES)}, not {format_name}")
     try:
         with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            _rewrite(source, whole, target, format_name, say)
+            _rewrite(source, whole, target, format_name, on_progress)
     except OSError as error:
         raise EngineError(f"{error.filename or source}: {error.strerror}") from None
     except (struct.error, IndexError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise EngineError(f"{source} cannot be rewritten: its header is damaged ({error})") from None
 
 
-def _rewrite(source: Path, whole: mmap.mmap, target: Path, format_name: str, say: Callable[[float], None]) -> None:
+def _rewrite(
+    source: Path, whole: mmap.mmap, target: Path, format_name: str, on_progress: Callable[[float], None]
+) -> None:
     magic, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", whole, 0)
     if magic != b"GGUF" or version not in {2, 3}:
         raise EngineError(f"{source} is not a GGUF file of version 2 or 3")
@@ -168,7 +172,7 @@ def _rewrite(source: Path, whole: mmap.mmap, target: Path, format_name: str, say
                     out.write(raw.tobytes())
                 del raw  # the map cannot be closed while an array looks at it
                 out.write(b"\0" * (_aligned(size, alignment) - size))
-                say((number + 1) / len(tensors))
+                on_progress((number + 1) / len(tensors))
             out.close()
             temporary.replace(target)
         finally:

@@ -18,7 +18,7 @@ FORMATS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 def find_safetensors(
-    model: str, say: Callable[[str], None], *, dtype: str = "bfloat16", install: bool = True
+    model: str, notify: Callable[[str], None], *, dtype: str = "bfloat16", install: bool = True
 ) -> Weights:
     """Weights for vLLM or transformers: an embedded model, a GGUF file, a directory with config.json, or a hub id.
 
@@ -37,8 +37,8 @@ def find_safetensors(
         return Weights(path, None, FORMATS.get(dtype), None)
     if not path.exists() and is_hub_id(model):
         return Weights(path, None, FORMATS.get(dtype), None, hub_id=model)
-    gguf = find_weights(model, say, install=install)
-    return _converted(gguf, dtype, say)
+    gguf = find_weights(model, notify, install=install)
+    return _converted(gguf, dtype, notify)
 
 
 def is_hub_id(model: str) -> bool:
@@ -51,14 +51,14 @@ def is_hub_id(model: str) -> bool:
     return bool(slash and owner.strip("~.") and name and "/" not in name and not name.endswith(".gguf"))
 
 
-def _converted(gguf: Weights, dtype: str, say: Callable[[str], None]) -> Weights:
+def _converted(gguf: Weights, dtype: str, notify: Callable[[str], None]) -> Weights:
     target = cache_directory() / "weights" / f"{gguf.path.stem}-{(gguf.sha256 or '')[:12]}-{FORMATS[dtype]}"
     weights = Weights(target, gguf.sha256, f"{FORMATS[dtype]} from {gguf.weight_format or 'GGUF'}", gguf.model)
     if (target / "config.json").exists():
         return weights
     if not is_installed(CONVERTER):
         raise EngineError(f"{gguf.path.name} must be converted first: run `rackrate engines install {CONVERTER}`")
-    say(f"converting {gguf.path.name} to safetensors ({dtype}), once")
+    notify(f"converting {gguf.path.name} to safetensors ({dtype}), once")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))
     script = Path(__file__).parent / "launch" / "convert_gguf.py"

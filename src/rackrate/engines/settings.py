@@ -67,7 +67,7 @@ class Setting:
         return value
 
 
-def read_settings(engine: str, known: Sequence[Setting], said: Sequence[str]) -> dict[str, Scalar]:
+def read_settings(engine: str, known: Sequence[Setting], assignments: Sequence[str]) -> dict[str, Scalar]:
     """Settings from `name=value` texts, in the words of one engine.
 
     >>> read_settings("vllm", [Setting("max_num_seqs", "whole", "requests at once", least=1)], ["max_num_seqs=8"])
@@ -78,10 +78,10 @@ def read_settings(engine: str, known: Sequence[Setting], said: Sequence[str]) ->
     """
     by_name = {setting.name: setting for setting in known}
     found: dict[str, Scalar] = {}
-    for text in said:
+    for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
-            raise EngineError(f"--set takes NAME=VALUE, not {text!r}")
+            raise EngineError(f"{{set}} takes NAME=VALUE, not {text!r}", field="set")
         name = name.strip().replace("-", "_")
         if name not in by_name:
             raise EngineError(f"{engine} has no setting {name!r}{did_you_mean(name, by_name)}")

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rackrate.engines.gpus import found_gpus
-from rackrate.engines.install import environment_python, install_by_version, install_environment, is_installed, pin_file
+from rackrate.engines.install import (
+    environment_python,
+    install_by_version,
+    install_environment,
+    is_installed,
+    pinned_version,
+)
+from rackrate.engines.knobs import Knob, Machine, Space, best_layout, distinct, over_gpus
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
 from rackrate.engines.settings import LaunchOptions, Setting, Settings, flags_of, merged
+from rackrate.engines.spec import (
+    EngineMemory,
+    EngineRelease,
+    EngineSpec,
+    Fingerprint,
+    HostTimes,
+    Launch,
+    Notify,
+    Scheduler,
+    is_large,
+)
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
+
+if TYPE_CHECKING:
+    from rackrate.catalog.types import Accelerator
 
 NAME = "sglang"
 TITLE = "SGLang"
@@ -39,10 +60,7 @@ _OWN = "RACKRATE_SGLANG_PYTHON"
 
 def version() -> str:
     """The pinned version."""
-    for line in pin_file(_PINS).read_text(encoding="utf-8").splitlines():
-        if line.startswith("sglang"):
-            return line.split("==")[1].split()[0]
-    raise EngineError(f"{pin_file(_PINS)} does not pin sglang")
+    return pinned_version(_PINS, "sglang")
 
 
 def is_ready() -> bool:
@@ -58,7 +76,7 @@ def _python() -> Path | None:
     return environment_python(_PINS) if is_installed(_PINS) else None
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(notify: Notify) -> None:
     """Makes its environment, and the one that converts weights for it.
 
     Raises:
@@ -69,13 +87,8 @@ def install(say: Callable[[str], None]) -> None:
             "SGLang's wheels are for NVIDIA GPUs, and this machine shows none: with a build for other hardware, name "
             f"its Python by {_OWN}"
         )
-    install_by_version(_PINS, say)
-    install_environment(CONVERTER, say, torch=True)
-
-
-def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
-    """Weights that it can serve."""
-    return find_safetensors(model, say, install=install)
+    install_by_version(_PINS, notify)
+    install_environment(CONVERTER, notify, torch=True)
 
 
 def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
@@ -133,3 +146,71 @@ def _flags(chosen: Settings) -> list[str]:
     if chosen.get("eager"):
         flags.append("--disable-cuda-graph")
     return flags
+
+
+def _scheduler(accelerator: Accelerator, prompt_tokens: float) -> Scheduler:
+    del prompt_tokens
+    budget = 8192 if is_large(accelerator) else 4096
+    return Scheduler(2048, budget, mixed=False, reserve_fraction=0.4, memory_share=0.87)
+
+
+def _tuning(machine: Machine) -> Space | None:
+    if not machine.gpus:
+        return None
+    most = distinct(machine.concurrency, max(1, machine.concurrency // 2), 2 * machine.concurrency)
+    batches = (8192, 2048, 4096, 16384)
+    knobs = [
+        Knob("batch_tokens", batches, "prompt tokens of one step: how long prefill holds up decoding"),
+        Knob("max_num_seqs", most, "requests at once"),
+        Knob("prefix_caching", (True, False), "equal beginnings of prompts are computed once"),
+        *over_gpus(machine, "fp8_e5m2"),
+    ]
+    first = (*best_layout(machine.layouts), {"batch_tokens": 2048}, {"prefix_caching": False})
+    return Space(tuple(knobs), first)
+
+
+MEMORY = EngineMemory(
+    NAME, usable_share=0.88, batch_tokens=8192, max_requests=256, block_tokens=1, activations_inside=False
+)
+"""mem_fraction_static covers weights and KV cache only; 0.88 is its value for one card of up to 80 GB
+(docs.sglang.ai, hyperparameter tuning)."""
+
+SPEC = EngineSpec(
+    name=NAME,
+    title=TITLE,
+    label=TITLE,
+    needs=f"an NVIDIA GPU, or an installation of your own named by {_OWN}",
+    launch=Launch(
+        settings=SETTINGS,
+        is_ready=is_ready,
+        install=install,
+        find=find_safetensors,
+        command=command,
+        spreads_over_gpus=True,
+    ),
+    # sglang metrics_collector.py, `--enable-metrics`
+    metrics={
+        "output_tokens": ("sglang:generation_tokens_total",),
+        "running": ("sglang:num_running_reqs",),
+        "waiting": ("sglang:num_queue_reqs",),
+        "kv_use": ("sglang:token_usage",),
+        "preemptions": ("sglang:num_retracted_requests_total", "sglang:num_retracted_reqs_total"),
+    },
+    fingerprint=Fingerprint(
+        owned_by=("sglang",), metric_prefix="sglang:", version_pages=("/server_info", "/get_server_info")
+    ),
+    memory=MEMORY,
+    releases=(
+        EngineRelease(
+            NAME,
+            NAME,
+            captured=True,
+            host_times=HostTimes(
+                host_step_s=1e-3, host_sequence_s=1e-5, host_prefill_s=3e-3, stream_s=1e-5, request_s=8e-3
+            ),
+            scheduler=_scheduler,
+        ),
+    ),
+    spellings=("sglang",),
+    tuning=_tuning,
+)

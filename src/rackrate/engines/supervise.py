@@ -38,8 +38,8 @@ class Supervisor:
 
     command: EngineCommand
     log: Path
-    say: Callable[[str], None]
-    tick: Callable[[float], None] = lambda _: None
+    notify: Callable[[str], None]
+    on_wait: Callable[[float], None] = lambda _: None
     """Is called while the engine starts, with the seconds waited."""
     started: Callable[[float], None] = lambda _: None
     """Is called whenever the engine is ready, with the seconds that took."""
@@ -75,25 +75,25 @@ class Supervisor:
                 raise EngineError(f"{exit_report}\nit was started again {self.restarts} times, no more")
             wait_s = back_off_s(failures)
             why = ", though it ran out of memory" if short_of_memory and engine.code != -signal.SIGKILL else ""
-            self.say(f"{exit_report}\nstarting it again in {wait_s:g} s{why}")
+            self.notify(f"{exit_report}\nstarting it again in {wait_s:g} s{why}")
             self._pause(wait_s)
             self.restarts += 1
 
     def _wait(self, engine: RunningEngine) -> bool:
         """Whether it became ready. A start that takes too long is said, and counts as an end."""
 
-        def tick(waited_s: float) -> None:
-            self.tick(waited_s)
+        def on_wait(waited_s: float) -> None:
+            self.on_wait(waited_s)
             if self.stopping.is_set():
                 raise _Stopped
 
         try:
-            took_s = engine.wait_until_ready(tick=tick)
+            took_s = engine.wait_until_ready(on_wait=on_wait)
         except _Stopped:
             return False
         except EngineError as error:
             if engine.alive:
-                self.say(str(error))
+                self.notify(str(error))
                 engine.stop()
             return False
         self.started(took_s)

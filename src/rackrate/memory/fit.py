@@ -13,7 +13,7 @@ The interface, for the planner, `serve` and the step-time model:
     weights_on_rank(...), kv_bytes_per_token_on_rank(...)       # per card, for bytes read in a step
 
 All sizes are of one accelerator (one tensor-parallel rank of one pipeline stage, the fullest one) unless the name
-says `total`. What an engine takes is an `EngineMemory`: `VLLM`, `SGLANG`, `LLAMACPP`, `TRANSFORMERS`.
+says `total`. What an engine takes is an `EngineMemory`, of its `EngineSpec`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ import math
 from dataclasses import dataclass
 
 from rackrate.catalog.types import Accelerator
+from rackrate.engines.spec import EngineMemory
+from rackrate.engines.vllm import MEMORY as VLLM
 from rackrate.errors import UserError
 from rackrate.memory.engine_memory import (
-    LLAMACPP,
-    VLLM,
-    EngineMemory,
     activation_bytes,
+    batch_of_card,
     communication_bytes,
     driver_memory,
-    vllm_batch,
 )
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank, request_bytes
 from rackrate.memory.sharding import stage_layers, tp_problem, weights_on_rank
@@ -182,7 +181,7 @@ def fit(
     context = context_tokens or min(DEFAULT_CONTEXT_TOKENS, architecture.context_tokens)
     reasons, notes = _cannot_run(architecture, accelerator, form, weights, kv_name, tp, pp, context, engine)
 
-    default_tokens, default_requests = vllm_batch(accelerator)
+    default_tokens, default_requests = batch_of_card(accelerator)
     step_tokens = batch_tokens or engine.batch_tokens or default_tokens
     step_requests = max_requests or engine.max_requests or default_requests
     memory = driver_memory(accelerator) if memory_bytes is None else memory_bytes
@@ -234,7 +233,7 @@ def fit(
         context_tokens=context,
         request_bytes=needed,
         requests=requests,
-        engine_requests=None if engine.name == LLAMACPP.name else step_requests,
+        engine_requests=None if engine.gguf else step_requests,
         largest_context=stage.largest_context(architecture.context_tokens),
         kv_tokens=_tokens_held(stage, context),
         stage=stage,
@@ -277,7 +276,7 @@ def _cannot_run(
         reasons.append(
             f"a request of {context:,} tokens is longer than the model's context of {architecture.context_tokens:,}"
         )
-    if (form.family == "gguf") != (engine.name == LLAMACPP.name) and form.family != "plain":
+    if (form.family == "gguf") != (engine.gguf) and form.family != "plain":
         reasons.append(
             f"{form.name} is a format of llama.cpp, not of {engine.name}" if form.family == "gguf"
             else f"{form.name} is not a format of llama.cpp"

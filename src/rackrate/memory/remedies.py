@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.catalog.types import Accelerator
-from rackrate.memory.engine_memory import LLAMACPP, VLLM, EngineMemory
+from rackrate.engines.spec import EngineMemory
+from rackrate.engines.vllm import MEMORY as VLLM
 from rackrate.memory.fit import Fit, fit
 from rackrate.memory.sharding import parallelisms
 from rackrate.models.architecture import Architecture
@@ -71,13 +72,13 @@ def remedies(
     context = failed.context_tokens
     tp, pp = failed.tp, failed.pp
     name = f"{tp * pp} x {accelerator.id}" if tp * pp > 1 else f"one {accelerator.id}"
-    for form in SMALLER_GGUF if engine.name == LLAMACPP.name else SMALLER:
+    for form in SMALLER_GGUF if engine.gguf else SMALLER:
         trial = fit(architecture, accelerator, tp=tp, pp=pp, weights=form, context_tokens=context, engine=engine)
         if trial.fits and trial.total_weights_bytes < 0.95 * failed.total_weights_bytes:
             found.append(Remedy("format", f"weights in {form} on {name}", trial))
             break
     if failed.kv_bytes > 0:
-        kv = "q8_0" if engine.name == LLAMACPP.name else "fp8"
+        kv = "q8_0" if engine.gguf else "fp8"
         trial = fit(
             architecture, accelerator, tp=tp, pp=pp, weights=weights, kv=kv, context_tokens=context, engine=engine,
             weights_file_bytes=weights_file_bytes,

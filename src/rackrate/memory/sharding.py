@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from rackrate.engines.spec import EngineMemory
+from rackrate.engines.vllm import MEMORY as VLLM
 from rackrate.errors import UserError
-from rackrate.memory.engine_memory import VLLM, EngineMemory
 from rackrate.memory.kv_cache import kv_heads_on_rank
 from rackrate.models.architecture import Architecture
 from rackrate.models.formats import WeightFormat, bytes_by_kind

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Accelerator, Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, has_price, rented
+from rackrate.engines.releases import engine_of
 from rackrate.errors import UserError
-from rackrate.memory.engine_memory import EngineMemory, engine_memory
+from rackrate.memory.engine_memory import engine_memory
 from rackrate.memory.fit import Fit, fit, runnable_format
 from rackrate.memory.sharding import tp_problem
 from rackrate.models.formats import weight_format
@@ -26,14 +27,6 @@ ARITHMETIC = {
     "Q5_K_S": "q5_k", "Q5_K_M": "q5_k", "Q6_K": "q6_k", "Q8_0": "q8_0", "Q4_0": "q4_0",
 }  # fmt: skip
 """Names of weight formats in the memory fit, and what the step-time model calls them where it has a name of its own."""
-
-MEMORY = {"tensorrt-llm": "vllm", "trtllm": "vllm", "llama.cpp": "llamacpp"}
-"""Engines without memory facts of their own, and whose they are taken to be; other spellings."""
-
-
-def memory_of(engine: str) -> EngineMemory:
-    """What an engine takes of the memory. Raises UserError where nothing is known of it."""
-    return engine_memory(MEMORY.get(engine, engine))
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ def weight_formats(
     native = runnable_format(read.architecture, accelerator)
     formats = [native.name]
     if native.name in {"bf16", "fp16"} and not read.is_gguf:
-        if not memory_of(engine).splits_matrices:
+        if not engine_memory(engine).splits_matrices:
             formats += ["Q8_0", "Q4_K_M"]
         else:
             if "fp8" in accelerator.peak_tflops:
@@ -141,7 +134,7 @@ def candidates(
                 if offer.accelerator_count % size:
                     continue
                 for engine in engines:
-                    splits = memory_of(engine).splits_matrices
+                    splits = engine_memory(engine).splits_matrices
                     if splits and tp_problem(read.architecture, size) is not None:
                         continue
                     for form in weight_formats(read, accelerator, weights, engine):
@@ -151,7 +144,7 @@ def candidates(
 
 def kind_of(accelerator: Accelerator, size: int, form: str, engine: str) -> ReplicaSpec:
     """A replica over so many accelerators, split as the engine can."""
-    if memory_of(engine).splits_matrices:
+    if engine_memory(engine).splits_matrices:
         return ReplicaSpec(accelerator.id, size, form, engine)
     return ReplicaSpec(accelerator.id, 1, form, engine, size)
 
@@ -171,7 +164,7 @@ def replica_of(
     as_published = kind.weights == runnable_format(read.architecture, accelerator).name
     found = fit(
         read.architecture, accelerator, tp=kind.tp, pp=kind.pp, weights=None if as_published else kind.weights,
-        context_tokens=longest, engine=memory_of(kind.engine),
+        context_tokens=longest, engine=engine_memory(kind.engine),
         weights_file_bytes=read.weights_file_bytes if as_published else None,
     )  # fmt: skip
     if not found.fits:
@@ -204,7 +197,7 @@ def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
     """
     scheduler = deployment.scheduler
     if not scheduler.micro_batch:
-        alone = memory_of(deployment.release.engine).max_requests == 1
+        alone = engine_memory(deployment.release.engine).max_requests == 1
         most = 1 if alone else scheduler.slots  # transformers serves one request after the other
         return EngineLimits(
             kv_tokens=fit.kv_tokens,
@@ -236,11 +229,11 @@ def calibrated_replica(
         mean_context: tokens that a decoding request attends to, on average.
     """
     accelerator, parallel = deployment.accelerator, deployment.parallel
-    engine = MEMORY.get(deployment.release.engine, deployment.release.engine)
+    engine = engine_of(deployment.release).name
     kind = ReplicaSpec(accelerator.id, parallel.tensor, deployment.weights, engine, parallel.pipeline)
     found = fit(
         read.architecture, accelerator, tp=kind.tp, pp=kind.pp, weights=deployment.weights, context_tokens=longest,
-        engine=memory_of(engine),
+        engine=engine_memory(engine),
     )  # fmt: skip
     limits = limits_of(deployment, found, longest)
     if slots is not None:

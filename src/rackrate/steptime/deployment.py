@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rackrate.catalog.types import Accelerator, Model
+from rackrate.engines.releases import all_releases, release_by_id, release_of, scheduler_of
+from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
-from rackrate.steptime.engine_releases import ENGINE_RELEASES, EngineRelease, Scheduler, release_of, scheduler_of
 from rackrate.steptime.engine_step import EngineStep, engine_step
 from rackrate.steptime.load import Load
 from rackrate.steptime.parameters import Groups, coefficients_of
@@ -115,9 +116,9 @@ def figure_classes(load: Load, level: str | None) -> dict[str, str]:
 
 def find_release(engine: str, version: str = "", cpu: bool = False) -> EngineRelease:
     """The release of an engine. Raises UserError naming those there are."""
-    release = ENGINE_RELEASES.get(engine) or release_of(engine, version, cpu=cpu)
+    release = release_by_id(engine) or release_of(engine, version, cpu=cpu)
     if release is None:
-        names = ", ".join(sorted({release.engine for release in ENGINE_RELEASES.values()}))
+        names = ", ".join(sorted({release.engine for release in all_releases()}))
         raise UserError(f"no step times for the engine {engine!r}; there are {names}")
     return release
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from rackrate.catalog.types import Accelerator, Model
-from rackrate.steptime.engine_releases import EngineRelease, shares_kv_heads, tuned_flop_s
+from rackrate.engines.releases import shares_kv_heads, tuned_flop_s
+from rackrate.engines.spec import EngineRelease
 from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rackrate.engines.releases import expected_departure, release_by_id
 from rackrate.steptime.engine_step import Coefficients
 
 if TYPE_CHECKING:
-    from rackrate.steptime.engine_releases import EngineRelease
+    from rackrate.engines.spec import EngineRelease
 
 
 @dataclass(frozen=True)
@@ -61,75 +62,14 @@ SHARED: dict[str, Prior] = {
     "rank_s": Prior(2e-4, 1.0),
 }
 
-BY_RELEASE: dict[str, dict[str, Prior]] = {
-    "host_step_s": {
-        "vllm-0.4": Prior(3e-3, 0.7),
-        "vllm-0.8": Prior(1.5e-3, 0.7),
-        "vllm-0.20": Prior(1e-3, 0.7),
-        "sglang": Prior(1e-3, 0.7),
-        "trtllm-0": Prior(7e-4, 0.7),
-        "trtllm-1": Prior(7e-4, 0.7),
-        "tgi": Prior(2e-3, 0.7),
-        "deepspeed-mii": Prior(3e-3, 0.7),
-        "llamacpp-gpu": Prior(
-            1.5e-3, 0.7
-        ),  # launches, after NVIDIA's post on CUDA graphs in llama.cpp (2024-08), from memory
-        "llamacpp-cpu": Prior(3e-4, 0.7),
-        "transformers": Prior(5e-3, 0.7),
-    },
-    "host_sequence_s": {
-        "vllm-0.4": Prior(8e-5, 0.8),
-        "vllm-0.8": Prior(2e-5, 0.8),
-        "vllm-0.20": Prior(1e-5, 0.8),
-        "sglang": Prior(1e-5, 0.8),
-        "trtllm-0": Prior(5e-6, 0.8),
-        "trtllm-1": Prior(5e-6, 0.8),
-        "tgi": Prior(3e-5, 0.8),
-        "deepspeed-mii": Prior(8e-5, 0.8),
-        "llamacpp-gpu": Prior(5e-5, 0.8),
-        "llamacpp-cpu": Prior(1e-4, 0.8),
-        "transformers": Prior(1e-4, 0.8),
-    },
-    "host_prefill_s": {
-        "vllm-0.4": Prior(5e-3, 0.5),
-        "vllm-0.8": Prior(3e-3, 0.5),
-        "vllm-0.20": Prior(2e-3, 0.5),
-        "sglang": Prior(3e-3, 0.5),
-        "trtllm-0": Prior(2e-3, 0.5),
-        "trtllm-1": Prior(2e-3, 0.5),
-        "tgi": Prior(5e-3, 0.5),
-        "deepspeed-mii": Prior(5e-3, 0.5),
-        "llamacpp-gpu": Prior(1e-3, 0.5),
-        "llamacpp-cpu": Prior(1e-3, 0.5),
-        "transformers": Prior(5e-3, 0.5),
-    },
-    "stream_s": {
-        "vllm-0.4": Prior(8e-5, 1.0),
-        "vllm-0.8": Prior(2e-5, 1.0),
-        "vllm-0.20": Prior(1e-5, 1.0),
-        "sglang": Prior(1e-5, 1.0),
-        "trtllm-0": Prior(1e-5, 1.0),
-        "trtllm-1": Prior(1e-5, 1.0),
-        "tgi": Prior(1e-5, 1.0),
-        "deepspeed-mii": Prior(5e-5, 1.0),
-        "llamacpp-gpu": Prior(2e-6, 1.0),
-        "llamacpp-cpu": Prior(2e-6, 1.0),
-        "transformers": Prior(1e-5, 1.0),
-    },
-    "request_s": {
-        "vllm-0.4": Prior(8e-3, 0.25),
-        "vllm-0.8": Prior(8e-3, 0.25),
-        "vllm-0.20": Prior(6e-3, 0.25),
-        "sglang": Prior(8e-3, 0.25),
-        "trtllm-0": Prior(5e-3, 0.25),
-        "trtllm-1": Prior(5e-3, 0.25),
-        "tgi": Prior(8e-3, 0.25),
-        "deepspeed-mii": Prior(8e-3, 0.25),
-        "llamacpp-gpu": Prior(5e-3, 0.25),
-        "llamacpp-cpu": Prior(5e-3, 0.25),
-        "transformers": Prior(5e-3, 0.25),
-    },
+HOST_SPREADS: dict[str, float] = {
+    "host_step_s": 0.7,
+    "host_sequence_s": 0.8,
+    "host_prefill_s": 0.5,
+    "stream_s": 1.0,
+    "request_s": 0.25,
 }
+"""How far the host's times of a release may be from their medians, which are the engine's (`EngineRelease`)."""
 
 # Which groups may depart in what, and how far before their rows are seen.
 GROUPS: dict[str, dict[str, float]] = {
@@ -143,9 +83,6 @@ GROUPS: dict[str, dict[str, float]] = {
     "release": {"latency": 0.6, "gaps": 0.15, "unpacking": 0.15},
     "box": {"host": 0.8, "compute": 0.06, "memory": 0.05},
 }
-MEANS: dict[str, float] = {"vendor:amd vllm-0.4:compute": -0.4}
-"""Where a departure is expected before its rows are seen. MI300X reached 620 of 1307 TFLOPS of its datasheet where H100
-reached 720 of 989 (SemiAnalysis, MI300X against H100 and H200, 2024-12, bf16 products of 2024's libraries)."""
 _TERMS: dict[str, tuple[str, ...]] = {
     "memory": ("memory",),
     "compute": ("compute16", "compute8", "compute4"),
@@ -192,15 +129,22 @@ def parameter_priors(releases: Iterable[str], groups: Iterable[Groups]) -> dict[
     priors: dict[str, tuple[float, float]] = {}
     for name, prior in SHARED.items():
         priors[name] = (math.log(prior.median), prior.spread)
-    for name, by_release in BY_RELEASE.items():
+    for name, spread in HOST_SPREADS.items():
         for release in sorted(set(releases)):
-            priors[f"{name}@{release}"] = (math.log(by_release[release].median), by_release[release].spread)
+            priors[f"{name}@{release}"] = (math.log(getattr(_release(release).host_times, name)), spread)
     for item in groups:
         for level, group in item.items():
             for term, spread in GROUPS[level].items():
-                name = f"{level}:{group}:{term}"
-                priors[name] = (MEANS.get(name, 0.0), spread)
+                mean = expected_departure(_release(item.release), item.vendor, term) if level == "vendor" else 0.0
+                priors[f"{level}:{group}:{term}"] = (mean, spread)
     return priors
+
+
+def _release(name: str) -> EngineRelease:
+    release = release_by_id(name)
+    if release is None:
+        raise KeyError(name)
+    return release
 
 
 def coefficients_of(values: Mapping[str, float], release: EngineRelease, groups: Groups) -> Coefficients:
@@ -212,12 +156,13 @@ def coefficients_of(values: Mapping[str, float], release: EngineRelease, groups:
 def logs_of(values: Mapping[str, float], release: EngineRelease, groups: Groups) -> dict[str, float]:
     """The logarithm of each field of `Coefficients`, before shares are stopped at what a share can be."""
     logs = {name: values.get(name, math.log(prior.median)) for name, prior in SHARED.items()}
-    for name, by_release in BY_RELEASE.items():
-        logs[name] = values.get(f"{name}@{release.id}", math.log(by_release[release.id].median))
+    for name in HOST_SPREADS:
+        logs[name] = values.get(f"{name}@{release.id}", math.log(getattr(release.host_times, name)))
     for level, group in groups.items():
         for term in GROUPS[level]:
-            name = f"{level}:{group}:{term}"
-            departure = values.get(name, MEANS.get(name, 0.0))
+            departure = values.get(f"{level}:{group}:{term}")
+            if departure is None and level == "vendor":
+                departure = expected_departure(release, groups.vendor, term)
             if departure:
                 for field in _TERMS[term]:
                     logs[field] += departure

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rackrate.catalog.types import Accelerator
-    from rackrate.steptime.engine_releases import Scheduler
+    from rackrate.engines.spec import Scheduler
     from rackrate.steptime.work import Parallel, Work
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rackrate.engines.knobs import Configuration, Space, Value
 from rackrate.errors import EngineError, UserError
-from rackrate.tuning.space import Configuration, Space, Value
 
 if TYPE_CHECKING:
     import optuna

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rackrate.engines.knobs import AS_THEY_ARE, WEIGHTS, Configuration
 from rackrate.errors import UserError
 from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.store import HEADER, read_run
 from rackrate.tuning.search import Result
-from rackrate.tuning.space import AS_THEY_ARE, WEIGHTS, Configuration, as_options
+from rackrate.tuning.space import as_options
 
 NOT_A_FAULT = {"batch-1", "finite-burst"}
 """Names that short trials always have; they compare with each other all the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rackrate.catalog.types import Accelerator, Model
-from rackrate.steptime.engine_releases import EngineRelease, Scheduler
+from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import Parallel, Work

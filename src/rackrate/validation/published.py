@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rackrate.catalog.types import Accelerator, Model
+from rackrate.engines.releases import assumed_release, release_of, scheduler_of
 from rackrate.errors import UserError
-from rackrate.steptime.engine_releases import ENGINE_RELEASES, release_of, scheduler_of
 from rackrate.steptime.load import Observed
 from rackrate.steptime.work import NATIVE_FORMATS, Parallel, formats_on, linear_work
 from rackrate.units import GIB
@@ -113,15 +113,12 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
     accelerator = names.accelerator(row["gpu"])
     model, assumed = names.model(row["model"], row["params"])
     year = re.search(r"20\d\d", row["date"])
-    release = release_of(
-        row["engine"], row["engine_version"], int(year[0]) if year else None, cpu=accelerator.kind == "cpu"
-    )
+    stated_year = int(year[0]) if year else None
+    release = release_of(row["engine"], row["engine_version"], stated_year, cpu=accelerator.kind == "cpu")
     flags: set[str] = {"assumed-model"} if assumed else set()
     if release is None:
         # another engine, or none stated: the arithmetic is the same, the host's time that of vLLM at that date
-        release = (
-            ENGINE_RELEASES["vllm-0.4"] if year is not None and int(year[0]) < 2025 else ENGINE_RELEASES["vllm-0.8"]
-        )
+        release = assumed_release(stated_year)
         flags.add("assumed-engine")
     weights = weight_format(row["weight_dtype"])
     named = weight_format(row["model"])
@@ -132,7 +129,7 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
         flags.add("assumed-format")
     if (weights, model.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
         weights = NATIVE_FORMATS[model.weight_format]  # the model's own checkpoint
-    parallel = _layout(row, model, accelerator, weights, release.engine in {"llama.cpp", "transformers"})
+    parallel = _layout(row, model, accelerator, weights, release.layers_in_turn)
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
     share = work.weight_bytes / parallel.ranks + work.expert_bytes / max(parallel.ranks, parallel.expert)
@@ -176,7 +173,7 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
     kv = (
         "fp8"
         if ("kv fp8" in notes and weights in {"fp8", "fp4", "mxfp4"})
-        or (release.engine == "tensorrt-llm" and weights in {"fp8", "fp4", "mxfp4"})
+        or (release.narrow_kv and weights in {"fp8", "fp4", "mxfp4"})
         else None
     )
     return Case(

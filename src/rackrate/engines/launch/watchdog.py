@@ -1,7 +1,8 @@
 """Runs an engine that starts processes of its own, and lets none of them outlive rackrate. Run by rackrate's Python.
 
-Arguments: `--` and the engine's command. The keeper ends the engine and all that descends from it when its own standard
-input ends (rackrate is gone, however it ended) or when it is asked to (SIGTERM); it ends with the engine's own code.
+Arguments: `--` and the engine's command. The watchdog ends the engine and all that descends from it when its own
+standard input ends (rackrate is gone, however it ended) or when it is asked to (SIGTERM); it ends with the
+engine's own code.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import time
 import psutil
 
 GRACE_S = 4.0
-"""How long the engine may take to end by itself; rackrate kills the keeper a second later."""
+"""How long the engine may take to end by itself; rackrate kills the watchdog a second later."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -27,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 def end_with_parent() -> None:
-    """In the engine, before it runs: it dies if the keeper is killed (Linux)."""
+    """In the engine, before it runs: it dies if the watchdog is killed (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
