@@ -132,6 +132,7 @@ def fleet(
     """
     from dataclasses import replace
 
+    from rackrate.app.traffic import TrafficRequest, traffic_of
     from rackrate.cli.fleet_options import FleetOptions, api_bills, fleet_offers, plan_of, replica_and_header
     from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
     from rackrate.economics.currency import parse_currency
@@ -202,8 +203,8 @@ def fleet(
         notes += more
         if other_hardware:
             replica = replace(replica, caveats=(*replica.caveats, "other-hardware"))
-        wanted = about.TrafficOptions(
-            spec=traffic,
+        wanted = TrafficRequest(
+            traffic=traffic,
             profile=profile,
             weekdays=weekdays,
             mean_rate=mean_rate,
@@ -214,9 +215,8 @@ def fleet(
             step=step,
             usage_model=usage_model,
             utc_offset=utc_offset,
-            step_at_most_s=60.0,
         )
-        asked = [FleetModel("", about.traffic_of(wanted), replica)]
+        asked = [FleetModel("", traffic_of(wanted, 60.0), replica)]
     if len(asked[0].traffic) > 100_000:
         say(f"pricing {len(asked[0].traffic):,} steps ...")
     step_s = asked[0].traffic.step_s

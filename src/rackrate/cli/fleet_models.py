@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from rackrate.app.traffic import TrafficRequest, traffic_of
 from rackrate.catalog.documents import read_document
 from rackrate.catalog.types import Document
-from rackrate.cli.traffic_options import TrafficOptions, traffic_of
 from rackrate.economics.fleet_types import FleetModel
 from rackrate.economics.replica import parse_capacity, replica_of
 from rackrate.errors import UserError
@@ -68,8 +68,8 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
             assert entry.run is not None  # noqa: S101 - one of the two is given
             replica = replica_of(measured(entry.run, force=force).serving)
         traffic = traffic_of(
-            TrafficOptions(
-                spec=entry.traffic,
+            TrafficRequest(
+                traffic=entry.traffic,
                 profile=entry.profile,
                 weekdays=entry.weekdays,
                 mean_rate=entry.mean_rate,
@@ -80,8 +80,8 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
                 step=step,
                 usage_model=entry.usage_model,
                 utc_offset=entry.utc_offset,
-                step_at_most_s=60.0,
-            )
+            ),
+            60.0,
         )
         result.append(FleetModel(entry.name, traffic, replica, entry.slots))
     return result

@@ -10,7 +10,8 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.study.results import StudyResult
+    from rackrate.app.context import Context
+    from rackrate.app.studying import StudyRequest
 
 _ACTIONS = ("run", "new", "diff", "validate")
 
@@ -40,6 +41,8 @@ def study(
     run evaluates FILE; new writes a commented template to FILE; diff evaluates FILE at its own date's prices and at
     today's (or --as-of) and says which verdicts flipped; validate looks for mistakes only.
     """
+    from rackrate.app.studying import StudyRequest
+    from rackrate.cli.context import shell_context
     from rackrate.errors import UserError, did_you_mean
 
     if action not in _ACTIONS:
@@ -48,41 +51,24 @@ def study(
         raise UserError(f"-o goes with `rackrate study run`, not with {action}")
     if as_json and action in {"new", "validate"}:
         raise UserError(f"--json goes with `rackrate study run` and diff, not with {action}")
+    request = StudyRequest(file, as_of, draws, seed)
     if action == "new":
         _new(file)
     elif action == "validate":
         _validate(file)
     elif action == "diff":
-        _diff(file, as_of, draws, seed, as_json=as_json)
+        _diff(request, shell_context(), as_json=as_json)
     else:
-        _run(file, as_of, out, draws, seed, inputs=inputs, as_json=as_json)
+        _run(request, shell_context(), out, inputs=inputs, as_json=as_json)
 
 
-def _evaluate(file: Path, as_of: str | None, draws: int | None, seed: int | None) -> StudyResult:
-    from rackrate.catalog.load import load_catalog
-    from rackrate.study.evaluate import evaluate
-    from rackrate.study.loading import load_study, with_draws
-
-    return evaluate(with_draws(load_study(file), draws, seed), load_catalog(), as_of)
-
-
-def _date(text: str | None) -> str | None:
-    from rackrate.catalog.types import is_date
-    from rackrate.errors import UserError
-
-    if text is not None and not is_date(text):
-        raise UserError(f"--as-of is a date such as 2024-06-13, not {text!r}")
-    return text
-
-
-def _run(
-    file: Path, as_of: str | None, out: Path | None, draws: int | None, seed: int | None, *, inputs: bool, as_json: bool
-) -> None:
+def _run(request: StudyRequest, context: Context, out: Path | None, *, inputs: bool, as_json: bool) -> None:
+    from rackrate.app.studying import evaluate
     from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
     from rackrate.report.study_view import study_view
 
     refuse_other_than_html(out)
-    view = study_view(_evaluate(file, _date(as_of), draws, seed))
+    view = study_view(evaluate(request, context))
     if out is not None:
         from rackrate.report.study_html import study_report
 
@@ -97,16 +83,14 @@ def _run(
         show(study_tables(view, inputs=inputs))
 
 
-def _diff(file: Path, as_of: str | None, draws: int | None, seed: int | None, *, as_json: bool) -> None:
+def _diff(request: StudyRequest, context: Context, *, as_json: bool) -> None:
+    from rackrate.app.studying import compare_dates
     from rackrate.cli.output import print_json, show
     from rackrate.report.study_terminal import diff_tables
     from rackrate.report.study_view import diff_view
-    from rackrate.study.diff import compare_results
-    from rackrate.study.evaluate import today
 
-    before = _evaluate(file, None, draws, seed)
-    after = _evaluate(file, _date(as_of) or today(), draws, seed)
-    view = diff_view(before, after, compare_results(before, after))
+    compared = compare_dates(request, context)
+    view = diff_view(compared.before, compared.after, compared.changes)
     if as_json:
         print_json(view)
     else:
@@ -114,27 +98,25 @@ def _diff(file: Path, as_of: str | None, draws: int | None, seed: int | None, *,
 
 
 def _validate(file: Path) -> None:
+    from rackrate.app.studying import validate
     from rackrate.cli.output import say, show
-    from rackrate.study.loading import load_study
 
-    loaded = load_study(file)
+    loaded = validate(file)
     for warning in loaded.warnings:
         say(f"warning: {warning}")
-    told = loaded.study
+    study = loaded.study
     show(
-        f"{file}: {len(told.inputs)} inputs, {len(told.claims)} claims, {len(told.scenarios)} scenarios, "
-        f"{len(told.questions)} questions; no mistake found"
+        f"{file}: {len(study.inputs)} inputs, {len(study.claims)} claims, {len(study.scenarios)} scenarios, "
+        f"{len(study.questions)} questions; no mistake found"
     )
 
 
 def _new(file: Path) -> None:
-    from importlib import resources
-
+    from rackrate.app.studying import template
     from rackrate.cli.output import show, write_text
     from rackrate.errors import UserError
 
     if file.exists():
         raise UserError(f"{file} exists; it is not overwritten")
-    template = (resources.files("rackrate.study") / "template.yaml").read_text(encoding="utf-8")
-    write_text(file, template.replace("study: my-study", f"study: {file.stem}", 1))
+    write_text(file, template(file.stem))
     show(f"wrote {file}; edit it, then: rackrate study run {file}")

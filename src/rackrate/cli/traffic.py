@@ -11,7 +11,7 @@ from rackrate.cli import traffic_options as about
 
 
 def traffic(
-    spec: Annotated[
+    traffic: Annotated[
         str,
         typer.Argument(
             metavar="SPEC",
@@ -31,29 +31,17 @@ def traffic(
     as_json: given.AsJson = False,
 ) -> None:
     """Show what traffic is like: rates, peaks, lengths, the mean day. `rackrate fleet` prices it."""
+    from rackrate.app.traffic import TrafficRequest, summarise
+    from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_json, show
     from rackrate.report.fleet_terminal import traffic_tables
     from rackrate.report.fleet_view import traffic_view
-    from rackrate.workload.traffic import summarised
 
-    found = about.traffic_of(
-        about.TrafficOptions(
-            spec=spec,
-            profile=profile,
-            weekdays=weekdays,
-            mean_rate=mean_rate,
-            lengths=lengths,
-            cached_share=cached_share,
-            growth=growth,
-            over=over,
-            step=step,
-            usage_model=usage_model,
-            utc_offset=utc_offset,
-            # a profile says how the days of a bill fall on their hours
-            step_at_most_s=3600.0 if profile is not None else None,
-        )
-    )
-    view = traffic_view(summarised(found))
+    request = TrafficRequest(
+        traffic=traffic, profile=profile, weekdays=weekdays, mean_rate=mean_rate, lengths=lengths,
+        cached_share=cached_share, growth=growth, over=over, step=step, usage_model=usage_model, utc_offset=utc_offset,
+    )  # fmt: skip
+    view = traffic_view(summarise(request, shell_context()))
     if as_json:
         print_json(view)
     else:

@@ -24,19 +24,21 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None) -> StudyResult:
+def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None, *, now: str | None = None) -> StudyResult:
     """Checks a study's claims and answers its questions.
 
     Args:
         loaded: the file.
         catalog: offers, models and the user's own prices.
         as_of: the date whose list prices are meant, for every question; None: as the study says.
+        now: today's date, YYYY-MM-DD, which the result bears; None: the clock's.
 
     Raises:
         UserError: something that the study names does not exist; with file, line and column.
     """
     study = loaded.study
-    when = as_of or study.prices_as_of or today()
+    now = now or today()
+    when = as_of or study.prices_as_of or now
     inputs = read_inputs(loaded, catalog, when)
     leaves = inputs.leaves
     middle = inputs.values({name: central(quantity) for name, quantity in leaves.items()})
@@ -47,7 +49,7 @@ def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None) -> Stud
         about=study.about,
         source=study.source,
         date=study.date,
-        evaluated=today(),
+        evaluated=now,
         prices_as_of=when,
         hours_per_month=study.hours_per_month,
         draws=study.draws,

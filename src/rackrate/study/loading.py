@@ -244,7 +244,7 @@ def with_draws(loaded: Loaded, draws: int | None, seed: int | None) -> Loaded:
     if not changes:
         return loaded
     if draws is not None and not 1000 <= draws <= 1_000_000:
-        raise UserError(f"--draws is between 1,000 and 1,000,000, not {draws:,}")
+        raise UserError(f"{{draws}} is between 1,000 and 1,000,000, not {draws:,}", field="draws")
     if seed is not None and seed < 0:
-        raise UserError(f"--seed must not be negative, got {seed}")
+        raise UserError(f"{{seed}} must not be negative, got {seed}", field="seed")
     return replace(loaded, study=loaded.study.model_copy(update=changes))
