@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from rackrate.report.charts import comparison_chart
 from rackrate.report.comparison import Compared, comparison_view
-from rackrate.report.comparison_outputs import comparison_chart, comparison_html, comparison_markdown
+from rackrate.report.render import render
 from scripted_server import ScriptedServer
 
 
@@ -54,12 +55,12 @@ def test_without_it_the_slowest_is_the_baseline_and_failures_are_named() -> None
     runs = [Compared(n, n, run_view(n, {1: r}), None) for n, r in (("a", 10.0), ("b", 5.0))]
     view = comparison_view(runs, [("c", "not installed")])
     assert view["baseline"] == "b"
-    assert "c was not measured: not installed" in comparison_markdown(view)
+    assert "c was not measured: not installed" in render(view, "markdown")
 
 
 def test_other_load_is_said() -> None:
     view = comparison_view([Compared("a", "a", run_view("a", {1: 10.0}, other=0.4), None)])
-    assert "other processes took up to 40 % of the CPUs" in comparison_markdown(view)
+    assert "other processes took up to 40 % of the CPUs" in render(view, "markdown")
 
 
 def test_a_figure_that_something_stands_against_is_marked_wherever_it_is_shown() -> None:
@@ -67,19 +68,19 @@ def test_a_figure_that_something_stands_against_is_marked_wherever_it_is_shown()
     run["levels"][0]["caveats"] = ["batch-1"]  # slow and right
     run["levels"][1]["caveats"] = ["finite-burst"]
     view = comparison_view([Compared("a", "a", run, None)])
-    assert "| a | 10.0 | 31.0 * | 70.0 |" in comparison_markdown(view)
-    assert "must not be taken for the engine's own" in comparison_markdown(view)
-    page = comparison_html(view)
-    assert "<td>31.0 *</td>" in page
+    assert "| a | 10.0 | 31.0 \\* | 70.0 |" in render(view, "markdown")
+    assert "must not be taken for the engine's own" in render(view, "markdown")
+    page = render(view, "html")
+    assert ">31.0 *</td>" in page
     points = comparison_chart(view)["data"]["values"]
     assert [point["doubtful"] for point in points] == [False, True, False]
     sound = comparison_view([Compared("a", "a", run_view("a", {1: 10.0}), None)])
-    assert "*" not in comparison_markdown(sound)
+    assert "*" not in render(sound, "markdown")
 
 
 def test_names_from_outside_are_escaped() -> None:
     view = comparison_view([Compared("<script>alert(1)</script>", "x", run_view("<b>", {1: 10.0}), None)])
-    page = comparison_html(view)
+    page = render(view, "html")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
 

@@ -36,7 +36,7 @@ def test_no_figure_is_cut_at_any_width(width: int) -> None:
     words = text.split()
     for row in ROWS:
         for cell in row[1:4]:
-            for word in cell.split():
+            for word in cell.replace("-", "").split():  # no figure needs no place in a list
                 assert word in words
     assert all(len(line) <= width for line in text.splitlines())
 

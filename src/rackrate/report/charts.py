@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import altair as alt
+if TYPE_CHECKING:
+    import altair as alt
 
 Json = dict[str, Any]
 
 INK = "#1f2933"
 MACHINES = ["#0b6e4f", "#7b2d8b", "#1d4ed8", "#b45309"]
 API = "#c2410c"
+ENGINES = ["#0b6e4f", "#1d4ed8", "#b45309", "#7b2d8b", "#be123c", "#52606d", "#0e7490", "#65a30d"]
 _CONFIG: Json = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -37,6 +39,9 @@ _CONFIG: Json = {
 
 def throughput_chart(run: Json) -> Json:
     """Output and input tokens per second against requests in flight, with the 95 % interval of the output."""
+
+    import altair as alt
+
     rows = [
         {
             "in flight": level["concurrency"] or level["mean_in_flight"],
@@ -68,6 +73,9 @@ def throughput_chart(run: Json) -> Json:
 
 def latency_chart(run: Json, metric: str) -> Json:
     """Median and 95th percentile of TTFT or TPOT, in ms, against requests in flight."""
+
+    import altair as alt
+
     rows = [
         {
             "in flight": level["concurrency"] or level["mean_in_flight"],
@@ -96,6 +104,9 @@ def latency_chart(run: Json, metric: str) -> Json:
 
 def cost_chart(pricing: Json) -> Json:
     """USD per 1M tokens against utilisation, a curve per machine, a line per API, a mark where they break even."""
+
+    import altair as alt
+
     shares = [step / 100 for step in (*range(1, 20), *range(20, 101, 2))]
     curves: list[Json] = []
     marks: list[Json] = []
@@ -188,6 +199,9 @@ def closed(run: Json) -> list[Json]:
 
 def in_flight() -> alt.X:
     """Requests in flight, by powers of two."""
+
+    import altair as alt
+
     return alt.X(
         "in flight:Q",
         title="requests in flight",
@@ -198,9 +212,52 @@ def in_flight() -> alt.X:
 
 def finish(chart: Any, height: int = 260) -> Json:
     """The specification of a chart as wide as its place."""
+
+    import altair as alt
+
     sized: Any = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )
     spec: Json = sized.to_dict()
     spec["config"] = _CONFIG
     return spec
+
+
+def comparison_chart(view: Json) -> Json:
+    """Output tokens per second against requests in flight, a line per engine, with 95 % intervals."""
+
+    import altair as alt
+
+    rows = [
+        {
+            "in flight": level["concurrency"],
+            "output": level["output_tok_s"],
+            "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
+            "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
+            "engine": row["label"],
+            "notes": ", ".join(level["caveats"]) or "none",
+            "doubtful": doubtful(level),
+        }
+        for row in view["rows"]
+        for level in row["levels"]
+        if level["output_tok_s"]
+    ]
+    labels = [row["label"] for row in view["rows"]]
+    scale = alt.Scale(domain=labels, range=ENGINES[: max(1, len(labels))])
+    color = alt.Color("engine:N", title=None, scale=scale)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight(), color=color)
+    band = base.mark_errorbar(thickness=2).encode(
+        y=alt.Y("low:Q", title="output tokens per second", scale=alt.Scale(zero=True)), y2="high:Q"
+    )
+    line = base.mark_line().encode(y=alt.Y("output:Q"))
+    points = base.mark_point(size=70, opacity=1, strokeWidth=2).encode(
+        y=alt.Y("output:Q"),
+        fill=alt.condition("datum.doubtful", alt.value("white"), alt.Fill("engine:N", title=None, scale=scale)),
+        tooltip=["engine:N", "in flight:Q", alt.Tooltip("output:Q", title="output tok/s", format=".1f"), "notes:N"],
+    )
+    return finish(band + line + points, height=320)
+
+
+def doubtful(level: Json) -> bool:
+    """Whether something stands against a level's throughput; one request at a time is slow and right."""
+    return any(name != "batch-1" for name in level["caveats"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
-
 from rackrate.report.charts import INK, MACHINES, finish
 
 Json = dict[str, Any]
@@ -13,6 +11,9 @@ Json = dict[str, Any]
 
 def day_chart(points: list[Json], uses: list[Json], step_s: float) -> Json:
     """Replicas that are paid for, by offer, stacked, the committed at the bottom; those that serve; and the load."""
+
+    import altair as alt
+
     order = sorted(range(len(uses)), key=lambda number: not uses[number]["committed"])
     offers = [uses[number]["name"] for number in order]
     width = max(24 / 144, step_s / 3600)
@@ -70,6 +71,9 @@ def day_chart(points: list[Json], uses: list[Json], step_s: float) -> Json:
 
 def month_chart(view: Json) -> Json:
     """What each whole month costs, by shape."""
+
+    import altair as alt
+
     whole = int(view["traffic"]["duration_s"] / 3600 / view["plan"]["hours_per_month"] + 1e-9)
     rows = [
         {"month": number + 1, "amount": usd / view["currency"]["usd_per_unit"], "shape": shape["name"]}

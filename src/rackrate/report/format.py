@@ -204,6 +204,15 @@ def workload_text(work: dict[str, Any]) -> str:
     return text
 
 
+def split(row: dict[str, Any]) -> str:
+    """How a replica is split over accelerators, in a word.
+
+    >>> split({"tensor_parallel": 4, "pipeline_parallel": 1}), split({"tensor_parallel": 1, "pipeline_parallel": 2})
+    ('tp4', 'pp2')
+    """
+    return f"pp{row['pipeline_parallel']}" if row["pipeline_parallel"] > 1 else f"tp{row['tensor_parallel']}"
+
+
 def clock(seconds: float) -> str:
     """A span of time to wait.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
-
 from rackrate.report.charts import API, INK, MACHINES, finish
 
 Json = dict[str, Any]
@@ -16,6 +14,9 @@ _KINDS = {"machines": MACHINES[0], "API, same model": API, "API, another model":
 
 def ranking_chart(question: Json) -> Json:
     """USD per 1M tokens of every row with its 80 % interval, the cheapest first."""
+
+    import altair as alt
+
     rows = [
         {
             "name": row["name"],
@@ -61,6 +62,9 @@ def _kind(row: Json) -> str:
 
 def tornado_chart(question: Json, most: int = 12) -> Json:
     """What moves the difference between the cheapest machines and the cheapest API, in USD a month."""
+
+    import altair as alt
+
     chart = question["tornado"]
     bars = [
         {

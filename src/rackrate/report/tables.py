@@ -9,6 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from rackrate.report.format import NONE
+
 _GAP = 2
 """Blanks between two columns."""
 _LEAST_NAME = 24
@@ -81,7 +83,7 @@ def _facts(header: list[Text], cell: list[Text]) -> Iterator[Text]:
     extra = max(0, len(header) - len(cell))  # what stands above the names of several lines belongs to each
     above = [line.plain.strip() for line in header[:extra]]
     for number, value in enumerate(cell):
-        if not value.plain.strip():
+        if value.plain.strip() in {"", NONE}:
             continue
         below = [header[extra + number].plain.strip()] if extra + number < len(header) else []
         name = " ".join([*above, *below])
