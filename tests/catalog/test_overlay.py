@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from rackrate.catalog.apis import ApiPrice, api_price, apis_of_model, list_apis, price_list_origin
 from rackrate.catalog.documents import read_yaml
-from rackrate.catalog.load import Catalog, load_catalog
+from rackrate.catalog.load import DATA, Catalog, load_catalog
 from rackrate.errors import CatalogError, UserError
 
 Overlay = Callable[..., Catalog]
@@ -35,7 +36,7 @@ parsed: dict[Path, Any] = {}
 
 def parsed_once(path: Path) -> Any:
     """`read_yaml`, but the shipped files, which no test changes, are parsed only once: that takes most of the time."""
-    if path.parent.name != "data":
+    if DATA not in path.parents:
         return read_yaml(path)
     if path not in parsed:
         parsed[path] = read_yaml(path)
@@ -87,6 +88,27 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
         patch.delenv("RACKRATE_CATALOG", raising=False)
         load_catalog.cache_clear()
         return load_catalog()
+
+
+# --- a new provider is one file ---
+
+
+def test_a_provider_is_a_file_and_a_new_one_is_listed_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Catalog
+) -> None:
+    copied = tmp_path / "data"
+    shutil.copytree(DATA, copied)
+    (copied / "offers" / "beta.yaml").write_text(OFFER.replace("acme", "beta"), encoding="utf-8")
+    monkeypatch.setattr("rackrate.catalog.load.DATA", copied)
+    providers = list(dict.fromkeys(offer.provider for offer in load_catalog().offers.values()))
+    assert providers == ["aws", "azure", "beta", *providers[3:]]
+    assert [name for name in providers if name != "beta"] == sorted({o.provider for o in shipped.offers.values()})
+    assert set(load_catalog().offers) - set(shipped.offers) == {"beta/box"}
+
+
+def test_each_file_of_offers_is_of_the_provider_that_it_is_named_after() -> None:
+    for file in (DATA / "offers").glob("*.yaml"):
+        assert {row["provider"] for row in parsed_once(file)} == {file.stem}, file
 
 
 # --- adding and changing ---

@@ -1,7 +1,8 @@
 """The catalogue as one object: the shipped data files with the user's YAML files laid over them.
 
-An overlay file is named as the shipped one (models.yaml, accelerators.yaml, offers.yaml, apis.yaml). An entry with a
-new id is added; one with a known id replaces just the keys that it names (`prices:` alone changes an offer's price).
+Shipped are a file a kind in `data/`, and of offers a file a provider in `data/offers/`. The user's files are named as
+the kinds (models.yaml, accelerators.yaml, offers.yaml, apis.yaml). An entry with a new id is added; one with a known id
+replaces just the keys that it names (`prices:` alone changes an offer's price).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,6 +19,9 @@ from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, 
 from rackrate.errors import CatalogError, UserError, did_you_mean
 
 E = TypeVar("E", bound=Entry)
+
+DATA = Path(__file__).parent / "data"
+"""The shipped files."""
 
 KINDS: dict[str, type[Entry]] = {
     "models": Model,
@@ -36,6 +39,10 @@ class Catalog:
     accelerators: Mapping[str, Accelerator]
     offers: Mapping[str, Offer]
     apis: Mapping[str, ApiPriceEntry]
+    energy: Mapping[str, EnergyPrice] = field(default_factory=dict[str, EnergyPrice])
+    """What a kWh costs, by region."""
+    cpu_architectures: tuple[CpuArchitecture, ...] = ()
+    """Which microarchitecture a CPU is, by what it says of itself."""
     overlays: tuple[Path, ...] = field(default=())
     """The user's files that were read."""
 
@@ -114,7 +121,7 @@ def load_catalog() -> Catalog:
                 overlays.append(file)
                 _lay_over(rows, file, kind)
         tables[name] = {entry_id: kind.model_validate(row) for entry_id, row in rows.items()}
-    catalog = Catalog(**tables, overlays=tuple(overlays))
+    catalog = Catalog(**tables, energy=energy_prices(), cpu_architectures=cpu_architectures(), overlays=tuple(overlays))
     _check_references(catalog)
     return catalog
 
@@ -138,9 +145,10 @@ def _check_references(catalog: Catalog) -> None:
 
 
 def _shipped(name: str) -> dict[str, dict[str, Any]]:
-    with resources.as_file(resources.files("rackrate.catalog") / "data" / f"{name}.yaml") as file:
-        rows = cast("list[dict[str, Any]]", read_yaml(file)) if file.exists() else []
-        return {row["id"]: row for row in rows}
+    """The rows of a kind by id: of `data/NAME.yaml`, or of all files of `data/NAME/` in the order of their names."""
+    files = sorted((DATA / name).glob("*.yaml")) or [DATA / f"{name}.yaml"]
+    rows = [row for file in files if file.exists() for row in cast("list[dict[str, Any]]", read_yaml(file))]
+    return {row["id"]: row for row in rows}
 
 
 def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) -> None:
@@ -164,15 +172,15 @@ def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) ->
 @cache
 def cpu_architectures() -> tuple[CpuArchitecture, ...]:
     """Which microarchitecture a CPU is, by what it says of itself."""
-    with resources.as_file(resources.files("rackrate.catalog") / "data" / "cpu_architectures.yaml") as file:
-        return tuple(parse_document(read_yaml(file), list[CpuArchitecture], file))
+    file = DATA / "cpu_architectures.yaml"
+    return tuple(parse_document(read_yaml(file), list[CpuArchitecture], file))
 
 
 @cache
 def energy_prices() -> Mapping[str, EnergyPrice]:
     """What a kWh costs, by region."""
-    with resources.as_file(resources.files("rackrate.catalog") / "data" / "energy.yaml") as file:
-        return {item.id: item for item in parse_document(read_yaml(file), list[EnergyPrice], file)}
+    file = DATA / "energy.yaml"
+    return {item.id: item for item in parse_document(read_yaml(file), list[EnergyPrice], file)}
 
 
 def energy_price(region: str) -> EnergyPrice:
