@@ -15,7 +15,7 @@ COUNT = 200_000
 
 
 def drawn(text: str, *, whole: bool = False, least: float = 0.0) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return parse_distribution(text, "--x", whole=whole, least=least).draw(np.random.default_rng(1), COUNT)
+    return parse_distribution(text, "x", whole=whole, least=least).draw(np.random.default_rng(1), COUNT)
 
 
 def test_a_lognormal_of_mean_and_cv_has_them() -> None:
@@ -29,17 +29,17 @@ def test_a_lognormal_of_mean_and_cv_has_them() -> None:
 def test_a_lognormal_of_median_and_p95_has_them() -> None:
     values = drawn("lognormal:p50=400,p95=2000,max=1e9")
     assert np.percentile(values, [50, 95]) == pytest.approx([400, 2000], rel=0.02)
-    given = parse_distribution("lognormal:p50=400,p95=2000,max=1e9", "--x", whole=False, least=0.0)
+    given = parse_distribution("lognormal:p50=400,p95=2000,max=1e9", "x", whole=False, least=0.0)
     assert values.mean() == pytest.approx(given.mean, rel=0.02)
 
 
 def test_the_tail_ends_at_the_percentile_that_is_said() -> None:
     without_end = drawn("lognormal:mean=512,cv=0.8,max=1e9")
-    end = parse_distribution("lognormal:mean=512,cv=0.8", "--x").most
+    end = parse_distribution("lognormal:mean=512,cv=0.8", "x").most
     assert (without_end > end).mean() == pytest.approx(0.001, rel=0.2)
-    geometric = parse_distribution("geometric:mean=4", "--x").most
+    geometric = parse_distribution("geometric:mean=4", "x").most
     assert scipy.stats.geom(0.25).sf(geometric) < 0.001 <= scipy.stats.geom(0.25).sf(geometric - 2)
-    exponential = parse_distribution("exponential:mean=5", "--x", whole=False, least=0.0).most
+    exponential = parse_distribution("exponential:mean=5", "x", whole=False, least=0.0).most
     assert scipy.stats.expon(scale=5).sf(exponential) == pytest.approx(0.001)
 
 
@@ -60,7 +60,7 @@ def test_bounds_hold_and_lengths_are_whole() -> None:
 
 def test_a_fixed_value_draws_nothing_from_the_generator() -> None:
     generator = np.random.default_rng(3)
-    assert set(parse_distribution("12", "--x").draw(generator, 5)) == {12.0}
+    assert set(parse_distribution("12", "x").draw(generator, 5)) == {12.0}
     assert generator.random() == np.random.default_rng(3).random()
 
 
@@ -70,10 +70,10 @@ def test_values_of_a_file_come_as_often_as_they_stand_there(tmp_path: Path) -> N
     assert set(values) == {10.0, 20.0}
     assert (values == 20).mean() == pytest.approx(0.75, abs=0.01)
     (tmp_path / "table.csv").write_text("id,tokens\n7,0\n8,30\n", encoding="utf-8")
-    given = parse_distribution(f"file:{tmp_path}/table.csv,column=tokens", "--x")
+    given = parse_distribution(f"file:{tmp_path}/table.csv,column=tokens", "x")
     assert (given.least, given.most, given.mean) == (1, 30, 15.5)  # an answer of no token cannot be asked for
     (tmp_path / "named.csv").write_text("tokens\n5\n", encoding="utf-8")
-    assert parse_distribution(f"file:{tmp_path}/named.csv", "--x").mean == 5
+    assert parse_distribution(f"file:{tmp_path}/named.csv", "x").mean == 5
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_values_of_a_file_come_as_often_as_they_stand_there(tmp_path: Path) -> N
 )
 def test_what_is_no_distribution_is_said_with_its_flag(text: str, said: str) -> None:
     with pytest.raises(WorkloadError) as caught:
-        parse_distribution(text, "--input-tokens")
-    assert str(caught.value).startswith("--input-tokens")
+        parse_distribution(text, "input_tokens")
+    assert str(caught.value).startswith("input_tokens")
     assert said in str(caught.value)
 
 
@@ -122,5 +122,5 @@ def test_what_is_wrong_with_a_file_of_values_is_said_with_its_line(
     path = tmp_path / "values.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(WorkloadError) as caught:
-        parse_distribution(f"file:{path}{column}", "--output-tokens")
+        parse_distribution(f"file:{path}{column}", "output_tokens")
     assert said in str(caught.value)

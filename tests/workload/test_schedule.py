@@ -24,10 +24,10 @@ from rackrate.workload.synthetic import Conversations, SharedPrefix, SyntheticWo
 from rackrate.workload.trace_files import BLOCK_TOKENS
 from rackrate.workload.traces import Trace
 
-LENGTHS = parse_distribution("lognormal:mean=200,cv=1", "--input-tokens")
+LENGTHS = parse_distribution("lognormal:mean=200,cv=1", "input_tokens")
 TALK = Conversations(
-    parse_distribution("geometric:mean=3", "--turns"),
-    parse_distribution("exponential:mean=2", "--think-time", whole=False, least=0.0),
+    parse_distribution("geometric:mean=3", "turns"),
+    parse_distribution("exponential:mean=2", "think_time", whole=False, least=0.0),
 )
 
 
@@ -149,7 +149,7 @@ def test_a_trace_is_sent_when_it_was_recorded_and_begins_anew_at_its_end() -> No
     assert fast.due_s[50:100] - fast.due_s[50] == pytest.approx(trace.arrival_s / 4)
     assert fast.input_tokens[50:100].tolist() == trace.input_tokens.tolist()
     assert fast.name == "trace:recorded.csv"
-    with pytest.raises(WorkloadError, match="--trace FILE"):
+    with pytest.raises(WorkloadError, match="trace FILE"):
         draw("trace", 1.0, 5, SyntheticWorkload(1, 1))
 
 
@@ -203,7 +203,7 @@ def test_steps_and_ramps_bring_what_their_rates_say() -> None:
         ("ramp:1-@60", "such as ramp:1-20@60"),
         ("ramp:0-0@60", "one of them above"),
         ("ramp:1-2@-5", "seconds above 0"),
-        ("trace:x", "--arrivals is poisson"),
+        ("trace:x", "arrivals is poisson"),
     ],
 )
 def test_a_pattern_that_is_none_is_said(text: str, said: str) -> None:

@@ -66,7 +66,7 @@ def test_gaps_have_the_mean_and_spread_asked_for(pattern: str, cv: float) -> Non
     ("pattern", "rate", "work", "words"),
     [
         ("steps:5@30", 1.0, VARIED, "ends by itself"),
-        ("trace", 1.0, VARIED, "--trace FILE"),
+        ("trace", 1.0, VARIED, "trace FILE"),
         ("poisson", 0.0, VARIED, "above 0"),
         (
             "poisson", 1.0,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rackrate import __version__
-from rackrate.app.context import Context, Provenance
+from rackrate.app.context import Context, Listener, Provenance
 from rackrate.cli.output import say
 
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
+
+PACE_S = 2.0
+"""Seconds between two lines of progress."""
 
 
 class Spoken:
@@ -26,15 +30,34 @@ class Spoken:
         """Shows nothing: a command that takes long has a display of its own."""
 
 
-def shell_context() -> Context:
-    """What a command hands to a use case."""
+class Paced(Spoken):
+    """A listener that also says every two seconds how far it is, and how long what is left takes at that pace."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._what = ""
+
+    def progress(self, what: str, done: float, of: float | None) -> None:
+        """Prints a line, unless one was printed just now."""
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._began, self._last = what, now, now
+        if not done or now - self._last < PACE_S:
+            return
+        self._last = now
+        left = f", about {(now - self._began) / done * (of - done):,.0f} s left" if of is not None else ""
+        say(f"{what}: {done:,.0f}" + (f" of {of:,.0f}" if of is not None else "") + left)
+
+
+def shell_context(notify: Listener | None = None) -> Context:
+    """What a command hands to a use case, and who listens: standard error, where no one else is named."""
     from rackrate.engines.install import cache_directory
 
     return Context(
         read_catalog=_catalog,
         provenance=Provenance(shlex.join(["rackrate", *sys.argv[1:]]), __version__, platform.python_version()),
         cache_dir=cache_directory(),
-        notify=Spoken(),
+        notify=notify or Spoken(),
     )
 
 

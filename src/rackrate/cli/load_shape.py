@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rackrate.workload.synthetic import Conversations, Endpoint, SharedPrefix, SyntheticWorkload
     from rackrate.workload.traces import Trace
 
-DEFAULT_TOKENS = "128"
 DEFAULT_SECONDS = 15.0
 
 InputTokens = Annotated[
@@ -192,16 +191,16 @@ def _trace(given: LoadFlags) -> Trace | None:
 
 
 def _workload(given: LoadFlags, trace: Trace | None) -> SyntheticWorkload:
-    from rackrate.workload.distributions import parse_distribution
+    from rackrate.workload.distributions import DEFAULT_TOKENS, parse_distribution
     from rackrate.workload.synthetic import SyntheticWorkload
 
-    def lengths(text: str | None, flag: str) -> Distribution | None:
+    def lengths(text: str | None, field: str) -> Distribution | None:
         if text is None and trace is not None:
             return None
-        return parse_distribution(text or DEFAULT_TOKENS, flag)
+        return parse_distribution(text or DEFAULT_TOKENS, field)
 
-    inputs = lengths(given.input_tokens, "--input-tokens")
-    outputs = lengths(given.output_tokens, "--output-tokens")
+    inputs = lengths(given.input_tokens, "input_tokens")
+    outputs = lengths(given.output_tokens, "output_tokens")
     means = [
         item.mean if item is not None else float(recorded.mean()) if recorded is not None else 0.0
         for item, recorded in (
@@ -243,8 +242,8 @@ def _conversations(given: LoadFlags) -> Conversations | None:
     if given.turns is None:
         return None
     return Conversations(
-        parse_distribution(given.turns, "--turns"),
-        parse_distribution(given.think_time or "0", "--think-time", whole=False, least=0.0),
+        parse_distribution(given.turns, "turns"),
+        parse_distribution(given.think_time or "0", "think_time", whole=False, least=0.0),
     )
 
 

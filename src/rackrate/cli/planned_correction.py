@@ -26,7 +26,7 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
     Raises:
         UserError: not such a point, a deployment that cannot be, or a throughput that no correction explains.
     """
-    from rackrate.cli.simulated_load import place
+    from rackrate.catalog.places import place_of
     from rackrate.errors import UserError
     from rackrate.memory.fit import runnable_format
     from rackrate.models.formats import weight_format
@@ -45,7 +45,8 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
             "--anchor is ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS], whole numbers and a throughput above 0, "
             f"such as l4:512:256:32:410 or l4x2:512:256:32:700:awq, not {text!r}"
         ) from None
-    accelerator, count, _ = place(parts[0], catalog)
+    place = place_of(parts[0], catalog)
+    accelerator, count = place.accelerator, place.count
     form = weight_format(parts[5]).name if len(parts) == 6 else runnable_format(read.architecture, accelerator).name
     measured = replica_of(
         kind_of(accelerator, count, form, engine), read, accelerator, inputs + outputs, inputs + outputs / 2

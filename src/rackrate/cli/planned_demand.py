@@ -53,11 +53,11 @@ def demand_of(read: ReadModel, asked: DemandRequest) -> Demand:
     """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
     import numpy as np
 
-    from rackrate.cli.load_shape import DEFAULT_TOKENS
-    from rackrate.cli.simulated_load import workload_of
+    from rackrate.app.simulated_load import workload_of
     from rackrate.errors import UserError
     from rackrate.planner.plan import Demand, Tokens
     from rackrate.simulate.capacity import Draw
+    from rackrate.workload.distributions import DEFAULT_TOKENS
     from rackrate.workload.patterns import parse_pattern
     from rackrate.workload.schedule import draw
     from rackrate.workload.slo import parse_slo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -219,6 +219,8 @@ class RunHeader(_Header):
     machine: Machine
     workload: WorkloadFacts
     imported: Imported | None = None
+    request: dict[str, Any] | None = None
+    """The request that the run answers, as JSON; None where it was not kept (imported runs, older versions)."""
     levels: list[Level] = Field(default_factory=list[Level])
 
 

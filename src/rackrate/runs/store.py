@@ -140,6 +140,14 @@ class RunWriter:
                 self.close()
 
 
+def write_run(directory: Path, run: Run) -> None:
+    """Writes a whole run. Raises RunError where it cannot be written."""
+    with RunWriter(directory, run.header) as writer:
+        for record in run.requests:
+            writer.add(record)
+        writer.finish()
+
+
 def read_run(directory: Path) -> Run:
     """The run that a directory holds, finished or not. The requests of a large one stay in its file: see `Stored`.
 

@@ -31,6 +31,8 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "geometric": ("mean", "max"),
 }
 _MOST = 2**31 - 1
+DEFAULT_TOKENS = "128"
+"""Input or output tokens of a request, where nothing is said of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +88,31 @@ def fixed(value: float, *, whole: bool = True) -> Distribution:
     return Distribution("fixed", f"{value:g}" if not whole else str(int(value)), value, value, value, whole)
 
 
-def parse_distribution(text: str, flag: str, *, whole: bool = True, least: float = 1.0) -> Distribution:
+def parse_distribution(text: str, field: str, *, whole: bool = True, least: float = 1.0) -> Distribution:
     """A distribution as it is written on the command line.
 
     Args:
         text: such as 512, lognormal:mean=512,cv=0.8, file:lengths.txt.
-        flag: the option that it was given to, for the sentence when it is wrong.
+        field: of the request that it is the value of, for the sentence when it is wrong.
         whole: whether values are whole numbers (tokens, turns).
         least: nothing below this is drawn; a fixed value below it is refused.
 
-    >>> parse_distribution("512", "--input-tokens").mean
+    >>> parse_distribution("512", "input_tokens").mean
     512.0
-    >>> parse_distribution("lognormal:mean=512,cv=0.8", "--input-tokens").most    # 99.9th percentile
+    >>> parse_distribution("lognormal:mean=512,cv=0.8", "input_tokens").most    # 99.9th percentile
     3514.0
 
     Raises:
         WorkloadError: not a distribution, a parameter that is missing, unknown or impossible, an unreadable file.
     """
+    try:
+        return _parsed(text, f"{{{field}}}", whole=whole, least=least)
+    except WorkloadError as error:
+        raise WorkloadError(error.message, field=field) from None
+
+
+def _parsed(text: str, flag: str, *, whole: bool, least: float) -> Distribution:
+    """As `parse_distribution`; sentences begin with `flag`."""
     kind, colon, rest = text.strip().partition(":")
     kind = kind.lower()
     if not colon:

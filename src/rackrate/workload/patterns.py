@@ -10,8 +10,8 @@ from rackrate.errors import WorkloadError
 
 _STEP = re.compile(r"(?P<rate>[^@,]+)@(?P<duration>[^@,]+)")
 _KINDS = (
-    "--arrivals is poisson, constant, gamma:CV (such as gamma:2), steps:RATE@SECONDS,... (such as steps:5@30,20@30), "
-    "ramp:FROM-TO@SECONDS (such as ramp:1-20@60) or trace (with --trace)"
+    "{arrivals} is poisson, constant, gamma:CV (such as gamma:2), steps:RATE@SECONDS,... (such as steps:5@30,20@30), "
+    "ramp:FROM-TO@SECONDS (such as ramp:1-20@60) or trace (with {trace})"
 )
 
 
@@ -63,20 +63,22 @@ def parse_pattern(text: str) -> Pattern:
             for part in parameter.split(","):
                 match = _STEP.fullmatch(part.strip())
                 if match is None:
-                    raise WorkloadError(f"--arrivals {wanted}, not {part!r}")
+                    raise WorkloadError(f"{{arrivals}} {wanted}, not {part!r}", field="arrivals")
                 steps.append((_figure(match["rate"], wanted), _figure(match["duration"], wanted)))
         case "ramp":
             wanted = "ramp takes two rates per second and seconds, such as ramp:1-20@60"
             ends, _, seconds = parameter.partition("@")
             first, dash, last = ends.partition("-")
             if not dash:
-                raise WorkloadError(f"--arrivals {wanted}, not {parameter!r}")
+                raise WorkloadError(f"{{arrivals}} {wanted}, not {parameter!r}", field="arrivals")
             duration = _figure(seconds, wanted)
             steps = [(_figure(first, wanted), duration), (_figure(last, wanted), duration)]
         case _:
-            raise WorkloadError(f"{_KINDS}, not {text!r}")
+            raise WorkloadError(f"{_KINDS}, not {text!r}", fields=("arrivals", "trace"))
     if any(rate < 0 or not duration > 0 for rate, duration in steps) or not any(rate > 0 for rate, _ in steps):
-        raise WorkloadError(f"--arrivals {wanted}; rates of at least 0, one of them above, and seconds above 0")
+        raise WorkloadError(
+            f"{{arrivals}} {wanted}; rates of at least 0, one of them above, and seconds above 0", field="arrivals"
+        )
     return Pattern(kind, steps=tuple(steps))
 
 
@@ -86,5 +88,5 @@ def _figure(text: str, wanted: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise WorkloadError(f"--arrivals {wanted}, not {text!r}")
+        raise WorkloadError(f"{{arrivals}} {wanted}, not {text!r}", field="arrivals")
     return value

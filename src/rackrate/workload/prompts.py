@@ -62,7 +62,8 @@ class PromptLength:
         if words < 1:
             raise WorkloadError(
                 f"{tokens} input tokens cannot be sent: the server counts {self.fixed:.0f} for an empty prompt; "
-                f"ask for --input-tokens {self.least_tokens} or more, or use --endpoint completions"
+                f"ask for {{input_tokens}} {self.least_tokens} or more, or use {{endpoint}} completions",
+                fields=("input_tokens", "endpoint"),
             )
         return words
 

@@ -105,10 +105,14 @@ def draw(pattern: str, rate: float, count: int, workload: SyntheticWorkload, lev
             due_s = arrivals.ramped(first, last, duration, generator)[:starts]
         case _:
             if workload.trace is None:
-                raise WorkloadError("--arrivals trace needs a file of recorded requests: --trace FILE")
+                raise WorkloadError(
+                    "{arrivals} trace needs a file of recorded requests: {trace} FILE", fields=("arrivals", "trace")
+                )
             due_s = recorded(workload.trace, rate, starts)
     if not len(due_s):
-        raise WorkloadError(f"--arrivals {pattern} brings no request at all; make it longer, or its rates higher")
+        raise WorkloadError(
+            f"{{arrivals}} {pattern} brings no request at all; make it longer, or its rates higher", field="arrivals"
+        )
     if turns is not None:
         turns = turns[: len(due_s)]
         count = int(turns.sum())

@@ -57,12 +57,15 @@ def parse_slo(text: str) -> Slo:
         match = _PART.fullmatch(part.strip().lower())
         if match is None:
             raise WorkloadError(
-                f"--slo: {part.strip()!r} is not an objective such as 'p95 ttft < 1s' (ttft, tpot or e2e)"
+                f"{{slo}}: {part.strip()!r} is not an objective such as 'p95 ttft < 1s' (ttft, tpot or e2e)",
+                field="slo",
             )
         percentile = float(match["percentile"] or 95)
         limit = float(match["value"]) * _UNITS[match["unit"] or ""]
         if not 0 < percentile < 100 or limit <= 0:
-            raise WorkloadError(f"--slo: {part.strip()!r} has a percentile outside 0 to 100, or a limit of 0")
+            raise WorkloadError(
+                f"{{slo}}: {part.strip()!r} has a percentile outside 0 to 100, or a limit of 0", field="slo"
+            )
         metric: Metric = match["metric"]  # pyright: ignore[reportAssignmentType]
         objectives.append(Objective(metric, percentile, limit))
     return Slo(tuple(objectives))

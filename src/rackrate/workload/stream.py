@@ -43,11 +43,16 @@ def stream(
     """
     parsed = parse_pattern(pattern)
     if parsed.duration_s is not None:
-        raise WorkloadError(f"--arrivals {pattern} ends by itself; streamed are poisson, constant, gamma:CV and trace")
+        raise WorkloadError(
+            f"{{arrivals}} {pattern} ends by itself; streamed are poisson, constant, gamma:CV and trace",
+            field="arrivals",
+        )
     if workload.conversations is not None:
         raise WorkloadError("conversations cannot be streamed: when a turn comes depends on the answer before")
     if parsed.kind == "trace" and workload.trace is None:
-        raise WorkloadError("--arrivals trace needs a file of recorded requests: --trace FILE")
+        raise WorkloadError(
+            "{arrivals} trace needs a file of recorded requests: {trace} FILE", fields=("arrivals", "trace")
+        )
     if not 0 < rate < float("inf"):
         raise WorkloadError(f"the rate must be above 0, got {rate:g}")
     if block < 1 or block % PAGE:

@@ -25,8 +25,9 @@ class SharedPrefix:
     def __post_init__(self) -> None:
         if self.tokens < 1 or not 0 < self.share <= 1:
             raise WorkloadError(
-                "--shared-prefix takes a number of tokens, and the share of requests from 0 to 1, such as 256:0.8, "
-                f"got {self}"
+                "{shared_prefix} takes a number of tokens, and the share of requests from 0 to 1, such as 256:0.8, "
+                f"got {self}",
+                field="shared_prefix",
             )
 
     def __str__(self) -> str:
@@ -67,8 +68,9 @@ class SyntheticWorkload:
             raise WorkloadError(f"output tokens must be at least 1, got {self.output_tokens}")
         if self.prefix is not None and self.prefix.tokens >= self.longest_input:
             raise WorkloadError(
-                f"--shared-prefix {self.prefix.tokens} leaves nothing of prompts of at most {self.longest_input} "
-                "tokens; ask for fewer, or for more --input-tokens"
+                f"{{shared_prefix}} {self.prefix.tokens} leaves nothing of prompts of at most {self.longest_input} "
+                "tokens; ask for fewer, or for more {input_tokens}",
+                fields=("shared_prefix", "input_tokens"),
             )
 
     @property

@@ -1,4 +1,4 @@
-"""What `simulate` and `plan` are told of requests and machines, as values that the simulator takes."""
+"""The requests of a simulation or a plan: what is said of lengths and arrivals, as values that the simulator takes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rackrate.catalog.load import Catalog
-    from rackrate.catalog.types import Accelerator, Offer
     from rackrate.simulate.settings import Autoscaler, Requests
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import Trace
@@ -20,31 +18,12 @@ MOONCAKE_BLOCK = 512
 """Tokens of a hashed block in Mooncake's traces (its README)."""
 
 
-def place(text: str, catalog: Catalog) -> tuple[Accelerator, int, Offer | None]:
-    """`t4`, `t4x4` or an offer. Raises UserError with the nearest names, or for an offer without accelerator."""
-    from rackrate.errors import CatalogError, UserError
-
-    if "/" in text:
-        offer = catalog.offer(text)
-        if offer.accelerator is None:
-            raise UserError(f"--on {text}: has no accelerator; simulated are machines with GPUs")
-        return catalog.accelerators[offer.accelerator], offer.accelerator_count, offer
-    try:
-        return catalog.accelerator(text), 1, None
-    except CatalogError:
-        counted = re.fullmatch(r"(.+)[x*:](\d{1,3})", text)
-        if counted is None or int(counted[2]) < 1:
-            raise
-        return catalog.accelerator(counted[1]), int(counted[2]), None
-
-
 def workload_of(
     input_tokens: str | None, output_tokens: str | None, recorded: Path | Trace | None, longest: int | None, seed: int
 ) -> SyntheticWorkload:
     """Lengths by distribution or from recorded requests. Raises UserError where they are malformed."""
-    from rackrate.cli.load_shape import DEFAULT_TOKENS
     from rackrate.errors import WorkloadError
-    from rackrate.workload.distributions import parse_distribution
+    from rackrate.workload.distributions import DEFAULT_TOKENS, parse_distribution
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import read_trace
 
@@ -54,13 +33,13 @@ def workload_of(
         if longest is not None:
             trace = trace.no_longer_than(longest)
     elif longest is not None:
-        raise WorkloadError("--longest leaves out recorded requests: it goes with --trace")
+        raise WorkloadError("{longest} leaves out recorded requests: it goes with {trace}", fields=("longest", "trace"))
     given = [input_tokens, output_tokens]
     if trace is None:
         given = [text or DEFAULT_TOKENS for text in given]
     inputs, outputs = (
-        None if text is None else parse_distribution(text, flag)
-        for text, flag in zip(given, ("--input-tokens", "--output-tokens"), strict=True)
+        None if text is None else parse_distribution(text, field)
+        for text, field in zip(given, ("input_tokens", "output_tokens"), strict=True)
     )
     mean_in = inputs.mean if inputs is not None else float(trace.input_tokens.mean()) if trace is not None else 1.0
     mean_out = outputs.mean if outputs is not None else float(trace.output_tokens.mean()) if trace is not None else 1.0
@@ -128,7 +107,8 @@ def own_rate(pattern: str, arrivals: str | None, *, given: bool, searches: bool)
         return None
     if given or searches:
         raise WorkloadError(
-            f"--arrivals {arrivals} has rates of its own; leave out --rate, --concurrency and --slo without loads"
+            f"{{arrivals}} {arrivals} has rates of its own; leave out {{rates}}, {{levels}} and {{slo}} without loads",
+            fields=("arrivals", "rates", "levels", "slo"),
         )
     expected = parsed.mean_rate * parsed.duration_s
     return parsed.mean_rate, round(expected + 10 * expected**0.5 + 10)  # ten standard deviations of a Poisson number
@@ -142,20 +122,8 @@ def autoscaler_of(text: str, cold_start_s: float) -> Autoscaler:
     found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text)
     if found is None:
         raise WorkloadError(
-            f"--autoscale is LEAST:MOST:IN_FLIGHT (replicas, replicas, requests per replica), such as 1:8:32, "
-            f"not {text!r}"
+            "{autoscale} is LEAST:MOST:IN_FLIGHT (replicas, replicas, requests per replica), such as 1:8:32, "
+            f"not {text!r}",
+            field="autoscale",
         )
     return Autoscaler(int(found[1]), int(found[2]), float(found[3]), cold_start_s=cold_start_s)
-
-
-def numbers(text: str, flag: str) -> list[float]:
-    """`1,2,4`, all above 0. Raises UserError where they are not."""
-    from rackrate.errors import WorkloadError
-
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise WorkloadError(f"{flag} takes numbers with commas between them, such as 1,2,4, not {text!r}") from None
-    if not values or not all(0 < value < float("inf") for value in values):
-        raise WorkloadError(f"{flag} must be above 0, got {text}")
-    return values
