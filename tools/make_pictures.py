@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rackrate.cli.pricing import PricingOptions, price_run
+from rackrate.app.pricing import PriceRequest, price_run
+from rackrate.cli.context import shell_context
 from rackrate.report.render import render
 from rackrate.report.terminal import pricing_tables, run_tables
 from rackrate.report.view import pricing_view, report_view, run_view
@@ -26,7 +27,7 @@ PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 def main() -> None:
     """Writes both pictures."""
     run = Path(sys.argv[1])
-    priced = price_run(run, PricingOptions(force=True))
+    priced = price_run(PriceRequest(run=run, force=True), shell_context())
     view, prices = run_view(priced.run, priced.levels, priced.best), pricing_view(priced.pricing)
     prices["machines"] = prices["machines"][-1:]  # the rented one: the owned one is an assumption
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -148,6 +148,42 @@ def apis_of_model(
             if price is not None:
                 found.append(price)
     return sorted(found, key=lambda price: price.input_usd_per_1m + price.output_usd_per_1m)
+
+
+DEFAULT_APIS = ("openai/gpt-3.5-turbo", "openai/gpt-6-luna")
+"""Compared with where the user names none: the article's own, and a current small one."""
+
+
+def chosen_apis(
+    model: Model | None, catalog: Catalog, names: Sequence[str] = (), *, when: datetime | None = None,
+    input_tokens: float | None = None, batch: bool = False, sellers: int | None = None,
+) -> list[tuple[ApiPrice, bool]]:  # fmt: skip
+    """The API prices that a machine is set against: who sells this very model, then those that are named.
+
+    Args:
+        model: what is served; None: not in the catalogue, so that nobody is known to sell it.
+        catalog: holds the user's own prices.
+        names: as the user names them; none: two well-known ones.
+        when: the moment whose prices are asked for; None: now.
+        input_tokens: mean length of a request's input, for named models whose price depends on it.
+        batch: prices of requests that may wait, where the list has them.
+        sellers: so many of the same model, the cheapest; None: all.
+
+    Returns:
+        Each price once, with whether it is of the very model served.
+
+    Raises:
+        CatalogError: a name is unknown or ambiguous.
+    """
+    same = apis_of_model(model, catalog, when, batch=batch)[:sellers]
+    chosen = [(price, True) for price in same]
+    refs = {price.ref for price in same}
+    for name in names or DEFAULT_APIS:
+        price = api_price(name, catalog, when, int(input_tokens or 0), batch=batch)
+        if price.ref not in refs:
+            refs.add(price.ref)
+            chosen.append((price, False))
+    return chosen
 
 
 _MAKERS = ("openai", "anthropic", "google", "mistral", "deepseek", "x-ai", "cohere", "moonshotai", "zai", "meta")

@@ -79,18 +79,21 @@ def compare(
     volume, one machine is busy all month, which nobody's is: say --utilisation, --tokens-per-month or
     --requests-per-day.
     """
-    from rackrate.cli.comparing import CompareOptions, compare_alternatives
+    from rackrate.app.comparing import CompareRequest
+    from rackrate.app.comparing import compare as compare_alternatives
+    from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
+    from rackrate.report.study_view import compare_view
 
     refuse_other_than_html(out)
-    view = compare_alternatives(
-        CompareOptions(
+    compared = compare_alternatives(
+        CompareRequest(
             run=run,
             tokens_per_second=tokens_per_second,
             mix=mix,
             model=model,
-            offers=offer or (),
-            rigs=own or (),
+            offers=tuple(offer or ()),
+            rigs=tuple(own or ()),
             usd_per_hour=usd_per_hour,
             price_kind=price_kind,
             as_if=as_if,
@@ -98,17 +101,19 @@ def compare(
             tokens_per_month=tokens_per_month,
             requests_per_day=requests_per_day,
             peak_to_mean=peak_to_mean,
-            apis=api or (),
+            apis=tuple(api or ()),
             all_apis=all_apis,
             batch=batch,
-            discounts=discount or (),
-            tokenizer_ratios=tokenizer_ratio or (),
+            discounts=tuple(discount or ()),
+            tokenizer_ratios=tuple(tokenizer_ratio or ()),
             as_of=as_of,
             hours_per_month=hours_per_month,
             at_concurrency=at_concurrency,
             force=force,
-        )
+        ),
+        shell_context(),
     )
+    view = compare_view(compared.question, compared.model, compared.draws, compared.seed, compared.remarks)
     if out is not None:
         from rackrate.report.study_html import compare_report
 

@@ -53,7 +53,7 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
     Raises:
         UserError: with file, line and key.
     """
-    from rackrate.cli.measured import measured
+    from rackrate.economics.served import served_by
 
     entries = read_document(path, list[ModelEntry])
     names = [entry.name for entry in entries]
@@ -66,7 +66,7 @@ def read_models(path: Path, *, over: str | None, step: str | None, force: bool) 
             replica = parse_capacity(entry.capacity)
         else:
             assert entry.run is not None  # noqa: S101 - one of the two is given
-            replica = replica_of(measured(entry.run, force=force).serving)
+            replica = replica_of(served_by(entry.run, force=force).serving)
         traffic = traffic_of(
             TrafficRequest(
                 traffic=entry.traffic,

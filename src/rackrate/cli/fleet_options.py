@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rackrate.cli.pricing import PRICE_KINDS, energy_warning
+from rackrate.app.pricing import PRICE_KINDS, energy_warning
 from rackrate.errors import PriceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,15 +47,15 @@ def replica_and_header(options: FleetOptions) -> tuple[Replica, RunHeader | None
     Raises:
         PriceError: neither a run nor a capacity, or both; a run that is not capacity.
     """
-    from rackrate.cli.measured import measured
     from rackrate.economics.replica import parse_capacity, replica_of
+    from rackrate.economics.served import served_by
 
     if (options.run is None) == (options.capacity is None):
         raise PriceError("say what one replica can do: either a RUN directory, or --capacity such as 2.5/s")
     if options.capacity is not None:
         return parse_capacity(options.capacity), None, []
     assert options.run is not None  # noqa: S101 - one of the two is given
-    found = measured(options.run, at_concurrency=options.at_concurrency, force=options.force)
+    found = served_by(options.run, at_concurrency=options.at_concurrency, force=options.force)
     notes: list[str] = []
     if found.best.lower_bound:
         notes.append("The machine was not saturated at the highest load measured: fewer replicas may do.")

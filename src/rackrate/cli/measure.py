@@ -179,10 +179,13 @@ def measure(
     before, and TTFT counts from the moment a request was due. With --slo the rate is searched for. With --trace
     recorded requests are sent. docs/load.md has every shape of load.
     """
+    from datetime import UTC, datetime
+
     from rackrate.cli.measuring import Job
     from rackrate.errors import EndpointError, RunError, WorkloadError
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.target import Timeouts, parse_url
+    from rackrate.runs.directories import fresh_directory
     from rackrate.workload.slo import parse_slo
 
     if resume is not None:
@@ -229,7 +232,7 @@ def measure(
     )
     if processes < 1:
         raise WorkloadError(f"--processes must be at least 1, got {processes}")
-    directory = out or fresh_directory(model or "model")
+    directory = out or fresh_directory(model or "model", datetime.now(UTC))
     if _continued.get() is None and _holds_run(directory):
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = None
@@ -430,15 +433,6 @@ def _holds_run(directory: Path) -> bool:
     from rackrate.runs.store import HEADER
 
     return (directory / HEADER).exists()
-
-
-def fresh_directory(model: str) -> Path:
-    """Where a run goes that was not told where."""
-    import re
-    from datetime import UTC, datetime
-
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
-    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def _report(run: Run, directory: Path, json_out: str | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 _OTHERS = {
     "apis": "--api",
+    "discounts": "--discount",
     "engines": "--engine",
     "levels": "--concurrency",
     "offers": "--offer",
     "rates": "--rate",
     "rigs": "--own",
     "run": "RUN",
+    "tokenizer_ratios": "--tokenizer-ratio",
 }
 """Fields whose option is not their own name."""
 

@@ -116,6 +116,13 @@ def refuse_other_than_html(out: Path | None) -> None:
         raise UserError(f"-o {out}: the page is HTML; give a name that ends in .html, or --json")
 
 
+def write_new(path: Path, text: str) -> None:
+    """Writes a file that is not there yet. Raises UserError where it is, or cannot be written."""
+    if path.exists():
+        raise UserError(f"{path} exists; it is not overwritten")
+    write_text(path, text)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a result to a file. Raises UserError where it cannot be written."""
     try:

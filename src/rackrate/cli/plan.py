@@ -106,12 +106,13 @@ def plan(
     """
     import time
 
+    from rackrate.app.pricing import PRICE_KINDS
+    from rackrate.catalog.apis import DEFAULT_APIS
     from rackrate.catalog.load import load_catalog
     from rackrate.cli.output import print_json, refuse_other_than_html, say, write_text
     from rackrate.cli.output import show as print_result
     from rackrate.cli.planned_correction import by_anchor, by_calibration
     from rackrate.cli.planned_demand import DemandRequest, demand_of
-    from rackrate.cli.pricing import DEFAULT_APIS, PRICE_KINDS
     from rackrate.errors import UserError
     from rackrate.memory.engine_memory import engine_memory
     from rackrate.models.formats import weight_format

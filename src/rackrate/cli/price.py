@@ -9,6 +9,8 @@ import typer
 
 from rackrate.cli import options as given
 
+_SAVING = ("save_rig", "run")
+
 
 def price(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)] = None,
@@ -57,39 +59,40 @@ def price(
     Without --offer or --own, a run on this machine's CPUs is priced by an owned machine that is assumed (printed in
     full, and written with --save-rig) and by the nearest rented one.
     """
-    from rackrate.cli.output import print_json, show
-    from rackrate.cli.pricing import PricingOptions, price_run, price_stated
-    from rackrate.cli.pricing import save_rig as write_rig
+    from rackrate.app.pricing import AssumeRigRequest, PriceRequest, assumed_rig_file
+    from rackrate.app.pricing import price as price_it
+    from rackrate.cli.context import shell_context
+    from rackrate.cli.output import print_json, show, write_new
     from rackrate.errors import PriceError
     from rackrate.report.terminal import pricing_tables
     from rackrate.report.view import pricing_view
 
-    chosen = PricingOptions(
-        offers=offer or (),
-        rigs=own or (),
+    context = shell_context()
+    if save_rig is not None:
+        if run is None:
+            raise PriceError("{save_rig} needs a {run}: it writes the assumption for its machine", fields=_SAVING)
+        write_new(save_rig, assumed_rig_file(AssumeRigRequest(run), context))
+        show(f"wrote {save_rig}; edit it, then: rackrate price {run} --own {save_rig}")
+        return
+    request = PriceRequest(
+        run=run,
+        tokens_per_second=tokens_per_second,
+        mix=mix,
+        model=model,
+        offers=tuple(offer or ()),
+        rigs=tuple(own or ()),
         usd_per_hour=usd_per_hour,
         price_kind=price_kind,
         as_if=as_if,
         utilisation=utilisation,
         requests_per_second=requests_per_second,
         requests_per_day=requests_per_day,
-        apis=api or (),
+        apis=tuple(api or ()),
         hours_per_month=hours_per_month,
         at_concurrency=at_concurrency,
         force=force,
     )
-    if run is not None and tokens_per_second is None:
-        if save_rig is not None:
-            write_rig(run, save_rig)
-            show(f"wrote {save_rig}; edit it, then: rackrate price {run} --own {save_rig}")
-            return
-        pricing = price_run(run, chosen).pricing
-    elif run is None and tokens_per_second is not None:
-        if save_rig is not None:
-            raise PriceError("--save-rig needs a RUN: it writes the assumption for the run's machine")
-        pricing = price_stated(tokens_per_second, mix, model, chosen)
-    else:
-        raise PriceError("say what to price: either a RUN directory, or --tokens-per-second")
+    pricing = price_it(request, context)
     view = pricing_view(pricing)
     if as_json:
         print_json(view)

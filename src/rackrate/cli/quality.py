@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rackrate.app.side_by_side import QUALITY_FILE
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.engines.quality import Quality
 
 SCHEMA = "rackrate.quality/1"
-FILE = "quality.json"
-"""In a run directory: comparisons show it beside the price."""
 
 
 def quality(
@@ -53,7 +52,7 @@ def quality(
         found = measure_quality(paths, reference, lambda _: tick(0))
     view = _view(found, reference)
     if run is not None:
-        write_text(run / FILE, to_json(view) + "\n")
+        write_text(run / QUALITY_FILE, to_json(view) + "\n")
     if as_json:
         print_json(view)
     else:

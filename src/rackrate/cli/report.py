@@ -10,7 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from rackrate.cli.pricing import PricedRun
+    from rackrate.app.pricing import PricedRun
 
 _FORMATS = ("html", "md", "json", "csv")
 _ENDINGS = {"markdown": "md", "htm": "html"}
@@ -45,31 +45,31 @@ def report(
 
     Machines and APIs are chosen as by `rackrate price`.
     """
+    from rackrate.app.pricing import PriceRequest, price_run
+    from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_text, say, write_text
-    from rackrate.cli.pricing import PricingOptions, price_run
     from rackrate.errors import UserError, did_you_mean
 
     ending = out.suffix.lstrip(".").lower() if out is not None else ""
     kind = (format or _ENDINGS.get(ending, ending) or "html").lower()
     if kind not in _FORMATS:
         raise UserError(f"--format is one of {', '.join(_FORMATS)}, not {kind!r}{did_you_mean(kind, _FORMATS)}")
-    priced = price_run(
-        run,
-        PricingOptions(
-            offers=offer or (),
-            rigs=own or (),
-            usd_per_hour=usd_per_hour,
-            price_kind=price_kind,
-            as_if=as_if,
-            utilisation=utilisation,
-            requests_per_second=requests_per_second,
-            requests_per_day=requests_per_day,
-            apis=api or (),
-            hours_per_month=hours_per_month,
-            at_concurrency=at_concurrency,
-            force=force,
-        ),
+    request = PriceRequest(
+        run=run,
+        offers=tuple(offer or ()),
+        rigs=tuple(own or ()),
+        usd_per_hour=usd_per_hour,
+        price_kind=price_kind,
+        as_if=as_if,
+        utilisation=utilisation,
+        requests_per_second=requests_per_second,
+        requests_per_day=requests_per_day,
+        apis=tuple(api or ()),
+        hours_per_month=hours_per_month,
+        at_concurrency=at_concurrency,
+        force=force,
     )
+    priced = price_run(request, shell_context())
     text = _render(kind, priced)
     if kind == "html":
         out = out or Path("report.html")

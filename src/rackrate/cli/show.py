@@ -15,16 +15,15 @@ def show(
     as_json: given.AsJson = False,
 ) -> None:
     """Show what a run measured: a row per load, with what stands against its figures."""
+    from rackrate.app.runs import LoadRequest, load
+    from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_json
     from rackrate.cli.output import show as print_result
-    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
-    from rackrate.runs.store import read_run
 
-    found = read_run(run)
-    levels = summarise(found)
-    view = run_view(found, levels, saturation(levels))
+    found = load(LoadRequest(run), shell_context())
+    view = run_view(found.run, found.levels, found.best)
     if as_json:
         print_json(view)
     else:

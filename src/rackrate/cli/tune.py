@@ -208,18 +208,22 @@ def _same_search(directory: Path, facts: dict[str, Any]) -> None:
 
 def _prices(tuned: Tuned, offers: Any, rigs: Any, usd_per_hour: float | None) -> dict[str, Any] | None:
     """USD per 1M tokens of the defaults and of the winner, on the first machine that has a price."""
-    from rackrate.cli.pricing import PricingOptions, price_run
+    from rackrate.app.pricing import PriceRequest, price_run
+    from rackrate.cli.context import shell_context
     from rackrate.errors import UserError
 
-    options = PricingOptions(offers=offers, rigs=rigs, usd_per_hour=usd_per_hour, force=True, as_if=bool(offers))
     found: dict[str, Any] = {}
     for name, configuration in (("default", tuned.default), ("best", tuned.best)):
         numbers = [trial for trial in tuned.trials if trial.configuration == configuration and trial.result.counts]
         if not numbers:
             return None
         last = max(numbers, key=lambda trial: trial.number)
+        request = PriceRequest(
+            run=Path(last.result.run or ""), offers=tuple(offers), rigs=tuple(rigs), usd_per_hour=usd_per_hour,
+            force=True, as_if=bool(offers),
+        )  # fmt: skip
         try:
-            machine = price_run(Path(last.result.run or ""), options).pricing.machines[-1]
+            machine = price_run(request, shell_context()).pricing.machines[-1]
         except UserError:
             return None
         found[f"{name}_usd_per_1m"] = machine.full.blended_usd

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rackrate.app.side_by_side import SideBySide
+from rackrate.report.view import pricing_view, run_view
+
 SCHEMA = "rackrate.comparison/2"
 BASELINE = "naive transformers"
 """The engine that others are set against where it is among them; otherwise the slowest is."""
@@ -130,3 +133,19 @@ def _notes(compared: Sequence[Compared], rows: Sequence[Json]) -> list[str]:
     if len(models) > 1:
         notes.append("The rows are different models.")
     return notes
+
+
+def side_by_side_view(answer: SideBySide) -> Json:
+    """The view of runs that were set side by side."""
+    rows = [
+        Compared(
+            run.label,
+            str(run.directory),
+            run_view(run.loaded.run, run.loaded.levels, run.loaded.best),
+            pricing_view(run.pricing) if run.pricing is not None else None,
+            run.quality,
+            run.failure,
+        )
+        for run in answer.runs
+    ]
+    return comparison_view(rows, answer.failures)

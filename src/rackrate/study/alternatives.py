@@ -314,21 +314,12 @@ def _interruptions(scenario: Scenario) -> Number | None:
 
 def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
     """What a run's best level serves, and the model it served; the run's path is relative to the study's file."""
-    from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics.summary import saturation, summarise
-    from rackrate.runs.store import read_run
+    from rackrate.economics.served import served_by
 
     assert scenario.run is not None  # noqa: S101 - the caller looked
     path = scenario.run if scenario.run.is_absolute() else loaded.path.parent / scenario.run
-    run = read_run(path)
-    levels = summarise(run)
-    best = saturation(levels)
-    if best is None:
-        if any(level.requests for level in levels if level.kind != "prefill"):
-            raise UserError(f"{path}: too few requests to know a throughput; measure longer, there is nothing to price")
-        raise UserError(f"{path}: no request was answered, so there is nothing to price")
-    origin = f"{run.header.mode} {run.header.created[:10]}: {scenario.run}"
-    return serving_of(best, origin), run.header.model.catalogue_id or run.header.model.requested
+    found = served_by(path, force=scenario.force, name=str(scenario.run))
+    return found.serving, found.run.header.model.catalogue_id or found.run.header.model.requested
 
 
 def traffic_figures(traffic: Traffic, figures: ParameterTable) -> None:

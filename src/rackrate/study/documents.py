@@ -225,6 +225,8 @@ class Scenario(Document):
     """Or its output tokens alone, with the traffic's input beside them."""
     run: Path | None = None
     """Or a measured run."""
+    force: bool = False
+    """Take the run's figure although it is not the machine's capacity."""
     max_load: Share = _number(1)
     least_machines: int = Field(default=1, ge=1)
 

@@ -1,4 +1,4 @@
-"""A run as what one machine serves, refused where it must not be taken as capacity: for commands that price it."""
+"""What a run serves: its best level as one machine's throughput, refused where that must not be taken as capacity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Served:
     """A run, its summaries, and what one machine serves at its best level."""
 
     run: Run
@@ -24,8 +24,16 @@ class Measured:
     serving: Serving
 
 
-def measured(directory: Path, *, at_concurrency: int | None = None, force: bool = False) -> Measured:
+def served_by(
+    directory: Path, *, at_concurrency: int | None = None, force: bool = False, name: str | None = None
+) -> Served:
     """Reads a run and takes its best level (or the stated one) as what one machine serves.
+
+    Args:
+        directory: of the run.
+        at_concurrency: the level to take; None: the one that served most.
+        force: take a level that is not the machine's capacity; its caveats stay with the figures.
+        name: how the run is called in the origin; None: by its directory.
 
     Raises:
         RunError: unreadable, or nothing was served.
@@ -55,11 +63,12 @@ def measured(directory: Path, *, at_concurrency: int | None = None, force: bool 
         reasons = "; ".join(f"{name} ({CAVEATS[name]})" for name in best.caveats)
         raise PriceError(
             f"the best level of {directory} ({load_text}) is not the machine's capacity: "
-            f"{reasons}; measure again, or price it all the same with --force"
+            f"{reasons}; measure again, or price it all the same with {{force}}",
+            field="force",
         )
     imported = run.header.imported
     how = f"{run.header.mode} {run.header.created[:10]} by rackrate {run.header.rackrate_version}"
     if imported is not None:
         how = f"measured {run.header.created[:10]} by {imported.tool} {imported.version or ''}".rstrip() + ", imported"
-    origin = f"{how}: {directory}, {load_text}, {best.level.requests} requests"
-    return Measured(run, levels, best, serving_of(best, origin))
+    origin = f"{how}: {name or directory}, {load_text}, {best.level.requests} requests"
+    return Served(run, levels, best, serving_of(best, origin))

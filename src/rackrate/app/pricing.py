@@ -1,4 +1,4 @@
-"""From the options of `price` and `report` to a Pricing: one place where machines and APIs are chosen."""
+"""Price a run, or a stated throughput: the one place where machines and APIs are chosen."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from rackrate.cli.measured import measured
-from rackrate.errors import PriceError, UserError
+from rackrate.app.request_json import Request
+from rackrate.errors import PriceError
 
 if TYPE_CHECKING:
+    from rackrate.app.context import Context
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Model, Offer
@@ -21,28 +22,41 @@ if TYPE_CHECKING:
     from rackrate.metrics.summary import LevelSummary, Saturation
     from rackrate.runs.records import Machine, Run
 
-DEFAULT_APIS = ("openai/gpt-3.5-turbo", "openai/gpt-6-luna")
-"""Compared with where the user names none: the article's own, and a current small one."""
-
+MACHINES = ("offers", "rigs", "usd_per_hour")
+"""Fields that name a machine."""
+EDIT_THE_RIG = "Edit it: rackrate price RUN --save-rig rig.yaml, then rackrate price RUN --own rig.yaml"
+"""What a reader does about an assumed machine."""
 PRICE_KINDS = ("on-demand", "spot", "reserved-1y", "reserved-3y")
 
 
 @dataclass(frozen=True)
-class PricingOptions:
-    """What `price` and `report` were told."""
+class PriceRequest(Request):
+    """What to price (a run, or a throughput), on which machines, at which load, against which APIs."""
 
-    offers: Sequence[str] = ()
-    rigs: Sequence[Path] = ()
+    NAME: ClassVar[str] = "price"
+
+    run: Path | None = None
+    tokens_per_second: float | None = None
+    """Instead of a run: what one machine serves, input and output. [token/s]"""
+    mix: str = "1:1"
+    """Input to output tokens of a stated throughput."""
+    model: str | None = None
+    """The model of a stated throughput, to find who sells it."""
+    offers: tuple[str, ...] = ()
+    rigs: tuple[Path, ...] = ()
+    """Files of owned machines."""
     usd_per_hour: float | None = None
     price_kind: str = "on-demand"
     as_if: bool = False
+    """Price by a machine other than the one that the run was on."""
     utilisation: float | None = None
     requests_per_second: float | None = None
     requests_per_day: float | None = None
-    apis: Sequence[str] = ()
+    apis: tuple[str, ...] = ()
     hours_per_month: float = 730.0
     at_concurrency: int | None = None
     force: bool = False
+    """Price figures that are not the machine's capacity."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +69,39 @@ class PricedRun:
     pricing: Pricing
 
 
-def price_run(directory: Path, options: PricingOptions) -> PricedRun:
+def price(request: PriceRequest, context: Context) -> Pricing:
+    """USD per 1M tokens of a run or a stated throughput, per machine, beside APIs.
+
+    Raises:
+        RunError, PriceError, CatalogError: as `price_run` and `price_stated`.
+    """
+    if request.run is not None and request.tokens_per_second is None:
+        return price_run(request, context).pricing
+    if request.run is None and request.tokens_per_second is not None:
+        return price_stated(request, context)
+    raise PriceError(
+        "say what to price: either a {run} directory, or {tokens_per_second}", fields=("run", "tokens_per_second")
+    )
+
+
+def price_run(request: PriceRequest, context: Context) -> PricedRun:
     """Reads a run, refuses what must not be priced, and prices the rest.
 
     Raises:
         RunError: unreadable, or nothing was served.
         PriceError: not a figure to price without --force, another machine without --as-if, no machine known.
     """
-    from rackrate.catalog.load import load_catalog
     from rackrate.economics.pricing import Pricing
+    from rackrate.economics.served import served_by
 
-    load = _load(options)
-    found = measured(directory, at_concurrency=options.at_concurrency, force=options.force)
+    load = _load(request)
+    assert request.run is not None  # noqa: S101 - the caller looked
+    found = served_by(request.run, at_concurrency=request.at_concurrency, force=request.force)
     run, levels, best, serving = found.run, found.levels, found.best, found.serving
-    catalog = load_catalog()
+    catalog = context.catalog
     model_id = run.header.model.catalogue_id
     known = catalog.models.get(model_id) if model_id else None
-    apis, notes = _apis(catalog, options, known, best.level.mean_input_tokens)
+    apis, notes = _apis(catalog, request, known, best.level.mean_input_tokens)
     if not serving.prefill_share:
         notes.append(
             "Prefill alone was not measured, so input and output tokens cannot be priced apart "
@@ -92,41 +122,37 @@ def price_run(directory: Path, options: PricingOptions) -> PricedRun:
         if best.level.unknown:
             notes.append(f"Not known, since the imported file does not tell: {', '.join(best.level.unknown)}.")
         notes += imported.notes
-    machines = _machines(run.header.machine, catalog, serving, load, apis, options)
+    machines = _machines(run.header.machine, catalog, serving, load, apis, request)
     return PricedRun(
         run, levels, best, Pricing(serving, run.header.model.requested, load, tuple(machines), tuple(notes))
     )
 
 
-def price_stated(tokens_per_second: float, mix: str, model: str | None, options: PricingOptions) -> Pricing:
+def price_stated(request: PriceRequest, context: Context) -> Pricing:
     """Prices a throughput that the user states, for instance an article's.
-
-    Args:
-        tokens_per_second: of one machine; all tokens that are counted.
-        mix: input to output tokens of the API's bill, such as 1:1.
-        model: a catalogue name, to compare with who sells it; None: not stated.
-        options: machines, load and APIs.
 
     Raises:
         PriceError: a throughput that is not positive, a malformed mix, no machine named.
     """
-    from rackrate.catalog.load import load_catalog
     from rackrate.economics.pricing import Pricing
     from rackrate.economics.ratecard import Serving
     from rackrate.runs.records import Machine
 
+    tokens_per_second, mix = request.tokens_per_second or 0.0, request.mix
     if not 0 < tokens_per_second < float("inf"):
-        raise PriceError(f"--tokens-per-second is a number above 0, got {tokens_per_second:g}")
+        raise PriceError(
+            f"{{tokens_per_second}} is a number above 0, got {tokens_per_second:g}", field="tokens_per_second"
+        )
     parts = mix.split(":")
     try:
         into, out = (float(part) for part in parts)
     except ValueError:
-        raise PriceError(f"--mix is INPUT:OUTPUT, such as 1:1 or 3:1, not {mix!r}") from None
+        raise PriceError(f"{{mix}} is INPUT:OUTPUT, such as 1:1 or 3:1, not {mix!r}", field="mix") from None
     if not (0 <= into < math.inf and 0 <= out < math.inf and into + out > 0):
-        raise PriceError(f"--mix must have positive parts, got {mix!r}")
-    if not (options.offers or options.rigs or options.usd_per_hour is not None):
-        raise PriceError("say on which machine: --offer, --own or --usd-per-hour")
-    load = _load(options)
+        raise PriceError(f"{{mix}} must have positive parts, got {mix!r}", field="mix")
+    if not (request.offers or request.rigs or request.usd_per_hour is not None):
+        raise PriceError("say on which machine: {offers}, {rigs} or {usd_per_hour}", fields=MACHINES)
+    load = _load(request)
     serving = Serving(
         output_tok_s=tokens_per_second * out / (into + out),
         input_tok_s=tokens_per_second * into / (into + out),
@@ -138,57 +164,62 @@ def price_stated(tokens_per_second: float, mix: str, model: str | None, options:
         f"the mix of {mix} input to output is for the API's bill",
         stated=True,
     )
-    catalog = load_catalog()
-    known = catalog.model(model) if model else None
-    apis, notes = _apis(catalog, options, known, None)
-    machines = _machines(Machine(origin="unknown"), catalog, serving, load, apis, options)
+    catalog = context.catalog
+    known = catalog.model(request.model) if request.model else None
+    apis, notes = _apis(catalog, request, known, None)
+    machines = _machines(Machine(origin="unknown"), catalog, serving, load, apis, request)
     return Pricing(serving, known.id if known else "unnamed model", load, tuple(machines), tuple(notes))
 
 
-def _load(options: PricingOptions) -> Load:
+def _load(request: PriceRequest) -> Load:
     from rackrate.economics.pricing import Load
 
-    given = [
-        value
-        for value in (options.utilisation, options.requests_per_second, options.requests_per_day)
-        if value is not None
-    ]
+    given = {
+        name: value
+        for name in ("utilisation", "requests_per_second", "requests_per_day")
+        if (value := getattr(request, name)) is not None
+    }
     if len(given) > 1:
-        raise PriceError("give one of --utilisation, --requests-per-second and --requests-per-day, not several")
-    if not 0 < options.hours_per_month <= 744:
-        raise PriceError(f"--hours-per-month must be above 0 and at most 744, got {options.hours_per_month:g}")
-    if options.utilisation is not None and not 0 < options.utilisation <= 1:
-        raise PriceError(f"--utilisation is a share above 0 and at most 1 (0.3 is 30 %), got {options.utilisation:g}")
-    rate = options.requests_per_second
-    if options.requests_per_day is not None:
-        rate = options.requests_per_day / 86_400
+        raise PriceError(
+            "give one of {utilisation}, {requests_per_second} and {requests_per_day}, not several",
+            fields=("utilisation", "requests_per_second", "requests_per_day"),
+        )
+    if not 0 < request.hours_per_month <= 744:
+        raise PriceError(
+            f"{{hours_per_month}} must be above 0 and at most 744, got {request.hours_per_month:g}",
+            field="hours_per_month",
+        )
+    if request.utilisation is not None:
+        check_share_of_load(request.utilisation)
+    rate = request.requests_per_second
+    if request.requests_per_day is not None:
+        rate = request.requests_per_day / 86_400
     if rate is not None and not 0 < rate < math.inf:
-        flag = "--requests-per-second" if options.requests_per_day is None else "--requests-per-day"
-        raise PriceError(f"{flag} is a number above 0, got {given[0]:g}")
-    return Load(options.utilisation, rate, options.hours_per_month)
+        ((field, value),) = given.items()
+        raise PriceError(f"{{{field}}} is a number above 0, got {value:g}", field=field)
+    return Load(request.utilisation, rate, request.hours_per_month)
+
+
+def check_share_of_load(utilisation: float) -> None:
+    """Raises PriceError where a share of full load is none."""
+    if not 0 < utilisation <= 1:
+        raise PriceError(
+            f"{{utilisation}} is a share above 0 and at most 1 (0.3 is 30 %), got {utilisation:g}", field="utilisation"
+        )
 
 
 def _apis(
-    catalog: Catalog,
-    options: PricingOptions,
-    model: Model | None,
-    input_tokens: float | None,
+    catalog: Catalog, request: PriceRequest, model: Model | None, input_tokens: float | None
 ) -> tuple[list[tuple[ApiPrice, bool]], list[str]]:
-    """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
-    from rackrate.catalog.apis import api_price, apis_of_model, price_list_origin
+    """The prices to compare with, and what must be said of them."""
+    from rackrate.catalog.apis import chosen_apis, price_list_origin
 
+    chosen = chosen_apis(model, catalog, request.apis, when=None, input_tokens=input_tokens)
     notes: list[str] = []
-    same = apis_of_model(model, catalog)
-    chosen = [(price, True) for price in same]
-    refs = {price.ref for price in same}
-    for name in options.apis or DEFAULT_APIS:
-        price = api_price(name, catalog, input_tokens=int(input_tokens or 0))
-        if price.ref not in refs:
-            chosen.append((price, False))
     source, released = price_list_origin()
     if model is None:
         notes.append("Which model this is, the catalogue does not know: whether an API sells it cannot be said.")
-    elif not same:
+    elif not any(same for _, same in chosen):
         notes.append(
             f"No API in {source} ({released}) sells {model.name}: every API row is another model, not like for like."
         )
@@ -205,44 +236,49 @@ def _machines(
     serving: Serving,
     load: Load,
     apis: Sequence[tuple[ApiPrice, bool]],
-    options: PricingOptions,
+    request: PriceRequest,
 ) -> list[Priced]:
     from rackrate.economics.hardware import assumed_rig, describe, mismatch, nearest_offers, rig_mismatch
     from rackrate.economics.hourly import HourlyCost, owned, rented
     from rackrate.economics.pricing import price
 
-    if options.price_kind not in PRICE_KINDS:
-        raise PriceError(f"--price-kind is one of {', '.join(PRICE_KINDS)}, not {options.price_kind!r}")
-    kind: PriceKind = options.price_kind  # pyright: ignore[reportAssignmentType]
+    if request.price_kind not in PRICE_KINDS:
+        raise PriceError(
+            f"{{price_kind}} is one of {', '.join(PRICE_KINDS)}, not {request.price_kind!r}", field="price_kind"
+        )
+    kind: PriceKind = request.price_kind  # pyright: ignore[reportAssignmentType]
     priced: list[Priced] = []
 
     def add(cost: HourlyCost, rig: Rig | None = None, *, other: bool = False, notes: Sequence[str] = ()) -> None:
         priced.append(price(serving, cost, load, apis, rig=rig, other_hardware=other, notes=notes))
 
-    for name in options.offers:
+    for name in request.offers:
         offer = catalog.offer(name)
         why = None if serving.stated else mismatch(machine, offer)
-        if why is not None and not options.as_if:
-            raise PriceError(
-                f"{why}: a figure belongs to its machine; {_instead(machine, catalog, kind)}, or use --as-if"
-            )
+        if why is not None and not request.as_if:
+            instead = _instead(machine, catalog, kind)
+            raise PriceError(f"{why}: a figure belongs to its machine; {instead}, or use {{as_if}}", field="as_if")
         add(rented(offer, kind), other=why is not None, notes=_as_if_note(why))
-    for path in options.rigs:
+    for path in request.rigs:
         rig = _read_rig(path)
         why = None if serving.stated else rig_mismatch(machine, rig)
-        if why is not None and not options.as_if:
-            raise PriceError(f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use --as-if")
+        if why is not None and not request.as_if:
+            raise PriceError(
+                f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use {{as_if}}", field="as_if"
+            )
         add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *energy_warning(rig, path)])
-    if options.usd_per_hour is not None:
-        if not 0 <= options.usd_per_hour < math.inf:
-            raise PriceError(f"--usd-per-hour is a number of at least 0, got {options.usd_per_hour:g}")
+    if request.usd_per_hour is not None:
+        if not 0 <= request.usd_per_hour < math.inf:
+            raise PriceError(
+                f"{{usd_per_hour}} is a number of at least 0, got {request.usd_per_hour:g}", field="usd_per_hour"
+            )
         add(
             HourlyCost(
                 "stated price",
                 "stated",
-                options.usd_per_hour,
+                request.usd_per_hour,
                 0.0,
-                {"rent": options.usd_per_hour},
+                {"rent": request.usd_per_hour},
                 "stated on the command line",
             )
         )
@@ -250,14 +286,15 @@ def _machines(
         return priced
     if machine.origin == "unknown":
         raise PriceError(
-            "the run does not know what it ran on: name the machine with --offer NAME --as-if (or measure with --on)"
+            "the run does not know what it ran on: name the machine with {offers} NAME {as_if} (or measure with {on})",
+            fields=("offers", "as_if", "on"),
         )
     rig = assumed_rig(machine)
     if rig is not None:
         add(
             owned(rig, "assumption: nobody has stated what this machine costs"),
             rig,
-            notes=["Edit it: rackrate price RUN --save-rig rig.yaml, then rackrate price RUN --own rig.yaml"],
+            notes=[EDIT_THE_RIG],
         )
     nearest = nearest_offers(machine, catalog.offers.values(), kind)
     if nearest:
@@ -265,7 +302,7 @@ def _machines(
         others = ", ".join(offer.id for offer in nearest[1:])
         note = f"the nearest rented machine to {describe(machine)} by CPU or GPU type and number"
         if machine.offer == nearest[0].id:
-            note = "the machine that the run was said to be on (--on)"
+            note = "the machine that the run was stated to be on"
         add(
             rented(nearest[0], kind),
             other=why is not None,
@@ -273,7 +310,9 @@ def _machines(
         )
     if not priced:
         raise PriceError(
-            f"the catalogue has no offer like {describe(machine)}: give --offer with --as-if, --own or --usd-per-hour"
+            f"the catalogue has no offer like {describe(machine)}: give {{offers}} with {{as_if}}, {{rigs}} or "
+            "{usd_per_hour}",
+            fields=(*MACHINES, "as_if"),
         )
     return priced
 
@@ -319,25 +358,37 @@ def energy_warning(rig: Rig, path: Path) -> list[str]:
     ]
 
 
-def save_rig(directory: Path, path: Path) -> None:
-    """Writes the assumed rig of a run's machine as a commented YAML file to edit."""
+@dataclass(frozen=True)
+class AssumeRigRequest(Request):
+    """Of which run's machine to write down an assumption."""
+
+    NAME: ClassVar[str] = "assume-rig"
+
+    run: Path
+
+
+def assumed_rig_file(request: AssumeRigRequest, context: Context) -> str:
+    """The assumed rig of a run's machine as commented YAML, to be edited.
+
+    Raises:
+        RunError: the run cannot be read.
+        PriceError: the machine has GPUs, or was not detected: nothing is assumed of those.
+    """
+    del context
     import yaml
 
-    from rackrate.cli.output import write_text
     from rackrate.economics.hardware import assumed_rig
     from rackrate.runs.store import read_run
 
-    rig = assumed_rig(read_run(directory).header.machine)
+    rig = assumed_rig(read_run(request.run).header.machine)
     if rig is None:
         raise PriceError(
             "there is no assumption for this machine (it has GPUs, or is not here): "
             "write a rig.yaml by hand, docs/pricing.md has one"
         )
-    if path.exists():
-        raise UserError(f"{path} exists; it is not overwritten")
     head = (
         "# What owning this machine costs. Every figure is an assumption until you replace it.\n"
         "# docs/pricing.md says what each means.\n"
     )
     values = {key: value for key, value in rig.model_dump(exclude_none=True).items() if value != {}}
-    write_text(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

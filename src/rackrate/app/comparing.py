@@ -1,0 +1,306 @@
+"""Compare machines and APIs for the same requests: a study of one question, made of a run or a stated throughput."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rackrate.app.pricing import PriceRequest, check_share_of_load, price_run, price_stated
+from rackrate.app.request_json import Request
+from rackrate.errors import PriceError, RunError
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.catalog.load import Catalog
+    from rackrate.catalog.types import Model
+    from rackrate.economics.pricing import Priced, Pricing
+    from rackrate.study.results import QuestionResult
+
+Json = dict[str, Any]
+
+SHOWN_APIS = 8
+DRAWS, SEED = 100_000, 1
+
+
+@dataclass(frozen=True)
+class CompareRequest(Request):
+    """What to compare: machines of a run (or of a stated throughput) and APIs, at a volume."""
+
+    NAME: ClassVar[str] = "compare"
+
+    run: Path | None = None
+    tokens_per_second: str | None = None
+    """Instead of a run: a number, or a range LOW..HIGH (80 %). [token/s]"""
+    mix: str = "1:1"
+    model: str | None = None
+    offers: tuple[str, ...] = ()
+    rigs: tuple[Path, ...] = ()
+    usd_per_hour: float | None = None
+    price_kind: str = "on-demand"
+    as_if: bool = False
+    utilisation: float | None = None
+    tokens_per_month: str | None = None
+    """A number, or a range LOW..HIGH (80 %)."""
+    requests_per_day: float | None = None
+    peak_to_mean: float = 1.0
+    apis: tuple[str, ...] = ()
+    all_apis: bool = False
+    batch: bool = False
+    discounts: tuple[str, ...] = ()
+    """NAME=SHARE each."""
+    tokenizer_ratios: tuple[str, ...] = ()
+    """NAME=RATIO each."""
+    as_of: str | None = None
+    """List prices of this date, YYYY-MM-DD; None: today's."""
+    hours_per_month: float = 730.0
+    at_concurrency: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The answer to the one question, and what must be said of it."""
+
+    model: str
+    question: QuestionResult
+    draws: int
+    seed: int
+    remarks: tuple[str, ...]
+
+
+def compare(request: CompareRequest, context: Context) -> Compared:
+    """Ranks machines and APIs for the same requests.
+
+    Raises:
+        PriceError, RunError, CatalogError: as `price` does, and for volumes, discounts and ratios that cannot be.
+    """
+    from rackrate.catalog.types import is_date
+    from rackrate.study.documents import Study
+    from rackrate.study.evaluate import evaluate
+    from rackrate.study.loading import Loaded
+
+    if request.as_of is not None and not is_date(request.as_of):
+        raise PriceError(f"{{as_of}} is a date such as 2024-06-13, not {request.as_of!r}", field="as_of")
+    if not 1 <= request.peak_to_mean < math.inf:
+        raise PriceError(f"{{peak_to_mean}} is at least 1, got {request.peak_to_mean:g}", field="peak_to_mean")
+    as_of = request.as_of or context.today()
+    catalog = context.catalog
+    pricing, model, speed = _priced(request, context)
+    served = pricing.serving
+    scenarios = [_machine(priced, model, pricing.model, request) for priced in pricing.machines]
+    scenarios += _api_scenarios(request, catalog, model, as_of)
+    traffic, said = _traffic(request, pricing)
+    study = Study.model_validate(
+        {
+            "study": "compare",
+            "title": f"{pricing.model}: machines and APIs",
+            "hours_per_month": request.hours_per_month,
+            "draws": DRAWS,
+            "seed": SEED,
+            # one input for all: the offers are of the same hardware, and fast or slow together
+            "inputs": {"throughput": {"value": speed, "unit": "token/s", "source": served.origin}},
+            "scenarios": scenarios,
+            "questions": [
+                {"id": "compare", "asks": f"{pricing.model}: what do the same requests cost?", "traffic": traffic}
+            ],
+        }
+    )
+    result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of)
+    remarks = [said, served.origin]
+    remarks += [f"{name}: not the machine's capacity, priced all the same" for name in served.caveats]
+    if request.batch:
+        remarks.append("Batch prices where the list has them: the answers come within a day, not at once.")
+    remarks.append(
+        "Tokens are the served model's. Another model counts the same text differently: state its tokenizer ratio. "
+        "Rate limits are not in price lists; put them into your own apis.yaml to have them checked."
+    )
+    return Compared(pricing.model, result.questions[0], DRAWS, SEED, tuple(remarks))
+
+
+def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model | None, Any]:
+    """What is served, on which machines, and the throughput as a study writes it."""
+    shared: Json = {
+        name: getattr(request, name)
+        for name in (
+            "rigs",
+            "usd_per_hour",
+            "price_kind",
+            "as_if",
+            "hours_per_month",
+            "at_concurrency",
+            "force",
+            "apis",
+        )
+    }
+    named = bool(request.offers or request.rigs or request.usd_per_hour is not None)
+    if request.run is not None and request.tokens_per_second is None:
+        offers = request.offers if named else _matching(request.run, context.catalog, request.price_kind)
+        run = price_run(PriceRequest(run=request.run, offers=offers, **shared), context)
+        serving = run.pricing.serving
+        from rackrate.economics.uncertainty import Z975
+
+        sd = serving.tok_s * (serving.relative_half_width or 0.0) / Z975
+        speed: Any = {"normal": {"mean": serving.tok_s, "sd": sd}} if sd else serving.tok_s
+        return run.pricing, context.catalog.known_model(run.run.header.model.catalogue_id or ""), speed
+    if request.run is None and request.tokens_per_second is not None:
+        ends = ends_of(request.tokens_per_second, "tokens_per_second")
+        speed = quantity(request.tokens_per_second, "tokens_per_second")
+        stated = PriceRequest(
+            tokens_per_second=math.sqrt(ends[0] * ends[1]), mix=request.mix, model=request.model,
+            offers=request.offers, **shared,
+        )  # fmt: skip
+        pricing = price_stated(stated, context)
+        return pricing, context.catalog.model(request.model) if request.model else None, speed
+    raise PriceError(
+        "say what to compare: either a {run} directory, or {tokens_per_second}", fields=("run", "tokens_per_second")
+    )
+
+
+def _matching(run: Path, catalog: Catalog, kind: str) -> tuple[str, ...]:
+    """The offers of the very hardware that a run was on, the five cheapest; none: as `price` chooses."""
+    from rackrate.economics.hardware import matching
+    from rackrate.runs.store import read_run
+
+    machine = read_run(run).header.machine
+    return tuple(offer.id for offer in matching(machine, catalog.offers.values(), kind)[:5])  # pyright: ignore[reportArgumentType]
+
+
+def quantity(text: str, field: str) -> Any:
+    """A number, or a range LOW..HIGH, as a study writes it.
+
+    >>> quantity("400", "tokens_per_second"), quantity("300..500", "tokens_per_second")
+    (400.0, [300.0, 500.0])
+    """
+    low, high = ends_of(text, field)
+    return low if low == high else [low, high]
+
+
+def ends_of(text: str, field: str) -> tuple[float, float]:
+    """Both ends of a range; of a number, itself twice."""
+    parts = text.split("..")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
+        raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {text!r}", field=field)
+    return numbers[0], numbers[-1]
+
+
+def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest) -> Json:
+    cost = priced.cost
+    scenario: Json = {"name": cost.name, "model": model.id if model else served, "tokens_per_second": "throughput"}
+    notes = [*(f"{name}: not the machine's capacity" for name in priced.warnings), *priced.notes]
+    if notes:
+        scenario["notes"] = " ".join(notes)
+    if priced.rig is not None:
+        # money is in USD and a tariff is its mean by now; spares are bought, kept and sold like the rest
+        said = {"name", "hardware", "notes", "usd_per", "tariff_usd_per_kwh", "energy_region", "spare_share"}
+        rig = priced.rig.model_dump(exclude=said)
+        for key in ("capex_usd", "resale_usd"):
+            rig[key] *= 1 + priced.rig.spare_share
+        return {**scenario, "own": rig, "source": cost.source}
+    if cost.kind == "rented":
+        offer = cost.name.removesuffix(f" ({request.price_kind})")
+        return {**scenario, "offer": offer, "price_kind": request.price_kind}
+    return {**scenario, "usd_per_hour": cost.fixed_usd_h, "source": cost.source}
+
+
+def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str) -> list[Json]:
+    """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
+    from rackrate.catalog.apis import chosen_apis
+    from rackrate.study.prices import moment
+
+    chosen = chosen_apis(
+        model, catalog, request.apis, when=moment(as_of), batch=request.batch,
+        sellers=None if request.all_apis else SHOWN_APIS,
+    )  # fmt: skip
+    refs = [price.ref for price, _ in chosen]
+    same = {price.ref for price, is_same in chosen if is_same}
+    discounts = _by_name(request.discounts, "discounts", 0, 1)
+    ratios = _by_name(request.tokenizer_ratios, "tokenizer_ratios", 0.1, 10)
+    known = {name for ref in refs for name in (ref, ref.split("/", 1)[0])}
+    for field, table in (("discounts", discounts), ("tokenizer_ratios", ratios)):
+        for name in table:
+            if name not in known:
+                raise PriceError(
+                    f"{{{field}}} {name}: no API of this comparison is called so ({', '.join(refs)})", field=field
+                )
+    scenarios: list[Json] = []
+    for ref in refs:
+        provider = ref.split("/", 1)[0]
+        scenario: Json = {"name": ref, "api": ref, "batch": request.batch}
+        if ref in same and model is not None:
+            scenario["model"] = model.id
+        if (share := discounts.get(ref, discounts.get(provider))) is not None:
+            scenario["discount"] = share
+            scenario["notes"] = f"less a negotiated {share:.0%}"
+        if (ratio := ratios.get(ref, ratios.get(provider))) is not None:
+            scenario["tokenizer_ratio"] = ratio
+        scenarios.append(scenario)
+    return scenarios
+
+
+def _by_name(given: Sequence[str], field: str, low: float, high: float) -> dict[str, float]:
+    table: dict[str, float] = {}
+    for item in given:
+        name, _, number = item.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not low <= value <= high:
+            raise PriceError(f"{{{field}}} is NAME=NUMBER with a number from {low:g} to {high:g}, not {item!r}")
+        table[name] = value
+    return table
+
+
+def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Json, str]:
+    """The volume in the run's mix, and where it comes from."""
+    serving = pricing.serving
+    told = [
+        item for item in (request.utilisation, request.tokens_per_month, request.requests_per_day) if item is not None
+    ]
+    if len(told) > 1:
+        raise PriceError(
+            "give one of {utilisation}, {tokens_per_month} and {requests_per_day}, not several",
+            fields=("utilisation", "tokens_per_month", "requests_per_day"),
+        )
+    # of what the machine serves, whatever that is: a faster one then serves more, and stays one machine
+    full = "throughput * 3600 * hours_per_month"
+    if request.tokens_per_month is not None:
+        volume: Any = quantity(request.tokens_per_month, "tokens_per_month")
+        said = "Volume: as stated."
+    elif request.requests_per_day is not None:
+        if not 0 < request.requests_per_day < math.inf:
+            raise PriceError(
+                f"{{requests_per_day}} must be above 0, got {request.requests_per_day:g}", field="requests_per_day"
+            )
+        if not serving.request_s:
+            raise RunError(
+                "how many tokens a request has is not known here; give {tokens_per_month} instead",
+                field="tokens_per_month",
+            )
+        volume = request.requests_per_day * request.hours_per_month / 24 * serving.tok_s / serving.request_s
+        said = (
+            f"Volume: {request.requests_per_day:,.0f} requests a day of {serving.tok_s / serving.request_s:.0f} tokens."
+        )
+    elif request.utilisation is not None:
+        check_share_of_load(request.utilisation)
+        volume = f"{request.utilisation!r} * {full}"
+        said = f"Volume: {request.utilisation:.0%} of what one machine serves."
+    else:
+        volume = full
+        said = (
+            "Volume: one machine busy all month, which nobody's is; say what you expect: a utilisation, tokens a month "
+            "or requests a day."
+        )
+    share = serving.input_tok_s / serving.tok_s
+    cached = serving.cached_tok_s / serving.input_tok_s if serving.input_tok_s else 0.0
+    traffic: Json = {"tokens_per_month": volume, "input_share": share, "cached_share": cached}
+    if request.peak_to_mean > 1:
+        traffic["peak_to_mean"] = request.peak_to_mean
+    return traffic, said

@@ -1,0 +1,84 @@
+"""Read results of other load generators into a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rackrate.app.request_json import Request
+from rackrate.app.runs import LoadedRun, summarised
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+
+_QUICK_MB = 20
+"""Some 20 MB take two seconds."""
+
+
+@dataclass(frozen=True)
+class ImportRequest(Request):
+    """Which files to read, and what they do not say."""
+
+    NAME: ClassVar[str] = "import"
+
+    files: tuple[Path, ...]
+    """Results of one tool and model; several become the levels of one run."""
+    out: Path | None = None
+    """Where the run goes; None: runs/MODEL-TIME."""
+    on: str | None = None
+    """The machine, as an offer's id."""
+    model: str | None = None
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The run that was written, read back."""
+
+    directory: Path
+    kept: LoadedRun
+
+
+def import_results(request: ImportRequest, context: Context) -> Imported:
+    """Reads results and writes them as a run.
+
+    Raises:
+        RunError: a file that no importer reads, or a directory that holds a run.
+        CatalogError: no offer is called so.
+    """
+    from rackrate.importers.build import Stated, build
+    from rackrate.importers.detect import read_results
+    from rackrate.measure.host import stated_machine
+    from rackrate.runs.directories import fresh_directory
+    from rackrate.runs.records import Machine
+    from rackrate.runs.store import RunWriter, read_run
+
+    catalog, asked = context.catalog, context.provenance
+    machine = stated_machine(catalog.offer(request.on)) if request.on else Machine(origin="unknown")
+    megabytes = sum(path.stat().st_size for path in request.files if path.is_file()) / 1e6
+    if megabytes > _QUICK_MB:
+        context.notify.note(f"reading {megabytes:.0f} MB")
+    results = [result for path in request.files for result in read_results(path)]
+    name = request.model or results[0].model
+    known = catalog.known_model(name) if name else None
+    run = build(
+        results,
+        Stated(
+            machine=machine,
+            model=request.model,
+            catalogue_id=known.id if known else None,
+            engine=request.engine,
+            command=asked.command,
+            rackrate_version=asked.version,
+            python_version=asked.python_version,
+            now=context.now(),
+        ),
+    )
+    directory = request.out or fresh_directory(run.header.model.requested, context.clock())
+    with RunWriter(directory, run.header) as writer:
+        for record in run.requests:
+            writer.add(record)
+        run.header.state = "complete"
+        writer.finish()
+    return Imported(directory, summarised(read_run(directory)))

@@ -1,0 +1,108 @@
+"""Set finished runs side by side: what each served, what it costs, and what tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rackrate.app.request_json import Request
+from rackrate.app.runs import LoadedRun, summarised
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.economics.pricing import Pricing
+    from rackrate.runs.records import Run
+
+QUALITY_FILE = "quality.json"
+"""What a run keeps of its weights' quality against a reference."""
+
+
+@dataclass(frozen=True)
+class SideBySideRequest(Request):
+    """Which runs, and the machines to price them by (as `PriceRequest` has them)."""
+
+    NAME: ClassVar[str] = "side-by-side"
+
+    runs: tuple[Path, ...]
+    offers: tuple[str, ...] = ()
+    rigs: tuple[Path, ...] = ()
+    usd_per_hour: float | None = None
+    as_if: bool = False
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run beside others."""
+
+    label: str
+    """What tells it from the others."""
+    directory: Path
+    loaded: LoadedRun
+    pricing: Pricing | None
+    quality: dict[str, Any] | None
+    """The row of its weights in what `quality` kept with it."""
+    failure: str | None
+    """Why it has no price."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Runs in the order given, and what could not be measured (a name and a reason each)."""
+
+    runs: tuple[ComparedRun, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def side_by_side(request: SideBySideRequest, context: Context, failures: Sequence[tuple[str, str]] = ()) -> SideBySide:
+    """Reads, labels and prices runs. A run that cannot be priced says why; the others go on.
+
+    Raises:
+        RunError: a run cannot be read.
+    """
+    from rackrate.app.pricing import PriceRequest, price_run
+    from rackrate.errors import UserError
+    from rackrate.runs.store import read_run
+
+    read = [(directory, read_run(directory)) for directory in request.runs]
+    labels = _labels([run for _, run in read], request.runs)
+    compared: list[ComparedRun] = []
+    for (directory, run), label in zip(read, labels, strict=True):
+        pricing, failure = None, None
+        asked = PriceRequest(
+            run=directory, offers=request.offers, rigs=request.rigs, usd_per_hour=request.usd_per_hour,
+            as_if=request.as_if, force=True,
+        )  # fmt: skip
+        try:
+            pricing = price_run(asked, context).pricing
+        except UserError as error:
+            failure = f"not priced: {error}"
+        compared.append(ComparedRun(label, directory, summarised(run), pricing, _quality(directory), failure))
+    return SideBySide(tuple(compared), tuple(failures))
+
+
+def _quality(directory: Path) -> dict[str, Any] | None:
+    """The row of the model that is not the reference."""
+    import json
+
+    path = directory / QUALITY_FILE
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
+
+
+def _labels(runs: Sequence[Run], directories: Sequence[Path]) -> list[str]:
+    """By engine; where that is not enough, with the weights; where that is not, with the directory."""
+    namings: tuple[Callable[[int], str], ...] = (
+        lambda n: runs[n].header.engine.name,
+        lambda n: f"{runs[n].header.engine.name} {runs[n].header.model.weight_format or ''}".strip(),
+        lambda n: f"{runs[n].header.engine.name} ({directories[n].name})",
+    )
+    labels: list[str] = []
+    for naming in namings:
+        labels = [naming(n) for n in range(len(runs))]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{label} {n + 1}" for n, label in enumerate(labels)]
