@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planner": {"engines", "memory", "steptime", "validation", "simulate", "economics"},
     "study": ALL_ROOMS - {"study", "report", "web"},
     "tuning": {"engines", "metrics", "runs", "memory", "steptime"},
-    "report": {"economics", "metrics", "runs", "catalog", "study", "tuning"},
+    "report": {"app"},
     "app": ALL_ROOMS - {"app", "report", "web"},
     "web": {"study", "report"},
     "cli": ALL_ROOMS,

@@ -39,7 +39,7 @@ def test_validate_prints_errors_and_what_it_left_out(
 ) -> None:
     assert run(monkeypatch, "validate", str(rows)) == 0
     shown = capsys.readouterr()
-    assert "4 of 5 rows predicted" in shown.err
+    assert "4 of 5 rows predicted" in shown.out
     assert "1 left out: the accelerator is not stated" in shown.err
     assert "throughput (static batch, offline, closed loop, over capacity)" in shown.out
 
@@ -80,7 +80,7 @@ def test_rows_of_other_authors_are_shown_apart(
         class_name["class"]: class_name["figures"] for class_name in view["classes"]
     }
     assert run(monkeypatch, "validate", str(rows), "--other", str(rows.parent)) == 0
-    assert "rows that no fit has seen" in "".join(capsys.readouterr())
+    assert "which no fit has seen" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(

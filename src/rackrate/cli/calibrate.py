@@ -66,37 +66,26 @@ def _run(request: CalibrateRequest, out: Path | None, *, as_json: bool) -> None:
     from rackrate.app.calibrating import calibrate as calibration_of
     from rackrate.calibration.document import FILE
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show, write_text
-    from rackrate.report.calibration_terminal import calibration_notes, calibration_tables
+    from rackrate.cli.output import deliver, say, write_text
 
     document = calibration_of(request, shell_context())
     target = out or request.run / FILE
     write_text(target, document.model_dump_json(indent=1, by_alias=True) + "\n")
-    if as_json:
-        print_json(document.model_dump(mode="json", by_alias=True))
-    else:
-        for table in calibration_tables(document):
-            show(table)
-        for note in calibration_notes(document):
-            say(note)
+    deliver(document, as_json=as_json)
     say(f"written to {target}; `rackrate verify RUN2 --calibration {target}` compares it with another run")
 
 
 def _fit(request: FitCoefficientsRequest, out: Path | None, report: Path | None, *, as_json: bool) -> None:
     from rackrate.app.calibrating import fit_coefficients
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show, write_text
-    from rackrate.report.calibration_terminal import coefficient_table
+    from rackrate.cli.output import deliver, say, write_text
+    from rackrate.report.render import format_of, render
     from rackrate.steptime.coefficient_file import FILE, dump
-    from rackrate.validation.view import page, validation_view
 
     fitted = fit_coefficients(request, shell_context())
     target = out or Path(FILE)
     write_text(target, dump(fitted.file))
     if report is not None and fitted.validation is not None:
-        write_text(report, page(validation_view(fitted.validation)))
-    if as_json:
-        print_json(fitted.file.model_dump(mode="json", by_alias=True, exclude={"covariance", "covariance_names"}))
-    else:
-        show(coefficient_table(fitted.file))
+        write_text(report, render(fitted.validation, format_of(report)))
+    deliver(fitted, as_json=as_json)
     say(f"written to {target}")

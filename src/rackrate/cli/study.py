@@ -64,37 +64,17 @@ def study(
 
 def _run(request: StudyRequest, context: Context, out: Path | None, *, inputs: bool, as_json: bool) -> None:
     from rackrate.app.studying import evaluate
-    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
-    from rackrate.report.study_view import study_view
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
-    refuse_other_than_html(out)
-    view = study_view(evaluate(request, context))
-    if out is not None:
-        from rackrate.report.study_html import study_report
-
-        text = study_report(view)
-        write_text(out, text)
-        say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)")
-    if as_json:
-        print_json(view)
-    else:
-        from rackrate.report.study_terminal import study_tables
-
-        show(study_tables(view, inputs=inputs))
+    refuse_unknown_ending(out)
+    deliver(evaluate(request, context), as_json=as_json, out=out, inputs=inputs)
 
 
 def _diff(request: StudyRequest, context: Context, *, as_json: bool) -> None:
     from rackrate.app.studying import compare_dates
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.study_terminal import diff_tables
-    from rackrate.report.study_view import diff_view
+    from rackrate.cli.output import deliver
 
-    compared = compare_dates(request, context)
-    view = diff_view(compared.before, compared.after, compared.changes)
-    if as_json:
-        print_json(view)
-    else:
-        show(diff_tables(view))
+    deliver(compare_dates(request, context), as_json=as_json)
 
 
 def _validate(file: Path) -> None:

@@ -22,11 +22,6 @@ def trace(
     """
     from rackrate.app.traces import TraceRequest, summarise
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.trace import trace_tables, trace_view
+    from rackrate.cli.output import deliver
 
-    found = summarise(TraceRequest(file), shell_context())
-    if as_json:
-        print_json(trace_view(found.file, found.layout, found.summary))
-    else:
-        show(trace_tables(found.file, found.layout, found.summary))
+    deliver(summarise(TraceRequest(file), shell_context()), as_json=as_json)

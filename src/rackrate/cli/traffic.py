@@ -33,16 +33,10 @@ def traffic(
     """Show what traffic is like: rates, peaks, lengths, the mean day. `rackrate fleet` prices it."""
     from rackrate.app.traffic import TrafficRequest, summarise
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.fleet_terminal import traffic_tables
-    from rackrate.report.fleet_view import traffic_view
+    from rackrate.cli.output import deliver
 
     request = TrafficRequest(
         traffic=traffic, profile=profile, weekdays=weekdays, mean_rate=mean_rate, lengths=lengths,
         cached_share=cached_share, growth=growth, over=over, step=step, usage_model=usage_model, utc_offset=utc_offset,
     )  # fmt: skip
-    view = traffic_view(summarise(request, shell_context()))
-    if as_json:
-        print_json(view)
-    else:
-        show(traffic_tables(view))
+    deliver(summarise(request, shell_context()), as_json=as_json)

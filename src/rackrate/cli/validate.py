@@ -45,21 +45,8 @@ def validate(
     from rackrate.app.validating import ValidateRequest
     from rackrate.app.validating import validate as validation_of
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show, write_text
-    from rackrate.report.validation_terminal import validation_notes, validation_tables
-    from rackrate.validation.view import page, validation_view
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
+    refuse_unknown_ending(out)
     found = validation_of(ValidateRequest(tuple(files), cv, other, anchor, coefficients), shell_context())
-    view = validation_view(found)
-    if out is not None:
-        write_text(out, page(view))
-        say(f"written to {out}")
-    if as_json:
-        print_json(view)
-    elif out is None:
-        for note in validation_notes(view):
-            say(note)
-        for title, table in validation_tables(view):
-            if title:
-                say(title)
-            show(table)
+    deliver(found, as_json=as_json, out=out)

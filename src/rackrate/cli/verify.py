@@ -23,16 +23,7 @@ def verify(
     """
     from rackrate.app.calibrating import VerifyRequest
     from rackrate.app.calibrating import verify as verification_of
-    from rackrate.calibration.verification import verification_view
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show
-    from rackrate.report.calibration_terminal import verification_notes, verification_table
+    from rackrate.cli.output import deliver
 
-    found = verification_of(VerifyRequest(run, calibrated), shell_context())
-    view = verification_view(found.known, found.name, found.checks)
-    if as_json:
-        print_json(view)
-        return
-    show(verification_table(found.checks))
-    for note in verification_notes(view, found.header.created):
-        say(note)
+    deliver(verification_of(VerifyRequest(run, calibrated), shell_context()), as_json=as_json)

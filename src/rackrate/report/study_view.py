@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackrate import __version__
-from rackrate.study.diff import Change
 from rackrate.study.results import QuestionResult, StudyResult
+
+if TYPE_CHECKING:
+    from rackrate.app.studying import ComparedStudy
 
 SCHEMA_STUDY = "rackrate.study/1"
 SCHEMA_DIFF = "rackrate.study-diff/1"
@@ -60,8 +62,9 @@ def question_view(question: QuestionResult) -> Json:
     return view
 
 
-def diff_view(before: StudyResult, after: StudyResult, changes: Sequence[Change]) -> Json:
+def diff_view(compared: ComparedStudy) -> Json:
     """What another date's prices change."""
+    before, after, changes = compared.before, compared.after, compared.changes
     return {
         "schema": SCHEMA_DIFF,
         "rackrate": __version__,

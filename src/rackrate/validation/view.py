@@ -1,8 +1,7 @@
-"""`rackrate validate` as plain values (schema rackrate.validate/1), and as a page."""
+"""`rackrate validate` as plain values (schema rackrate.validate/1)."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,62 +90,3 @@ def _left_out_view(found: Sequence[LeftOut], known: CoefficientFile) -> list[Jso
         if chosen:
             rows.append({"way": way, "classes": class_rows(chosen), "by_group": _grouped(chosen, group)})
     return rows
-
-
-def percent(share: float | None) -> str:
-    """A share as per cent with one digit; a dash where unknown."""
-    return "-" if share is None else f"{share * 100:.1f} %"
-
-
-def row_texts(row: Json) -> list[str]:
-    """Name, count and errors of one row, as text."""
-    return [
-        row["name"], str(row["figures"]), percent(row["median"]), percent(row["p90"]), f"{row['bias'] * 100:+.1f} %",
-        str(row["cells"]), percent(row["cell_median"]), percent(row["coverage"]),
-    ]  # fmt: skip
-
-
-def _markdown(rows: Sequence[Json], first: str) -> str:
-    heads = [first, "figures", "median", "90th percentile", "bias", "cells", "median of cells", "80 % interval covers"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
-    lines += ["| " + " | ".join(row_texts(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def page(view: Json) -> str:
-    """docs/validation.md."""
-    fitted = view["coefficients"]
-    parts = [
-        "# How good the predictions are\n",
-        "This page is generated (`make validate`). Every published row of the files below is predicted as if its "
-        "machine were unknown; errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), "
-        "cells are (file, accelerator, engine). The coefficients were fitted on "
-        f"{fitted['written']} to {fitted['rows_fitted']} of these rows, so the first table flatters; the tables of "
-        "groups left out are what to expect of an accelerator or an author that the fit never saw.\n",
-        "## Files\n",
-    ]
-    parts += [f"- {file['name']}: {file['predicted']} of {file['rows']} rows predicted" for file in view["files"]]
-    left_out: Counter[str] = Counter()
-    for file in view["files"]:
-        left_out.update({reason["reason"]: reason["count"] for reason in file["left_out"]})
-    parts.append("\nLeft out: " + "; ".join(f"{count} ({reason})" for reason, count in left_out.most_common()) + ".\n")
-    parts += ["## All rows\n", _markdown(view["classes"], "class")]
-    for way in view["left_out_groups"]:
-        if way["way"] == OTHER:
-            parts += ["## Rows of other authors, which no fit has seen\n", _markdown(way["classes"], "class")]
-            parts += ["By source:\n", _markdown(way["by_group"], "source")]
-            continue
-        parts += [f"## Each {way['way']} left out\n", _markdown(way["classes"], "class")]
-        if way["way"] == "configuration":
-            parts += [
-                "Tenths of the configurations (file, accelerator, engine, model, tensor parallelism), drawn by name.\n"
-            ]
-            continue
-        parts += [f"By {way['way']} (throughput, time per token, first token below saturation):\n"]
-        parts += [_markdown(way["by_group"], way["way"])]
-    if view["anchored"]:
-        parts += ["## With one measured point of the same box\n", _markdown(view["anchored"], "class")]
-    parts += ["## By accelerator\n", _markdown(view["by_accelerator"], "accelerator")]
-    parts += ["## By engine\n", _markdown(view["by_engine"], "engine")]
-    parts += ["## By source\n", _markdown(view["by_source"], "source")]
-    return "\n".join(parts)

@@ -7,7 +7,7 @@ schemas describe. It gives what fits a screen or, where `full`, all that is know
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from rackrate.report.document import Document
 
@@ -25,9 +25,26 @@ SUBJECTS: dict[str, str] = {
     "rackrate.tune": "tuning",
     "rackrate.fleet": "fleet",
     "rackrate.traffic": "traffic",
+    "rackrate.trace-summary": "trace",
+    "rackrate.validate": "validation",
+    "rackrate.calibration": "calibration",
+    "rackrate.coefficients": "coefficients",
+    "rackrate.verify": "verification",
     "rackrate.study-diff": "study_diff",
 }
 """Schemas of plain values, and the module that presents each."""
+
+VIEWS: dict[str, str] = {
+    "rackrate.study.results.StudyResult": "rackrate.report.study_view:study_view",
+    "rackrate.app.studying.ComparedStudy": "rackrate.report.study_view:diff_view",
+    "rackrate.workload.traffic.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
+    "rackrate.app.traces.DescribedTrace": "rackrate.report.trace:trace_view",
+    "rackrate.app.calibrating.Verification": "rackrate.report.calibration_view:verification_view",
+    "rackrate.app.calibrating.FittedCoefficients": "rackrate.report.calibration_view:coefficients_view",
+    "rackrate.calibration.document.CalibrationFile": "rackrate.report.calibration_view:calibration_view",
+    "rackrate.validation.results.Validation": "rackrate.validation.view:validation_view",
+}
+"""Types of answers, and the function that gives the plain values of each."""
 
 
 def present(answer: object, *, full: bool = False, **options: Any) -> Document:
@@ -47,6 +64,7 @@ def present(answer: object, *, full: bool = False, **options: Any) -> Document:
 def view_of(answer: object) -> Json:
     """The plain values of an answer, as `--json` prints them."""
     if isinstance(answer, dict):
-        return answer  # pyright: ignore[reportUnknownVariableType]
-    view: Json = getattr(answer, "view")()  # noqa: B009
+        return cast("Json", answer)
+    module, _, function = VIEWS[f"{type(answer).__module__}.{type(answer).__qualname__}"].partition(":")
+    view: Json = getattr(import_module(module), function)(answer)
     return view
