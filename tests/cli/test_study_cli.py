@@ -145,7 +145,10 @@ def test_a_diff_says_what_flipped(command: Command) -> None:
         (("study", "run", "none.yaml"), "no such file"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--as-of", "yesterday"), "--as-of is a date"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--as-of", "2024-02-31"), "--as-of is a date"),
-        (("study", "run", STUDIES / "lytix-2024.yaml", "-o", "page.pdf"), "give a name that ends in .html, .md, .json or .csv"),
+        (
+            ("study", "run", STUDIES / "lytix-2024.yaml", "-o", "page.pdf"),
+            "give a name that ends in .html, .md, .json or .csv",
+        ),
         (("study", "diff", STUDIES / "lytix-2024.yaml", "-o", "page.html"), "-o goes with `rackrate study run`"),
         (("study", "validate", STUDIES / "lytix-2024.yaml", "--json"), "--json goes with"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--draws", "10"), "between 1,000 and 1,000,000"),
@@ -282,7 +285,10 @@ def test_a_rig_of_ones_own(command: Command, tmp_path: Path, t4_run: Path) -> No
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--peak-to-mean", "0.5"), "at least 1"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "x"), "--as-of is a date"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "2024-02-31"), "--as-of is a date"),
-        (("--tokens-per-second", "60", "--usd-per-hour", "1", "-o", "page.txt"), "give a name that ends in .html, .md, .json or .csv"),
+        (
+            ("--tokens-per-second", "60", "--usd-per-hour", "1", "-o", "page.txt"),
+            "give a name that ends in .html, .md, .json or .csv",
+        ),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--api", "openai/gtp-4o"), "did you mean"),
         (("--tokens-per-second", "60"), "on which machine"),
     ],

@@ -40,7 +40,7 @@ def test_validate_prints_errors_and_what_it_left_out(
     assert run(monkeypatch, "validate", str(rows)) == 0
     shown = capsys.readouterr()
     assert "4 of 5 rows predicted" in shown.out
-    assert "1 left out: the accelerator is not stated" in shown.err
+    assert "Left out: 1 (the accelerator is not stated)" in shown.out
     assert "throughput (static batch, offline, closed loop, over capacity)" in shown.out
 
 

@@ -110,10 +110,7 @@ def refuse_unknown_ending(out: Path | None) -> None:
         format_of(out)
 
 
-def refuse_other_than_html(out: Path | None) -> None:
-    """Raises UserError where a page is to be written to a file that is not named as one; first of all."""
-    if out is not None and out.suffix.lower() not in {".html", ".htm"}:
-        raise UserError(f"-o {out}: the page is HTML; give a name that ends in .html, or --json")
+refuse_other_than_html = refuse_unknown_ending
 
 
 def write_new(path: Path, text: str) -> None:
