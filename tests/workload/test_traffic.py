@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 
 from rackrate.errors import WorkloadError
 from rackrate.report.format import rate
@@ -143,6 +144,17 @@ def test_a_smooth_day_does_not_jump_on_the_hour() -> None:
     assert np.abs(np.diff(rate)).max() < 0.1  # an hour's change is up to 1.3
     middle = np.arange(48 * 60) / 60 - 0.5
     assert np.abs(rate - (10 + 5 * np.sin(middle / 24 * 2 * np.pi)))[120:-120].max() < 0.15
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(st.sampled_from([0.0, 1.0, 2.0, 7.5, 1000.0]), min_size=3, max_size=12), parts=st.integers(2, 30)
+)
+def test_finer_steps_follow_scipys_monotone_cubic(values: list[float], parts: int) -> None:
+    fine = on_steps(Traffic(3600.0, np.array(values), None, None), 3600.0 / parts).requests
+    curve = PchipInterpolator(np.arange(len(values) + 1), np.concatenate(([0.0], np.cumsum(values))))
+    known = np.diff(curve(np.arange(len(values) * parts + 1) / parts))
+    assert fine == pytest.approx(known, rel=1e-9, abs=1e-9)
 
 
 def test_steps_that_do_not_divide_are_refused() -> None:

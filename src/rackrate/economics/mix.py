@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rackrate.economics.hourly import HourlyCost
+from rackrate.economics.integer_program import Program, solve
 from rackrate.errors import PriceError
 from rackrate.units import SECONDS_PER_HOUR
-
-if TYPE_CHECKING:
-    from scipy.optimize import OptimizeResult
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -117,15 +115,12 @@ def _allocation(demand: Demand, offer: FleetOffer, paid: Floats, used: Floats, w
 def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | None:
     """The allocation of all replicas to offers that costs least. None where no mix can hold them.
 
-    A mixed-integer linear program, by HiGHS [1]_: steps in which the fleet has the same size are one class k, of n_k
+    A mixed-integer linear program: steps in which the fleet has the same size are one class k, of n_k
     replicas. Committed offers have a whole number b of machines, paid in every step, of which u_k work; others have x_k
     in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k,
     rounded down (of the machines, where all offers hold equally many; a share of 1 is no limit). The work of a class is
     spread evenly over the replicas that are used. All are whole; where a machine of every offer holds equally many
     replicas only b must be said to be, since the rest then is of itself.
-
-    .. [1] Q. Huangfu, J. A. J. Hall, "Parallelizing the dual revised simplex method", Mathematical Programming
-       Computation 10 (2018); as scipy.optimize.milp.
     """
     alike = len({offer.replicas for offer in offers}) == 1
     unit = offers[0].replicas if alike else 1
@@ -169,9 +164,6 @@ def _solve(
     demand: Demand, offers: Sequence[FleetOffer], needed: Ints, levels: Ints, classes: Ints, unit: int
 ) -> tuple[Floats, Floats, Floats] | None:
     """Committed machines per offer, and those that work (committed) or are rented, per offer and class."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_array
-
     count, size = len(offers), len(levels)
     alike = len({offer.replicas for offer in offers}) == 1
     inside = classes >= 0
@@ -225,23 +217,27 @@ def _solve(
             low.append(np.full(size, -np.inf))
             high.append(np.zeros(size))
             row += size
-    matrix = coo_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(row, count * width)
-    )
-    whole = np.zeros((count, width), dtype=np.int64)
-    whole[:, 0] = 1
+    whole = np.zeros((count, width), dtype=np.bool_)
+    whole[:, 0] = True
     if not alike:
-        whole[:] = 1
+        whole[:] = True
     scale = float(np.abs(cost).max()) or 1.0
-    found: OptimizeResult = milp(
-        (cost.T / scale).reshape(-1),
-        integrality=whole.reshape(-1),
-        bounds=Bounds(np.zeros(count * width), upper.reshape(-1)),
-        constraints=LinearConstraint(matrix.tocsc(), np.concatenate(low), np.concatenate(high)),
-        options={"time_limit": _TIME_LIMIT_S, "mip_rel_gap": 1e-9 if alike else 1e-4},
+    found = solve(
+        Program(
+            cost=(cost.T / scale).reshape(-1),
+            upper=upper.reshape(-1),
+            whole=whole.reshape(-1),
+            rows=np.concatenate(rows),
+            columns=np.concatenate(columns),
+            values=np.concatenate(values),
+            low=np.concatenate(low),
+            high=np.concatenate(high),
+        ),
+        time_limit_s=_TIME_LIMIT_S,
+        gap=1e-9 if alike else 1e-4,
     )
-    if found.x is None:
+    if found is None:
         return None
-    answer: Floats = np.maximum(np.asarray(found.x, dtype=np.float64).reshape(count, width), 0.0)
+    answer: Floats = np.maximum(found.reshape(count, width), 0.0)
     answer = np.where(np.abs(answer - np.rint(answer)) < 1e-6, np.rint(answer), answer)
     return np.rint(answer[:, 0]), answer[:, 1 : 1 + size], answer[:, 1 + size :]

@@ -385,14 +385,14 @@ def _normal_quantile(low: float, high: float, probability: Numbers) -> Numbers:
 
 
 def _ndtri(probability: Numbers) -> Numbers:
-    """The standard normal quantile: the standard library's for one number, SciPy's for many."""
+    """The standard normal quantile: of one number or of many."""
     if isinstance(probability, float | int):
         from statistics import NormalDist
 
         return NormalDist().inv_cdf(probability)
-    from scipy.special import ndtri
+    from rackrate.workload.quantiles import normal_quantile
 
-    return ndtri(probability)
+    return normal_quantile(probability)
 
 
 def _exp(value: Numbers) -> Numbers:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rackrate.economics.integer_program import Program, solve
+
 
 @dataclass(frozen=True)
 class MixShare:
@@ -31,29 +33,33 @@ class Mixed:
 def cheapest_mix(rate: float, parts: Sequence[MixShare]) -> Mixed | None:
     """Whole numbers of machines whose capacities reach a rate at least cost; None where there is none.
 
-    An integer program (minimise c n, a n >= rate, n whole), solved by HiGHS through SciPy.
+    An integer program: minimise c n, a n >= rate, n whole.
 
     >>> mix = cheapest_mix(11.0, [MixShare("large", 10.0, 8.0), MixShare("small", 1.5, 1.9)])
     >>> mix.machines, mix.usd_h
     ((('large', 1), ('small', 1)), 9.9)
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
     if not parts or not rate > 0:
         return None
     prices = np.array([part.usd_h for part in parts])
     capacities = np.array([part.capacity for part in parts])
     most = np.ceil(rate / capacities)
-    found = milp(
-        prices,
-        integrality=np.ones(len(parts), dtype=np.int64),
-        bounds=Bounds(np.zeros(len(parts)), most),
-        constraints=LinearConstraint(capacities[None, :], lb=np.array([rate])),
-        options={"time_limit": 2.0},
+    numbers = solve(
+        Program(
+            cost=prices,
+            upper=most,
+            whole=np.ones(len(parts), dtype=np.bool_),
+            rows=np.zeros(len(parts), dtype=np.int64),
+            columns=np.arange(len(parts)),
+            values=capacities,
+            low=np.array([rate]),
+            high=np.array([np.inf]),
+        ),
+        time_limit_s=2.0,
     )
-    if found.x is None:
+    if numbers is None:
         return None
-    numbers = np.round(found.x).astype(int)
+    numbers = np.rint(numbers)
     if float(numbers @ capacities) < rate * (1 - 1e-9):
         return None
     chosen = tuple((part.name, int(n)) for part, n in zip(parts, numbers, strict=True) if n)

@@ -13,6 +13,7 @@ from rackrate.steptime.engine_step import EngineStep
 from rackrate.steptime.finite_run import finite_run
 from rackrate.steptime.load import Load
 from rackrate.units import GIB
+from rackrate.workload.quantiles import normal_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,14 +69,14 @@ def _scale(mean: float, cap: float) -> float:
 @lru_cache(maxsize=4096)
 def _prompts(count: int, mean: float, cv: float, seed: int) -> NDArray[np.int64]:
     """Prompt lengths: equal, or lognormal with the stated mean and variation, in a seeded order."""
-    from scipy.special import ndtri  # late: a second of import
-
     if cv == 0:
         values = np.full(count, max(round(mean), 1), dtype=np.int64)
     else:
         sigma = float(np.sqrt(np.log1p(cv * cv)))
         places = (np.arange(count) + 0.5) / count
-        values = np.maximum(np.rint(mean * np.exp(sigma * ndtri(places) - sigma * sigma / 2)), 1).astype(np.int64)
+        values = np.maximum(np.rint(mean * np.exp(sigma * normal_quantile(places) - sigma * sigma / 2)), 1).astype(
+            np.int64
+        )
         np.random.default_rng(seed + 1).shuffle(values)
     values.setflags(write=False)
     return values

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
+from rackrate.workload.quantiles import gamma_quantile
 
 Times = npt.NDArray[np.float64]
 
@@ -55,12 +56,10 @@ def gamma(rate: float, cv: float, count: int, generator: np.random.Generator) ->
     A gamma variable of shape k has cv 1/sqrt(k). Gaps are drawn from strata and scaled to the time as `poisson` does,
     with more need: 200 free gaps of cv 3 would miss the rate by 21 %.
     """
-    from scipy.special import gammaincinv
-
     _positive("the rate", rate)
     _positive("the coefficient of variation", cv)
     share = (np.arange(count + 1) + generator.random(count + 1)) / (count + 1)
-    gaps = gammaincinv(1 / cv**2, share)
+    gaps = gamma_quantile(1 / cv**2, share)
     generator.shuffle(gaps)
     times = np.cumsum(gaps)
     if not times[-1] > 0:
