@@ -50,3 +50,8 @@ def test_what_cannot_be_covered_has_no_answer() -> None:
     given = program(0, whole=True)
     high = np.array([1000.0, *given.low[1:]])
     assert solve(Program(**{**vars(given), "low": high}), time_limit_s=20.0) is None
+
+
+def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert solve(program(1, whole=True), time_limit_s=20.0) is not None
+    assert capfd.readouterr() == ("", "")

@@ -54,10 +54,12 @@ def solve(program: Program, *, time_limit_s: float, gap: float = 1e-4) -> Floats
     if program.whole.any():
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(is_whole)] for is_whole in program.whole]
+    options = cast("Any", highspy.HighsOptions())
+    options.output_flag = False
+    options.time_limit = time_limit_s
+    options.mip_rel_gap = gap
     solver = cast("Any", highspy.Highs())
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("time_limit", time_limit_s)
-    solver.setOptionValue("mip_rel_gap", gap)
+    solver.passOptions(options)  # as a whole: an option set by itself has a banner printed first
     solver.passModel(lp)
     solver.run()
     if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:

@@ -1,4 +1,4 @@
-"""`compiled`: numba's njit where the extra `fast` is installed, and nothing at all where it is not.
+"""`compiled`: numba's njit, and nothing at all where RACKRATE_PLAIN_PYTHON is set or numba does not load.
 
 The decorated functions are written in the part of Python that both understand, so that they give equal results either
 way (docs/decisions/0006). Compiled code is kept in the user's cache directory, one folder per state of the sources:
@@ -57,7 +57,7 @@ def first_use() -> str | None:
     Whether compiled code is kept is looked up by the index files of numba: nothing is loaded.
     """
     if not IS_COMPILED:
-        return "without the extra `fast` (numba) this runs some hundred times slower: pip install 'rackrate[fast]'"
+        return "numba is switched off or does not load here: this runs some hundred times slower"
     if _DIRECTORY is None:
         return "the simulator is compiled now, some 20 s, at each use: no cache directory can be written"
     if not any(Path(_DIRECTORY).glob("**/scheduling.*.nbi")):
@@ -100,7 +100,7 @@ def _decorators() -> tuple[_Decorator, _Decorator, _Decorator] | None:
 _DECORATORS = _decorators()
 
 IS_COMPILED = _DECORATORS is not None
-"""Whether numba is here. Without it the same functions run as plain Python, some hundred times slower."""
+"""Whether numba is used. Without it the same functions run as plain Python, some hundred times slower."""
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:

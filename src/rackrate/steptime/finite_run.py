@@ -1,7 +1,7 @@
 """A finite run of one replica, step by step where prompts come in and in jumps where it only decodes.
 
 Published load tests are short: two hundred requests at three times the capacity never see a steady state. This replays
-such a run in some ten microseconds when compiled (extra `fast`), as plain Python otherwise. It follows one request type
+such a run in some ten microseconds when compiled, as plain Python otherwise. It follows one request type
 of scheduler each: prompts first (vLLM before 0.8), or decode first with prompts in chunks of what the token budget
 leaves
 (vLLM 0.8 and later, TensorRT-LLM, SGLang). Routers, prefix caches and objectives are the simulator's (simulate/).
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _compiler() -> Callable[[Any], Any]:
-    """numba's compiler where the extra `fast` is installed; otherwise the same lines run as they are, slower.
+    """numba's compiler; where it does not load the same lines run as they are, slower.
 
     Compiled code is kept in the user's cache directory, one folder per state of this file.
     """
