@@ -58,8 +58,9 @@ def solve(program: Program, *, time_limit_s: float, gap: float = 1e-4) -> Floats
     options.output_flag = False
     options.time_limit = time_limit_s
     options.mip_rel_gap = gap
-    solver = cast("Any", highspy.Highs())
-    solver.passOptions(options)  # as a whole: an option set by itself has a banner printed first
+    # the class below Highs, and options as a whole: Highs itself, and an option set alone, print a banner first
+    solver = cast("Any", highspy.Highs).__base__()
+    solver.passOptions(options)
     solver.passModel(lp)
     solver.run()
     if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
