@@ -43,7 +43,7 @@ def test_requests_that_are_left_out_are_not_counted_in_the_rate(rackrate: Comman
     # those at the end of the trace: the others came in three quarters of the time, at the same rate
     assert view["demand"]["request_s"] == pytest.approx(2.0, rel=0.01)
     assert view["demand"]["mean_input_tokens"] == 400
-    assert "500 of 2,001 requests are longer than --longest 1000" in view["demand"]["notes"][0]
+    assert "500 of 2,001 requests are longer than 1000 tokens" in view["demand"]["notes"][0]
     spread = tmp_path / "spread.csv"
     rows = [f"{at / 2},{4000 if at % 4 == 0 else 400},100\n" for at in range(2000)]
     spread.write_text("time_s,input_tokens,output_tokens\n" + "".join(rows), encoding="utf-8")
@@ -102,7 +102,7 @@ def test_cached_tokens_of_a_usage_export_count(rackrate: Command, tmp_path: Path
     assert view["demand"]["request_s"] == pytest.approx(2.0)
     assert view["demand"]["mean_cached_tokens"] == pytest.approx(500)
     assert view["demand"]["notes"] == [
-        "the file has steps of 1 h: peaks within them are not known (--peak states one)",
+        "the file has steps of 1 h: peaks within them are not known unless one is stated",
         "50.0% of the input was cached, as recorded",
     ]
 
@@ -260,7 +260,7 @@ def test_how_a_model_was_read_is_said(rackrate: Command) -> None:
 
 def test_lengths_that_nobody_stated_are_said(rackrate: Command) -> None:
     notes = planned(rackrate, "--traffic", "1/s", "--input-tokens", "300")["demand"]["notes"]
-    assert notes == ["--output-tokens is not stated: 128 a request are assumed"]
+    assert notes == ["output tokens are not stated: 128 a request are assumed"]
     assert (
         planned(rackrate, "--traffic", "1/s", "--input-tokens", "300", "--output-tokens", "9")["demand"]["notes"] == []
     )

@@ -232,7 +232,7 @@ def test_a_plan_is_whole_on_a_narrow_terminal(rackrate: Command, width: int) -> 
     from rich.console import Console
 
     from rackrate.report.format import usd
-    from rackrate.report.plan_terminal import plan_tables
+    from rackrate.report.study_terminal import tables as plan_tables
 
     code, out, _ = rackrate(*PLAN, "--json")
     assert code == 0

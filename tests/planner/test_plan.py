@@ -20,7 +20,7 @@ from rackrate.planner.explain import explained
 from rackrate.planner.mixed import MixShare, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
 from rackrate.planner.sizing import Sizer
-from rackrate.planner.view import plan_view
+from rackrate.report.plan_view import plan_view
 from rackrate.simulate.capacity import Draw, poisson_draw
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.simulator import simulate

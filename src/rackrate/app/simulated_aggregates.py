@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rackrate.app.simulate_request import SimulateRequest
     from rackrate.app.simulated_levels import Simulation
     from rackrate.runs.records import RunHeader
-    from rackrate.simulate.simulator import Latencies, Outcome
+    from rackrate.simulate.simulator import Outcome
     from rackrate.workload.slo import Slo
     from rackrate.workload.traces import Trace
-
-SCHEMA = "rackrate.simulated-aggregates/1"
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,6 @@ class SimulatedAggregates:
         from rackrate.app.simulated_replica import served_note
 
         return served_note(self.header)
-
-    def view(self) -> dict[str, Any]:
-        """Plain values, schema rackrate.simulated-aggregates/1."""
-        return {
-            "schema": SCHEMA,
-            "model": self.header.model.requested,
-            "engine": self.header.engine.model_dump(mode="json"),
-            "levels": [_level_view(level) for level in self.levels],
-        }
 
 
 def refuse(request: SimulateRequest, rates: Sequence[float], trace: Trace | None) -> None:
@@ -105,46 +94,3 @@ def aggregate(
         rate, work.pattern, outcome, overloaded=(outcome.growth or 0.0) > OVERLOADED, slo=slo,
         slo_met=sustained(outcome, slo) if slo is not None else None, took_s=time.monotonic() - began,
     )  # fmt: skip
-
-
-def _level_view(level: AggregatedLevel) -> dict[str, Any]:
-    outcome, slo = level.outcome, level.slo
-    return {
-        "rate": level.rate,
-        "arrivals": level.arrivals,
-        **_figures(outcome),
-        "overloaded": level.overloaded,
-        "slo": str(slo) if slo is not None else None,
-        "slo_met": level.slo_met,
-        "attainment": outcome.attainment if slo is not None else None,
-        "took_s": level.took_s,
-    }
-
-
-def _figures(outcome: Outcome) -> dict[str, Any]:
-    span = outcome.end_s or 1.0
-    return {
-        "requests": outcome.requests,
-        "judged": outcome.judged,
-        "simulated_s": outcome.end_s,
-        "request_s": outcome.requests / span,
-        "output_tok_s": outcome.output_tokens / span,
-        "input_tok_s": outcome.input_tokens / span,
-        "cached_share": outcome.cached_tokens / outcome.input_tokens,
-        "ttft": _quantiles(outcome.ttft),
-        "tpot": _quantiles(outcome.tpot),
-        "e2e": _quantiles(outcome.e2e),
-        "mean_in_flight": outcome.mean_in_flight,
-        "growth": outcome.growth,
-        "busy_share": outcome.busy_s / outcome.replica_s if outcome.replica_s else None,
-        "mean_replicas": outcome.replica_s / span,
-        "preemptions": outcome.preemptions,
-        "recomputed_tokens": outcome.recomputed_tokens,
-    }
-
-
-def _quantiles(latencies: Latencies) -> dict[str, float | None] | None:
-    if not latencies.count:
-        return None
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    return {"mean": latencies.mean_s(), **{name: latencies.quantile_s(share) for name, share in shares.items()}}

@@ -31,9 +31,11 @@ class Spoken:
 
 
 class Paced(Spoken):
-    """A listener that also says every two seconds how far it is, and how long what is left takes at that pace."""
+    """A listener that also says every two seconds how far it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = True) -> None:
+        """Also says how long what is left takes at that pace, where the pace is `timed`: alike all the way."""
+        self._timed = timed
         self._began = self._last = time.monotonic()
         self._what = ""
 
@@ -45,8 +47,12 @@ class Paced(Spoken):
         if not done or now - self._last < PACE_S:
             return
         self._last = now
-        left = f", about {(now - self._began) / done * (of - done):,.0f} s left" if of is not None else ""
-        say(f"{what}: {done:,.0f}" + (f" of {of:,.0f}" if of is not None else "") + left)
+        text = f"{what}: {done:,.0f}"
+        if of is not None:
+            text += f" of {of:,.0f}"
+            if self._timed:
+                text += f", about {(now - self._began) / done * (of - done):,.0f} s left"
+        say(text)
 
 
 def shell_context(notify: Listener | None = None) -> Context:

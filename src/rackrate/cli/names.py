@@ -8,6 +8,7 @@ _OTHERS = {
     "engines": "--engine",
     "levels": "--concurrency",
     "offers": "--offer",
+    "price_kinds": "--price-kind",
     "rates": "--rate",
     "rigs": "--own",
     "run": "RUN",

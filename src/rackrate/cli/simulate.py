@@ -112,12 +112,15 @@ def simulate(
     (docs/simulate.md).
     """
     from rackrate.app.simulating import SimulateRequest
-    from rackrate.cli.number_lists import numbers, whole_numbers
+    from rackrate.cli.lists import numbers, whole_numbers
 
     request = SimulateRequest(
-        model, on, calibrated, engine, weights, tp, replicas, router, autoscale, cold_start, numbers(rate, "--rate"),
-        whole_numbers(concurrency, "--concurrency"), slo, input_tokens, output_tokens, arrivals, trace, longest,
-        cached_share, prefix_cache, requests, max_num_seqs, max_num_batched_tokens, seed,
+        model=model, on=on, calibration=calibrated, engine=engine, weights=weights, tp=tp, replicas=replicas,
+        router=router, autoscale=autoscale, cold_start=cold_start, rates=numbers(rate, "--rate"),
+        levels=whole_numbers(concurrency, "--concurrency"), slo=slo, input_tokens=input_tokens,
+        output_tokens=output_tokens, arrivals=arrivals, trace=trace, longest=longest, cached_share=cached_share,
+        prefix_cache=prefix_cache, requests=requests, max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens, seed=seed,
     )  # fmt: skip
     if aggregates:
         _aggregates(request, out, as_json=as_json)
@@ -128,37 +131,27 @@ def simulate(
 def _run(request: SimulateRequest, out: Path | None, *, as_json: bool) -> None:
     from rackrate.app.simulating import simulate as simulated
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show
-    from rackrate.report.terminal import run_tables
-    from rackrate.report.view import run_view
+    from rackrate.cli.output import deliver, say, show
     from rackrate.runs.store import write_run
 
     found = simulated(request, shell_context())
     if out is not None:
         write_run(out, found.run)
         say(f"wrote {out}")
-    view = run_view(found.run, list(found.levels), found.saturation)
-    if as_json:
-        print_json(view)
-        return
-    show(run_tables(view))
-    for note in found.notes:
+    deliver(found, as_json=as_json)
+    for note in () if as_json else found.notes:
         show(note)
 
 
 def _aggregates(request: SimulateRequest, out: Path | None, *, as_json: bool) -> None:
     from rackrate.app.simulating import simulate_aggregates
     from rackrate.cli.context import Paced, shell_context
-    from rackrate.cli.output import print_json, show
+    from rackrate.cli.output import deliver, show
     from rackrate.errors import UserError
-    from rackrate.report.simulated_terminal import aggregate_tables
 
     if out is not None:
         raise UserError("--aggregates keeps no request, and a run is its requests: leave out --out, or --aggregates")
     found = simulate_aggregates(request, shell_context(Paced()))
-    view = found.view()
-    if as_json:
-        print_json(view)
-        return
-    show(aggregate_tables(view))
-    show(found.note)
+    deliver(found, as_json=as_json)
+    if not as_json:
+        show(found.note)

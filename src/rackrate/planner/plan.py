@@ -173,7 +173,7 @@ def plan(
         rows: offers that are priced exactly; candidates that cannot be among them are not simulated.
         prune: use the bounds. Without, everything that fits is simulated, and the winner is the same.
         correct: puts an anchor's correction on a predicted deployment.
-        told: is handed how many candidates are done, of how many.
+        on_progress: is handed how many candidates are done, of how many.
 
     Raises:
         WorkloadError: requests longer than the model's context, or nothing to choose from.
@@ -186,7 +186,8 @@ def plan(
         raise WorkloadError(
             f"the longest request has {longest:,} tokens in and out, {over:.1%} of them more than the "
             f"{context:,} of {demand.name}'s context; shorten the lengths, or leave recorded "
-            f"requests out with --longest {context}"
+            f"requests out with {{longest}} {context}",
+            field="longest",
         )
     everything = list(candidates(read, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
     if not everything:

@@ -42,6 +42,9 @@ VIEWS: dict[str, str] = {
     "rackrate.app.calibrating.Verification": "rackrate.report.calibration_view:verification_view",
     "rackrate.app.calibrating.FittedCoefficients": "rackrate.report.calibration_view:coefficients_view",
     "rackrate.calibration.document.CalibrationFile": "rackrate.report.calibration_view:calibration_view",
+    "rackrate.app.planning.Planned": "rackrate.report.plan_view:planned_view",
+    "rackrate.app.simulated_aggregates.SimulatedAggregates": "rackrate.report.simulated_view:aggregates_view",
+    "rackrate.app.simulating.SimulatedRun": "rackrate.report.simulated_view:simulated_view",
     "rackrate.validation.results.Validation": "rackrate.validation.view:validation_view",
 }
 """Types of answers, and the function that gives the plain values of each."""

@@ -20,7 +20,7 @@ DISTANCES = {"measured": "card", "same family": "same family", "extrapolated": "
 
 
 def document(view: Json, *, full: bool = False, explanation: Sequence[Json] = ()) -> Document:
-    """The ranking; `explanation` (or `explained` of the view) is one row from FLOPs to dollars."""
+    """The ranking; `explained` of the view is one row from FLOPs to dollars, and so is `explanation`, of a page."""
     demand, rows = view["demand"], view["rows"]
     sections: list[Section] = []
     if rows:
@@ -39,7 +39,7 @@ def document(view: Json, *, full: bool = False, explanation: Sequence[Json] = ()
         sections.append(Section(blocks=tuple(said)))
     sections.append(Section(blocks=tuple(_lost(view, full=full))))
     explained = view.get("explained")
-    steps = list(explanation) or (explained["steps"] if explained else [])
+    steps = explained["steps"] if explained else list(explanation) if full else []
     if steps:
         name = explained["offer"] if explained else rows[0]["cost_name"]
         sections.append(Section(f"{name}, from FLOPs to dollars", (_explanation(steps),)))

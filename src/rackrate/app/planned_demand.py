@@ -1,4 +1,4 @@
-"""What `plan` is asked for: a rate and lengths that are stated, or what a file records of both."""
+"""The demand that a plan is made for: a rate and lengths that are stated, or what a file records of both."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rackrate.app.plan_request import PlanRequest
     from rackrate.models.read_model import ReadModel
     from rackrate.planner.plan import Demand
     from rackrate.workload.synthetic import SyntheticWorkload
@@ -18,27 +19,8 @@ PEAK_S = 300.0
 
 
 @dataclass(frozen=True)
-class DemandRequest:
-    """The options of `plan` that say what is asked for, as they were given."""
-
-    traffic: str
-    slo: str
-    input_tokens: str | None = None
-    output_tokens: str | None = None
-    trace: Path | None = None
-    longest: int | None = None
-    arrivals: str | None = None
-    cached_share: str | None = None
-    peak: float | None = None
-    requests: int = 10_000
-    hours_per_month: float = 730.0
-    spares: int = 0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class _Rates:
-    """What --traffic says."""
+    """What the traffic says of rates."""
 
     mean: float
     peak_over_mean: float
@@ -49,7 +31,7 @@ class _Rates:
     notes: list[str] = field(default_factory=list[str])
 
 
-def demand_of(read: ReadModel, asked: DemandRequest) -> Demand:
+def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
     """What is asked for. Raises UserError where the traffic cannot be read, or says nothing of rates."""
     import numpy as np
 
@@ -63,37 +45,38 @@ def demand_of(read: ReadModel, asked: DemandRequest) -> Demand:
     from rackrate.workload.slo import parse_slo
     from rackrate.workload.traces import read_trace
 
-    if asked.peak is not None and not 1 <= asked.peak < 1e6:
-        raise UserError(f"--peak is the peak rate over the mean rate, at least 1, got {asked.peak:g}")
-    pattern = parse_pattern(asked.arrivals or "poisson")
+    if request.peak is not None and not 1 <= request.peak < 1e6:
+        raise UserError(f"{{peak}} is the peak rate over the mean rate, at least 1, got {request.peak:g}", field="peak")
+    pattern = parse_pattern(request.arrivals or "poisson")
     if pattern.mean_rate is not None:
         raise UserError(
-            f"--arrivals {asked.arrivals} has rates of its own; `plan` takes the rate from --traffic and --peak, and "
-            "poisson, constant, gamma:CV or trace arrivals"
+            f"{{arrivals}} {request.arrivals} has rates of its own; a plan takes the rate from {{traffic}} and "
+            "{peak}, and poisson, constant, gamma:CV or trace arrivals",
+            fields=("arrivals", "traffic", "peak"),
         )
-    rates = _rates(asked)
-    trace, inputs, outputs = rates.trace, asked.input_tokens, asked.output_tokens
-    if asked.trace is not None:
-        trace = read_trace(asked.trace)
-        if asked.longest is not None:
-            trace = trace.no_longer_than(asked.longest)
-    if asked.longest is not None and trace is None:
-        raise UserError("--longest leaves out recorded requests: it goes with a trace")
+    rates = _rates(request)
+    trace, inputs, outputs = rates.trace, request.input_tokens, request.output_tokens
+    if request.trace is not None:
+        trace = read_trace(request.trace)
+        if request.longest is not None:
+            trace = trace.no_longer_than(request.longest)
+    if request.longest is not None and trace is None:
+        raise UserError("{longest} leaves out recorded requests: it goes with a trace", field="longest")
     if trace is None and rates.series is not None and inputs is None and outputs is None:
         inputs, outputs = _mean_lengths(rates.series)
-    share, notes = _cached(asked, rates, trace)
+    share, notes = _cached(request, rates, trace)
     if trace is None:
         notes += [
-            f"{flag} is not stated: {DEFAULT_TOKENS} a request are assumed"
-            for flag, text in (("--input-tokens", inputs), ("--output-tokens", outputs))
+            f"{what} tokens are not stated: {DEFAULT_TOKENS} a request are assumed"
+            for what, text in (("input", inputs), ("output", outputs))
             if text is None
         ]
     recorded = trace  # whole, for its means
     if trace is not None and pattern.kind != "trace":
         # requests are drawn from all of the trace: in its order, ten thousand of a long one are but its beginning
         trace = replace(trace, session=None, prefix=None, prefix_tokens=None, block_ids=None, block_start=None)
-    workload: SyntheticWorkload = workload_of(inputs, outputs, trace, None, asked.seed)
-    schedule = draw(asked.arrivals or "poisson", 1.0, asked.requests, workload)
+    workload: SyntheticWorkload = workload_of(inputs, outputs, trace, None, request.seed)
+    schedule = draw(request.arrivals or "poisson", 1.0, request.requests, workload)
     cached = (schedule.input_tokens * share).astype(np.int32)
     drawn = Draw(
         schedule.due_s, schedule.input_tokens.astype(np.int32), schedule.output_tokens.astype(np.int32), cached
@@ -106,40 +89,45 @@ def demand_of(read: ReadModel, asked: DemandRequest) -> Demand:
         tokens = Tokens(mean, float(outs.mean(dtype=np.float64)), mean * share)
         longest = int((ins.astype(np.int64) + outs).max())
     return Demand(
-        read, drawn, rates.mean, rates.mean * rates.peak_over_mean, parse_slo(asked.slo), rates.origin,
-        asked.hours_per_month, asked.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes),
+        read, drawn, rates.mean, rates.mean * rates.peak_over_mean, parse_slo(request.slo), rates.origin,
+        request.hours_per_month, request.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes),
     )  # fmt: skip
 
 
-def _rates(asked: DemandRequest) -> _Rates:
+def _rates(request: PlanRequest) -> _Rates:
     """The mean rate, and the busiest stretch over it."""
     from rackrate.errors import UserError
     from rackrate.workload.traces import read_trace
     from rackrate.workload.traffic import of_trace, on_steps
     from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic
 
-    rate = parse_rate(asked.traffic)
+    rate = parse_rate(request.traffic)
     if rate is not None:
         if not rate > 0:
-            raise UserError(f"--traffic {asked.traffic}: there are no requests")
-        return _Rates(rate, asked.peak or 1.0, f"stated: {asked.traffic}")
-    path = Path(asked.traffic).expanduser()
+            raise UserError(f"{{traffic}} {request.traffic}: there are no requests", field="traffic")
+        return _Rates(rate, request.peak or 1.0, f"stated: {request.traffic}")
+    path = Path(request.traffic).expanduser()
     if not path.exists():
-        raise UserError(f"--traffic {asked.traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists")
+        raise UserError(
+            f"{{traffic}} {request.traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists",
+            field="traffic",
+        )
     notes: list[str] = []
     trace = None
     if is_trace(path):
         whole = trace = read_trace(path)
-        if asked.longest is not None and asked.trace is None:
-            trace = whole.no_longer_than(asked.longest)
+        if request.longest is not None and request.trace is None:
+            trace = whole.no_longer_than(request.longest)
             if left := len(whole) - len(trace):
                 notes.append(
-                    f"{left:,} of {len(whole):,} requests are longer than --longest {asked.longest}: they are not "
+                    f"{left:,} of {len(whole):,} requests are longer than {request.longest} tokens: they are not "
                     "served here, nor counted"
                 )
         if not trace.duration_s > 0:
             raise UserError(
-                f"{path}: all its requests come at one moment; say the rate with --traffic, give the file as --trace"
+                f"{path}: all its requests come at one moment; say the rate with {{traffic}}, give the file "
+                "as {trace}",
+                fields=("traffic", "trace"),
             )
         # parts of equal length, so that no end is left out
         series = of_trace(trace, trace.duration_s / max(1, int(trace.duration_s / PEAK_S)))
@@ -149,14 +137,16 @@ def _rates(asked: DemandRequest) -> _Rates:
         if parts > 1 and abs(parts - round(parts)) < 1e-6 and series.duration_s >= PEAK_S:
             series = on_steps(series, PEAK_S)
     if series.requests is None:
-        raise UserError(f"{path}: knows tokens but not how many requests there were; give --traffic as a rate")
+        raise UserError(
+            f"{path}: knows tokens but not how many requests there were; give {{traffic}} as a rate", field="traffic"
+        )
     rate = float(series.requests.sum()) / series.duration_s
     if not rate > 0:
-        raise UserError(f"--traffic {asked.traffic}: there are no requests")
-    ratio = asked.peak or max(1.0, float(series.requests.max()) / series.step_s / rate)
-    if series.step_s > 2 * PEAK_S and asked.peak is None:
+        raise UserError(f"{{traffic}} {request.traffic}: there are no requests", field="traffic")
+    ratio = request.peak or max(1.0, float(series.requests.max()) / series.step_s / rate)
+    if series.step_s > 2 * PEAK_S and request.peak is None:
         notes.append(
-            f"the file has steps of {series.step_s / 3600:g} h: peaks within them are not known (--peak states one)"
+            f"the file has steps of {series.step_s / 3600:g} h: peaks within them are not known unless one is stated"
         )
     return _Rates(rate, ratio, series.origin or path.name, series, trace, notes)
 
@@ -170,33 +160,37 @@ def _mean_lengths(series: Traffic) -> tuple[str | None, str | None]:
     return str(max(1, round(total_in / number))), str(max(1, round(total_out / number)))
 
 
-def _cached(asked: DemandRequest, rates: _Rates, trace: Trace | None) -> tuple[float, list[str]]:
+def _cached(request: PlanRequest, rates: _Rates, trace: Trace | None) -> tuple[float, list[str]]:
     """The share of each prompt that the prefix cache has, and what is to be said of it."""
     from rackrate.errors import UserError
     from rackrate.workload.trace_summary import shared_share
 
-    given = asked.cached_share
+    given = request.cached_share
     known = shared_share(trace) if trace is not None and (given or "").strip().lower() in {"", "trace"} else None
     if given is not None and given.strip().lower() == "trace":
         if known is None:
-            raise UserError("--cached-share trace: no trace with block hashes or prefixes was given")
+            raise UserError(
+                "{cached_share} trace: no trace with block hashes or prefixes was given", field="cached_share"
+            )
         return min(known, 0.999), [f"{known:.1%} of the input is taken as cached: what an unlimited cache would have"]
     if given is not None:
         try:
             share = float(given)
         except ValueError:
-            raise UserError(f"--cached-share is a share such as 0.4, or trace, not {given!r}") from None
+            raise UserError(
+                f"{{cached_share}} is a share such as 0.4, or trace, not {given!r}", field="cached_share"
+            ) from None
         if not 0 <= share < 1:
-            raise UserError(f"--cached-share must be at least 0 and below 1, got {share:g}")
+            raise UserError(f"{{cached_share}} must be at least 0 and below 1, got {share:g}", field="cached_share")
         return share, []
     series = rates.series
-    if series is not None and asked.trace is None and asked.input_tokens is None:
+    if series is not None and request.trace is None and request.input_tokens is None:
         cached, total = series.total("cached_tokens"), series.total("input_tokens")
         if cached and total:
             return min(cached / total, 0.999), [f"{cached / total:.1%} of the input was cached, as recorded"]
     if known:
         return 0.0, [
             f"the trace's prompts share beginnings, of which an unlimited prefix cache would have {known:.1%} of the "
-            "input; none of it is counted (--cached-share trace, or a share)"
+            "input; none of it is counted unless a cached share is stated"
         ]
     return 0.0, []

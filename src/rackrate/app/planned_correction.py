@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,18 @@ if TYPE_CHECKING:
 FARTHEST = 1.5
 """A point that the corrected prediction misses by more than this factor is of another box or load than it says."""
 
-Correct = Callable[["Deployment"], "Deployment"]
+
+@dataclass(frozen=True)
+class Correction:
+    """A correction of predicted deployments."""
+
+    correct: Callable[[Deployment], Deployment]
+    """Gives other deployments back as they are."""
+    sentence: str
+    """What was measured, and which deployments it corrects."""
 
 
-def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tuple[Correct, str]:
+def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> Correction:
     """What one measured point of a box says of every deployment on its accelerator and engine, and that in a sentence.
 
     The coefficients are corrected of the deployment that was measured; others of the box then follow from these.
@@ -42,8 +51,9 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
             raise ValueError
     except (ValueError, IndexError):
         raise UserError(
-            "--anchor is ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS], whole numbers and a throughput above 0, "
-            f"such as l4:512:256:32:410 or l4x2:512:256:32:700:awq, not {text!r}"
+            "{anchor} is ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS], whole numbers and a throughput above 0, "
+            f"such as l4:512:256:32:410 or l4x2:512:256:32:700:awq, not {text!r}",
+            field="anchor",
         ) from None
     place = place_of(parts[0], catalog)
     accelerator, count = place.accelerator, place.count
@@ -53,15 +63,17 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
     )
     if isinstance(measured, str):
         raise UserError(
-            f"--anchor {text}: cannot have been measured so, for {measured}; say xN and WEIGHTS as they were"
+            f"{{anchor}} {text}: cannot have been measured so, for {measured}; say xN and WEIGHTS as they were",
+            field="anchor",
         )
     load = Load("closed", concurrency, max(concurrency * 8, 64), inputs, outputs)
     found = anchored(measured.deployment, [(load, Observed(output_tok_s=tok_s))])
     before, after = measured.deployment.replay(load).output_tok_s, found.deployment.replay(load).output_tok_s
     if not 1 / FARTHEST < after / tok_s < FARTHEST:
         raise UserError(
-            f"--anchor {text}: {before:,.0f} output tok/s are predicted there, and no correction of {form} on "
-            f"{count} x {accelerator.id} explains {tok_s:,.6g}; was it this model, format, engine and load?"
+            f"{{anchor}} {text}: {before:,.0f} output tok/s are predicted there, and no correction of {form} on "
+            f"{count} x {accelerator.id} explains {tok_s:,.6g}; was it this model, format, engine and load?",
+            field="anchor",
         )
 
     def correct(deployment: Deployment) -> Deployment:
@@ -69,18 +81,18 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> tupl
             return deployment
         return with_logs(deployment, found.logs)
 
-    return correct, (
+    return Correction(
+        correct,
         f"deployments on {accelerator.id} with {measured.deployment.release.id} corrected by one measured point: "
         f"{tok_s:,.4g} output tok/s of {form} on {count} with {concurrency} in flight ({inputs} in, {outputs} out), "
-        f"where {before:,.4g} were predicted and {after:,.4g} are now"
+        f"where {before:,.4g} were predicted and {after:,.4g} are now",
     )
 
 
-def by_calibration(path: Path) -> tuple[Correct, str]:
+def by_calibration(path: Path, catalog: Catalog) -> Correction:
     """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
     from rackrate.calibration.document import read_calibration
     from rackrate.calibration.host import host_again
-    from rackrate.catalog.load import load_catalog
     from rackrate.errors import UserError
     from rackrate.steptime.own_machine import with_logs
 
@@ -88,9 +100,10 @@ def by_calibration(path: Path) -> tuple[Correct, str]:
     if not known.hardware_known:
         raise UserError(
             f"{path}: was made on {known.machine}, which is no accelerator of the catalogue's offers; "
-            f"`rackrate simulate {known.model} --calibration {path}` predicts that machine"
+            f"a simulation of {known.model} with it as {{calibration}} predicts that machine",
+            field="calibration",
         )
-    host_again(known, load_catalog())  # says now if it is of another version
+    host_again(known, catalog)  # says now if it is of another version
 
     def correct(deployment: Deployment) -> Deployment:
         if deployment.accelerator.id != known.accelerator or deployment.release.id != known.engine:
@@ -98,7 +111,8 @@ def by_calibration(path: Path) -> tuple[Correct, str]:
         return with_logs(deployment, dict(known.coefficients))
 
     faults = f"; with levels that must not be priced: {', '.join(known.caveats)}" if known.caveats else ""
-    return correct, (
+    return Correction(
+        correct,
         f"deployments on {known.accelerator} with {known.engine} corrected by the calibration of {known.run} "
-        f"(measured {known.run_created}{faults})"
+        f"(measured {known.run_created}{faults})",
     )

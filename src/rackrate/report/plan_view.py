@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rackrate.app.planning import Planned
 from rackrate.planner.plan import Demand, Plan, RankedDeployment, Rejection
 from rackrate.simulate.capacity import Point
 from rackrate.simulate.simulator import Latencies
@@ -13,6 +14,15 @@ from rackrate.units import SECONDS_PER_HOUR
 SCHEMA = "rackrate.plan/1"
 
 Json = dict[str, Any]
+
+
+def planned_view(planned: Planned) -> Json:
+    """A plan, how it was corrected, and the row that was asked for from FLOPs to dollars."""
+    view = plan_view(planned.plan)
+    view["corrected"] = planned.corrected
+    if planned.explained is not None:
+        view["explained"] = {"offer": planned.explained, "steps": list(planned.explanation)}
+    return view
 
 
 def plan_view(plan: Plan) -> Json:
