@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate.app.quality import FILE as QUALITY_FILE
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.economics.pricing import Pricing
     from rackrate.runs.records import Run
-
-QUALITY_FILE = "quality.json"
-"""What a run keeps of its weights' quality against a reference."""
 
 
 @dataclass(frozen=True)

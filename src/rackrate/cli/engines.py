@@ -46,65 +46,52 @@ def engines(
 
 
 def _install(name: str) -> None:
-    import time
-
+    from rackrate.app.engines import InstallEngineRequest, install_engine
+    from rackrate.cli.context import shell_context
     from rackrate.cli.output import say
-    from rackrate.engines.known import launcher, listed_engine
-    from rackrate.engines.weights import EMBEDDED
 
-    engine, launch = listed_engine(name), launcher(name)
-    began = time.monotonic()
-    launch.install(say)
-    launch.find(EMBEDDED[0].model, say)  # fetched, and converted where the engine does not read GGUF
-    say(f"{engine.title} is ready ({time.monotonic() - began:.0f} s): {_how(engine)} --model {EMBEDDED[0].model}")
+    done = install_engine(InstallEngineRequest(name), shell_context())
+    say(f"{done.spec.title} is ready ({done.seconds:.0f} s): {_how(done.spec)} --model {done.model}")
 
 
 def _settings(name: str, as_json: bool) -> None:
+    from rackrate.app.engines import settings_of_engine
     from rackrate.cli.output import print_json, show
-    from rackrate.engines.known import launcher
-    from rackrate.report.tables import plain_table
+    from rackrate.report.present.lists import settings_document
+    from rackrate.report.render.terminal import renderable
 
-    settings = launcher(name).settings
-    if as_json:
-        print_json(
-            [
-                {"name": setting.name, "kind": setting.kind, "meaning": setting.meaning, "words": setting.words}
-                for setting in settings
-            ]
-        )
-        return
-    table = plain_table("--set", "is", "what it sets", left=["--set", "is", "what it sets"])
-    for setting in settings:
-        table.add_row(setting.name, ", ".join(setting.words) or setting.kind, setting.meaning)
-    show(table)
-
-
-def _list(as_json: bool) -> None:
-    from rackrate.cli.output import print_json, show
-    from rackrate.engines.known import ENGINES
-
-    rows: list[dict[str, str]] = []
-    for spec in ENGINES:
-        if not spec.needs:
-            continue
-        state = "by URL"
-        if spec.launch is not None:
-            state = "ready" if spec.launch.is_ready() else "not installed"
-        rows.append({"name": spec.name, "state": state, "engine": spec.title, "needs": spec.needs, "how": _how(spec)})
+    settings = settings_of_engine(name)
+    rows = [
+        {"name": setting.name, "kind": setting.kind, "meaning": setting.meaning, "words": setting.words}
+        for setting in settings
+    ]
     if as_json:
         print_json(rows)
         return
-    from rich.text import Text
+    shown = [
+        {"name": setting.name, "kind": ", ".join(setting.words) or setting.kind, "meaning": setting.meaning}
+        for setting in settings
+    ]
+    show(renderable(settings_document(shown)))
 
-    from rackrate.report.tables import plain_table
 
-    styles = {"ready": "green", "not installed": "yellow", "by URL": "dim"}
-    table = plain_table(*rows[0], left=list(rows[0]))
-    for row in rows:
-        table.add_row(
-            row["name"], Text(row["state"], style=styles[row["state"]]), row["engine"], row["needs"], row["how"]
-        )
-    show(table)
+def _list(as_json: bool) -> None:
+    from rackrate.app.engines import list_engines
+    from rackrate.cli.output import print_json, show
+    from rackrate.report.present.lists import engines_document
+    from rackrate.report.render.terminal import renderable
+
+    rows = [
+        {
+            "name": item.spec.name, "state": item.state, "engine": item.spec.title, "needs": item.spec.needs,
+            "how": _how(item.spec),
+        }
+        for item in list_engines()
+    ]  # fmt: skip
+    if as_json:
+        print_json(rows)
+    else:
+        show(renderable(engines_document(rows)))
 
 
 def _how(spec: EngineSpec) -> str:

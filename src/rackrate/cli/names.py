@@ -13,6 +13,7 @@ _OTHERS = {
     "rigs": "--own",
     "run": "RUN",
     "tokenizer_ratios": "--tokenizer-ratio",
+    "with_run": "--run",
 }
 """Fields whose option is not their own name."""
 

@@ -31,6 +31,9 @@ SUBJECTS: dict[str, str] = {
     "rackrate.coefficients": "coefficients",
     "rackrate.verify": "verification",
     "rackrate.study-diff": "study_diff",
+    "rackrate.energy": "energy",
+    "rackrate.quality": "quality",
+    "rackrate.tokens": "tokens",
 }
 """Schemas of plain values, and the module that presents each."""
 

@@ -1,0 +1,138 @@
+"""Whether a server counts honestly, and what other tokenizers would have counted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rackrate.app.request_json import Request
+from rackrate.errors import EndpointError, UserError, WorkloadError
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.measure.http import Client
+    from rackrate.measure.token_check import Checked, Counts, Sample
+
+SCHEMA = "rackrate.tokens/1"
+FEWEST = 4
+"""Requests that tell text from template."""
+
+
+@dataclass(frozen=True)
+class TokensRequest(Request):
+    """Which server to ask, and which tokenizers to count with."""
+
+    NAME: ClassVar[str] = "tokens"
+
+    url: str
+    tokenizer: str
+    """The model's own: tokenizer.json, its directory, a GGUF file, or `llama3`."""
+    other: tuple[str, ...] = ()
+    """NAME=PATH of further ones."""
+    model: str | None = None
+    """Its name there; None: the only one served."""
+    requests: int = 12
+    output_tokens: int = 64
+
+
+@dataclass(frozen=True)
+class TokenCheck:
+    """A server's counts against those of tokenizers, the model's own first."""
+
+    url: str
+    model: str
+    samples: tuple[Sample, ...]
+    tokenizers: tuple[Checked, ...]
+
+    def view(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "schema": SCHEMA,
+            "url": self.url,
+            "model": self.model,
+            "requests": len(self.samples),
+            "server_input_tokens": sum(sample.input_tokens for sample in self.samples),
+            "server_output_tokens": sum(sample.output_tokens for sample in self.samples),
+            "agrees": self.tokenizers[0].agrees,
+            "tokenizers": [{**asdict(checked), "agrees": checked.agrees} for checked in self.tokenizers],
+        }
+
+
+def check_tokens(request: TokensRequest, context: Context, api_key: str | None = None) -> TokenCheck:
+    """Asks a server questions of different length, one at a time, and counts prompts and answers. Starts an event loop.
+
+    Raises:
+        WorkloadError: too few requests.
+        EndpointError: the server does not answer, or answers without usage.
+        UserError: a tokenizer cannot be read, or its name is taken.
+    """
+    import asyncio
+
+    from rackrate.measure.token_check import check
+
+    if request.requests < FEWEST:
+        raise WorkloadError(
+            f"{{requests}} must be at least {FEWEST} to tell text from template, got {request.requests}",
+            field="requests",
+        )
+    tokenizers = _tokenizers(request)
+    model, samples = asyncio.run(_ask(request, context, api_key))
+    return TokenCheck(request.url, model, tuple(samples), tuple(check(samples, tokenizers)))
+
+
+def _tokenizers(request: TokensRequest) -> dict[str, Counts]:
+    from rackrate.models.tokenizer_files import read_tokenizer
+
+    tokenizers: dict[str, Counts] = {"own": read_tokenizer(request.tokenizer)}
+    for text in request.other:
+        name, equals, path = text.partition("=")
+        if not equals or name in tokenizers:
+            raise UserError(f"{{other}} takes NAME=PATH with a new name, not {text!r}", field="other")
+        tokenizers[name] = read_tokenizer(path)
+    return tokenizers
+
+
+async def _ask(request: TokensRequest, context: Context, api_key: str | None) -> tuple[str, list[Sample]]:
+    from rackrate.measure.http import Client
+    from rackrate.measure.probe import choose_model
+    from rackrate.measure.target import Timeouts, parse_url
+
+    timeouts = Timeouts(first_token_s=120.0, gap_s=120.0, total_s=300.0)
+    async with Client(parse_url(request.url), api_key, timeouts) as client:
+        model, _ = await choose_model(client, request.model)
+        samples: list[Sample] = []
+        for number, prompt in enumerate(_prompts(request.requests)):
+            context.notify.progress(f"asking {model} {request.requests} questions", number, request.requests)
+            samples.append(await _sample(client, model, prompt, request.output_tokens))
+        return model, samples
+
+
+def _prompts(number: int) -> list[str]:
+    """Questions about pieces of the shipped text, of every length from a few words to a page."""
+    from rackrate.engines.quality import text
+
+    words = text().split(" ")
+    lengths = [round(8 * 1.6**n) % 400 + 8 for n in range(number)]
+    return ["Continue this text: " + " ".join(words[37 * n : 37 * n + length]) for n, length in enumerate(lengths)]
+
+
+async def _sample(client: Client, model: str, prompt: str, output_tokens: int) -> Sample:
+    import orjson
+
+    from rackrate.measure.lenient_json import as_list, as_object, as_text, error_text, parse
+    from rackrate.measure.token_check import Sample
+    from rackrate.runs.statuses import OK
+
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": output_tokens}
+    exchange = await client.exchange(client.request("POST", "/v1/chat/completions", orjson.dumps(body)))
+    where = f"{client.target.url}/v1/chat/completions"
+    values = as_object(parse(exchange.body))
+    if exchange.status != OK or exchange.http_status != 200:
+        raise EndpointError(f"{where}: {error_text(values) or exchange.detail or exchange.http_status}")
+    usage = as_object(values.get("usage"))
+    into, out = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(into, int) or not isinstance(out, int):
+        raise EndpointError(f"{where} answers without usage: its tokens cannot be checked")
+    choice = as_object(next(iter(as_list(values.get("choices"))), None))
+    answer = as_text(as_object(choice.get("message")).get("content"))
+    return Sample(prompt, answer, into, out, choice.get("finish_reason") == "stop")
