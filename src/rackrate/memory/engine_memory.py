@@ -58,7 +58,9 @@ def driver_memory(accelerator: Accelerator) -> float:
     if accelerator.driver_memory_gib is not None:
         return accelerator.driver_memory_gib * GIB
     if accelerator.memory_gib is None:
-        raise UserError(f"{accelerator.id} has no memory of its own: say how much the machine has (--memory GIB)")
+        raise UserError(
+            f"{accelerator.id} has no memory of its own: say how much the machine has ({{memory}} GIB)", field="memory"
+        )
     return 0.98 * accelerator.memory_gib * GIB
 
 

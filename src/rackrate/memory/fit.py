@@ -267,7 +267,7 @@ def _cannot_run(
     if kv_name == "bf16" and "bf16" in accelerator.lacks:
         reasons.append(f"{accelerator.id} has no bf16 units: keep the KV cache in fp16, of the same size")
     if tp > 1 and not engine.splits_matrices:
-        reasons.append(f"{engine.name} does not split matrices over cards: use --pp {tp * pp} in place of --tp {tp}")
+        reasons.append(f"{engine.name} does not split matrices over cards: use pp {tp * pp} in place of tp {tp}")
     elif (problem := tp_problem(architecture, tp)) is not None:
         reasons.append(problem)
     if pp > architecture.layers:
