@@ -206,14 +206,15 @@ def test_want_of_memory_at_the_start_is_recognised(tmp_path: Path, words: str) -
 
 def test_what_would_fit_is_a_load_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice, taken, needs less than what is free: Llama-3-8B in 24 GiB, 131,072 bytes a token."""
-    from rackrate.cli.serving_memory import what_would_fit
+    from rackrate.app.serving_memory import what_would_fit
+    from rackrate.catalog.load import load_catalog
 
     class Memory:
         available = 24 * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    said = what_would_fit("llama-3-8b-instruct", requests=64, context=8192)
-    number = int(said.rsplit("--requests ", 1)[1].split(".")[0].split()[0])
+    said = what_would_fit("llama-3-8b-instruct", requests=64, context_tokens=8192, catalog=load_catalog())
+    number = int(said.rsplit("{requests} ", 1)[1].split(".")[0].split()[0])
     weights = 8_030_261_248 * 2
     assert weights + number * 8192 * 131_072 <= Memory.available
     assert weights + 2 * number * 8192 * 131_072 > 0.9 * Memory.available

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rackrate.units import GIB
 
+if TYPE_CHECKING:
+    from rackrate.catalog.load import Catalog
 
-def what_would_fit(model: str, *, requests: int, context: int) -> str:
-    """A sentence: what the weights and the KV cache take, and the largest load that fits what is free."""
-    from rackrate.catalog.load import load_catalog
+FIELDS = ("requests", "context")
+"""What the advice names in braces."""
+
+
+def what_would_fit(model: str, *, requests: int, context_tokens: int, catalog: Catalog) -> str:
+    """A sentence: what the weights and the KV cache take, and the largest load that fits what is free.
+
+    Names of fields are in braces, as in a UserError's message.
+    """
     from rackrate.engines.gpus import found_gpus
     from rackrate.errors import UserError
     from rackrate.memory.kv_cache import request_bytes
     from rackrate.models.formats import weight_bytes, weight_format
     from rackrate.models.read_model import read_model
 
-    ask = "ask for fewer --requests or a shorter --context, or serve a smaller number format"
+    ask = "ask for fewer {requests} or a shorter {context}, or serve a smaller number format"
     try:
-        read = read_model(model, load_catalog())
+        read = read_model(model, catalog)
         architecture = read.architecture
     except UserError as error:
         return f"It ran out of memory, and what would fit cannot be said ({error}): {ask}."
@@ -35,17 +45,17 @@ def what_would_fit(model: str, *, requests: int, context: int) -> str:
 
     head = (
         f"It ran out of memory: weights of {weights / GIB:.2f} GiB and a KV cache of "
-        f"{(needed(requests, context) - weights) / GIB:.2f} GiB ({requests} requests of {context} tokens) on a machine "
-        f"with {free / GIB:.1f} GiB free"
+        f"{(needed(requests, context_tokens) - weights) / GIB:.2f} GiB ({requests} requests of {context_tokens} tokens)"
+        f" on a machine with {free / GIB:.1f} GiB free"
     )
-    most = next((number for number in _halves(requests) if needed(number, context) < 0.9 * free), 0)
+    most = next((number for number in _halves(requests) if needed(number, context_tokens) < 0.9 * free), 0)
     if most == requests:
         return f"{head}; by these figures it fits, so the engine needs more besides: {ask}."
     if most:
-        return f"{head}. {most} requests of that length would fit: --requests {most}."
-    shorter = next((tokens for tokens in _halves(context) if needed(1, tokens) < 0.9 * free), 0)
+        return f"{head}. {most} requests of that length would fit: {{requests}} {most}."
+    shorter = next((tokens for tokens in _halves(context_tokens) if needed(1, tokens) < 0.9 * free), 0)
     if shorter:
-        return f"{head}. One request of {shorter} tokens would fit: --requests 1 --context {shorter}."
+        return f"{head}. One request of {shorter} tokens would fit: {{requests}} 1 {{context}} {shorter}."
     return f"{head}. The weights alone do not fit: {ask}."
 
 
