@@ -58,10 +58,10 @@ class Job:
         self, name: str, threads: int | None, port: int | None, settings: dict[str, Any] | None = None
     ) -> Run:
         """Starts an engine here, measures it, stops it."""
+        from rackrate.app.serving_gpus import settings_on_gpus
         from rackrate.catalog.load import load_catalog
         from rackrate.cli.output import say
         from rackrate.cli.progress import waiting
-        from rackrate.cli.serving_gpus import settings_on_gpus
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.settings import LaunchOptions
@@ -76,7 +76,7 @@ class Job:
         alias = weights.model or weights.path.stem
         longest = self.workload.longest_context
         slots = self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies)
-        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {})
+        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {}, load_catalog())
         for note in on_gpus.notes:
             say(note)
         wanted = LaunchOptions(
