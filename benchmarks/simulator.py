@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from rackrate.simulate.settings import EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import simulate, simulate_blocks
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.workload.slo import parse_slo
 from rackrate.workload.traces import read_trace
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     arguments = parser.parse_args()
     pool = lengths(arguments.trace)
-    step = StepCoefficients(**STEP)
+    step = StepTime(**STEP)
     began = time.perf_counter()
     simulate(drawn(pool, 1000, RATE), step, LIMITS, Fleet(2, "least-loaded"), slo=SLO)
     line(f"first simulation, compilation included: {time.perf_counter() - began:.1f} s")
@@ -110,7 +110,7 @@ def main() -> None:
         )
 
 
-def beside_vidur(python: Path, pool: tuple[Ints, Ints], step: StepCoefficients) -> None:
+def beside_vidur(python: Path, pool: tuple[Ints, Ints], step: StepTime) -> None:
     """The same requests in both, one after the other, and the ratio."""
     requests = drawn(pool, 2000, RATE)
     rows = np.column_stack(

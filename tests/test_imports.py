@@ -42,7 +42,6 @@ AMBIENT_LEFT = {
     "rackrate.measure.worker_pool": {"environ"},
     # to stay: decorators compile, or do not, before anybody could pass anything in
     "rackrate.simulate.compiled": {"environ"},
-    "rackrate.steptime.finite_run": {"environ"},
 }
 """Modules of no shell that read the environment or install signal handlers."""
 GLOBAL_CATALOGUE = {"cli": 24, "models": 1}

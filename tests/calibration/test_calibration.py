@@ -19,8 +19,8 @@ from rackrate.catalog.load import load_catalog
 from rackrate.errors import CalibrationError
 from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
+from rackrate.simulate.finite_run import finite_run
 from rackrate.steptime.deployment import Deployment, deploy
-from rackrate.steptime.finite_run import finite_run
 
 SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "request_s@vllm-0.8": math.log(0.03)}
 """A box with slow memory and a slow host."""
@@ -43,7 +43,7 @@ def served(loads: list[int], prompt: int, output: int, each: int = 14, origin: s
         outputs = np.full(count, output)
         outputs[:streams] = np.maximum(output * np.arange(1, streams + 1) // streams, 1)
         started, first, done = finite_run(
-            box.step.as_tuple(), np.zeros(count), np.full(count, prompt), outputs, streams=streams,
+            box.step, np.zeros(count), np.full(count, prompt), outputs, streams=streams,
             slots=box.scheduler.slots, budget=box.scheduler.budget, mixed=True, kv_capacity=box.kv_capacity_tokens,
         )  # fmt: skip
         stopped = float(started.max())

@@ -11,7 +11,7 @@ import pytest
 from rackrate.calibration.calibrate import calibrate, to_file
 from rackrate.calibration.host import host_again, host_of
 from rackrate.calibration.points import points_of
-from rackrate.calibration.replay import RecordedLoad, replay, simulated_step, slot_limits
+from rackrate.calibration.replay import RecordedLoad, replay, slot_limits
 from rackrate.calibration.verification import verification_view, verify
 from rackrate.catalog.load import load_catalog
 from rackrate.metrics.summary import summarise
@@ -69,7 +69,7 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
             due = np.cumsum(generator.exponential(1 / value, count))
         else:
             outputs[: int(value)] = np.ceil(outputs[: int(value)] * generator.uniform(size=int(value))).clip(1)
-        step = simulated_step(box, prompt + output / 2)
+        step = box.step.at_mean_context(prompt + output / 2)
         from dataclasses import replace
 
         at = replace(limits, block_tokens=1, request_s=box.request_s)
@@ -104,8 +104,8 @@ def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: P
     )
     again = host_again(document, load_catalog())
     assert again.slots == box.slots
-    assert again.deployment.step.seconds(3, 500, 64, 2000, 1) == pytest.approx(
-        found.deployment.step.seconds(3, 500, 64, 2000, 1), rel=1e-4
+    assert again.deployment.step.seconds(3, 500, 1, 64, 2000) == pytest.approx(
+        found.deployment.step.seconds(3, 500, 1, 64, 2000), rel=1e-4
     )
     for other in (served([("closed", 2), ("closed", 7)], 220, 24, 1), served([("open", 1.2)], 90, 40, 2, 0.6)):
         checks = verify(document, other, summarise(other), load_catalog())

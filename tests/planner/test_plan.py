@@ -24,7 +24,7 @@ from rackrate.report.plan_view import plan_view
 from rackrate.simulate.capacity import Draw, poisson_draw
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.workload.slo import parse_slo
 
 OFFERS = (
@@ -250,9 +250,9 @@ def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, of
 
 
 @st.composite
-def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
+def replicas(draw: st.DrawFn) -> tuple[StepTime, EngineLimits, Draw]:
     seconds = st.floats(0, 0.02)
-    step = StepCoefficients(
+    step = StepTime(
         weights_s=draw(st.floats(1e-4, 0.05)), token_compute_s=draw(st.floats(0, 5e-4)),
         context_s=draw(st.floats(0, 1e-6)), step_s=draw(seconds), sequence_s=draw(st.floats(0, 1e-3)),
         token_memory_s=draw(st.floats(0, 1e-4)), token_s=draw(st.floats(0, 1e-4)), experts_s=draw(seconds),
@@ -276,9 +276,9 @@ def replicas(draw: st.DrawFn) -> tuple[StepCoefficients, EngineLimits, Draw]:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(replicas(), st.sampled_from([0.01, 1.0, 100.0]))
-def test_no_simulation_beats_the_bounds(case: tuple[StepCoefficients, EngineLimits, Draw], rate: float) -> None:
+def test_no_simulation_beats_the_bounds(case: tuple[StepTime, EngineLimits, Draw], rate: float) -> None:
     step, limits, draw = case
-    outcome = simulate(draw.at_rate(rate), step, limits, keep=True)
+    outcome = simulate(draw.at_rate(rate), step, limits, per_request=True)
     assert outcome.each is not None
     assert outcome.busy_s / 60 >= least_busy_s(draw, step, limits) * (1 - 1e-9)
     idle = idle_latencies(draw, step, limits)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from rackrate.simulate.routing import mixed_bits
 from rackrate.simulate.settings import EngineLimits, Fleet
-from rackrate.simulate.step import StepCoefficients, dense_s
+from rackrate.simulate.step import StepTime, dense_s
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Asked:
 
 
 class Replica:
-    def __init__(self, step: StepCoefficients, limits: EngineLimits, hash_tokens: int) -> None:
+    def __init__(self, step: StepTime, limits: EngineLimits, hash_tokens: int) -> None:
         self.step, self.limits = step, limits
         self.page = limits.block_tokens
         self.hash_tokens = hash_tokens
@@ -168,7 +168,7 @@ class Replica:
         if not decoding and not prompts:
             return
         pairs = sum(chunk * (prompt.computed + 0.5 * (chunk + 1)) for prompt, chunk in prompts)
-        seconds = self.step.step_time_s(
+        seconds = self.step.seconds(
             len(decoding),
             sum(sequence.stored + 1 for sequence in decoding),
             len(prompts),
@@ -204,7 +204,7 @@ class SlotReplica(Replica):
     """llama.cpp's server, token by token, as update_slots (tools/server/server-context.cpp) and split_equal
     (src/llama-batch.cpp) have it: slots, a batch that prompts fill up in the order of slots, micro-batches of rows."""
 
-    def __init__(self, step: StepCoefficients, limits: EngineLimits, hash_tokens: int) -> None:
+    def __init__(self, step: StepTime, limits: EngineLimits, hash_tokens: int) -> None:
         super().__init__(step, limits, hash_tokens)
         self.slots: list[Asked | None] = [None] * limits.max_num_seqs
         self.left_at = [0] * limits.max_num_seqs
@@ -247,7 +247,7 @@ class SlotReplica(Replica):
         assert sum(sizes) == len(batch)
         sequences = len(self.decoding) + len(prompts)
         step = self.step
-        seconds = sum(dense_s(step.as_array(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
+        seconds = sum(dense_s(step.as_record(), size) for size in sizes) + (len(sizes) - 1) * step.micro_step_s
         seconds += step.step_s + step.sequence_s * sequences
         crowded = step.large_batch_context if len(self.decoding) > step.large_batch_over else 1.0
         seconds += step.context_s * crowded * sum(sequence.stored + 1 for sequence in self.decoding)
@@ -308,7 +308,7 @@ class SlotReplica(Replica):
 
 def run(
     asked: Sequence[Asked],
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet | None = None,
     users: int = 0,

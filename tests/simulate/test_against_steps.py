@@ -16,7 +16,7 @@ from step_by_step import Asked, run
 
 from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests, Router
 from rackrate.simulate.simulator import Outcome, simulate
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.simulate.trace import token_times
 
 GRAIN = 2.0**-16
@@ -25,7 +25,7 @@ GRAIN = 2.0**-16
 @dataclass
 class Case:
     asked: list[Asked]
-    step: StepCoefficients
+    step: StepTime
     limits: EngineLimits
     fleet: Fleet
     users: int
@@ -82,7 +82,7 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
     most = max(-(-(demand.input + demand.output - 1) // page) for demand in asked)
     pages = most + draw(st.integers(0, 3 * most))
     max_seqs = draw(st.sampled_from([1, 2, 5, 32]))
-    step = StepCoefficients(
+    step = StepTime(
         weights_s=seconds(64),
         token_compute_s=seconds(4),
         context_s=seconds(2) / 16,
@@ -127,7 +127,7 @@ def cases(draw: st.DrawFn, *, exact: bool) -> Case:
 
 def both(case: Case) -> tuple[list[Asked], float, Outcome]:
     requests = case.requests()
-    outcome = simulate(requests, case.step, case.limits, case.fleet, users=case.users, keep=True, trace=True)
+    outcome = simulate(requests, case.step, case.limits, case.fleet, users=case.users, per_request=True, trace=True)
     asked, on_seconds = run(case.asked, case.step, case.limits, case.fleet, case.users, case.hash_tokens)
     return asked, on_seconds, outcome
 

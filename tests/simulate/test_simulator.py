@@ -24,11 +24,11 @@ from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import Outcome, simulate, simulate_blocks
 from rackrate.simulate.state import Floats, Small
-from rackrate.simulate.step import StepCoefficients, steps_s, steps_until
+from rackrate.simulate.step import StepTime, steps_s, steps_until
 from rackrate.simulate.tally import bin_middle_s, bin_of
 from rackrate.workload.slo import parse_slo
 
-STEP = StepCoefficients(
+STEP = StepTime(
     weights_s=0.008,
     token_compute_s=4e-5,
     context_s=6e-8,
@@ -99,7 +99,7 @@ def test_memory_does_not_grow_with_the_run() -> None:
 
 
 def test_quantiles_from_bins_are_those_of_the_requests() -> None:
-    outcome = simulate(mixed_requests(3000, 3.0), STEP, LIMITS, keep=True)
+    outcome = simulate(mixed_requests(3000, 3.0), STEP, LIMITS, per_request=True)
     assert outcome.each is not None
     exact = outcome.each.first_token_s - outcome.each.due_s
     for share in (0.5, 0.95, 0.99):
@@ -127,11 +127,12 @@ def test_plain_python_gives_what_compiled_code_gives() -> None:
         "from rackrate.simulate.compiled import IS_COMPILED\n"
         "from rackrate.simulate.settings import *\n"
         "from rackrate.simulate.simulator import simulate\n"
-        "from rackrate.simulate.step import StepCoefficients\n"
+        "from rackrate.simulate.step import StepTime\n"
         "g = np.random.default_rng(0)\n"
         "r = Requests(np.sort(g.uniform(0, 20, 150)), g.integers(1, 2000, 150), g.integers(1, 300, 150))\n"
-        "s = StepCoefficients(weights_s=0.008, token_compute_s=4e-5, context_s=6e-8, step_s=0.003, pair_s=1e-9)\n"
-        "o = simulate(r, s, EngineLimits(kv_tokens=6000, max_num_seqs=64), Fleet(2, 'least-loaded'), keep=True)\n"
+        "s = StepTime(weights_s=0.008, token_compute_s=4e-5, context_s=6e-8, step_s=0.003, pair_s=1e-9)\n"
+        "limits = EngineLimits(kv_tokens=6000, max_num_seqs=64)\n"
+        "o = simulate(r, s, limits, Fleet(2, 'least-loaded'), per_request=True)\n"
         "print(json.dumps([IS_COMPILED, o.preemptions, o.each.done_s.tolist(), o.each.first_token_s.tolist()]))\n"
     )
     answers: list[list[object]] = []
@@ -253,8 +254,8 @@ def test_what_cannot_be_simulated_is_refused(requests: Requests, words: str) -> 
 
 def test_coefficients_that_make_no_sense_are_refused() -> None:
     with pytest.raises(WorkloadError, match="weights_s"):
-        StepCoefficients(weights_s=-1.0, token_compute_s=0.0, context_s=0.0, step_s=0.1)
+        StepTime(weights_s=-1.0, token_compute_s=0.0, context_s=0.0, step_s=0.1)
     with pytest.raises(WorkloadError, match="no time"):
-        StepCoefficients(weights_s=0.0, token_compute_s=0.1, context_s=0.0, step_s=0.0)
+        StepTime(weights_s=0.0, token_compute_s=0.1, context_s=0.0, step_s=0.0)
     with pytest.raises(WorkloadError, match="router"):
         Fleet(2, "fastest")  # pyright: ignore[reportArgumentType]

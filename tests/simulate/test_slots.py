@@ -8,9 +8,9 @@ import pytest
 from rackrate.errors import WorkloadError
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 
-READ = StepCoefficients(weights_s=1.0, token_compute_s=0.0, context_s=0.0, step_s=0.0)
+READ = StepTime(weights_s=1.0, token_compute_s=0.0, context_s=0.0, step_s=0.0)
 """A second for each time that the weights are read, and nothing else."""
 
 
@@ -23,8 +23,8 @@ def slots(
     )  # fmt: skip
 
 
-def ends(requests: Requests, limits: EngineLimits, step: StepCoefficients = READ) -> tuple[list[float], list[float]]:
-    outcome = simulate(requests, step, limits, keep=True)
+def ends(requests: Requests, limits: EngineLimits, step: StepTime = READ) -> tuple[list[float], list[float]]:
+    outcome = simulate(requests, step, limits, per_request=True)
     assert outcome.each is not None
     return outcome.each.first_token_s.tolist(), outcome.each.done_s.tolist()
 
@@ -73,7 +73,7 @@ def test_one_slot_is_a_queue_of_constant_service() -> None:
     """M/D/1: the mean wait at load r is r / (2 (1 - r)) services (Pollaczek and Khinchine)."""
     count, load = 40_000, 0.7
     due = np.cumsum(np.random.default_rng(5).exponential(1 / load, count))
-    outcome = simulate(Requests(due, [1] * count, [1] * count), READ, slots(1), keep=True)
+    outcome = simulate(Requests(due, [1] * count, [1] * count), READ, slots(1), per_request=True)
     assert outcome.each is not None
     waited = float((outcome.each.first_token_s - outcome.each.due_s - 1.0).mean())
     assert waited == pytest.approx(load / (2 * (1 - load)), rel=0.06)

@@ -12,6 +12,8 @@ from rackrate.models.architecture import load, of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import bytes_by_kind, weight_format
 from rackrate.steptime.deployment import deploy
+from rackrate.steptime.engine_step import communication_s
+from rackrate.steptime.own_machine import known_coefficients
 from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
@@ -68,16 +70,18 @@ def test_dense_models_and_gguf_files_spare_nothing() -> None:
 
 def test_filling_tiles_costs_full_batches_arithmetic_and_single_requests_nothing() -> None:
     step = deploy(load("deepseek-r1"), CATALOG.accelerators["h200"], parallel=Parallel(8, expert=8)).step
-    assert step.padding > 0
+    assert step.padding_s > 0
 
     def share(sequences: int) -> float:
         """What the filled tiles cost, of the step."""
-        without = step.__class__(**{**vars(step), "padding": 0.0})
+        without = step.__class__(**{**vars(step), "padding_s": 0.0})
         return 1 - without.seconds(sequences, 0) / step.seconds(sequences, 0)
 
     assert share(1) < 0.01
     assert share(1) < share(64) < share(256)
-    assert deploy(load("llama-3.1-70b-instruct"), CATALOG.accelerators["h200"], parallel=Parallel(8)).step.padding == 0
+    assert (
+        deploy(load("llama-3.1-70b-instruct"), CATALOG.accelerators["h200"], parallel=Parallel(8)).step.padding_s == 0
+    )
 
 
 def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
@@ -91,10 +95,11 @@ def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
 
 def test_tokens_of_replicated_attention_travel_further_than_sums() -> None:
     model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
-    spread = deploy(model, card, parallel=Parallel(1, data=8, expert=8)).step
-    divided = deploy(model, card, parallel=Parallel(8)).step
-    assert spread.comm_token == pytest.approx(4 * divided.comm_token)  # 2 x 7 of 2 x 2 x 7/8
-    assert spread.comm_step == pytest.approx(divided.comm_step)
+    known = known_coefficients(deploy(model, card))
+    spread_s, spread_token_s = communication_s(model, card, Parallel(1, data=8, expert=8), known)
+    divided_s, divided_token_s = communication_s(model, card, Parallel(8), known)
+    assert spread_token_s == pytest.approx(4 * divided_token_s)  # 2 x 7 of 2 x 2 x 7/8
+    assert spread_s == pytest.approx(divided_s)
 
 
 def parallel_of(**columns: str) -> tuple[int, int, int, int]:

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
+from rackrate.errors import WorkloadError
+from rackrate.simulate.settings import EngineLimits, Requests
+from rackrate.simulate.simulator import simulate
+from rackrate.simulate.step import StepTime
 from rackrate.steptime.coefficient_file import shipped
-from rackrate.steptime.deployment import deploy
-from rackrate.steptime.engine_step import EngineStep, engine_step
+from rackrate.steptime.deployment import Deployment, deploy
+from rackrate.steptime.engine_step import communication_s, engine_step
 from rackrate.steptime.load import Load
 from rackrate.steptime.own_machine import known_coefficients
 from rackrate.steptime.work import Formats, Parallel, formats_on, linear_work
@@ -77,36 +81,48 @@ def test_tensor_parallel_over_pcie_gives_less_than_half_of_ideal_and_over_nvlink
     assert 1.2 < gain("a100-pcie-80gb") < gain("a100-sxm-80gb") < 4.0
 
 
-def test_terms_of_the_simulator_are_the_same_step() -> None:
-    """The terms handed to the simulator, evaluated as its documentation says, against our own."""
+def test_a_step_takes_what_its_description_says() -> None:
+    """The terms of a deployment's step, put together as simulate/step.py describes them."""
     catalog = load_catalog()
     mixtral = catalog.models["mixtral-8x7b-instruct"]
     check_terms(deploy(mixtral, catalog.accelerators["h100-sxm"], parallel=Parallel(2)).step)
-    assert deploy(mixtral, catalog.accelerators["h100-sxm"]).step.simulator_terms()["padding_s"] > 0
-    crowded = deploy(mixtral, catalog.accelerators["mi300x"], parallel=Parallel(2), version="0.6.3").step
-    assert crowded.large_batch_over == 32
-    check_terms(crowded)
+    assert deploy(mixtral, catalog.accelerators["h100-sxm"]).step.padding_s > 0
+    large = deploy(mixtral, catalog.accelerators["mi300x"], parallel=Parallel(2), version="0.6.3").step
+    assert large.large_batch_over == 32
+    check_terms(large)
 
 
-def check_terms(step: EngineStep) -> None:
-    t = step.simulator_terms(1000)
+def check_terms(step: StepTime) -> None:
     for decoding, context, prompt, pairs, ended in (
         (8, 9000, 0, 0, 0),
         (64, 80_000, 900, 405_000, 1),
         (0, 0, 300, 45_000, 1),
     ):
         tokens = decoding + prompt
-        touched = 1 - t["expert_miss"] ** tokens
-        compute = t["token_compute_s"] * tokens + t["padding_s"] * touched
-        memory = t["weights_s"] + t["experts_s"] * touched
-        sharp = t["sharpness"]
-        slower = t["large_batch_context"] if decoding > t["large_batch_over"] else 1.0
-        plain = (compute**sharp + memory**sharp) ** (1 / sharp) + t["token_s"] * tokens + t["step_s"]
-        plain += t["sequence_s"] * (decoding + ended) + t["context_s"] * context * slower + t["pair_s"] * pairs
-        plain += t["prefill_step_s"] if prompt else 0.0
-        assert step.seconds(decoding, context, prompt, pairs, ended) == pytest.approx(
-            max(plain, t["floor_s"]), rel=1e-9
+        touched = 1 - step.expert_miss**tokens
+        compute = step.token_compute_s * tokens + step.padding_s * touched
+        memory = step.weights_s + step.experts_s * touched
+        sharp = step.sharpness
+        slower = step.large_batch_context if decoding > step.large_batch_over else 1.0
+        plain = (compute**sharp + memory**sharp) ** (1 / sharp) + step.token_s * tokens + step.step_s
+        plain += step.sequence_s * (decoding + ended) + step.context_s * context * slower + step.pair_s * pairs
+        plain += step.prefill_step_s if prompt else 0.0
+        assert step.seconds(decoding, context, ended, prompt, pairs) == pytest.approx(
+            max(plain, step.floor_s), rel=1e-9
         )
+
+
+def test_a_window_counts_for_the_share_of_the_context_that_it_shows() -> None:
+    """Every other layer sees 128 tokens of a context; a simulation takes the mean for all."""
+    catalog = load_catalog()
+    windowed = deploy(catalog.models["gpt-oss-20b"], catalog.accelerators["h100-sxm"]).step
+    assert windowed.window_tokens == 128
+    for context in (64.0, 1000.0):
+        linear = windowed.at_mean_context(context)
+        assert linear.window_context_s == 0
+        assert linear.seconds(8, 8 * context) == pytest.approx(windowed.seconds(8, 8 * context), rel=1e-12)
+    with pytest.raises(WorkloadError, match="at_mean_context"):
+        simulate(Requests([0.0], [10], [2]), windowed, EngineLimits(kv_tokens=1024))
 
 
 def test_paged_attention_leaves_contexts_whole_in_large_batches() -> None:
@@ -114,7 +130,7 @@ def test_paged_attention_leaves_contexts_whole_in_large_batches() -> None:
     catalog = load_catalog()
     llama = catalog.models["llama-3-8b-instruct"]  # 32 query heads, 8 of keys and values
 
-    def step(card: str, version: str, ranks: int = 1) -> EngineStep:
+    def step(card: str, version: str, ranks: int = 1) -> StepTime:
         return deploy(llama, catalog.accelerators[card], version=version, parallel=Parallel(ranks)).step
 
     old = step("t4", "0.6.3", 2)
@@ -174,7 +190,7 @@ def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
         made.model.model_copy(update={"vocabulary": 32_000}), card, made.parallel, formats_on(card, "bf16"),
         known_coefficients(made), made.release,
     )  # fmt: skip
-    assert small.sequence_compute < made.step.sequence_compute
+    assert small.sequence_s < made.step.sequence_s
 
 
 def test_a_tenth_of_the_configurations_keeps_the_loads_of_one_together() -> None:
@@ -189,7 +205,7 @@ def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
     model = catalog.models["llama-3.1-8b-instruct"]
     slow, fast = (deploy(model, catalog.accelerators[card]).step for card in ("l4", "h100-sxm"))
     assert fast.seconds(8, 8000) < slow.seconds(8, 8000)
-    assert slow.seconds(8, 8000) < slow.seconds(16, 16000) < slow.seconds(16, 16000, 512, 512 * 256, 1)
+    assert slow.seconds(8, 8000) < slow.seconds(16, 16000) < slow.seconds(16, 16000, 1, 512, 512 * 256)
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="RACKRATE_PUBLISHED names no folder of published rows")
@@ -226,10 +242,12 @@ def test_activations_are_moved_beside_the_products_and_not_divided_where_every_r
     assert experts.replicated_bytes == dense.replicated_bytes == 16 * 4096 * 32
     assert experts.routed_bytes == 8 * 2 * 4096 * 32
     card = catalog.accelerators["h100-sxm"]
-    item, eight = (
-        deploy(catalog.models["mixtral-8x7b-instruct"], card, parallel=Parallel(ranks)).step for ranks in (1, 8)
-    )
-    assert item.token_memory / 8 < eight.token_memory < item.token_memory
+
+    def activations_s(ranks: int) -> float:
+        made = deploy(catalog.models["mixtral-8x7b-instruct"], card, parallel=Parallel(ranks))
+        return made.step.token_s - communication_s(made.model, card, made.parallel, known_coefficients(made))[1]
+
+    assert activations_s(1) / 8 < activations_s(8) < activations_s(1)
 
 
 def test_recurrent_state_is_read_and_written_for_each_sequence() -> None:
@@ -243,18 +261,24 @@ def test_a_module_of_two_dies_is_two_ranks_and_old_libraries_reach_a_rate_not_a_
     model, module = catalog.models["llama-3-8b-instruct"], catalog.accelerators["mi250"]
     values: dict[str, float] = {}
 
-    def step(card: Accelerator, version: str) -> EngineStep:
-        return deploy(model, card, version=version, weights="bf16", values=values).step
+    def made(card: Accelerator, version: str) -> Deployment:
+        return deploy(model, card, version=version, weights="bf16", values=values)
+
+    def step(card: Accelerator, version: str) -> StepTime:
+        return made(card, version).step
 
     assert module.dies == 2
-    assert step(module, "0.8.5").comm_step > 0 == step(module.model_copy(update={"dies": 1}), "0.8.5").comm_step
+    known = known_coefficients(made(module, "0.8.5"))
+    single = module.model_copy(update={"dies": 1})
+    assert communication_s(model, module, Parallel(), known)[0] > 0
+    assert communication_s(model, single, Parallel(), known) == (0.0, 0.0)
     # seven times the rate of a die of MI250, and no quicker in products that were tuned for it
     quick = catalog.accelerators["mi300x"]
     slow = quick.model_copy(update={"peak_tflops": {"bf16": 181.0}, "tdp_w": None})
     same = quick.model_copy(update={"tdp_w": None})
-    assert step(same, "0.6.4").token_compute == pytest.approx(step(slow, "0.6.4").token_compute)
-    assert step(same, "0.8.5").token_compute == pytest.approx(
-        step(slow, "0.8.5").token_compute * 181 / 1307.4, rel=1e-3
+    assert step(same, "0.6.4").token_compute_s == pytest.approx(step(slow, "0.6.4").token_compute_s)
+    assert step(same, "0.8.5").token_compute_s == pytest.approx(
+        step(slow, "0.8.5").token_compute_s * 181 / 1307.4, rel=1e-3
     )
 
 

@@ -3,7 +3,7 @@
 What a run measured depends on which requests it sent and when: equal lengths march in waves, a Poisson sequence has its
 own bursts, a short window holds what it happens to hold. So the same requests are replayed, with the lengths that the
 server counted, and looked at through the same window. llama.cpp's server has the simulator's scheduling of slots; other
-engines that of steptime/finite_run.py.
+engines that of simulate/finite_run.py.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import numpy.typing as npt
 from rackrate.metrics.steady import soft_rate
 from rackrate.metrics.summary import LevelSummary
 from rackrate.runs.records import Level, RequestRecord
+from rackrate.simulate.finite_run import finite_run
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepCoefficients
 from rackrate.steptime.deployment import Deployment
-from rackrate.steptime.finite_run import finite_run
 from rackrate.steptime.load import Load
 from rackrate.steptime.replay import Predicted
 
@@ -93,12 +92,6 @@ def slot_limits(deployment: Deployment, settings: Mapping[str, object]) -> Engin
     )
 
 
-def simulated_step(deployment: Deployment, mean_context: float) -> StepCoefficients:
-    """A deployment's step in the simulator's words."""
-    step = deployment.step
-    return StepCoefficients(**step.simulator_terms(mean_context), micro_step_s=step.gaps + step.comm_step)
-
-
 def replay(deployment: Deployment, load: Load, limits: EngineLimits | None = None) -> Predicted:
     """What the load gives: its own requests where they are recorded, else ones like them."""
     if not isinstance(load, RecordedLoad) or load.prompts is None or load.cached is None or load.outputs is None:
@@ -115,7 +108,7 @@ def replay(deployment: Deployment, load: Load, limits: EngineLimits | None = Non
         sent, first, done = _in_slots(deployment, limits, due, prompts, cached, outputs, streams)
     else:
         started, first, done = finite_run(
-            deployment.step.as_tuple(), due, np.maximum(prompts - cached, 1), outputs, streams=streams,
+            deployment.step, due, np.maximum(prompts - cached, 1), outputs, streams=streams,
             slots=max(deployment.scheduler.slots, streams), mixed=deployment.scheduler.mixed,
             budget=max(deployment.scheduler.budget, 0 if deployment.scheduler.mixed else int(prompts.max())),
             kv_capacity=deployment.kv_capacity_tokens, reserve_fraction=deployment.scheduler.reserve_fraction,
@@ -135,10 +128,10 @@ def _in_slots(
     limits = replace(limits, similar_prompts=bool(cached.sum() > SIMILAR * prompts.sum()))
     outcome = simulate(
         Requests(np.full(len(prompts), pause) if streams else due + pause, prompts, outputs, cached),
-        simulated_step(deployment, float((prompts + outputs / 2).mean())),
+        deployment.step.at_mean_context(float((prompts + outputs / 2).mean())),
         replace(limits, block_tokens=1),
         users=streams,
-        keep=True,
+        per_request=True,
     )
     assert outcome.each is not None  # noqa: S101 - asked for above
     each = outcome.each

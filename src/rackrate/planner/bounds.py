@@ -10,11 +10,11 @@ import numpy as np
 from rackrate.simulate.capacity import Draw, load_point
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.state import Floats
-from rackrate.simulate.step import StepCoefficients, fixed_part_s
+from rackrate.simulate.step import StepTime, fixed_part_s
 from rackrate.workload.slo import Objective, Slo
 
 
-def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> float:
+def least_busy_s(draw: Draw, step: StepTime, limits: EngineLimits) -> float:
     """Seconds that a replica is busy for a request, at the very least, on average. [s/request]
 
     A step takes at least max(arithmetic, memory) of its tokens. Summed over all steps that is at least the larger of
@@ -25,7 +25,7 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
     One request of 10 tokens in, 11 out, alone in a batch of at most 1: 10 decode steps of 0.1 s.
 
     >>> one = Draw(np.zeros(1), np.array([10], np.int32), np.array([11], np.int32), np.zeros(1, np.int32))
-    >>> step = StepCoefficients(weights_s=0.1, token_compute_s=0.0, context_s=0.0, step_s=0.0)
+    >>> step = StepTime(weights_s=0.1, token_compute_s=0.0, context_s=0.0, step_s=0.0)
     >>> least_busy_s(one, step, EngineLimits(kv_tokens=64, max_num_seqs=1))
     1.0
     """
@@ -33,8 +33,8 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
     fresh = inputs - np.minimum(draw.cached_tokens, inputs - 1)
     decodes = outputs - 1
     read = decodes * inputs + decodes * outputs / 2  # sum over j = 1..n-1 of (input + j)
-    room = limits.blocks * limits.block_tokens
-    steps = max(decodes.sum() / limits.max_num_seqs, read.sum() / room)
+    capacity = limits.blocks * limits.block_tokens
+    steps = max(decodes.sum() / limits.max_num_seqs, read.sum() / capacity)
     tokens = float(fresh.sum() + decodes.sum())
     compute = step.token_compute_s * tokens + step.padding_s * (1 - step.expert_miss) * steps
     memory = (step.weights_s + step.experts_s * (1 - step.expert_miss)) * steps + step.token_memory_s * tokens
@@ -50,7 +50,7 @@ def least_busy_s(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> fl
     return float(max(compute, memory) + rest) / len(inputs)
 
 
-def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> dict[str, Floats]:
+def idle_latencies(draw: Draw, step: StepTime, limits: EngineLimits) -> dict[str, Floats]:
     """TTFT, TPOT and E2E of each request on a replica that does nothing else: no load makes them shorter. [s]"""
     inputs, outputs = draw.input_tokens.astype(np.float64), draw.output_tokens.astype(np.float64)
     cached = np.minimum(draw.cached_tokens, (inputs - 1) // limits.block_tokens * limits.block_tokens)
@@ -64,15 +64,13 @@ def idle_latencies(draw: Draw, step: StepCoefficients, limits: EngineLimits) -> 
     prefill += chunks * (step.step_s + step.prefill_step_s + step.sequence_s)
     prefill = np.maximum(prefill, chunks * (step.floor_s + step.floor_sequence_s))
     ttft = limits.request_s + prefill
-    item = fixed_part_s(step.as_array(), 1, 0, 0, 0.0)
-    alone = np.maximum(item + step.context_s * (inputs + outputs / 2), step.floor_s + step.floor_sequence_s)
+    first = float(fixed_part_s(step.as_record(), 1, 0, 0, 0.0))
+    alone = np.maximum(first + step.context_s * (inputs + outputs / 2), step.floor_s + step.floor_sequence_s)
     tpot = np.where(outputs > 1, alone, 0.0)
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * (outputs - 1)}
 
 
-def missed_when_idle(
-    draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits
-) -> tuple[tuple[Objective, float], ...]:
+def missed_when_idle(draw: Draw, slo: Slo, step: StepTime, limits: EngineLimits) -> tuple[tuple[Objective, float], ...]:
     """The objectives that too many requests miss even when idle, each with the least its percentile can be. [s]"""
     idle = idle_latencies(draw, step, limits)
     return tuple(
@@ -86,9 +84,7 @@ IDLE_SHARE = 0.01
 """Of the time that a replica is busy where it counts as idle."""
 
 
-def when_idle(
-    draw: Draw, slo: Slo, step: StepCoefficients, limits: EngineLimits
-) -> tuple[tuple[Objective, float], ...]:
+def when_idle(draw: Draw, slo: Slo, step: StepTime, limits: EngineLimits) -> tuple[tuple[Objective, float], ...]:
     """What the percentile of each objective is where requests come one at a time: simulated, not bounded. [s]
 
     The bounds above leave out what is not known to be unavoidable; what is told to a user should be reached.

@@ -16,7 +16,7 @@ from rackrate.memory.sharding import tp_problem
 from rackrate.models.formats import weight_format
 from rackrate.models.read_model import ReadModel
 from rackrate.simulate.settings import EngineLimits
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.steptime.deployment import Deployment, deploy
 from rackrate.steptime.work import Parallel
 
@@ -62,7 +62,7 @@ class Replica:
     kind: ReplicaSpec
     fit: Fit
     deployment: Deployment
-    step: StepCoefficients
+    step: StepTime
     limits: EngineLimits
 
 
@@ -180,13 +180,9 @@ def replica_of(
         )
     except UserError as error:
         return str(error)
-    return Replica(kind, found, deployment, step_of(deployment, mean_context), limits_of(deployment, found, longest))
-
-
-def step_of(deployment: Deployment, mean_context: float) -> StepCoefficients:
-    """A deployment's step in the simulator's words."""
-    step = deployment.step
-    return StepCoefficients(**step.simulator_terms(mean_context), micro_step_s=step.gaps + step.comm_step)
+    return Replica(
+        kind, found, deployment, deployment.step.at_mean_context(mean_context), limits_of(deployment, found, longest)
+    )
 
 
 def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
@@ -239,4 +235,4 @@ def calibrated_replica(
     if slots is not None:
         each = max(slots.kv_tokens // slots.max_num_seqs, -(-longest // 256) * 256)
         limits = replace(slots, kv_tokens=each * slots.max_num_seqs, request_s=deployment.request_s)
-    return Replica(kind, found, deployment, step_of(deployment, mean_context), limits)
+    return Replica(kind, found, deployment, deployment.step.at_mean_context(mean_context), limits)

@@ -104,7 +104,7 @@ def _step(steps: _Steps, row: RankedDeployment) -> None:
     steps.add("the same in time", step.token_compute_s * 1e6, "us/token", "FLOP / (peak x share)")
     steps.add("activations, all-reduces", step.token_s * 1e6, "us/token", "bytes moved for a token beside the weights")
     # layers with a window count for the share of a context that they see
-    seen = (step.context_s - deployment.step.context) / deployment.step.window_context if work.window_bytes else 1.0
+    seen = (step.context_s - deployment.step.context_s) / deployment.step.window_context_s if work.window_bytes else 1.0
     context = work.context_bytes + work.window_bytes * seen
     steps.add(
         "bytes of a token of context", context, "byte",
@@ -138,9 +138,9 @@ def _request(steps: _Steps, row: RankedDeployment, demand: Demand) -> None:
     decodes = outputs - 1
     read = decodes * inputs + decodes * outputs / 2
     pairs = fresh * (inputs - fresh) + fresh * (fresh + 1) / 2
-    room = limits.blocks * limits.block_tokens
-    by_slots, by_room = float(decodes.mean()) / limits.max_num_seqs, float(read.mean()) / room
-    alone = step.step_time_s(1, float(inputs.mean()))
+    capacity = limits.blocks * limits.block_tokens
+    by_slots, by_cache = float(decodes.mean()) / limits.max_num_seqs, float(read.mean()) / capacity
+    alone = step.seconds(1, float(inputs.mean()))
     steps.add(
         "a token alone", alone * 1e3, "ms",
         f"dense(1 token) + activations + host + a sequence + {inputs.mean():,.0f} tokens of context",
@@ -153,9 +153,9 @@ def _request(steps: _Steps, row: RankedDeployment, demand: Demand) -> None:
     steps.add("context read", float(read.mean()), "token/request", "the context of each of its decoding steps, summed")
     steps.add("pairs of prompt tokens", float(pairs.mean()), "pair/request", "each prompt token and those before it")
     steps.add(
-        "steps, at least", max(by_slots, by_room), "step/request",
-        f"the tokens after the first over {limits.max_num_seqs} sequences (max_num_seqs)" if by_slots >= by_room
-        else f"context read over the {room:,} tokens that the cache holds",
+        "steps, at least", max(by_slots, by_cache), "step/request",
+        f"the tokens after the first over {limits.max_num_seqs} sequences (max_num_seqs)" if by_slots >= by_cache
+        else f"context read over the {capacity:,} tokens that the cache holds",
     )  # fmt: skip
     busy = least_busy_s(draw, step, limits)
     steps.add(

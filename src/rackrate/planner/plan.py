@@ -16,7 +16,7 @@ from rackrate.economics.hourly import PriceKind
 from rackrate.errors import WorkloadError
 from rackrate.models.read_model import ReadModel
 from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_text, when_idle
-from rackrate.planner.candidates import Candidate, Replica, ReplicaSpec, candidates, replica_of, step_of
+from rackrate.planner.candidates import Candidate, Replica, ReplicaSpec, candidates, replica_of
 from rackrate.planner.mixed import Mixed, MixShare, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
 from rackrate.simulate.capacity import Draw, Point, curve
@@ -284,7 +284,7 @@ def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], se
     from dataclasses import replace
 
     deployment = correct(replica.deployment)
-    return replace(replica, deployment=deployment, step=step_of(deployment, seen))
+    return replace(replica, deployment=deployment, step=deployment.step.at_mean_context(seen))
 
 
 def _missed_words(missed: Sequence[tuple[Objective, float]]) -> str:

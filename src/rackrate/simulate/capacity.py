@@ -17,7 +17,7 @@ from rackrate.errors import WorkloadError
 from rackrate.simulate.settings import EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import Outcome, simulate
 from rackrate.simulate.state import Floats, Small
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.workload.slo import Slo
 
 OVERLOADED = 0.5
@@ -107,7 +107,7 @@ def sustained(outcome: Outcome, slo: Slo) -> bool:
 
 
 def load_point(
-    draw: Draw, rate: float, slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None,
+    draw: Draw, rate: float, slo: Slo, step: StepTime, limits: EngineLimits, fleet: Fleet | None = None,
     *, give_up: bool = False,
 ) -> Point:  # fmt: skip
     """One simulation at a rate; the first tenth of the requests is not judged.
@@ -135,7 +135,7 @@ def telling_requests(point: Point, slo: Slo) -> int:
 def find_capacity(
     draw: Draw,
     slo: Slo,
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet | None = None,
     *,
@@ -204,7 +204,7 @@ def find_capacity(
 
 
 def curve(
-    draw: Draw, rates: list[float], slo: Slo, step: StepCoefficients, limits: EngineLimits, fleet: Fleet | None = None
+    draw: Draw, rates: list[float], slo: Slo, step: StepTime, limits: EngineLimits, fleet: Fleet | None = None
 ) -> list[Point]:
     """Latencies and attainment against load: a point per rate, all of the requests that the most telling one takes.
 

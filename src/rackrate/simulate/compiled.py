@@ -22,11 +22,14 @@ SOURCES = (
     "state.py",
     "step.py",
     "kernel.py",
+    "queues.py",
     "scheduling.py",
+    "stretches.py",
     "slots.py",
     "prefix.py",
     "routing.py",
     "tally.py",
+    "finite_run.py",
 )
 """The files whose functions are compiled together."""
 

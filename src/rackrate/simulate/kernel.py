@@ -5,49 +5,18 @@ from __future__ import annotations
 import math
 
 from rackrate.simulate.compiled import compiled, jit_inline
+from rackrate.simulate.queues import enqueue
 from rackrate.simulate.routing import choose, leave, tick
-from rackrate.simulate.scheduling import end_stretch, enqueue, form, interrupt, may_interrupt
+from rackrate.simulate.scheduling import form
 from rackrate.simulate.state import (
     ABSENT,
-    ARRIVED,
-    CLOSED,
     DONE,
     END,
-    EVENTS,
-    FINISHED,
-    FIRST_DUE,
     FORM,
-    HOPELESS,
     IDLE,
-    INPUT,
-    INTERVAL_S,
-    JUMPS,
-    LAST_DUE,
-    MAX_SEQUENCES,
     NEEDS_ARRIVALS,
-    NEXT_TICK,
-    NOW,
-    OLDEST,
-    PENDING,
-    Q_CACHED,
-    Q_COMPUTED,
-    Q_DUE,
-    Q_FIRST,
-    Q_GENERATED,
-    Q_GROUP,
-    Q_ID,
-    Q_INPUT,
-    Q_OUTPUT,
-    Q_PREEMPTIONS,
-    Q_REPLICA,
-    Q_STATUS,
-    R_IN_FLIGHT,
-    R_KIND,
-    R_WHEN,
     RING_FULL,
-    SEGMENTS,
     TRACE_FULL,
-    TRACED,
     TRENDS,
     Core,
     Floats,
@@ -56,6 +25,7 @@ from rackrate.simulate.state import (
     Prefix,
     Small,
 )
+from rackrate.simulate.stretches import end_stretch, interrupt, may_interrupt
 
 
 @compiled
@@ -89,47 +59,48 @@ def advance(
         begin: number of the block's first request.
         total: of all requests of the run.
     """
-    replicas = len(core.rep)
-    closed = core.n[CLOSED] > 0
-    mask = len(core.q) - 1
-    room = core.n[MAX_SEQUENCES] + 2
-    scales = core.x[INTERVAL_S] > 0.0
+    replicas = len(core.replicas)
+    closed = core.settings.closed > 0
+    mask = len(core.queue) - 1
+    most_ending = core.settings.max_sequences + 2
+    scales = core.settings.interval_s > 0.0
     single = replicas == 1
     while True:
-        if core.n[HOPELESS] > 0 or core.n[FINISHED] == total:
+        if core.totals.hopeless > 0 or core.totals.finished == total:
             return DONE
-        if core.n[TRACED] > 0 and (
-            core.n[JUMPS] + 1 > len(out.jumps) or core.n[SEGMENTS] + 2 * room > len(out.segments)
+        if core.settings.traced > 0 and (
+            core.totals.jumps + 1 > len(out.jumps) or core.totals.segments + 2 * most_ending > len(out.segments)
         ):
             return TRACE_FULL
         arrival = math.inf
         if closed:
-            if core.n[PENDING] > 0:
+            if core.totals.pending > 0:
                 arrival = pending_due[0]
-        elif core.n[ARRIVED] < total:
-            following: int = core.n[ARRIVED] - begin
+        elif core.totals.arrived < total:
+            following: int = core.totals.arrived - begin
             if following >= len(due):
                 return NEEDS_ARRIVALS
             arrival = due[following]
         ends, forms = math.inf, math.inf
         ending = forming = replicas - 1  # not the number 0, for which numba would compile everything once more
         if single:
-            if core.rep[0, R_KIND] == END:
-                ends = core.repx[0, R_WHEN]
-            elif core.rep[0, R_KIND] == FORM:
-                forms = core.repx[0, R_WHEN]
+            if core.replicas[0].phase == END:
+                ends = core.replicas[0].when_s
+            elif core.replicas[0].phase == FORM:
+                forms = core.replicas[0].when_s
         else:
             for r in range(replicas):
-                if core.rep[r, R_KIND] == END:
-                    if core.repx[r, R_WHEN] < ends:
-                        ends, ending = core.repx[r, R_WHEN], r
-                elif core.rep[r, R_KIND] == FORM and core.repx[r, R_WHEN] < forms:
-                    forms, forming = core.repx[r, R_WHEN], r
-        look = core.x[NEXT_TICK] if scales else math.inf
+                engine = core.replicas[r]
+                if engine.phase == END:
+                    if engine.when_s < ends:
+                        ends, ending = engine.when_s, r
+                elif engine.phase == FORM and engine.when_s < forms:
+                    forms, forming = engine.when_s, r
+        look = core.totals.next_tick_s if scales else math.inf
         if ends <= arrival and ends <= forms and ends <= look:
-            core.x[NOW] = ends
+            core.totals.now_s = ends
             done = end_stretch(core, prefix, out, ending)
-            core.n[EVENTS] += 1
+            core.totals.events += 1
             if done > 0:
                 if closed:
                     for _ in range(done):
@@ -137,48 +108,48 @@ def advance(
                 if scales:
                     leave(core, ending, ends)
         elif arrival <= forms and arrival <= look:
-            core.x[NOW] = arrival
-            request = pending_id[0] if closed else core.n[ARRIVED]
-            while core.n[OLDEST] < core.n[ARRIVED] and core.q[core.n[OLDEST] & mask, Q_STATUS] == ABSENT:
-                core.n[OLDEST] += 1
-            if request - core.n[OLDEST] > mask or core.q[request & mask, Q_STATUS] != ABSENT:
+            core.totals.now_s = arrival
+            number = pending_id[0] if closed else core.totals.arrived
+            while core.totals.oldest < core.totals.arrived and core.queue[core.totals.oldest & mask].status == ABSENT:
+                core.totals.oldest += 1
+            place = number & mask
+            request = core.queue[place]
+            if number - core.totals.oldest > mask or request.status != ABSENT:
                 return RING_FULL
             if closed:
                 _drop_first_pending(core, pending_due, pending_id)
-            i: int = request - begin
-            place = request & mask
-            core.q[place, Q_ID] = request
-            core.qx[place, Q_DUE] = arrival
-            core.qx[place, Q_FIRST] = -1.0
-            core.q[place, Q_INPUT] = input_tokens[i]
-            core.q[place, Q_OUTPUT] = output_tokens[i]
-            core.q[place, Q_CACHED] = cached_tokens[i]
-            core.q[place, Q_GROUP] = group[i]
-            core.q[place, Q_GENERATED] = 0
-            core.q[place, Q_COMPUTED] = 0
-            core.q[place, Q_PREEMPTIONS] = 0
+            i: int = number - begin
+            request.id = number
+            request.due_s = arrival
+            request.first_s = -1.0
+            request.input = input_tokens[i]
+            request.output = output_tokens[i]
+            request.cached = cached_tokens[i]
+            request.generated = 0
+            request.computed = 0
+            request.preemptions = 0
             _watch(core, out, total)
-            core.n[ARRIVED] += 1
-            core.n[INPUT] += input_tokens[i]
-            core.x[LAST_DUE] = arrival
-            if core.n[ARRIVED] == 1:
-                core.x[FIRST_DUE] = arrival
+            core.totals.arrived += 1
+            core.totals.input += input_tokens[i]
+            core.totals.last_due_s = arrival
+            if core.totals.arrived == 1:
+                core.totals.first_due_s = arrival
             r = 0
             if not single:
-                r = choose(core, prefix, request, int(input_tokens[i]), int(group[i]), float(arrival))
-            core.q[place, Q_REPLICA] = r
-            core.rep[r, R_IN_FLIGHT] += 1
+                r = choose(core, prefix, number, int(input_tokens[i]), int(group[i]), float(arrival))
+            engine = core.replicas[r]
+            engine.in_flight += 1
             if may_interrupt(core, r):
                 interrupt(core, r, float(arrival))
             enqueue(core, r, place)
-            if core.rep[r, R_KIND] == IDLE:
-                core.rep[r, R_KIND] = FORM
-                core.repx[r, R_WHEN] = arrival
+            if engine.phase == IDLE:
+                engine.phase = FORM
+                engine.when_s = arrival
         elif forms <= look:
-            core.x[NOW] = forms
+            core.totals.now_s = forms
             form(core, prefix, out, forming, forms)
         elif look < math.inf:
-            core.x[NOW] = look
+            core.totals.now_s = look
             tick(core, look)
         else:
             return DONE
@@ -188,11 +159,11 @@ def advance(
 def _watch(core: Core, out: Out, total: int) -> None:
     """Notes how many are in flight as a request arrives."""
     in_flight = 0
-    for r in range(len(core.rep)):
-        in_flight += core.rep[r, R_IN_FLIGHT]
-    batch = min(core.n[ARRIVED] * TRENDS // total, TRENDS - 1)
-    out.trend[batch, 0] += in_flight
-    out.trend[batch, 1] += 1.0
+    for r in range(len(core.replicas)):
+        in_flight += core.replicas[r].in_flight
+    batch = min(core.totals.arrived * TRENDS // total, TRENDS - 1)
+    out.trend[batch].in_flight += in_flight
+    out.trend[batch].arrivals += 1
 
 
 @jit_inline
@@ -200,23 +171,23 @@ def _send_next(
     core: Core, pending_due: Floats, pending_id: Ints, pause: Floats, begin: int, total: int, now: float
 ) -> None:
     """In a closed loop, the next request is sent a pause after another is done; those pending are kept in order."""
-    request = core.n[ARRIVED] + core.n[PENDING]
+    request = core.totals.arrived + core.totals.pending
     if request >= total:
         return
     moment = now + pause[request - begin]
-    place = core.n[PENDING]
+    place = core.totals.pending
     while place > 0 and pending_due[place - 1] > moment:
         pending_due[place] = pending_due[place - 1]
         pending_id[place] = pending_id[place - 1]
         place -= 1
     pending_due[place] = moment
     pending_id[place] = request
-    core.n[PENDING] += 1
+    core.totals.pending += 1
 
 
 @jit_inline
 def _drop_first_pending(core: Core, pending_due: Floats, pending_id: Ints) -> None:
-    for n in range(1, core.n[PENDING]):
+    for n in range(1, core.totals.pending):
         pending_due[n - 1] = pending_due[n]
         pending_id[n - 1] = pending_id[n]
-    core.n[PENDING] -= 1
+    core.totals.pending -= 1

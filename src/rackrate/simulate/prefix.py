@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 from rackrate.simulate.compiled import jit_inline
-from rackrate.simulate.state import (
-    CACHED,
-    HASH_PAGES,
-    HASH_TOKENS,
-    HELD,
-    NEWER,
-    NOBODY,
-    OLDER,
-    PAGE,
-    R_EMPTY,
-    R_FREE,
-    Core,
-    Prefix,
-)
+from rackrate.simulate.state import NOBODY, Core, Prefix
 
 
 @jit_inline
 def _unlink(prefix: Prefix, replica: int, block: int) -> None:
-    older, newer = prefix.cache[replica, OLDER, block], prefix.cache[replica, NEWER, block]
-    prefix.cache[replica, NEWER, older] = newer
-    prefix.cache[replica, OLDER, newer] = older
+    older, newer = prefix.cache[replica, block].older, prefix.cache[replica, block].newer
+    prefix.cache[replica, older].newer = newer
+    prefix.cache[replica, newer].older = older
 
 
 @jit_inline
 def _evict(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
     """Drops cached blocks that nobody holds, oldest first, until so many pages are empty."""
-    end = prefix.cache.shape[2] - 1
-    while core.rep[replica, R_EMPTY] < pages:
-        block = prefix.cache[replica, NEWER, end]
+    engine = core.replicas[replica]
+    end = prefix.cache.shape[1] - 1
+    while engine.empty < pages:
+        block = prefix.cache[replica, end].newer
         if block == end:
             break
         _unlink(prefix, replica, block)
-        prefix.cache[replica, HELD, block] = NOBODY
-        core.rep[replica, R_EMPTY] += core.n[HASH_PAGES]
+        prefix.cache[replica, block].held = NOBODY
+        engine.empty += core.settings.hash_pages
 
 
 @jit_inline
 def full_blocks(core: Core, prefix: Prefix, request: int, input_tokens: int) -> int:
     """Prompt blocks of a request that can be shared: the full ones. 0 without hashes."""
-    if core.n[HASH_TOKENS] == 0:
+    if core.settings.hash_tokens == 0:
         return 0
     listed = prefix.start[request + 1] - prefix.start[request]
-    return min(listed, input_tokens // core.n[HASH_TOKENS])
+    return min(listed, input_tokens // core.settings.hash_tokens)
 
 
 @jit_inline
@@ -59,7 +47,7 @@ def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks
     absent = 0
     unheld = 0
     for n in range(blocks):
-        held = prefix.cache[replica, HELD, prefix.hashes[start + n]]
+        held = prefix.cache[replica, prefix.hashes[start + n]].held
         if held == NOBODY:
             absent += 1
         else:
@@ -67,69 +55,71 @@ def cached_blocks(core: Core, prefix: Prefix, replica: int, request: int, blocks
                 leading += 1
             if held == 0:
                 unheld += 1
-    pages = core.n[HASH_PAGES]
+    pages = core.settings.hash_pages
     return leading, absent * pages, unheld * pages
 
 
 @jit_inline
 def hold(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Takes a request's blocks: cached ones first, so that making room for the others does not drop them."""
+    engine = core.replicas[replica]
     start: int = prefix.start[request]
-    pages = core.n[HASH_PAGES]
+    pages = core.settings.hash_pages
     for n in range(blocks):
         block = int(prefix.hashes[start + n])
-        held = prefix.cache[replica, HELD, block]
+        held = prefix.cache[replica, block].held
         if held >= 0:
             if held == 0:
                 _unlink(prefix, replica, block)
-                core.rep[replica, R_FREE] -= pages
-            prefix.cache[replica, HELD, block] = held + 1
+                engine.free -= pages
+            prefix.cache[replica, block].held = held + 1
     for n in range(blocks):
         block = int(prefix.hashes[start + n])
-        if prefix.cache[replica, HELD, block] == NOBODY:
+        if prefix.cache[replica, block].held == NOBODY:
             _evict(core, prefix, replica, pages)
-            prefix.cache[replica, HELD, block] = 1
-            core.rep[replica, R_EMPTY] -= pages
-            core.rep[replica, R_FREE] -= pages
+            prefix.cache[replica, block].held = 1
+            engine.empty -= pages
+            engine.free -= pages
 
 
 @jit_inline
 def release(core: Core, prefix: Prefix, replica: int, request: int, blocks: int) -> None:
     """Gives a request's blocks back to the cache, its end first: the beginning is likelier to be used."""
-    end = prefix.cache.shape[2] - 1
+    end = prefix.cache.shape[1] - 1
     start: int = prefix.start[request]
     for back in range(blocks):
         block = prefix.hashes[start + blocks - 1 - back]
-        prefix.cache[replica, HELD, block] -= 1
-        if prefix.cache[replica, HELD, block] == 0:
-            last = prefix.cache[replica, OLDER, end]
-            prefix.cache[replica, NEWER, last] = block
-            prefix.cache[replica, OLDER, block] = last
-            prefix.cache[replica, NEWER, block] = end
-            prefix.cache[replica, OLDER, end] = block
-            core.rep[replica, R_FREE] += core.n[HASH_PAGES]
+        prefix.cache[replica, block].held -= 1
+        if prefix.cache[replica, block].held == 0:
+            last = prefix.cache[replica, end].older
+            prefix.cache[replica, last].newer = block
+            prefix.cache[replica, block].older = last
+            prefix.cache[replica, block].newer = end
+            prefix.cache[replica, end].older = block
+            core.replicas[replica].free += core.settings.hash_pages
 
 
 @jit_inline
 def take_pages(core: Core, prefix: Prefix, replica: int, pages: int) -> None:
     """Private pages; cached blocks that nobody holds give way."""
-    if core.rep[replica, R_EMPTY] < pages and core.n[HASH_TOKENS] > 0:
+    engine = core.replicas[replica]
+    if engine.empty < pages and core.settings.hash_tokens > 0:
         _evict(core, prefix, replica, pages)
-    core.rep[replica, R_EMPTY] -= pages
-    core.rep[replica, R_FREE] -= pages
+    engine.empty -= pages
+    engine.free -= pages
 
 
 @jit_inline
 def usable_cached_tokens(core: Core, leading: int, given: int, target: int) -> int:
     """Tokens that need not be computed: whole pages, and never the last token, whose output is wanted."""
-    page = core.n[PAGE]
+    page = core.settings.page
     tokens = given
-    if core.n[HASH_TOKENS] > 0:
-        tokens = max(tokens, leading * core.n[HASH_TOKENS])
+    if core.settings.hash_tokens > 0:
+        tokens = max(tokens, leading * core.settings.hash_tokens)
     return min(tokens, (target - 1) // page * page)
 
 
 @jit_inline
 def count_cached(core: Core, tokens: int) -> None:
     """Adds to the run's cached input tokens."""
-    core.n[CACHED] += tokens
+    core.totals.cached += tokens

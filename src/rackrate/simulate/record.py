@@ -10,14 +10,14 @@ from rackrate.runs.records import Level, RequestRecord
 from rackrate.runs.statuses import OK
 from rackrate.simulate.settings import EngineLimits, Fleet, Requests
 from rackrate.simulate.simulator import Outcome, simulate
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.simulate.trace import token_times
 
 
 def simulate_level(
     level: Level,
     requests: Requests,
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet | None = None,
     first_index: int = 0,
@@ -39,7 +39,7 @@ def simulate_level(
             np.full(len(requests), limits.request_s), requests.input_tokens, requests.output_tokens,
             requests.cached_tokens, requests.group, requests.hash_start, requests.hashes, requests.hash_tokens,
         )  # fmt: skip
-    outcome = simulate(sent, step, limits, fleet, users=users, keep=True, trace=True)
+    outcome = simulate(sent, step, limits, fleet, users=users, per_request=True, trace=True)
     records = list(_records(level, requests, outcome, limits.request_s, users, first_index))
     level.stopped_s = max((record.sent_s for record in records), default=level.started_s)
     level.ended_s = max((record.done_s for record in records), default=level.started_s)

@@ -6,33 +6,7 @@ import math
 
 from rackrate.simulate.compiled import compiled, jit_inline
 from rackrate.simulate.prefix import cached_blocks, full_blocks
-from rackrate.simulate.state import (
-    COLD_START_S,
-    DOWN_DELAY_S,
-    DRAINING,
-    HASH_TOKENS,
-    INTERVAL_S,
-    LEAST_LOADED,
-    LEAST_REPLICAS,
-    LOW_SINCE,
-    MOST_REPLICAS,
-    NEXT_TICK,
-    NOBODY,
-    OFF,
-    ON,
-    ON_SECONDS,
-    PREFIX_AFFINE,
-    R_IN_FLIGHT,
-    R_ON_SINCE,
-    R_POWER,
-    R_READY_AT,
-    ROUTER,
-    STARTING,
-    TARGET_IN_FLIGHT,
-    TURN,
-    Core,
-    Prefix,
-)
+from rackrate.simulate.state import DRAINING, LEAST_LOADED, NOBODY, OFF, ON, PREFIX_AFFINE, STARTING, Core, Prefix
 
 
 @compiled
@@ -57,46 +31,46 @@ def choose(core: Core, prefix: Prefix, request: int, input_tokens: int, group: i
     requests than half as many again as the one with fewest, and four: then, and where no cache has so much, to that
     one. What all prompts begin with would otherwise lead all of them to one replica.
     """
-    number = len(core.rep)
+    number = len(core.replicas)
     if number == 1:
         return 0
-    if core.x[INTERVAL_S] > 0.0:
+    if core.settings.interval_s > 0.0:
         for r in range(number):
-            if core.rep[r, R_POWER] == STARTING and core.repx[r, R_READY_AT] <= now:
-                core.rep[r, R_POWER] = ON
+            if core.replicas[r].power == STARTING and core.replicas[r].ready_at_s <= now:
+                core.replicas[r].power = ON
     on = 0
     least = NOBODY
     for r in range(number):
-        if core.rep[r, R_POWER] == ON:
+        if core.replicas[r].power == ON:
             on += 1
-            if least == NOBODY or core.rep[r, R_IN_FLIGHT] < core.rep[least, R_IN_FLIGHT]:
+            if least == NOBODY or core.replicas[r].in_flight < core.replicas[least].in_flight:
                 least = r
-    if core.n[ROUTER] == LEAST_LOADED:
+    if core.settings.router == LEAST_LOADED:
         return least
-    if core.n[ROUTER] == PREFIX_AFFINE:
+    if core.settings.router == PREFIX_AFFINE:
         wanted = NOBODY
-        if core.n[HASH_TOKENS] > 0:
+        if core.settings.hash_tokens > 0:
             most = 0
             blocks = full_blocks(core, prefix, request, input_tokens)
             for r in range(number):
-                if core.rep[r, R_POWER] == ON:
+                if core.replicas[r].power == ON:
                     leading = cached_blocks(core, prefix, r, request, blocks)[0]
                     if leading > most and 2 * leading >= blocks:
                         most, wanted = leading, r
         elif group >= 0:
             wanted = _turn(core, mixed_bits(group) % on)
-        if wanted == NOBODY or 2 * core.rep[wanted, R_IN_FLIGHT] > 3 * core.rep[least, R_IN_FLIGHT] + 8:
+        if wanted == NOBODY or 2 * core.replicas[wanted].in_flight > 3 * core.replicas[least].in_flight + 8:
             return least
         return wanted
-    core.n[TURN] += 1
-    return _turn(core, (core.n[TURN] - 1) % on)
+    core.totals.turn += 1
+    return _turn(core, (core.totals.turn - 1) % on)
 
 
 @jit_inline
 def _turn(core: Core, wanted: int) -> int:
     """The replica of that number among those that are on."""
-    for r in range(len(core.rep)):
-        if core.rep[r, R_POWER] == ON:
+    for r in range(len(core.replicas)):
+        if core.replicas[r].power == ON:
             if wanted == 0:
                 return r
             wanted -= 1
@@ -106,62 +80,62 @@ def _turn(core: Core, wanted: int) -> int:
 @jit_inline
 def leave(core: Core, replica: int, now: float) -> None:
     """A replica that drains goes off once it is empty."""
-    if core.rep[replica, R_POWER] == DRAINING and core.rep[replica, R_IN_FLIGHT] == 0:
-        core.rep[replica, R_POWER] = OFF
-        core.x[ON_SECONDS] += now - core.repx[replica, R_ON_SINCE]
+    if core.replicas[replica].power == DRAINING and core.replicas[replica].in_flight == 0:
+        core.replicas[replica].power = OFF
+        core.totals.on_s += now - core.replicas[replica].on_since_s
 
 
 @jit_inline
 def tick(core: Core, now: float) -> None:
     """The autoscaler looks: so many replicas as the requests in flight ask for, up at once, down after a delay."""
-    number = len(core.rep)
+    number = len(core.replicas)
     in_flight = 0
     there = 0
     for r in range(number):
-        in_flight += core.rep[r, R_IN_FLIGHT]
-        if core.rep[r, R_POWER] == STARTING and core.repx[r, R_READY_AT] <= now:
-            core.rep[r, R_POWER] = ON
-        if core.rep[r, R_POWER] in (STARTING, ON):
+        in_flight += core.replicas[r].in_flight
+        if core.replicas[r].power == STARTING and core.replicas[r].ready_at_s <= now:
+            core.replicas[r].power = ON
+        if core.replicas[r].power in (STARTING, ON):
             there += 1
-    wanted = math.ceil(in_flight / core.x[TARGET_IN_FLIGHT])
-    wanted = min(max(wanted, core.n[LEAST_REPLICAS]), core.n[MOST_REPLICAS])
+    wanted = math.ceil(in_flight / core.settings.target_in_flight)
+    wanted = min(max(wanted, core.settings.least_replicas), core.settings.most_replicas)
     for r in range(number):
-        if there < wanted and core.rep[r, R_POWER] == DRAINING:
-            core.rep[r, R_POWER] = ON
+        if there < wanted and core.replicas[r].power == DRAINING:
+            core.replicas[r].power = ON
             there += 1
     for r in range(number):
-        if there < wanted and core.rep[r, R_POWER] == OFF:
-            core.rep[r, R_POWER] = STARTING
-            core.repx[r, R_READY_AT] = now + core.x[COLD_START_S]
-            core.repx[r, R_ON_SINCE] = now
+        if there < wanted and core.replicas[r].power == OFF:
+            core.replicas[r].power = STARTING
+            core.replicas[r].ready_at_s = now + core.settings.cold_start_s
+            core.replicas[r].on_since_s = now
             there += 1
     if wanted < there:
-        if core.x[LOW_SINCE] < 0.0:
-            core.x[LOW_SINCE] = now
-        if now - core.x[LOW_SINCE] >= core.x[DOWN_DELAY_S]:
+        if core.totals.low_since_s < 0.0:
+            core.totals.low_since_s = now
+        if now - core.totals.low_since_s >= core.settings.down_delay_s:
             _shrink(core, there - wanted, now)
     else:
-        core.x[LOW_SINCE] = -1.0
-    core.x[NEXT_TICK] = now + core.x[INTERVAL_S]
+        core.totals.low_since_s = -1.0
+    core.totals.next_tick_s = now + core.settings.interval_s
 
 
 @jit_inline
 def _shrink(core: Core, surplus: int, now: float) -> None:
     """The replicas last in line go first; one that is still starting is stopped at once."""
     on = 0
-    for r in range(len(core.rep)):
-        if core.rep[r, R_POWER] == ON:
+    for r in range(len(core.replicas)):
+        if core.replicas[r].power == ON:
             on += 1
-    for back in range(len(core.rep)):
-        r = len(core.rep) - 1 - back
-        if surplus > 0 and core.rep[r, R_POWER] == STARTING:
-            core.rep[r, R_POWER] = OFF
-            core.x[ON_SECONDS] += now - core.repx[r, R_ON_SINCE]
+    for back in range(len(core.replicas)):
+        r = len(core.replicas) - 1 - back
+        if surplus > 0 and core.replicas[r].power == STARTING:
+            core.replicas[r].power = OFF
+            core.totals.on_s += now - core.replicas[r].on_since_s
             surplus -= 1
-    for back in range(len(core.rep)):
-        r = len(core.rep) - 1 - back
-        if surplus > 0 and on > 1 and core.rep[r, R_POWER] == ON:
-            core.rep[r, R_POWER] = DRAINING
+    for back in range(len(core.replicas)):
+        r = len(core.replicas) - 1 - back
+        if surplus > 0 and on > 1 and core.replicas[r].power == ON:
+            core.replicas[r].power = DRAINING
             on -= 1
             surplus -= 1
             leave(core, r, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,14 @@ from rackrate.errors import WorkloadError
 from rackrate.simulate import state as at
 from rackrate.simulate.settings import ROUTERS, EngineLimits, Fleet, Requests
 from rackrate.simulate.state import Core, Floats, Ints, Out, Prefix, Small, State
-from rackrate.simulate.step import StepCoefficients, fixed_part_s
+from rackrate.simulate.step import StepTime, fill_decode_s
 from rackrate.simulate.tally import BINS
 from rackrate.workload.slo import Slo
 
 METRICS = {"ttft": at.TTFT, "tpot": at.TPOT, "e2e": at.E2E}
 _NEVER = 2**62
+_LINKS = ("wait_head", "wait_tail", "run_head", "run_tail", "first_prefill")
+"""Of a replica: places in the ring."""
 _FIRST_RING = 1024
 _FIRST_TRACE = 1 << 14
 
@@ -65,40 +68,39 @@ def with_ring(state: State, size: int) -> State:
     if size > at.PLACE:
         raise WorkloadError(f"more than {size // 2} requests wait at once: the load is far beyond what is served")
     old = state.core
-    places = np.flatnonzero(old.q[:, at.Q_STATUS] != at.ABSENT)
-    target = old.q[places, at.Q_ID] & (size - 1)
-    moved = np.full(len(old.q), at.NOBODY, dtype=np.int64)
+    queue: Any = old.queue
+    places = np.flatnonzero(queue.status != at.ABSENT)
+    target = queue.id[places] & (size - 1)
+    moved = np.full(len(queue), at.NOBODY, dtype=np.int64)
     moved[places] = target
-    q = np.zeros((size, at.Q_COLUMNS), dtype=np.int64)
-    qx = np.zeros((size, 2))
-    q[target] = old.q[places]
-    qx[target] = old.qx[places]
+    ring = at.records(at.Request, size)
+    ring.view(np.int64).reshape(size, -1)[target] = queue.view(np.int64).reshape(len(queue), -1)[places]
 
     def follow(links: Ints) -> Ints:
         return np.where(links >= 0, moved[np.maximum(links, 0)], at.NOBODY)
 
-    for link in (at.Q_PREVIOUS, at.Q_NEXT):
-        q[target, link] = follow(q[target, link])
-    rep = old.rep.copy()
-    for link in (at.R_WAIT_HEAD, at.R_WAIT_TAIL, at.R_RUN_HEAD, at.R_RUN_TAIL, at.R_FRESH):
-        rep[:, link] = follow(rep[:, link])
-    heap = (old.heap >> at.SHIFT << at.SHIFT) | np.maximum(moved[old.heap & (len(old.q) - 1)], 0)
-    slots = old.slots.copy()
-    slots[:, :, at.SLOT_HOLDS] = follow(slots[:, :, at.SLOT_HOLDS])
-    for row, size_r in zip(heap, rep[:, at.R_DECODING], strict=True):
-        row[:size_r] = np.sort(row[:size_r])  # entries of one step are ordered by their place, which has changed
-    return state._replace(core=old._replace(q=q, qx=qx, rep=rep, heap=heap, slots=slots))
+    for link in ("previous", "next"):
+        ring[link][target] = follow(ring[link][target])
+    replicas: Any = old.replicas
+    for link in _LINKS:
+        replicas[link] = follow(replicas[link])
+    slots: Any = old.slots
+    slots.holds = follow(slots.holds)
+    heap = (old.heap >> at.SHIFT << at.SHIFT) | np.maximum(moved[old.heap & (len(queue) - 1)], 0)
+    for row, decoding in zip(heap, replicas.decoding, strict=True):
+        row[:decoding] = np.sort(row[:decoding])  # entries of one step are ordered by their place, which has changed
+    return state._replace(core=old._replace(queue=ring, heap=heap))
 
 
 def new_state(
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet,
     total: int,
     users: int,
     slo: Slo | None,
     warmup: int,
-    keep: bool,
+    per_request: bool,
     trace: bool,
     give_up: bool,
     prefixes: Requests | None,
@@ -106,8 +108,11 @@ def new_state(
     """The beginning of a simulation."""
     replicas = fleet.size
     scaler = fleet.autoscaler
-    array = step.as_array()
-    base = [0.0, *(float(fixed_part_s(array, n, 0, 0, 0.0)) for n in range(1, limits.max_num_seqs + 1))]
+    if step.window_context_s > 0:
+        raise WorkloadError("step time: layers with a window need a mean context (StepTime.at_mean_context)")
+    record = step.as_record()
+    decode_s = np.zeros(limits.max_num_seqs + 1)
+    fill_decode_s(record, decode_s)
     hash_tokens = prefixes.hash_tokens if prefixes is not None else 0
     if hash_tokens % limits.block_tokens:
         raise WorkloadError(
@@ -119,74 +124,73 @@ def new_state(
             "cached tokens instead"
         )
     start, hashes, kinds = _prefix_blocks(prefixes, total)
-    cache = np.full((replicas, 3, kinds + 1), kinds, dtype=np.int32)
-    cache[:, at.HELD] = at.NOBODY
-
-    n = np.zeros(at.NUMBERS, dtype=np.int64)
-    n[at.MAX_SEQUENCES] = limits.max_num_seqs
-    n[at.BUDGET] = limits.max_num_batched_tokens
-    n[at.PAGE] = limits.block_tokens
-    n[at.WATERMARK] = 0 if limits.scheduling == "llama.cpp" else math.floor(limits.watermark * limits.blocks)
-    n[at.ROUTER] = ROUTERS[fleet.router]
-    n[at.HASH_TOKENS] = hash_tokens
-    n[at.HASH_PAGES] = hash_tokens // limits.block_tokens
-    n[at.CLOSED] = users
-    n[at.TRACED] = int(trace)
-    n[at.WARMUP] = warmup
-    n[at.LEAST_REPLICAS] = scaler.least if scaler else replicas
-    n[at.MOST_REPLICAS] = replicas
-    n[at.PENDING] = min(users, total)
-    n[at.SLOTTED] = int(limits.scheduling == "llama.cpp")
-    n[at.MICRO_BATCH] = limits.micro_batch_tokens
-    n[at.UNIFIED] = int(limits.unified_cache)
-    n[at.SIMILAR] = int(limits.similar_prompts)
-    slots = np.zeros((replicas, limits.max_num_seqs if n[at.SLOTTED] else 1, at.SLOT_COLUMNS), dtype=np.int64)
-    slots[:, :, at.SLOT_HOLDS] = at.NOBODY
-    x = np.zeros(at.CLOCKS)
-    x[at.LOW_SINCE] = -1.0
-    x[at.REQUEST_S] = limits.request_s
-    rep = np.zeros((replicas, at.R_PHASES + limits.block_tokens), dtype=np.int64)
-    rep[:, at.R_POWER] = at.ON
-    rep[:, [at.R_FREE, at.R_EMPTY]] = limits.blocks
-    rep[:, [at.R_WAIT_HEAD, at.R_WAIT_TAIL, at.R_RUN_HEAD, at.R_RUN_TAIL, at.R_FRESH]] = at.NOBODY
+    cache = at.records(at.CachedBlock, (replicas, kinds + 1), "i4")
+    cache.held = at.NOBODY
+    cache.older = cache.newer = kinds
+    slotted = limits.scheduling == "llama.cpp"
+    setting = at.records(at.Settings, 1)[0]
+    setting.max_sequences = limits.max_num_seqs
+    setting.budget = limits.max_num_batched_tokens
+    setting.page = limits.block_tokens
+    setting.watermark = 0 if slotted else math.floor(limits.watermark * limits.blocks)
+    setting.router = ROUTERS[fleet.router]
+    setting.hash_tokens = hash_tokens
+    setting.hash_pages = hash_tokens // limits.block_tokens
+    setting.closed = users
+    setting.traced = trace
+    setting.warmup = warmup
+    setting.least_replicas = scaler.least if scaler else replicas
+    setting.most_replicas = replicas
+    setting.slotted = slotted
+    setting.micro_batch = limits.micro_batch_tokens
+    setting.unified = limits.unified_cache
+    setting.similar = limits.similar_prompts
+    setting.request_s = limits.request_s
+    totals = at.records(at.Totals, 1)[0]
+    totals.pending = min(users, total)
+    totals.low_since_s = -1.0
+    engines = at.records(at.Replica, replicas)
+    engines.power = at.ON
+    engines.free = engines.empty = limits.blocks
+    engines.when_s = np.inf
+    for link in _LINKS:
+        engines[link] = at.NOBODY
     if scaler is not None:
-        x[: at.DOWN_DELAY_S + 1] = (
-            scaler.interval_s, scaler.target_in_flight, scaler.cold_start_s, scaler.down_delay_s
-        )  # fmt: skip
-        x[at.NEXT_TICK] = scaler.interval_s
-        rep[scaler.least :, at.R_POWER] = at.OFF
-    repx = np.zeros((replicas, at.R_TIMES))
-    repx[:, at.R_WHEN] = np.inf
+        setting.interval_s = totals.next_tick_s = scaler.interval_s
+        setting.target_in_flight = scaler.target_in_flight
+        setting.cold_start_s, setting.down_delay_s = scaler.cold_start_s, scaler.down_delay_s
+        engines["power"][scaler.least :] = at.OFF
+    slots = at.records(at.Slot, (replicas, limits.max_num_seqs if slotted else 1))
+    slots.holds = at.NOBODY
     objectives = slo.objectives if slo else ()
     judged = max(0, total - warmup)
-    verdict = np.zeros((len(objectives), 2), dtype=np.int64)
-    verdict[:, 1] = [
-        math.floor(judged * (1 - objective.share) + 1e-9) if give_up else _NEVER for objective in objectives
-    ]
-    ring = max(_FIRST_RING, 1 << (2 * users).bit_length())
+    goals = at.records(at.Goal, len(objectives))
+    for goal, objective in zip(goals, objectives, strict=True):
+        goal.metric, goal.limit_s = METRICS[objective.metric], objective.limit_s
+        goal.allowed = math.floor(judged * (1 - objective.share) + 1e-9) if give_up else _NEVER
+    done = at.records(at.Done, total if per_request else 0)
+    done.due_s = done.first_token_s = done.done_s = np.nan
+    done.cached_tokens = done.replica = done.preemptions = -1
     return State(
         core=Core(
-            n=n,
-            x=x,
-            step=np.concatenate([array, base]),
-            q=np.zeros((ring, at.Q_COLUMNS), dtype=np.int64),
-            qx=np.zeros((ring, 2)),
-            rep=rep,
-            repx=repx,
+            settings=setting,
+            totals=totals,
+            step=record,
+            decode_s=decode_s,
+            queue=at.records(at.Request, max(_FIRST_RING, 1 << (2 * users).bit_length())),
+            replicas=engines,
+            phases=np.zeros((replicas, limits.block_tokens), dtype=np.int64),
             heap=np.zeros((replicas, limits.max_num_seqs + 1), dtype=np.int64),
             slots=slots,
         ),
         prefix=Prefix(cache=cache, start=start, hashes=hashes),
         out=Out(
             histogram=np.zeros((3, BINS), dtype=np.int64),
-            goals=np.array(
-                [(METRICS[objective.metric], objective.limit_s) for objective in objectives], dtype=np.float64
-            ).reshape(-1, 2),
-            verdict=verdict,
-            trend=np.zeros((at.TRENDS, 2)),
-            each=np.full((total if keep else 0, 6), np.nan),
-            jumps=np.zeros((_FIRST_TRACE if trace else 0, 6)),
-            segments=np.zeros((_FIRST_TRACE + 4 * limits.max_num_seqs if trace else 0, 4), dtype=np.int64),
+            goals=goals,
+            trend=at.records(at.Trend, at.TRENDS),
+            done=done,
+            jumps=at.records(at.Jump, _FIRST_TRACE if trace else 0),
+            segments=at.records(at.Segment, _FIRST_TRACE + 4 * limits.max_num_seqs if trace else 0),
         ),
         pending_due=np.zeros(min(users, total) + 1),
         pending_id=np.arange(min(users, total) + 1, dtype=np.int64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from rackrate.simulate.kernel import advance
 from rackrate.simulate.settings import EngineLimits, Fleet, Requests
 from rackrate.simulate.setup import check, column, new_state, with_ring
 from rackrate.simulate.state import Floats, Ints, Small
-from rackrate.simulate.step import StepCoefficients
+from rackrate.simulate.step import StepTime
 from rackrate.simulate.tally import BINS, bin_middle_s
 from rackrate.workload.slo import Slo
 
@@ -45,10 +46,10 @@ class Latencies:
 class Trace:
     """When every token came, by stretches of steps."""
 
-    jumps: Floats
-    """Rows of replica, decode step before, begin [s], first step [s], growth [s], steps."""
-    segments: Ints
-    """Rows of request, replica, decode step of the first and of the last token."""
+    jumps: Any
+    """Record array of `state.Jump`."""
+    segments: Any
+    """Record array of `state.Segment`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Simulation:
 
     def __init__(
         self,
-        step: StepCoefficients,
+        step: StepTime,
         limits: EngineLimits,
         fleet: Fleet | None = None,
         *,
@@ -119,7 +120,7 @@ class Simulation:
         users: int = 0,
         slo: Slo | None = None,
         warmup: int = 0,
-        keep: bool = False,
+        per_request: bool = False,
         trace: bool = False,
         give_up: bool = False,
         prefixes: Requests | None = None,
@@ -134,7 +135,7 @@ class Simulation:
             users: of a closed loop; 0 is an open one.
             slo: objectives, counted exactly.
             warmup: the first requests, which are not judged.
-            keep: what became of each request is wanted.
+            per_request: what became of each request is wanted.
             trace: when each token came is wanted.
             give_up: end as soon as an objective cannot be met any more.
             prefixes: the requests with their block hashes, where the prefix cache follows those.
@@ -145,85 +146,72 @@ class Simulation:
         self.fleet = fleet or Fleet()
         self.total = total
         self.slo = slo
-        self.keep = keep or trace
+        self.per_request = per_request or trace
         self.begin = 0
-        self.state = new_state(step, limits, self.fleet, total, users, slo, warmup, self.keep, trace, give_up, prefixes)
+        self.state = new_state(
+            step, limits, self.fleet, total, users, slo, warmup, self.per_request, trace, give_up, prefixes
+        )
         self.closed = users > 0
 
     def feed(self, due: Floats, input_tokens: Small, output_tokens: Small, cached: Small, group: Small) -> bool:
         """Simulates up to the last arrival of a block, or to the end. Returns whether all is over."""
-        arrived = int(self.state.core.n[at.ARRIVED])
+        arrived = int(self.state.core.totals.arrived)
         self.begin = 0 if self.closed else arrived
         while True:
             outcome = advance(*self.state, due, input_tokens, output_tokens, cached, group, self.begin, self.total)
             if outcome == at.RING_FULL:
-                self.state = with_ring(self.state, 2 * len(self.state.core.q))
+                self.state = with_ring(self.state, 2 * len(self.state.core.queue))
             elif outcome == at.TRACE_FULL:
                 out = self.state.out
-                longer = out._replace(
-                    jumps=np.concatenate([out.jumps, np.zeros_like(out.jumps)]),
-                    segments=np.concatenate([out.segments, np.zeros_like(out.segments)]),
-                )
-                self.state = self.state._replace(out=longer)
+                out = out._replace(jumps=at.longer(out.jumps), segments=at.longer(out.segments))
+                self.state = self.state._replace(out=out)
             else:
                 return outcome == at.DONE
 
     def outcome(self) -> Outcome:
         """What has come of it so far."""
-        core, out = self.state.core, self.state.out
-        on = float(core.x[at.ON_SECONDS])
-        end = float(core.x[at.NOW])
-        first = float(core.x[at.FIRST_DUE])
+        out, totals = self.state.out, self.state.core.totals
+        on = float(totals.on_s)
+        end = float(totals.now_s)
+        first = float(totals.first_due_s)
         for r in range(self.fleet.size):
-            if core.rep[r, at.R_POWER] != at.OFF:
-                on += end - max(float(core.repx[r, at.R_ON_SINCE]), first if self.fleet.autoscaler is None else 0.0)
-        judged = int(core.n[at.JUDGED])
-        each = None
-        if self.keep:
-            rows = out.each
-            each = RequestTimes(
-                due_s=rows[:, at.EACH_DUE],
-                first_token_s=rows[:, at.EACH_FIRST],
-                done_s=rows[:, at.EACH_DONE],
-                cached_tokens=_whole(rows[:, at.EACH_CACHED]),
-                replica=_whole(rows[:, at.EACH_REPLICA]),
-                preemptions=_whole(rows[:, at.EACH_PREEMPTIONS]),
-            )
+            replica = self.state.core.replicas[r]
+            if replica.power != at.OFF:
+                on += end - max(float(replica.on_since_s), first if self.fleet.autoscaler is None else 0.0)
+        done: Any = out.done
+        each = RequestTimes(**{name: done[name] for name in done.dtype.names}) if self.per_request else None
         trace = None
-        if core.n[at.TRACED]:
-            trace = Trace(out.jumps[: core.n[at.JUMPS]], out.segments[: core.n[at.SEGMENTS]])
-        seen = out.trend[:, 0] / np.maximum(out.trend[:, 1], 1.0)
+        if self.state.core.settings.traced:
+            jumps, segments = cast("tuple[Any, Any]", (out.jumps, out.segments))
+            trace = Trace(jumps[: totals.jumps], segments[: totals.segments])
+        trend: Any = out.trend
+        seen = trend.in_flight / np.maximum(trend.arrivals, 1)
         return Outcome(
-            requests=int(core.n[at.FINISHED]),
-            judged=judged,
-            hopeless=bool(core.n[at.HOPELESS]),
-            span_s=float(core.x[at.LAST_DUE]) - first,
+            requests=int(totals.finished),
+            judged=int(totals.judged),
+            hopeless=bool(totals.hopeless),
+            span_s=float(totals.last_due_s) - first,
             end_s=end,
             ttft=Latencies(int(out.histogram[0].sum()), out.histogram[0]),
             tpot=Latencies(int(out.histogram[1].sum()), out.histogram[1]),
             e2e=Latencies(int(out.histogram[2].sum()), out.histogram[2]),
-            missed=tuple(int(number) for number in out.verdict[:, 0]),
-            met_all=int(core.n[at.MET_ALL]),
-            growth=_growth(seen) if core.n[at.ARRIVED] >= 10 * at.TRENDS else None,
-            mean_in_flight=float(out.trend[:, 0].sum() / max(1.0, out.trend[:, 1].sum())),
-            input_tokens=int(core.n[at.INPUT]),
-            cached_tokens=int(core.n[at.CACHED]),
-            output_tokens=int(core.n[at.OUTPUT]),
-            preemptions=int(core.n[at.PREEMPTED]),
-            recomputed_tokens=int(core.n[at.RECOMPUTED]),
-            steps=int(core.n[at.STEPS]),
-            busy_s=float(core.x[at.BUSY]),
-            prefill_s=float(core.x[at.PREFILL_BUSY]),
+            missed=tuple(int(out.goals[n].missed) for n in range(len(out.goals))),
+            met_all=int(totals.met_all),
+            growth=_growth(seen) if totals.arrived >= 10 * at.TRENDS else None,
+            mean_in_flight=float(trend.in_flight.sum() / max(1, trend.arrivals.sum())),
+            input_tokens=int(totals.input),
+            cached_tokens=int(totals.cached),
+            output_tokens=int(totals.output),
+            preemptions=int(totals.preempted),
+            recomputed_tokens=int(totals.recomputed),
+            steps=int(totals.steps),
+            busy_s=float(totals.busy_s),
+            prefill_s=float(totals.prefill_s),
             replica_s=on,
-            events=int(core.n[at.EVENTS]),
+            events=int(totals.events),
             each=each,
             trace=trace,
         )
-
-
-def _whole(values: Floats) -> Small:
-    """Whole numbers; -1 where there is none."""
-    return np.where(np.isnan(values), -1.0, values).astype(np.int32)
 
 
 FEWEST_IN_FLIGHT = 4.0
@@ -249,14 +237,14 @@ def _growth(seen: npt.NDArray[np.float64]) -> float:
 
 def simulate(
     requests: Requests,
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet | None = None,
     *,
     users: int = 0,
     slo: Slo | None = None,
     warmup: int = 0,
-    keep: bool = False,
+    per_request: bool = False,
     trace: bool = False,
     give_up: bool = False,
 ) -> Outcome:
@@ -264,9 +252,9 @@ def simulate(
 
     One request of 100 tokens in and 3 out on an idle replica: 0.2 s of prefill, then 2 steps of 0.1 s.
 
-    >>> step = StepCoefficients(weights_s=0.0, token_compute_s=0.001, context_s=0.0, step_s=0.1)
+    >>> step = StepTime(weights_s=0.0, token_compute_s=0.001, context_s=0.0, step_s=0.1)
     >>> one = Requests([0.0], [100], [3])
-    >>> outcome = simulate(one, step, EngineLimits(kv_tokens=1024), keep=True)
+    >>> outcome = simulate(one, step, EngineLimits(kv_tokens=1024), per_request=True)
     >>> [round(float(t), 6) for t in (outcome.each.first_token_s[0], outcome.each.done_s[0])]
     [0.2, 0.402]
 
@@ -288,7 +276,7 @@ def simulate(
         users=users,
         slo=slo,
         warmup=warmup,
-        keep=keep,
+        per_request=per_request,
         trace=trace,
         give_up=give_up,
         prefixes=requests if requests.hashes is not None else None,
@@ -300,7 +288,7 @@ def simulate(
 def simulate_blocks(
     blocks: Iterable[tuple[Floats, Small, Small]],
     total: int,
-    step: StepCoefficients,
+    step: StepTime,
     limits: EngineLimits,
     fleet: Fleet | None = None,
     *,
@@ -320,7 +308,7 @@ def simulate_blocks(
         slo: objectives, counted exactly.
         warmup: the first requests, which are not judged.
         cached_share: of each prompt's tokens, those that the prefix cache has.
-        told: is handed how many requests have arrived, after each block.
+        on_progress: is handed how many requests have arrived, after each block.
     """
     run = Simulation(step, limits, fleet, total=total, slo=slo, warmup=warmup)
     cached = np.zeros(0, dtype=np.int32)

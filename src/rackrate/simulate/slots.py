@@ -11,29 +11,9 @@ token each only, and slots that are not neighbours share none. Every micro-batch
 from __future__ import annotations
 
 from rackrate.simulate.compiled import jit, jit_inline
-from rackrate.simulate.state import (
-    BUDGET,
-    DECODING,
-    MAX_SEQUENCES,
-    MICRO_BATCH,
-    NOBODY,
-    PREFILLING,
-    Q_COMPUTED,
-    Q_GENERATED,
-    Q_INPUT,
-    Q_SLOT,
-    Q_STATUS,
-    R_DECODE_STEP,
-    SIMILAR,
-    SLOT_HOLDS,
-    SLOT_LEFT,
-    SLOT_MEMBER,
-    SLOT_TOKENS,
-    SLOT_USED,
-    UNIFIED,
-    Core,
-)
-from rackrate.simulate.step import MICRO_STEP, dense_s
+from rackrate.simulate.queues import is_partial, next_chunk
+from rackrate.simulate.state import DECODING, NOBODY, PREFILLING, Core
+from rackrate.simulate.step import dense_s
 
 
 @jit_inline
@@ -45,39 +25,37 @@ def take_slot(core: Core, replica: int, place: int) -> None:
     """
     slots = core.slots
     chosen = NOBODY
-    if core.n[SIMILAR] > 0:
-        for s in range(core.n[MAX_SEQUENCES]):
-            if chosen == NOBODY and slots[replica, s, SLOT_HOLDS] == NOBODY and slots[replica, s, SLOT_USED] > 0:
+    if core.settings.similar > 0:
+        for s in range(core.settings.max_sequences):
+            if chosen == NOBODY and slots[replica, s].holds == NOBODY and slots[replica, s].used > 0:
                 chosen = s
     if chosen == NOBODY:
-        for s in range(core.n[MAX_SEQUENCES]):
-            if slots[replica, s, SLOT_HOLDS] == NOBODY and (
-                chosen == NOBODY or slots[replica, s, SLOT_USED] <= slots[replica, chosen, SLOT_USED]
+        for s in range(core.settings.max_sequences):
+            if slots[replica, s].holds == NOBODY and (
+                chosen == NOBODY or slots[replica, s].used <= slots[replica, chosen].used
             ):
                 chosen = s
-    slots[replica, chosen, SLOT_HOLDS] = place
-    core.q[place, Q_SLOT] = chosen
+    slots[replica, chosen].holds = place
+    core.queue[place].slot = chosen
 
 
 @jit_inline
 def free_slot(core: Core, replica: int, place: int) -> None:
     """A request leaves its slot."""
-    slot = core.q[place, Q_SLOT]
-    core.slots[replica, slot, SLOT_HOLDS] = NOBODY
+    slot = core.queue[place].slot
+    core.slots[replica, slot].holds = NOBODY
     # those that end with the same step leave in the order of their numbers
-    core.slots[replica, slot, SLOT_USED] = core.rep[replica, R_DECODE_STEP] * core.n[MAX_SEQUENCES] + slot + 1
+    core.slots[replica, slot].used = core.replicas[replica].decode_step * core.settings.max_sequences + slot + 1
 
 
 @jit
 def next_read(core: Core, replica: int, slot: int) -> int:
     """The request in the next slot after this one whose prompt is read to its end; NOBODY where there is none."""
     slots = core.slots
-    for s in range(slot + 1, core.n[MAX_SEQUENCES]):
-        place: int = slots[replica, s, SLOT_HOLDS]
-        if place != NOBODY and core.q[place, Q_STATUS] == PREFILLING:
-            left = core.q[place, Q_INPUT] + core.q[place, Q_GENERATED] - core.q[place, Q_COMPUTED]
-            if left <= 0:
-                return place
+    for s in range(slot + 1, core.settings.max_sequences):
+        place: int = slots[replica, s].holds
+        if place != NOBODY and core.queue[place].status == PREFILLING and not is_partial(core, place):
+            return place
     return NOBODY
 
 
@@ -88,22 +66,20 @@ def fill_batch(core: Core, replica: int, decodes: int) -> tuple[int, int, float]
     Returns the prompts, their tokens, and the pairs of a prompt token and one that it attends to.
     """
     slots = core.slots
-    budget = core.n[BUDGET] - decodes
+    budget = core.settings.budget - decodes
     prompts, tokens = 0, 0
     pairs = 0.0
-    for s in range(core.n[MAX_SEQUENCES]):
-        place = slots[replica, s, SLOT_HOLDS]
-        slots[replica, s, SLOT_TOKENS] = 0
+    for s in range(core.settings.max_sequences):
+        place = slots[replica, s].holds
+        slots[replica, s].tokens = 0
         if place == NOBODY:
             continue
-        if core.q[place, Q_STATUS] == DECODING:
-            slots[replica, s, SLOT_TOKENS] = 1
-        elif core.q[place, Q_STATUS] == PREFILLING and budget > 0:
-            computed = core.q[place, Q_COMPUTED]
-            chunk = min(core.q[place, Q_INPUT] + core.q[place, Q_GENERATED] - computed, budget)
-            pairs += chunk * (computed + 0.5 * (chunk + 1))
-            core.q[place, Q_COMPUTED] += chunk
-            slots[replica, s, SLOT_TOKENS] = chunk
+        if core.queue[place].status == DECODING:
+            slots[replica, s].tokens = 1
+        elif core.queue[place].status == PREFILLING and budget > 0:
+            chunk, added = next_chunk(core, place, budget)
+            pairs += added
+            slots[replica, s].tokens = chunk
             budget -= chunk
             tokens += chunk
             prompts += 1
@@ -117,20 +93,20 @@ def micro_batches_s(core: Core, replica: int, with_prompts: bool) -> float:
     Sequences are counted by who calls.
     """
     slots = core.slots
-    number = core.n[MAX_SEQUENCES]
+    number = core.settings.max_sequences
     left = 0
     for s in range(number):
-        tokens = slots[replica, s, SLOT_TOKENS]
-        if tokens > 0 and not with_prompts and core.q[slots[replica, s, SLOT_HOLDS], Q_STATUS] != DECODING:
+        tokens = slots[replica, s].tokens
+        if tokens > 0 and not with_prompts and core.queue[slots[replica, s].holds].status != DECODING:
             tokens = 0
-        slots[replica, s, SLOT_LEFT] = tokens
-        slots[replica, s, SLOT_MEMBER] = 0
+        slots[replica, s].left = tokens
+        slots[replica, s].member = 0
         left += tokens
     seconds = 0.0
     batches = 0
-    if core.n[UNIFIED] > 0:
+    if core.settings.unified > 0:
         while left > 0:
-            size = min(left, core.n[MICRO_BATCH])
+            size = min(left, core.settings.micro_batch)
             seconds += dense_s(core.step, size)
             left -= size
             batches += 1
@@ -139,19 +115,19 @@ def micro_batches_s(core: Core, replica: int, with_prompts: bool) -> float:
         members, last, least = 0, 0, 0
         for of_prompts in range(2):
             for s in range(number):
-                rest = slots[replica, s, SLOT_LEFT]
+                rest = slots[replica, s].left
                 if rest == 0 or (members > 0 and s != last + 1):
                     continue
-                is_prompt = core.q[slots[replica, s, SLOT_HOLDS], Q_STATUS] != DECODING
+                is_prompt = core.queue[slots[replica, s].holds].status != DECODING
                 if is_prompt == (of_prompts == 1):
-                    slots[replica, s, SLOT_MEMBER] = batches
+                    slots[replica, s].member = batches
                     least = rest if members == 0 else min(least, rest)
                     members += 1
                     last = s
-        each = min(least, max(1, core.n[MICRO_BATCH] // members))
+        each = min(least, max(1, core.settings.micro_batch // members))
         for s in range(number):
-            if slots[replica, s, SLOT_MEMBER] == batches:
-                slots[replica, s, SLOT_LEFT] -= each
+            if slots[replica, s].member == batches:
+                slots[replica, s].left -= each
         left -= members * each
         seconds += dense_s(core.step, members * each)
-    return seconds + max(batches - 1, 0) * core.step[MICRO_STEP]
+    return seconds + max(batches - 1, 0) * core.step.micro_step_s

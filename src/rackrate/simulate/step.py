@@ -1,15 +1,16 @@
 """The time of one engine step, as a handful of coefficients that the simulator evaluates.
 
-Whoever models step time (roofline, fitted, replayed) hands over a `StepCoefficients`; the simulator knows nothing else
-of models or hardware. A step has n decoding sequences, which produce a token each, and p prompt tokens of q prompts:
+Whoever models step time (roofline, fitted, replayed) hands over a `StepTime`; the simulator knows nothing else of
+models or hardware. A step has n decoding sequences, which produce a token each, and p prompt tokens of q prompts:
 
     t      = n + p                                                     tokens that pass through the dense layers
     e      = 1 - expert_miss ** t                                      share of the routed experts that they touch
     dense  = roof(token_compute_s * t + padding_s * e,
                   weights_s + experts_s * e + token_memory_s * t)
     step   = dense + token_s * t + sequence_s * (n + q) + step_s
-             + context_s * (tokens of context that the n read) * [n > crowd] large_batch_context
+             + context_s * (tokens of context that the n read) * [n > large_batch_over] large_batch_context
              + [p > 0] * prefill_step_s + pair_s * (pairs of prompt token and earlier token)
+             + window_context_s * (of these, tokens within the window), likewise
     time   = max(step, floor_s + floor_sequence_s * (n + q))
 
 roof(a, b) is max(a, b), or (a**s + b**s) ** (1/s) where `sharpness` s is given. While a batch only decodes, all
@@ -19,7 +20,8 @@ of it is constant except the context term, which grows by n tokens a step: k ste
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,18 +30,14 @@ from rackrate.errors import WorkloadError
 from rackrate.simulate.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
+StepRecord = Any
+"""What `StepTime.as_record` gives."""
 _NEGLIGIBLE_S = 1e-18
 """Of any coefficient: less than a billionth of a nanosecond."""
 
-TOKEN_COMPUTE, WEIGHTS, TOKEN_MEMORY, EXPERTS, LOG_MISS, SHARPNESS, TOKEN, SEQUENCE, STEP, CONTEXT = range(10)
-PREFILL_STEP, PAIR, FLOOR, FLOOR_SEQUENCE, MICRO_STEP, LARGE_BATCH_OVER, LARGE_BATCH_CONTEXT, PADDING = range(10, 18)
-"""Places in the array that the compiled functions read."""
-DECODE_BASE = 18
-"""In the simulator's copy, fixed_part_s of steps that only decode follows from here on, by number of sequences."""
-
 
 @dataclass(frozen=True)
-class StepCoefficients:
+class StepTime:
     """Seconds that the parts of an engine step take on one replica. Every one is at least 0."""
 
     weights_s: float
@@ -72,16 +70,20 @@ class StepCoefficients:
     """Added to the shortest step per sequence. [s/sequence]"""
     micro_step_s: float = 0.0
     """What each micro-batch after the first of a step takes besides, where steps are divided (slots.py). [s]"""
-    large_batch_over: float = 1e18
+    large_batch_over: float = math.inf
     """With more decoding sequences the engine takes another attention kernel. [sequence]"""
     large_batch_context: float = 1.0
     """Factor on `context_s` then."""
     padding_s: float = 0.0
     """Arithmetic that fills up the tiles of all routed experts. [s/step]"""
+    window_context_s: float = 0.0
+    """Decode attention per token of context in layers that see a window of it only. [s/token]"""
+    window_tokens: float = 0.0
+    """Length of that window. [token]"""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value < math.inf:
+            if not 0 <= value < math.inf and not (name == "large_batch_over" and value == math.inf):
                 raise WorkloadError(f"step time: {name} must be at least 0 and finite, got {value:g}")
         if self.expert_miss >= 1:
             raise WorkloadError(f"step time: expert_miss must be below 1, got {self.expert_miss:g}")
@@ -90,36 +92,25 @@ class StepCoefficients:
         if self.weights_s + self.step_s + self.floor_s <= 0:
             raise WorkloadError("step time: a step without any constant part would take no time")
 
-    def as_array(self) -> Floats:
-        """The coefficients in the order in which the compiled functions read them."""
-        values = np.array(
-            [
-                self.token_compute_s,
-                self.weights_s,
-                self.token_memory_s,
-                self.experts_s,
-                math.log(self.expert_miss) if self.expert_miss else 0.0,
-                self.sharpness,
-                self.token_s,
-                self.sequence_s,
-                self.step_s,
-                self.context_s,
-                self.prefill_step_s,
-                self.pair_s,
-                self.floor_s,
-                self.floor_sequence_s,
-                self.micro_step_s,
-                self.large_batch_over,
-                self.large_batch_context,
-                self.padding_s,
-            ],
-            dtype=np.float64,
-        )  # fmt: skip
+    def as_record(self) -> StepRecord:
+        """The same as a record, which compiled functions read: of its fields `log_expert_miss` is no field here."""
         # a share of a step that no clock could show would make steps until a crossing a number that no integer holds
-        return np.where(np.abs(values) < _NEGLIGIBLE_S, 0.0, values)
+        values = [value if value >= _NEGLIGIBLE_S else 0.0 for value in vars(self).values()]
+        miss = math.log(self.expert_miss) if self.expert_miss else 0.0
+        return np.array([(*values, miss)], _RECORD).view(np.recarray)[0]
 
-    def step_time_s(
-        self, decodes: int, context_tokens: float, prompts: int = 0, prompt_tokens: int = 0, pairs: float = 0.0
+    def at_mean_context(self, tokens: float) -> StepTime:
+        """The same step with a context term that is linear, as simulations need it.
+
+        Layers with a window count for the share that they see of a context of so many tokens; 0: for all of it.
+        """
+        share = min(1.0, self.window_tokens / tokens) if tokens > 0 else 1.0
+        return replace(
+            self, context_s=self.context_s + self.window_context_s * share, window_context_s=0.0, window_tokens=0.0
+        )
+
+    def seconds(
+        self, decodes: float, context_tokens: float, prompts: float = 0, prompt_tokens: float = 0, pairs: float = 0.0
     ) -> float:
         """Seconds of one step. [s]
 
@@ -132,50 +123,71 @@ class StepCoefficients:
 
         Reading 16 GB at 1.6 TB/s, 5 ms of host time, 8 sequences of 1,000 tokens at 80 ns each:
 
-        >>> step = StepCoefficients(weights_s=0.010, token_compute_s=1e-4, context_s=8e-8, step_s=0.005)
-        >>> round(step.step_time_s(decodes=8, context_tokens=8000), 6)
+        >>> step = StepTime(weights_s=0.010, token_compute_s=1e-4, context_s=8e-8, step_s=0.005)
+        >>> round(step.seconds(decodes=8, context_tokens=8000), 6)
         0.01564
-        >>> round(step.step_time_s(decodes=0, context_tokens=0, prompts=1, prompt_tokens=1000), 6)
+        >>> round(step.seconds(decodes=0, context_tokens=0, prompts=1, prompt_tokens=1000), 6)
         0.105
         """
-        array = self.as_array()
-        time = fixed_part_s(array, decodes, prompts, prompt_tokens, pairs)
-        time += context_token_s(array, decodes) * context_tokens
-        return max(float(time), self.floor_s + self.floor_sequence_s * (decodes + prompts))
+        return float(step_s(self.as_record(), decodes, context_tokens, prompts, prompt_tokens, pairs))
+
+
+_NAMES = tuple(field.name for field in fields(StepTime))
+_RECORD = np.dtype([(name, np.float64) for name in (*_NAMES, "log_expert_miss")])
 
 
 @compiled
-def dense_s(step: Floats, tokens: int) -> float:
+def dense_s(step: StepRecord, tokens: float) -> float:
     """What so many tokens take in the dense layers, and what each takes in addition to the roofline. [s]"""
-    compute = step[TOKEN_COMPUTE] * tokens
-    memory = step[WEIGHTS] + step[TOKEN_MEMORY] * tokens
-    if step[EXPERTS] > 0.0 or step[PADDING] > 0.0:
-        touched = 1.0 - math.exp(step[LOG_MISS] * tokens) if step[LOG_MISS] < 0.0 else 1.0
-        memory += step[EXPERTS] * touched
-        compute += step[PADDING] * touched
-    sharpness = step[SHARPNESS]
+    compute = step.token_compute_s * tokens
+    memory = step.weights_s + step.token_memory_s * tokens
+    if step.experts_s > 0.0 or step.padding_s > 0.0:
+        touched = 1.0 - math.exp(step.log_expert_miss * tokens) if step.log_expert_miss < 0.0 else 1.0
+        memory += step.experts_s * touched
+        compute += step.padding_s * touched
+    sharpness = step.sharpness
     if compute < memory:
         dense, lesser = memory, compute
     else:
         dense, lesser = compute, memory
     if sharpness > 0.0 and dense > 0.0:
         dense *= (1.0 + (lesser / dense) ** sharpness) ** (1.0 / sharpness)
-    return dense + step[TOKEN] * tokens
+    return dense + step.token_s * tokens
 
 
 @compiled
-def context_token_s(step: Floats, decodes: int) -> float:
+def context_token_s(step: StepRecord, decodes: float) -> float:
     """What a token of context takes where so many sequences decode. [s/token]"""
-    return step[CONTEXT] * step[LARGE_BATCH_CONTEXT] if decodes > step[LARGE_BATCH_OVER] else step[CONTEXT]
+    return step.context_s * step.large_batch_context if decodes > step.large_batch_over else step.context_s
 
 
 @compiled
-def fixed_part_s(step: Floats, decodes: int, prompts: int, prompt_tokens: int, pairs: float) -> float:
+def fixed_part_s(step: StepRecord, decodes: float, prompts: float, prompt_tokens: float, pairs: float) -> float:
     """A step's time without the context that its decoding sequences read, and without the floor. [s]"""
-    time = dense_s(step, decodes + prompt_tokens) + step[SEQUENCE] * (decodes + prompts) + step[STEP]
+    time = dense_s(step, decodes + prompt_tokens) + step.sequence_s * (decodes + prompts) + step.step_s
     if prompt_tokens > 0:
-        time += step[PREFILL_STEP] + step[PAIR] * pairs
+        time += step.prefill_step_s + step.pair_s * pairs
     return time
+
+
+@compiled
+def fill_decode_s(step: StepRecord, decode_s: Floats) -> None:
+    """The fixed parts of steps that only decode 1, 2, ... sequences, into an array from its place 1 on. [s]"""
+    for n in range(1, len(decode_s)):
+        decode_s[n] = fixed_part_s(step, n, 0, 0, 0.0)
+
+
+@compiled
+def step_s(
+    step: StepRecord, decodes: float, context_tokens: float, prompts: float, prompt_tokens: float, pairs: float
+) -> float:
+    """A step's time, all of it. [s]"""
+    read = context_token_s(step, decodes) * context_tokens
+    if step.window_context_s > 0.0:
+        factor = step.large_batch_context if decodes > step.large_batch_over else 1.0
+        read += step.window_context_s * factor * min(context_tokens, decodes * step.window_tokens)
+    time = fixed_part_s(step, decodes, prompts, prompt_tokens, pairs) + read
+    return max(time, step.floor_s + step.floor_sequence_s * (decodes + prompts))
 
 
 @compiled

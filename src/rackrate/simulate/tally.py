@@ -8,18 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.simulate.compiled import compiled, jit_inline
-from rackrate.simulate.state import (
-    E2E,
-    HOPELESS,
-    JUDGED,
-    MET_ALL,
-    REQUEST_S,
-    TPOT,
-    TTFT,
-    WARMUP,
-    Core,
-    Out,
-)
+from rackrate.simulate.state import E2E, TPOT, TTFT, Core, Out
 
 FINENESS = 128
 """Bins per octave: a quantile is exact to 1/256, less than 0.4 %."""
@@ -55,23 +44,24 @@ def bin_middle_s(place: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 @jit_inline
 def check_slo(core: Core, out: Out, request: int, ttft: float, tpot: float, e2e: float) -> None:
     """Counts a finished request; `tpot` is below 0 where it has only one token."""
-    if request < core.n[WARMUP]:
+    if request < core.settings.warmup:
         return
-    core.n[JUDGED] += 1
-    ttft += core.x[REQUEST_S]
-    e2e += core.x[REQUEST_S]
+    core.totals.judged += 1
+    ttft += core.settings.request_s
+    e2e += core.settings.request_s
     out.histogram[TTFT, bin_of(ttft)] += 1
     out.histogram[E2E, bin_of(e2e)] += 1
     if tpot >= 0.0:
         out.histogram[TPOT, bin_of(tpot)] += 1
     met = True
     for n in range(len(out.goals)):
-        metric = out.goals[n, 0]
+        goal = out.goals[n]
+        metric = goal.metric
         value = ttft if metric == TTFT else tpot if metric == TPOT else e2e
-        if value > out.goals[n, 1]:
+        if value > goal.limit_s:
             met = False
-            out.verdict[n, 0] += 1
-            if out.verdict[n, 0] > out.verdict[n, 1]:
-                core.n[HOPELESS] = 1
+            goal.missed += 1
+            if goal.missed > goal.allowed:
+                core.totals.hopeless = 1
     if met:
-        core.n[MET_ALL] += 1
+        core.totals.met_all += 1

@@ -16,14 +16,15 @@ def token_times(trace: Trace, requests: int) -> list[Floats]:
     preempted.
     """
     times: list[list[Floats]] = [[] for _ in range(requests)]
-    for replica in np.unique(trace.segments[:, 1]) if len(trace.segments) else ():
-        jumps = trace.jumps[trace.jumps[:, 0] == replica]
-        before = jumps[:, 1].astype(np.int64)
-        for segment in trace.segments[trace.segments[:, 1] == replica]:
-            request, first, last = int(segment[0]), int(segment[2]), int(segment[3])
-            steps = np.arange(first, last + 1, dtype=np.int64)
-            row = np.searchsorted(before, steps, side="left") - 1
-            k = steps - before[row]
-            times[request].append(jumps[row, 2] + (k * jumps[row, 3] + jumps[row, 4] * (0.5 * k * (k - 1))))
+    for replica in np.unique(trace.segments.replica):
+        jumps = trace.jumps[trace.jumps.replica == replica]
+        for segment in trace.segments[trace.segments.replica == replica]:
+            steps = np.arange(segment.first, segment.last + 1, dtype=np.int64)
+            row = np.searchsorted(jumps.before, steps, side="left") - 1
+            jump = jumps[row]
+            k = steps - jump.before
+            times[int(segment.request)].append(
+                jump.begun_s + (k * jump.first_step_s + jump.growth_s * (0.5 * k * (k - 1)))
+            )
     empty = np.zeros(0)
     return [np.concatenate(parts) if parts else empty for parts in times]

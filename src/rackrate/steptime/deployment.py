@@ -1,7 +1,7 @@
 """A deployment's step time and what it serves: the interface for planner, `serve` and simulator.
 
 deployment = deploy(model, accelerator, engine="vllm", parallel=Parallel(tensor=4), weights="bf16")
-deployment.step                                  # an EngineStep; .simulator_terms(context) for StepCoefficients
+deployment.step                                  # a StepTime; .at_mean_context(tokens) for simulations
 deployment.scheduler, deployment.request_s       # slots, token budget, ...; seconds of HTTP and tokenising
 deployment.predict(Load("closed", 32, 256, 512, 256))   # throughput, TPOT, TTFT with 80 % intervals
 anchored(deployment, [(load, Observed(...))])    # the same box, corrected by what was measured on it
@@ -17,8 +17,9 @@ from rackrate.catalog.types import Accelerator, Model
 from rackrate.engines.releases import all_releases, release_by_id, release_of, scheduler_of
 from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.errors import UserError
+from rackrate.simulate.step import StepTime
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
-from rackrate.steptime.engine_step import EngineStep, engine_step
+from rackrate.steptime.engine_step import engine_step
 from rackrate.steptime.load import Load
 from rackrate.steptime.parameters import Groups, coefficients_of
 from rackrate.steptime.replay import Predicted, kv_capacity_tokens, replay
@@ -47,7 +48,7 @@ class Deployment:
     release: EngineRelease
     parallel: Parallel
     weights: str
-    step: EngineStep
+    step: StepTime
     scheduler: Scheduler
     request_s: float
     """[s] per request between client and scheduler."""

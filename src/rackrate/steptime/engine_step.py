@@ -1,10 +1,10 @@
-"""How long one engine step takes: physics of a deployment and a few fitted coefficients give an `EngineStep`.
+"""How long one engine step takes: physics of a deployment and a few fitted coefficients give a `StepTime`.
 
 A step runs n sequences that decode one token each, with summed context C, and p prompt tokens. Each class of work takes
 FLOPs / (peak x efficiency) or bytes / (bandwidth x efficiency); the engine's host adds time per step and per sequence.
 `Work` counts the FLOPs and bytes (facts), `Coefficients` are what measurements teach
-(steptime/coefficient_file.py reads them), and `engine_step` joins them to some twenty numbers that a simulator
-evaluates without knowing models or hardware.
+(steptime/coefficient_file.py reads them), and `engine_step` joins them to the numbers that a simulator evaluates
+without knowing models or hardware (simulate/step.py).
 """
 
 from __future__ import annotations
@@ -16,102 +16,9 @@ from dataclasses import dataclass, fields
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.engines.releases import shares_kv_heads, tuned_flop_s
 from rackrate.engines.spec import EngineRelease
+from rackrate.simulate.step import StepTime
 from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
-
-
-@dataclass(frozen=True)
-class EngineStep:
-    """Time of one engine step of one replica, in seconds, as a function of its batch; see finite_run.step_seconds.
-
-    Linear in the summed context for a given batch, so that k decode steps have a closed form: k times the step at the
-    mean context.
-    """
-
-    host_step: float
-    """[s] of the host for every step."""
-    host_sequence: float
-    """[s] of the host for every sequence that decodes or ends its prompt in the step."""
-    host_prefill: float
-    """[s] more for a step that has prompt tokens."""
-    token_compute: float
-    """[s/token] of the linear layers where arithmetic limits them."""
-    sequence_compute: float
-    """[s/sequence] of the output layer and sampling."""
-    weights: float
-    """[s] to read the weights that every step reads."""
-    experts: float
-    """[s] to read all routed experts."""
-    expert_log_miss: float
-    """ln(1 - active/routed): a step of T tokens touches the share 1 - exp(T x this) of the experts; 0 for dense."""
-    token_memory: float
-    """[s/token] to write and read activations, in kernels between the products: nothing hides it."""
-    sharpness: float
-    """Exponent s of the roofline (compute^s + memory^s)^(1/s): the larger it is, the better one hides the other."""
-    context: float
-    """[s/token] to read one token of context, in the layers that see all of it."""
-    window_context: float
-    """[s/token] the same in the layers that see a window only."""
-    window_tokens: float
-    """[token] length of that window."""
-    prefill_attention: float
-    """[s/pair] a pair of prompt token and token it attends to."""
-    comm_step: float
-    """[s] latency of all all-reduces (and hops between stages) of a step."""
-    comm_token: float
-    """[s/token] of all all-reduces."""
-    gaps: float
-    """[s] between the kernels of a step that replays a captured graph."""
-    floor: float
-    """[s] to launch the kernels one by one, where steps are not captured: no step is shorter."""
-    large_batch_over: float
-    """[sequence] With more decoding sequences an engine takes another attention kernel; NEVER where it has one only."""
-    large_batch_context: float
-    """Factor on what reading the context takes, by that other kernel."""
-    padding: float
-    """[s] of arithmetic for the rows that fill up the tiles of all routed experts."""
-
-    def as_tuple(self) -> tuple[float, ...]:
-        """The numbers in the order of the fields, for compiled code."""
-        return tuple(getattr(self, name) for name in _STEP_FIELDS)
-
-    def seconds(
-        self, sequences: float, context: float, prefill_tokens: float = 0, prefill_pairs: float = 0, ended: float = 0
-    ) -> float:
-        """Time of one step. [s]"""
-        from rackrate.steptime.finite_run import step_seconds  # late: it may load a compiler
-
-        return step_seconds(self.as_tuple(), sequences, context, prefill_tokens, prefill_pairs, ended)
-
-    def simulator_terms(self, mean_context: float = 0.0) -> dict[str, float]:
-        """The same step in the words of the simulator's `StepCoefficients` (seconds; its names).
-
-        Its context term is linear, so that layers with a window count for the share of `mean_context` [token] that they
-        see; a step's floor is its floor.
-        """
-        seen = min(1.0, self.window_tokens / mean_context) if mean_context > 0 else 1.0
-        return {
-            "weights_s": self.weights,
-            "token_compute_s": self.token_compute,
-            "context_s": self.context + self.window_context * seen,
-            "step_s": self.host_step + self.comm_step + self.gaps,
-            "sequence_s": self.host_sequence + self.sequence_compute,
-            "token_s": self.comm_token + self.token_memory,
-            "experts_s": self.experts,
-            "expert_miss": math.exp(self.expert_log_miss) if self.experts else 0.0,
-            "sharpness": self.sharpness,
-            "prefill_step_s": self.host_prefill,
-            "pair_s": self.prefill_attention,
-            "floor_s": self.floor,
-            "large_batch_over": self.large_batch_over,
-            "large_batch_context": self.large_batch_context,
-            "padding_s": self.padding,
-        }
-
-
-NEVER = 1e18
-"""More sequences than there are."""
-_STEP_FIELDS = tuple(field.name for field in fields(EngineStep))
 
 
 @dataclass(frozen=True)
@@ -200,7 +107,7 @@ class Coefficients:
 COEFFICIENTS = tuple(field.name for field in fields(Coefficients))
 
 
-CROWD_HEADS = 512
+LARGE_BATCH_HEADS = 512
 """With more sequences x query heads of a rank PagedAttention leaves a context in one piece, for one thread block (vLLM
 before 0.8, vllm/attention/ops/paged_attn.py)."""
 
@@ -277,7 +184,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
     known: Coefficients,
     release: EngineRelease,
     streaming: bool = True,
-) -> EngineStep:
+) -> StepTime:
     """The step of one replica; `streaming` to clients, or offline.
 
     Raises UserError where the accelerator's bandwidth or rates are unknown.
@@ -304,64 +211,76 @@ def engine_step(  # the one place where facts and fitted numbers meet
         token_compute += expert_token
         # each of the routed experts: active of them are the FLOPs of a token; spread over the replicas, too
         padding = known.expert_padding * expert_token / work.expert_share * tp / expert_ranks
+    communication, communication_token = communication_s(model, accelerator, parallel, known)
+    kv_rate = known.attention_memory * bandwidth * tp * pp
+    # replicated KV heads: more ranks than heads hold the same cache twice
+    kv_rate *= min(1.0, work.kv_split / tp)
+    large_batch_over, large_batch_context = math.inf, 1.0
+    if not shares_kv_heads(release, accelerator):
+        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
+        large_batch_over = LARGE_BATCH_HEADS * tp / model.heads
+        large_batch_context = (model.heads / model.kv_heads) ** known.crowded_heads
+    moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
+    context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
+    gaps = model.layers * (
+        known.gap_s
+        + (known.experts_gap_s if work.expert_bytes else 0.0)
+        + (known.quantise_gap_s if formats.compute != "16" else 0.0)
+        + (known.widen_gap_s if own.weight_only else 0.0)
+    )
+    sampling = (
+        work.head_flop / (peak16 * own.head_share * tp)
+        + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth)
+        + work.state_bytes / (known.memory * bandwidth * tp * pp)
+    )
+    # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
+    spread_over = parallel.data if parallel.expert > tp else 1
+    return StepTime(
+        weights_s=((work.weight_bytes - work.wide_bytes) / own.read_b_s + work.wide_bytes / wide.read_b_s) / tp,
+        token_compute_s=token_compute,
+        context_s=context,
+        step_s=known.host_step_s + known.rank_s * math.log2(max(tp, parallel.expert) * pp) + communication + gaps,
+        sequence_s=known.host_sequence_s + (known.stream_s if streaming else 0.0) + sampling,
+        # activations are written and read in kernels between the products: nothing hides them
+        token_s=communication_token + moved / (known.memory * bandwidth * pp),
+        experts_s=work.expert_bytes / (own.read_b_s * known.experts_memory * expert_ranks),
+        expert_miss=math.exp(spread_over * math.log1p(-work.expert_share)) if work.expert_bytes else 0.0,
+        sharpness=max(known.sharpness, 1.0),
+        prefill_step_s=known.host_prefill_s * model.layers / 32,
+        pair_s=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
+        # kernels that are launched one by one, where steps are not captured
+        floor_s=0.0 if release.captured else known.launch_s * model.layers,
+        micro_step_s=gaps + communication,
+        large_batch_over=large_batch_over,
+        large_batch_context=large_batch_context,
+        padding_s=padding,
+        window_context_s=work.window_bytes / kv_rate,
+        window_tokens=float(model.sliding_window_tokens or 0),
+    )
+
+
+def communication_s(
+    model: Model, accelerator: Accelerator, parallel: Parallel, known: Coefficients
+) -> tuple[float, float]:
+    """What ranks take to hear from each other: latencies of a step [s/step], and transfers of a token [s/token].
+
+    Two all-reduces a layer, after attention and after the feed-forward, and hops between pipeline stages.
+    """
+    dies = accelerator.dies
+    tp, pp = parallel.tensor * dies, parallel.pipeline
     world = max(tp, parallel.expert)
     fast = has_fast_link(accelerator, world)
     latency = known.link_latency_s + (0.0 if fast else known.pcie_latency_s)
     if fast:
         latency *= (450 * GB / link_b_s(accelerator, fast)) ** known.link_scaling
     link_rate = link_b_s(accelerator, fast) / dies * (known.link_share if fast else known.pcie_share)
-    # two all-reduces a layer, after attention and after the feed-forward
     collectives = 2 * model.layers if world > 1 else 0
     sent = 2 * model.layers * all_reduce_bytes(tp, model.hidden_size, 2)
     if parallel.expert > tp:  # the second is a gather and a scatter among replicas of attention
         collectives = (3 if tp > 1 else 2) * model.layers
         sent = sent / 2 + model.layers * gather_scatter_bytes(parallel.expert / tp, model.hidden_size, 2) / tp
-    comm_token = sent / link_rate / pp
     ranks = math.log2(world * pp)
-    kv_rate = known.attention_memory * bandwidth * tp * pp
-    # replicated KV heads: more ranks than heads hold the same cache twice
-    kv_rate *= min(1.0, work.kv_split / tp)
-    large_batch_over, crowded = NEVER, 1.0
-    if not shares_kv_heads(release, accelerator):
-        kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
-        large_batch_over = CROWD_HEADS * tp / model.heads
-        crowded = (model.heads / model.kv_heads) ** known.crowded_heads
-    moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
-    context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
-    return EngineStep(
-        host_step=known.host_step_s + known.rank_s * ranks,
-        host_sequence=known.host_sequence_s + (known.stream_s if streaming else 0.0),
-        host_prefill=known.host_prefill_s * model.layers / 32,
-        token_compute=token_compute,
-        sequence_compute=work.head_flop / (peak16 * own.head_share * tp)
-        + known.logit_passes * 4 * model.vocabulary / (known.memory * bandwidth)
-        + work.state_bytes / (known.memory * bandwidth * tp * pp),
-        weights=((work.weight_bytes - work.wide_bytes) / own.read_b_s + work.wide_bytes / wide.read_b_s) / tp,
-        experts=work.expert_bytes / (own.read_b_s * known.experts_memory * expert_ranks),
-        # where attention is replicated and experts are spread, all replicas' tokens meet the same experts
-        expert_log_miss=parallel.data * math.log1p(-work.expert_share)
-        if parallel.expert > tp
-        else math.log1p(-work.expert_share),
-        token_memory=moved / (known.memory * bandwidth * pp),
-        sharpness=max(known.sharpness, 1.0),
-        context=context,
-        window_context=work.window_bytes / kv_rate,
-        window_tokens=float(model.sliding_window_tokens or 0),
-        prefill_attention=work.pair_flop / (peak16 * known.attention_compute * tp * pp),
-        comm_step=collectives * latency * (1 + ranks) / 2 + (pp - 1) * latency,
-        comm_token=comm_token,
-        gaps=model.layers
-        * (
-            known.gap_s
-            + (known.experts_gap_s if work.expert_bytes else 0.0)
-            + (known.quantise_gap_s if formats.compute != "16" else 0.0)
-            + (known.widen_gap_s if own.weight_only else 0.0)
-        ),
-        floor=0.0 if release.captured else known.launch_s * model.layers,
-        large_batch_over=large_batch_over,
-        large_batch_context=crowded,
-        padding=padding,
-    )
+    return collectives * latency * (1 + ranks) / 2 + (pp - 1) * latency, sent / link_rate / pp
 
 
 def power_ratio(accelerator: Accelerator, peak16_flop_s: float) -> float:

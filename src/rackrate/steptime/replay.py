@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rackrate.steptime.engine_step import EngineStep
-from rackrate.steptime.finite_run import finite_run
+from rackrate.simulate.finite_run import finite_run
+from rackrate.simulate.step import StepTime
 from rackrate.steptime.load import Load
 from rackrate.units import GIB
 from rackrate.workload.quantiles import normal_quantile
@@ -111,7 +111,7 @@ def kv_capacity_tokens(
 
 
 def replay(
-    load: Load, step: EngineStep, scheduler: Scheduler, kv_capacity: float, request_s: float, data: int = 1
+    load: Load, step: StepTime, scheduler: Scheduler, kv_capacity: float, request_s: float, data: int = 1
 ) -> Predicted:
     """The finite run of a load on one of `data` equal replicas."""
     count = load.requests
@@ -127,7 +127,7 @@ def replay(
     due = _due(count, load.value, seed) if load.kind == "poisson" else np.zeros(count)
     slots = max(scheduler.slots, streams, count if load.kind == "static" else 0)
     started, first, done = finite_run(
-        step.as_tuple(),
+        step,
         due,
         prompt,
         output,
@@ -153,7 +153,8 @@ def replay(
     else:
         throughput = load.value * float(output.mean()) / (float(np.nanmean(done - started)) + request_s)
     tpot = float(np.nanmedian(tpots[middle] if closed else tpots)) if many.any() else None
-    alone = step.seconds(0, 0, float(np.median(prompt)), 0.5 * float(np.median(prompt)) ** 2, 1)
+    typical = float(np.median(prompt))
+    alone = step.seconds(0, 0, 1, typical, 0.5 * typical**2)
     saturated = load.kind == "burst" or float(np.nanmedian(waits)) > 10 * (alone + request_s)
     if load.kind == "poisson":
         saturated = count / load.value < 0.85 * end

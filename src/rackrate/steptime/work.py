@@ -143,9 +143,10 @@ def unquantised_parameters(model: Model, formats: Formats, linear: float) -> flo
     attention is no part of it where only attention is spared.
     >>> from rackrate.catalog.load import load_catalog
     >>> models = load_catalog().models
-    >>> round(unquantised_parameters(models["deepseek-r1"], Formats(4.5, "4", spares="attention"), 16.0e9) / 1e9, 1)
+    >>> nvfp4 = Formats(4.5, "4", unquantised="attention")
+    >>> round(unquantised_parameters(models["deepseek-r1"], nvfp4, 16.0e9) / 1e9, 1)
     5.1
-    >>> unquantised_parameters(models["llama-3-8b-instruct"], Formats(4.5, "4", spares="attention"), 7e9)
+    >>> unquantised_parameters(models["llama-3-8b-instruct"], nvfp4, 7e9)
     0.0
     """
     if model.experts is None or formats.unquantised == "nothing":

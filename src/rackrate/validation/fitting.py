@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rackrate.steptime.engine_step import Coefficients, EngineStep, engine_step
+from rackrate.simulate.step import StepTime
+from rackrate.steptime.engine_step import Coefficients, engine_step
 from rackrate.steptime.parameters import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
 from rackrate.steptime.replay import Predicted, replay
 from rackrate.steptime.work import formats_on, linear_work
@@ -69,7 +70,7 @@ def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:
     return replay_of(case, replay_terms(case, coefficients_of(values, case.release, groups_of(case, with_box))))
 
 
-Terms = tuple[EngineStep, float, float]
+Terms = tuple[StepTime, float, float]
 """Step, cache [token] and seconds of a request: all that the replay of a row depends on."""
 
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rackrate.steptime.finite_run import finite_run, step_seconds
+from rackrate.simulate.finite_run import finite_run
+from rackrate.simulate.step import StepTime
 
-CONSTANT = (1.0, *[0.0] * 8, 1.0, *[0.0] * 11)
+CONSTANT = StepTime(weights_s=0.0, token_compute_s=0.0, context_s=0.0, step_s=1.0)
 
 
 def step_by_step(
-    k: tuple[float, ...], due: list[float], prompt: list[int], output: list[int], slots: int, budget: int, mixed: bool
+    step: StepTime, due: list[float], prompt: list[int], output: list[int], slots: int, budget: int, mixed: bool
 ) -> list[tuple[float, float]]:
     """(first token, done) of each request; one step at a time, nothing jumped, cache without end."""
     count = len(due)
@@ -51,7 +52,7 @@ def step_by_step(
             continue
         decoding = running if mixed or not tokens else []
         context = float(sum(prompt[sequence] + made[sequence] for sequence in decoding))
-        t += step_seconds(k, len(decoding), context, tokens, pairs, len(ended))
+        t += step.seconds(len(decoding), context, len(ended), tokens, pairs)
         for sequence in decoding:
             made[sequence] += 1
         for item in ended:
@@ -68,7 +69,9 @@ lengths = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 40), st.integers(1,
 
 
 @settings(max_examples=150, deadline=None)
-@given(lengths, st.integers(1, 6), st.integers(8, 60), st.booleans(), st.floats(0, 0.02), st.sampled_from([1e18, 2.0]))
+@given(
+    lengths, st.integers(1, 6), st.integers(8, 60), st.booleans(), st.floats(0, 0.02), st.sampled_from([math.inf, 2.0])
+)
 def test_jumps_equal_steps(
     requests: list[tuple[float, int, int]],
     slots: int,
@@ -80,14 +83,14 @@ def test_jumps_equal_steps(
     due = np.cumsum([gap for gap, _, _ in requests])
     prompt = [size for _, size, _ in requests]
     output = [size for _, _, size in requests]
-    k = (
-        0.01, 0.001, 0.02, 0.002, 0.0, 0.05, 0.0, 0.0, 0.0, 2.0, per_context, 0.0, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0,
-        large_batch_over, 2.5, 0.0,
+    step = StepTime(
+        step_s=0.01, sequence_s=0.001, prefill_step_s=0.02, token_compute_s=0.002, weights_s=0.05, sharpness=2.0,
+        context_s=per_context, pair_s=1e-4, large_batch_over=large_batch_over, large_batch_context=2.5,
     )  # fmt: skip
     _, first, done = finite_run(
-        k, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed
+        step, due, np.array(prompt), np.array(output), slots=slots, budget=max(budget, 41), mixed=mixed
     )
-    plain = step_by_step(k, due.tolist(), prompt, output, slots, max(budget, 41), mixed)
+    plain = step_by_step(step, due.tolist(), prompt, output, slots, max(budget, 41), mixed)
     assert first.tolist() == pytest.approx([entry for entry, _ in plain], rel=1e-9)
     assert done.tolist() == pytest.approx([entry for _, entry in plain], rel=1e-9)
 
