@@ -17,7 +17,7 @@ from rackrate.catalog.load import load_catalog
 from rackrate.engines.weights import EMBEDDED
 from rackrate.errors import UserError
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
-from rackrate.models.architecture import load, of_catalogue_model
+from rackrate.models.architecture import of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import weight_bytes, weight_format
 from rackrate.models.gguf_header import TENSOR_TYPES, read_gguf_header
@@ -193,7 +193,7 @@ def test_the_embedded_file_is_what_the_catalogue_predicts() -> None:
         pytest.skip("the embedded weights are not installed")
     read = read_model(str(path), load_catalog())
     assert read.weights_file_bytes == 96_576_768
-    entry = of_catalogue_model(load("smollm2-135m-instruct"))
+    entry = of_catalogue_model(load_catalog().model("smollm2-135m-instruct"))
     assert weight_bytes(entry, weight_format("Q4_1")) == read.weights_file_bytes
     assert read.architecture.parameters == entry.parameters
     assert read.architecture.caches == entry.caches

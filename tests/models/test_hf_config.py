@@ -133,7 +133,7 @@ def test_quantisation_is_read(quantisation: dict[str, Any], name: str) -> None:
 
 def test_a_quantisation_nobody_knows_is_named_unless_the_format_is_stated() -> None:
     config = {**LLAMA, "quantization_config": {"quant_method": "aqlm", "nbits": 2}}
-    with pytest.raises(UserError, match=r"config\.json: quantization_config\.quant_method is 'aqlm'.*--weights"):
+    with pytest.raises(UserError, match=r"config\.json: quantization_config\.quant_method is 'aqlm'.*weights"):
         read(config)
     assert read(config, weights_stated=True).native_weights == "bf16"
 

@@ -8,7 +8,7 @@ import pytest
 
 from published_row import ROW
 from rackrate.catalog.load import load_catalog
-from rackrate.models.architecture import load, of_catalogue_model
+from rackrate.models.architecture import of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.formats import bytes_by_kind, weight_format
 from rackrate.steptime.deployment import deploy
@@ -30,7 +30,7 @@ MIXTURES = sorted(name for name, model in CATALOG.models.items() if model.expert
 @pytest.mark.parametrize("name", MIXTURES)
 def test_a_step_reads_what_the_checkpoint_holds(name: str, format_name: str) -> None:
     """Two ways to the same bytes: the step's, from the entry's totals; the memory's, from the shape's matrices."""
-    model = load(name)
+    model = CATALOG.model(name)
     kinds = bytes_by_kind(of_catalogue_model(model), weight_format(format_name))
     work = linear_work(model, formats_on(CATALOG.accelerators["b200"], format_name))
     held = sum(kinds.values()) - kinds["vision"] - (0 if model.tied_embeddings else kinds["embedding"])
@@ -47,14 +47,14 @@ def test_a_step_reads_what_the_checkpoint_holds(name: str, format_name: str) -> 
     ],
 )
 def test_published_checkpoints_are_so_large(name: str, format_name: str, gigabytes: float) -> None:
-    total = sum(bytes_by_kind(of_catalogue_model(load(name)), weight_format(format_name)).values())
+    total = sum(bytes_by_kind(of_catalogue_model(CATALOG.model(name)), weight_format(format_name)).values())
     assert total / 1e9 == pytest.approx(gigabytes, rel=0.03)
 
 
 def test_a_mixture_read_from_files_spares_the_same_as_its_entry() -> None:
     b200 = CATALOG.accelerators["b200"]
     for name in ("deepseek-r1", "qwen3-235b-a22b", "llama-4-scout"):
-        listed = load(name)
+        listed = CATALOG.model(name)
         item, other = (
             linear_work(model, formats_on(b200, "nvfp4")) for model in (listed, model_of(of_catalogue_model(listed)))
         )
@@ -63,13 +63,13 @@ def test_a_mixture_read_from_files_spares_the_same_as_its_entry() -> None:
 
 def test_dense_models_and_gguf_files_spare_nothing() -> None:
     b200 = CATALOG.accelerators["b200"]
-    assert linear_work(load("llama-3.1-70b-instruct"), formats_on(b200, "nvfp4")).wide_bytes == 0
-    assert linear_work(load("gpt-oss-120b"), formats_on(b200, "q4_k_m")).wide_bytes == 0
-    assert linear_work(load("mixtral-8x7b-instruct"), formats_on(b200, "awq")).wide_bytes == 0
+    assert linear_work(CATALOG.model("llama-3.1-70b-instruct"), formats_on(b200, "nvfp4")).wide_bytes == 0
+    assert linear_work(CATALOG.model("gpt-oss-120b"), formats_on(b200, "q4_k_m")).wide_bytes == 0
+    assert linear_work(CATALOG.model("mixtral-8x7b-instruct"), formats_on(b200, "awq")).wide_bytes == 0
 
 
 def test_filling_tiles_costs_full_batches_arithmetic_and_single_requests_nothing() -> None:
-    step = deploy(load("deepseek-r1"), CATALOG.accelerators["h200"], parallel=Parallel(8, expert=8)).step
+    step = deploy(CATALOG.model("deepseek-r1"), CATALOG.accelerators["h200"], parallel=Parallel(8, expert=8)).step
     assert step.padding_s > 0
 
     def share(sequences: int) -> float:
@@ -80,12 +80,15 @@ def test_filling_tiles_costs_full_batches_arithmetic_and_single_requests_nothing
     assert share(1) < 0.01
     assert share(1) < share(64) < share(256)
     assert (
-        deploy(load("llama-3.1-70b-instruct"), CATALOG.accelerators["h200"], parallel=Parallel(8)).step.padding_s == 0
+        deploy(
+            CATALOG.model("llama-3.1-70b-instruct"), CATALOG.accelerators["h200"], parallel=Parallel(8)
+        ).step.padding_s
+        == 0
     )
 
 
 def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
-    model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
+    model, card = CATALOG.model("deepseek-r1"), CATALOG.accelerators["h200"]
     work = linear_work(model, formats_on(card, "fp8", "fp8"))
     made = deploy(model, card, parallel=Parallel(1, data=8, expert=8), kv="fp8")
     kv_capacity = kv_capacity_tokens(card, made.parallel, made.scheduler, work, 3.0)
@@ -94,7 +97,7 @@ def test_replicas_of_attention_hold_what_is_no_expert_whole() -> None:
 
 
 def test_tokens_of_replicated_attention_travel_further_than_sums() -> None:
-    model, card = load("deepseek-r1"), CATALOG.accelerators["h200"]
+    model, card = CATALOG.model("deepseek-r1"), CATALOG.accelerators["h200"]
     known = known_coefficients(deploy(model, card))
     spread_s, spread_token_s = communication_s(model, card, Parallel(1, data=8, expert=8), known)
     divided_s, divided_token_s = communication_s(model, card, Parallel(8), known)

@@ -29,8 +29,9 @@ def activation_bytes(
     perhaps a mask. Sampling holds `sampler_values` float32 values per request and vocabulary entry. Checked against
     vLLM's start-up logs (tests/memory/test_vllm_logs.py, within 20 %) and llama.cpp's (within 1 %).
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> llama = of_catalogue_model(load_catalog().model("llama-3-8b-instruct"))
     >>> vllm = engine_memory("vllm")
     >>> round(activation_bytes(llama, vllm, batch_tokens=8192, max_requests=256) / GIB, 2)    # vLLM says 1.19 to 1.26
     1.22

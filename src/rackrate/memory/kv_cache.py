@@ -84,10 +84,11 @@ def request_bytes(
 def kv_bytes_per_token_on_rank(architecture: Architecture, value_bytes: float, tp: int = 1) -> float:
     """Cache that one more token of context needs on one of `tp` ranks, all layers, windows not yet full. [byte/token]
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> kv_bytes_per_token_on_rank(of_catalogue_model(load("llama-3-8b-instruct")), 2.0, tp=4)
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> kv_bytes_per_token_on_rank(of_catalogue_model(load_catalog().model("llama-3-8b-instruct")), 2.0, tp=4)
     32768.0
-    >>> kv_bytes_per_token_on_rank(of_catalogue_model(load("deepseek-v3")), 2.0, tp=8)    # not split
+    >>> kv_bytes_per_token_on_rank(of_catalogue_model(load_catalog().model("deepseek-v3")), 2.0, tp=8)    # not split
     70272.0
     """
     return sum(group_token_bytes(group, value_bytes, tp) for group in architecture.caches)

@@ -37,8 +37,8 @@ def smallest_count(
     """The fit on the fewest accelerators that hold the model; None where not even the most do.
 
     >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> llama = of_catalogue_model(load_catalog().model("llama-3-8b-instruct"))
     >>> smallest_count(llama, load_catalog().accelerators["t4"]).accelerators
     2
     """
@@ -110,8 +110,9 @@ def split_words(item: Fit) -> str:
     """How a replica is split.
 
     >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> split_words(fit(of_catalogue_model(load("llama-3-8b-instruct")), load_catalog().accelerators["t4"], tp=2, pp=2))
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> llama = of_catalogue_model(load_catalog().model("llama-3-8b-instruct"))
+    >>> split_words(fit(llama, load_catalog().accelerators["t4"], tp=2, pp=2))
     'tp 2, pp 2'
     """
     parts = [f"{word} {number}" for word, number in (("tp", item.tp), ("pp", item.pp)) if number > 1]

@@ -68,8 +68,9 @@ def tp_problem(architecture: Architecture, tp: int) -> str | None:
 
     vLLM wants heads to divide by the ranks, and KV heads to divide by them or they by KV heads.
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> tp_problem(of_catalogue_model(load("smollm2-135m-instruct")), 2)
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> tp_problem(of_catalogue_model(load_catalog().model("smollm2-135m-instruct")), 2)
     'tensor parallelism of 2: the 9 attention heads do not divide by it (1, 3, 9 do)'
     """
     heads = architecture.heads
@@ -86,8 +87,9 @@ def tp_problem(architecture: Architecture, tp: int) -> str | None:
 def parallelisms(architecture: Architecture, count: int, engine: EngineMemory = VLLM) -> tuple[tuple[int, int], ...]:
     """The (tensor, pipeline) parallelisms that use `count` accelerators for one replica, most tensor-parallel first.
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> parallelisms(of_catalogue_model(load("llama-3-8b-instruct")), 4)
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> parallelisms(of_catalogue_model(load_catalog().model("llama-3-8b-instruct")), 4)
     ((4, 1), (2, 2), (1, 4))
     """
     if not engine.splits_matrices:

@@ -111,7 +111,8 @@ class Architecture:
     def active_parameters(self) -> int:
         """Parameters that one token of text passes: all but the experts that it does not choose, and no vision tower.
 
-        >>> of_catalogue_model(load("mixtral-8x7b-instruct")).active_parameters
+        >>> from rackrate.catalog.load import load_catalog
+        >>> of_catalogue_model(load_catalog().model("mixtral-8x7b-instruct")).active_parameters
         12879925248
         """
         text = self.parameters.total - self.parameters.vision
@@ -133,20 +134,14 @@ NATIVE_FORMATS = {
 """The catalogue's number formats as weight formats of models.formats."""
 
 
-def load(name: str) -> Model:
-    """A catalogue model by name. Raises CatalogError with the nearest names."""
-    from rackrate.catalog.load import load_catalog
-
-    return load_catalog().model(name)
-
-
 def of_catalogue_model(model: Model) -> Architecture:
     """The architecture of a catalogue entry. The parts add up to the entry's published number of parameters.
 
     Matrices whose shape the entry gives are computed from it. What is left over are norms and biases, or where the
     entry does not give the shapes (latent attention, linear attention) those layers' matrices.
 
-    >>> of_catalogue_model(load("llama-3-8b-instruct")).parameters.total
+    >>> from rackrate.catalog.load import load_catalog
+    >>> of_catalogue_model(load_catalog().model("llama-3-8b-instruct")).parameters.total
     8030261248
     """
     if model.experts is None and model.intermediate_size is None:

@@ -14,8 +14,9 @@ from rackrate.models.formats import weight_format
 def model_of(architecture: Architecture) -> Model:
     """The same facts as a catalogue entry. What a step computes and reads follows from them as from a listed model's.
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> listed = load("mixtral-8x7b-instruct")
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> listed = load_catalog().model("mixtral-8x7b-instruct")
     >>> read = model_of(of_catalogue_model(listed))
     >>> (read.parameters, read.active_parameters) == (listed.parameters, listed.active_parameters)
     True

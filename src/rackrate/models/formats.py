@@ -189,8 +189,9 @@ def kv_value_bytes(name: str) -> float:
 def weight_bytes(architecture: Architecture, form: WeightFormat) -> float:
     """Bytes of all weights of a model in a format. [byte]
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> llama = of_catalogue_model(load("llama-3-8b-instruct"))
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> llama = of_catalogue_model(load_catalog().model("llama-3-8b-instruct"))
     >>> weight_bytes(llama, weight_format("fp16")) / 1e9    # the 16.1 GB of Llama-3-8B
     16.060522496
     """
@@ -231,8 +232,10 @@ def bits_per_weight(architecture: Architecture, form: WeightFormat) -> float:
 
     llama.cpp's own table gives 4.8944 for Llama-3.1-8B in Q4_K_M (tools/quantize/README.md).
 
-    >>> from rackrate.models.architecture import load, of_catalogue_model
-    >>> round(bits_per_weight(of_catalogue_model(load("llama-3.1-8b-instruct")), weight_format("Q4_K_M")), 2)
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> llama = of_catalogue_model(load_catalog().model("llama-3.1-8b-instruct"))
+    >>> round(bits_per_weight(llama, weight_format("Q4_K_M")), 2)
     4.89
     """
     return 8 * weight_bytes(architecture, form) / architecture.parameters.total

@@ -69,7 +69,8 @@ def _quantised(config: ConfigValues) -> str:
 def _unknown(config: ConfigValues, key: str, value: object) -> UserError:
     return UserError(
         f"{config.file}: {config.prefix}{key} is {value!r}, a quantisation whose size is not known here: "
-        "say the format with --weights"
+        "say the format with {weights}",
+        field="weights",
     )
 
 

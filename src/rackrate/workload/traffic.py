@@ -380,7 +380,8 @@ def together(parts: Sequence[Traffic]) -> Traffic:
         if len(other) != len(first) or abs(other.step_s - first.step_s) > 1e-9:
             raise WorkloadError(
                 f"traffic that shares machines must last equally long in equal steps, not {len(first):,} x "
-                f"{first.step_s:g} s and {len(other):,} x {other.step_s:g} s; say --over and --step"
+                f"{first.step_s:g} s and {len(other):,} x {other.step_s:g} s; say {{over}} and {{step}}",
+                fields=("over", "step"),
             )
     names = list(first.series())
     sums: dict[str, Floats | None] = {}
@@ -390,7 +391,9 @@ def together(parts: Sequence[Traffic]) -> Traffic:
         enough = known if name == "cached_tokens" or len(known) == len(parts) else []
         sums[name] = sum(enough, start=np.zeros(len(first))) if enough else None
     if sums["requests"] is None and sums["output_tokens"] is None:
-        raise WorkloadError("one model's traffic has requests only and another's tokens only; give --lengths")
+        raise WorkloadError(
+            "one model's traffic has requests only and another's tokens only; give {lengths}", field="lengths"
+        )
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     origin = "; ".join(part.origin for part in parts)
     return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
@@ -442,7 +445,9 @@ def with_cached_share(traffic: Traffic, share: float) -> Traffic:
         WorkloadError: no input tokens are known, or a share outside 0 to 1.
     """
     if traffic.input_tokens is None:
-        raise WorkloadError("a share of cached input needs traffic with tokens: say how long requests are (--lengths)")
+        raise WorkloadError(
+            "a share of cached input needs traffic with tokens: say how long requests are ({lengths})", field="lengths"
+        )
     if not 0 <= share <= 1:
         raise WorkloadError(f"the share of cached input is 0 to 1, got {share:g}")
     detail = None if traffic.detail is None else with_cached_share(traffic.detail, share)

@@ -119,9 +119,11 @@ def read_profile(text: str) -> Profile:
         try:
             values = [float(part) for part in parts]
         except ValueError:
-            raise WorkloadError(f"--profile: {text!r} is not a list of numbers") from None
+            raise WorkloadError(f"{{profile}}: {text!r} is not a list of numbers", field="profile") from None
         if len(values) not in {24, 168}:
-            raise WorkloadError(f"--profile has 24 factors (a day) or 168 (a week from Monday on), not {len(values)}")
+            raise WorkloadError(
+                f"{{profile}} has 24 factors (a day) or 168 (a week from Monday on), not {len(values)}", field="profile"
+            )
         return Profile.of(values, origin="stated")
     path = Path(text)
     kind, columns = _detect(path)
@@ -224,7 +226,9 @@ def _rates_by_hour(path: Path, columns: Sequence[str]) -> Traffic:
     """A mean day (or week) of request rates as traffic of that day."""
     rate = first_of(("mean_rate", *_RATE_COLUMNS), columns)
     if rate is None:
-        raise WorkloadError(f"{path}: has factors but no rate; give a rate such as 2/s, and this file as --profile")
+        raise WorkloadError(
+            f"{path}: has factors but no rate; give a rate such as 2/s, and this file as {{profile}}", field="profile"
+        )
     values, _ = _hours(path, [name if name == rate or name not in _PROFILE_COLUMNS else f"_{name}" for name in columns])
     return Traffic(3600.0, np.asarray(values) * 3600, None, None, start_known=True, origin=f"mean day: {path.name}")
 
