@@ -23,11 +23,10 @@ INSIDE = [name for name in FILES if room_of(name) not in {None, *SHELLS}]
 CLI_LINES = 7_200
 FLAGS_LEFT = {
     "app": 12, "economics": 5, "importers": 3, "measure": 45,
-    "memory": 3, "models": 1, "planner": 1, "report": 8, "runs": 1,
-    "tuning": 12, "workload": 27,
+    "report": 8, "runs": 1, "tuning": 12,
 }  # fmt: skip
 """Options of the command line that texts of a room name."""
-LONG_COMMANDS = {"plan": 130, "simulate": 120, "fleet": 110, "measure": 80, "import": 60, "energy": 45, "compare": 50}
+LONG_COMMANDS = {"fleet": 110, "measure": 80, "import": 60, "energy": 45, "compare": 50}
 """Lines of a command's own body, where there are more than 40."""
 AMBIENT_LEFT = {
     "rackrate.catalog.load": {"environ"},  # RACKRATE_CATALOG
@@ -44,7 +43,7 @@ AMBIENT_LEFT = {
     "rackrate.simulate.compiled": {"environ"},
 }
 """Modules of no shell that read the environment or install signal handlers."""
-GLOBAL_CATALOGUE = {"cli": 24, "models": 1}
+GLOBAL_CATALOGUE = {"cli": 24}
 """Calls of load_catalog() outside cli/context.py and the Python API."""
 
 HEAVY = (
