@@ -119,7 +119,7 @@ def plan(request: PlanRequest, context: Context) -> Planned:
 
 def _check(request: PlanRequest) -> None:
     """Raises UserError for what is wrong whatever the model."""
-    from rackrate.app.pricing import PRICE_KINDS
+    from rackrate.economics.hourly import PRICE_KINDS
     from rackrate.errors import UserError
 
     for name, least in (("rows", 1), ("requests", 20), ("spares", 0)):

@@ -26,7 +26,6 @@ MACHINES = ("offers", "rigs", "usd_per_hour")
 """Fields that name a machine."""
 EDIT_THE_RIG = "Edit it: rackrate price RUN --save-rig rig.yaml, then rackrate price RUN --own rig.yaml"
 """What a reader does about an assumed machine."""
-PRICE_KINDS = ("on-demand", "spot", "reserved-1y", "reserved-3y")
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def _machines(
     request: PriceRequest,
 ) -> list[Priced]:
     from rackrate.economics.hardware import assumed_rig, describe, mismatch, nearest_offers, rig_mismatch
-    from rackrate.economics.hourly import HourlyCost, owned, rented
+    from rackrate.economics.hourly import PRICE_KINDS, HourlyCost, energy_warning, owned, read_rig, rented
     from rackrate.economics.pricing import price
 
     if request.price_kind not in PRICE_KINDS:
@@ -260,7 +259,7 @@ def _machines(
             raise PriceError(f"{why}: a figure belongs to its machine; {instead}, or use {{as_if}}", field="as_if")
         add(rented(offer, kind), other=why is not None, notes=_as_if_note(why))
     for path in request.rigs:
-        rig = _read_rig(path)
+        rig = read_rig(path, catalog)
         why = None if serving.stated else rig_mismatch(machine, rig)
         if why is not None and not request.as_if:
             raise PriceError(
@@ -335,27 +334,6 @@ def _instead(machine: Machine, catalog: Catalog, kind: PriceKind) -> str:
     return "no offer in the catalogue matches" + (
         f" (nearest: {', '.join(offer.id for offer in near)})" if near else ""
     )
-
-
-def _read_rig(path: Path) -> Rig:
-    from rackrate.catalog.documents import read_document
-    from rackrate.economics.hourly import Rig
-
-    return read_document(path, Rig)
-
-
-def energy_warning(rig: Rig, path: Path) -> list[str]:
-    """Says so where a rig's energy was probably meant in cents."""
-    from rackrate.catalog.documents import place_of
-    from rackrate.economics.hourly import DEAR_USD_PER_KWH
-
-    if rig.usd_per_kwh <= DEAR_USD_PER_KWH:
-        return []
-    written = ("usd_per_kwh", "tariff_usd_per_kwh", *(f"{code}_per_kwh" for code in rig.usd_per))
-    return [
-        f"warning: {place_of(path, written)}: {rig.usd_per_kwh:g} USD per kWh is more than any tariff known "
-        f"(over {DEAR_USD_PER_KWH:g} USD/kWh); was it meant in cents?"
-    ]
 
 
 @dataclass(frozen=True)

@@ -97,20 +97,26 @@ def _refuse_depth(text: str) -> None:
             depth -= 1
 
 
-def read_document(path: Path, kind: type[T]) -> T:
+def read_document(path: Path, kind: type[T], context: Mapping[str, Any] | None = None) -> T:
     """The file as a `kind` (a pydantic model, or a type of them such as list[Model]).
 
-    Raises UserError with file, line, column and key of the first mistake.
+    Args:
+        path: the file.
+        kind: what it should be.
+        context: what its validators look names up in, such as the catalogue's energy prices.
+
+    Raises:
+        UserError: the first mistake, with file, line, column and key.
     """
-    return parse_document(read_yaml(path), kind, path)
+    return parse_document(read_yaml(path), kind, path, context)
 
 
-def parse_document(values: Any, kind: type[T], path: Path) -> T:
-    """Plain values that were read from `path`, as a `kind`."""
+def parse_document(values: Any, kind: type[T], path: Path, context: Mapping[str, Any] | None = None) -> T:
+    """Plain values that were read from `path`, as a `kind`; see `read_document`."""
     if values is None:
         raise UserError(f"{path}:1:1: the file is empty")
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_python(values, context=context)
     except ValidationError as error:
         raise UserError(_first_mistake(error, kind, path)) from None
 

@@ -181,11 +181,3 @@ def energy_prices() -> Mapping[str, EnergyPrice]:
     """What a kWh costs, by region."""
     file = DATA / "energy.yaml"
     return {item.id: item for item in parse_document(read_yaml(file), list[EnergyPrice], file)}
-
-
-def energy_price(region: str) -> EnergyPrice:
-    """The price of a kWh in a region. Raises ValueError with the regions that are known."""
-    known = energy_prices()
-    if region.lower() not in known:
-        raise ValueError(f"energy_region: no region is called {region!r}; there are {', '.join(known)}")
-    return known[region.lower()]

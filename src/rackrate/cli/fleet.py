@@ -130,117 +130,19 @@ def fleet(
     The capacity of one replica is measured (a run) or stated. Requests that a fleet could not serve in time are
     counted.
     """
-    from dataclasses import replace
+    from rackrate.app.fleets import FleetRequest, price
+    from rackrate.cli.context import shell_context
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
-    from rackrate.app.traffic import TrafficRequest, traffic_of
-    from rackrate.cli.fleet_options import FleetOptions, api_bills, fleet_offers, plan_of, replica_and_header
-    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
-    from rackrate.economics.currency import parse_currency
-    from rackrate.economics.fleet_price import price_models
-    from rackrate.economics.fleet_types import FleetModel
-    from rackrate.errors import UserError
-    from rackrate.report.fleet_terminal import fleet_tables
-    from rackrate.report.fleet_view import fleet_view
-    from rackrate.workload.traffic_files import parse_duration
-
-    refuse_other_than_html(out)
-    money = parse_currency(currency)
-    cold_start_s = _seconds(cold_start)
-    plan = plan_of(
-        shapes=shape or (),
-        headroom=headroom,
-        floor=floor,
-        spares=spares,
-        cold_start_s=cold_start_s,
-        scale_down_s=_seconds(scale_down),
-        resize_s=parse_duration(resize) if resize else None,
-        max_wait_s=_seconds(max_wait),
-        late_limit=late_limit,
-        labour_usd_month=labour_usd_per_month,
-        hours_per_month=hours_per_month,
-    )
-    options = FleetOptions(
-        run=run,
-        capacity=capacity,
-        offers=offer or (),
-        rigs=own or (),
-        contracts=contract or (),
-        usd_per_hour=usd_per_hour,
-        replicas_per_machine=replicas_per_machine,
-        interruptions_per_month=spot_interruptions,
-        cold_start_s=cold_start_s,
-        at_concurrency=at_concurrency,
-        as_if=as_if,
-        force=force,
-    )
-    header = None
-    if models is not None:
-        from rackrate.cli.fleet_models import read_models
-
-        alone: dict[str, object] = {
-            "RUN": run,
-            "--capacity": capacity,
-            "--traffic": traffic,
-            "--profile": profile,
-            "--weekdays": weekdays,
-            "--mean-rate": mean_rate,
-            "--lengths": lengths,
-            "--cached-share": cached_share,
-            "--usage-model": usage_model,
-            "--growth": growth or None,
-            "--utc-offset": utc_offset or None,
-        }
-        stray = next((name for name, value in alone.items() if value is not None), None)
-        if stray is not None:
-            raise UserError(f"{stray} and --models exclude each other: each model of the file says its own")
-        asked = read_models(models, over=over, step=step, force=force)
-        offers, notes, _ = fleet_offers(options, None)
-    else:
-        if traffic is None:
-            raise UserError("say what is asked for: --traffic with a rate such as 2/s or a file, or --models FILE")
-        replica, header, notes = replica_and_header(options)
-        offers, more, other_hardware = fleet_offers(options, header.machine if header is not None else None)
-        notes += more
-        if other_hardware:
-            replica = replace(replica, caveats=(*replica.caveats, "other-hardware"))
-        wanted = TrafficRequest(
-            traffic=traffic,
-            profile=profile,
-            weekdays=weekdays,
-            mean_rate=mean_rate,
-            lengths=lengths,
-            cached_share=cached_share,
-            growth=growth,
-            over=over,
-            step=step,
-            usage_model=usage_model,
-            utc_offset=utc_offset,
-        )
-        asked = [FleetModel("", traffic_of(wanted, 60.0), replica)]
-    if len(asked[0].traffic) > 100_000:
-        say(f"pricing {len(asked[0].traffic):,} steps ...")
-    step_s = asked[0].traffic.step_s
-    if step_s > 300 and set(plan.kinds) != {"fixed"}:
-        notes.append(
-            f"The traffic is in steps of {step_s / 60:g} min, and a fleet that follows it sees it a step late: "
-            "--step 1min shows what a real scaler does"
-        )
-    pricing = price_models(asked, offers, plan)
-    bills, about_apis = api_bills(api or (), header, pricing.traffic)
-    view = fleet_view(pricing, money, [*notes, *about_apis], bills)
-    if out is not None:
-        from rackrate.report.fleet_html import fleet_report
-
-        write_text(out, fleet_report(view))
-        say(f"wrote {out}")
-    if as_json:
-        print_json(view)
-    else:
-        show(fleet_tables(view, sources=sources))
-
-
-def _seconds(text: str) -> float:
-    """A length of time, 0 among them."""
-    from rackrate.workload.traffic_files import parse_duration
-
-    return 0.0 if text.strip().rstrip("smin") in {"0", "0.0"} else parse_duration(text)
+    refuse_unknown_ending(out)
+    request = FleetRequest(
+        run=run, capacity=capacity, models=models, traffic=traffic, profile=profile, weekdays=weekdays,
+        mean_rate=mean_rate, lengths=lengths, cached_share=cached_share, growth=growth, over=over, step=step,
+        usage_model=usage_model, utc_offset=utc_offset, offers=tuple(offer or ()), rigs=tuple(own or ()),
+        contracts=tuple(contract or ()), usd_per_hour=usd_per_hour, replicas_per_machine=replicas_per_machine,
+        shapes=tuple(shape or ()), headroom=headroom, floor=floor, spares=spares, cold_start=cold_start,
+        scale_down=scale_down, resize=resize, max_wait=max_wait, late_limit=late_limit,
+        labour_usd_per_month=labour_usd_per_month, spot_interruptions=spot_interruptions, apis=tuple(api or ()),
+        currency=currency, hours_per_month=hours_per_month, at_concurrency=at_concurrency, as_if=as_if, force=force,
+    )  # fmt: skip
+    deliver(price(request, shell_context()), as_json=as_json, out=out, sources=sources)

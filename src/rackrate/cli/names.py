@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _OTHERS = {
     "apis": "--api",
+    "contracts": "--contract",
     "discounts": "--discount",
     "engines": "--engine",
     "levels": "--concurrency",
@@ -12,6 +13,7 @@ _OTHERS = {
     "rates": "--rate",
     "rigs": "--own",
     "run": "RUN",
+    "shapes": "--shape",
     "tokenizer_ratios": "--tokenizer-ratio",
     "with_run": "--run",
 }

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rackrate.catalog.apis import ApiPrice
 from rackrate.economics.fleet import Policy, Replicas
 from rackrate.economics.fleet_card import FleetCard
 from rackrate.economics.mix import Allocation, FleetOffer
@@ -139,3 +140,14 @@ class FleetPricing:
     def best(self) -> FleetShape:
         """The cheapest that serves in time; where none does, the one that leaves fewest waiting."""
         return self.shapes[0]
+
+
+@dataclass(frozen=True)
+class ApiBill:
+    """What an API charges for the traffic's tokens."""
+
+    api: ApiPrice
+    same_model: bool
+    """Whether it sells the very model that was measured."""
+    usd: float
+    """Over the whole time."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rackrate.catalog.load import energy_price
-from rackrate.catalog.types import Document, Offer, Price, newest
+from rackrate.catalog.documents import place_of, read_document
+from rackrate.catalog.load import Catalog
+from rackrate.catalog.types import Document, EnergyPrice, Offer, Price, newest
 from rackrate.economics.currency import to_usd_keys
 from rackrate.errors import PriceError
 from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, where
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rackrate.units import Numbers
 
 PriceKind = Literal["on-demand", "spot", "reserved-1y", "reserved-3y"]
+PRICE_KINDS: tuple[PriceKind, ...] = get_args(PriceKind)
 
 DEAR_USD_PER_KWH = 5.0
 """No tariff is known above it: a price above was probably meant in cents."""
@@ -107,8 +110,8 @@ class Rig(Document):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_usd(cls, values: Any) -> Any:
-        """Other currencies become USD, a region or a tariff becomes `usd_per_kwh`."""
+    def _in_usd(cls, values: Any, info: ValidationInfo) -> Any:
+        """Other currencies become USD, a region of the context's energy prices or a tariff becomes `usd_per_kwh`."""
         if not isinstance(values, dict):
             return values
         rig = to_usd_keys(cast("dict[str, Any]", values))
@@ -123,7 +126,11 @@ class Rig(Document):
             if prices:
                 rig["usd_per_kwh"] = sum(prices) / len(prices)
         elif isinstance(region, str):
-            rig["usd_per_kwh"] = energy_price(region).usd_per_kwh(rig.get("usd_per") or {})
+            context = cast("Mapping[str, Mapping[str, EnergyPrice]]", info.context or {})
+            known = context.get("energy", {})
+            if region.lower() not in known:
+                raise ValueError(f"energy_region: no region is called {region!r}; there are {', '.join(known)}")
+            rig["usd_per_kwh"] = known[region.lower()].usd_per_kwh(rig.get("usd_per") or {})
         return rig
 
     @model_validator(mode="after")
@@ -145,6 +152,22 @@ class Rig(Document):
                     "usd_per_kwh and tariff_usd_per_kwh are both stated: give one (of a tariff its mean is used)"
                 )
         return self
+
+
+def read_rig(path: Path, catalog: Catalog) -> Rig:
+    """A rig from its YAML file. Raises UserError with file, line, column and key."""
+    return read_document(path, Rig, {"energy": catalog.energy})
+
+
+def energy_warning(rig: Rig, path: Path) -> list[str]:
+    """Says so where a rig's energy was probably meant in cents."""
+    if rig.usd_per_kwh <= DEAR_USD_PER_KWH:
+        return []
+    written = ("usd_per_kwh", "tariff_usd_per_kwh", *(f"{code}_per_kwh" for code in rig.usd_per))
+    return [
+        f"warning: {place_of(path, written)}: {rig.usd_per_kwh:g} USD per kWh is more than any tariff known "
+        f"(over {DEAR_USD_PER_KWH:g} USD/kWh); was it meant in cents?"
+    ]
 
 
 def annuity_usd_per_year(
@@ -230,9 +253,10 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
     price = _newest_with(offer, kind)
     usd_h = _usd_h(price, kind) if price is not None else None
     if price is None or usd_h is None:
-        known = [item for item in ("on-demand", "spot", "reserved-1y", "reserved-3y") if _newest_with(offer, item)]
+        known = [item for item in PRICE_KINDS if _newest_with(offer, item)]
         raise PriceError(
-            f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with --price-kind)"
+            f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with {{price_kind}})",
+            field="price_kind",
         )
     name = offer.id if kind == "on-demand" else f"{offer.id} ({kind})"
     return HourlyCost(name, "rented", usd_h, 0.0, {"rent": usd_h}, price.source, price.date)

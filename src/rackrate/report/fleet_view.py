@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from rackrate.catalog.apis import ApiPrice
-from rackrate.economics.currency import Currency
 from rackrate.economics.fleet_card import CostItem, FleetCard
 from rackrate.economics.fleet_day import DayPoint, busiest_day, mean_day
-from rackrate.economics.fleet_types import FleetPricing, FleetShape, OfferUse
+from rackrate.economics.fleet_types import ApiBill, FleetPricing, FleetShape, OfferUse
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.traffic import TrafficSummary, summarised
+
+if TYPE_CHECKING:
+    from rackrate.app.fleets import PricedFleet
 
 SCHEMA_TRAFFIC = "rackrate.traffic/1"
 SCHEMA_FLEET = "rackrate.fleet/2"
@@ -21,24 +21,14 @@ SCHEMA_FLEET = "rackrate.fleet/2"
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class ApiBill:
-    """What an API charges for the traffic's tokens."""
-
-    api: ApiPrice
-    same_model: bool
-    """Whether it sells the very model that was measured."""
-    usd: float
-    """Over the whole time."""
-
-
 def traffic_view(summary: TrafficSummary) -> Json:
     """What traffic is like."""
     return {"schema": SCHEMA_TRAFFIC, **asdict(summary), "requests_per_month": summary.requests_per_month}
 
 
-def fleet_view(pricing: FleetPricing, currency: Currency, notes: Sequence[str], bills: Sequence[ApiBill] = ()) -> Json:
+def fleet_view(found: PricedFleet) -> Json:
     """All shapes, best first, the days of the best, and APIs' bills. Money is USD; `currency` is for printing."""
+    pricing = found.pricing
     plan = pricing.plan
     best = pricing.best
     traffic = traffic_view(summarised(pricing.traffic))
@@ -62,14 +52,14 @@ def fleet_view(pricing: FleetPricing, currency: Currency, notes: Sequence[str], 
             "labour_usd_month": plan.labour_usd_month,
             "hours_per_month": plan.hours_per_month,
         },
-        "currency": asdict(currency),
+        "currency": asdict(found.currency),
         "mean_load_replicas": float(pricing.load.mean()),
         "peak_load_replicas": float(pricing.load.max()),
         "shapes": [_shape_view(shape) for shape in pricing.shapes],
-        "apis": [_bill_view(bill, pricing) for bill in bills],
+        "apis": [_bill_view(bill, pricing) for bill in found.bills],
         "mean_day": [_point_view(item) for item in mean_day(pricing, best)],
         "busiest_day": None if (day := busiest_day(pricing, best)) is None else [_point_view(item) for item in day],
-        "notes": [*notes, *pricing.traffic.notes, *pricing.notes],
+        "notes": [*found.notes, *pricing.traffic.notes, *pricing.notes],
     }
 
 

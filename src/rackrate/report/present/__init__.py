@@ -42,6 +42,7 @@ VIEWS: dict[str, str] = {
     "rackrate.study.results.StudyResult": "rackrate.report.study_view:study_view",
     "rackrate.app.studying.ComparedStudy": "rackrate.report.study_view:diff_view",
     "rackrate.workload.traffic.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
+    "rackrate.app.fleets.PricedFleet": "rackrate.report.fleet_view:fleet_view",
     "rackrate.app.traces.DescribedTrace": "rackrate.report.trace:trace_view",
     "rackrate.app.calibrating.Verification": "rackrate.report.calibration_view:verification_view",
     "rackrate.app.calibrating.FittedCoefficients": "rackrate.report.calibration_view:coefficients_view",

@@ -1,9 +1,0 @@
-"""Thin names until every command calls `deliver`."""
-
-from __future__ import annotations
-
-from functools import partial
-
-from rackrate.report.render import render
-
-fleet_report = partial(render, to="html")

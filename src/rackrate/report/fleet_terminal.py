@@ -1,7 +1,0 @@
-"""Thin names until every command calls `deliver`."""
-
-from __future__ import annotations
-
-from rackrate.report.study_terminal import tables
-
-traffic_tables = fleet_tables = tables
