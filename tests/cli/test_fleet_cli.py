@@ -284,7 +284,7 @@ def test_names_from_outside_are_escaped(rackrate: Command, tmp_path: Path) -> No
         (("--capacity", "2/s", "-t", "1e300/s", "--usd-per-hour", "1"), "the peak takes 5e+299 replicas"),
         ((*STATED, "--usd-per-hour", "1", "--growth", "1e300"), "is without end"),
         (("--capacity", "2/s", "-t", "1e400/s", "--usd-per-hour", "1"), "a rate is a number of at least 0, got inf"),
-        ((*STATED, "--usd-per-hour", "1", "-o", "page.pdf"), "the page is HTML"),
+        ((*STATED, "--usd-per-hour", "1", "-o", "page.pdf"), "give a name that ends in .html, .md"),
         ((*STATED, "--usd-per-hour", "1", "--over", "1000y"), "steps; they must be"),
         ((*STATED, "--usd-per-hour", "1", "--profile", "1,2"), "24 factors"),
         ((*STATED, "--usd-per-hour", "1", "--weekdays", "1,2"), "--weekdays has seven factors"),
