@@ -60,7 +60,7 @@ bench: .venv/.dev ## timings, other load generators (12 GB) beside ours; BENCH_T
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
-	  pyproject.toml --extra tune --extra tokens --group dev -o requirements/dev.txt
+	  pyproject.toml --extra parquet --extra tune --extra tokens --group dev -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	  pyproject.toml --group build -c requirements/dev.txt -o requirements/runtime.txt
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \

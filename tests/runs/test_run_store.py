@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import RunError
+from rackrate.runs import table
 from rackrate.runs.records import (
     FORMAT_VERSION,
     RequestRecord,
@@ -405,3 +407,16 @@ def test_a_table_that_cannot_be_written_is_said_and_the_journal_kept(tmp_path: P
     with pytest.raises(RunError, match=r"run: the run cannot be written further \("):
         writer.finish(pack=True)
     assert read_run(tmp_path / "run").requests == [WHOLE]
+
+
+def test_without_duckdb_a_large_run_stays_a_journal_and_a_packed_one_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "requests.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(RunError, match=r"requests\.parquet: .*rackrate\[parquet\]"):
+        table.number_in_table(path)
+    monkeypatch.delitem(sys.modules, "duckdb")
+    monkeypatch.setattr(table, "find_spec", lambda _name: None)
+    assert not table.can_pack()

@@ -1,7 +1,8 @@
 """Run directories: run.json, and the requests as a journal, or as Parquet where that would be large.
 
 run.json is replaced whole, so a reader never sees half of it; requests.jsonl is appended to, a line a request, without
-a buffer, so a kill loses nothing that had ended; `finish` packs a large one into requests.parquet. Either can be read.
+a buffer, so a kill loses nothing that had ended; `finish` packs a large one into requests.parquet where
+the extra `parquet` is installed. Either can be read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from rackrate.errors import RunError
 from rackrate.runs.columns import LevelColumns
 from rackrate.runs.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
-from rackrate.runs.table import fill_from_table, number_in_table, read_table
+from rackrate.runs.table import can_pack, fill_from_table, number_in_table, read_table
 from rackrate.runs.table import pack as pack_table
 
 HEADER = "run.json"
@@ -97,7 +98,7 @@ class RunWriter:
             temporary.replace(self.directory / HEADER)
 
     def finish(self, *, pack: bool | None = None) -> None:
-        """Closes the run; packs its journal into Parquet if that is large (or as told).
+        """Closes the run; packs its journal into Parquet if that is large and DuckDB is installed (or as told).
 
         The header should have its final state by now.
         """
@@ -106,7 +107,7 @@ class RunWriter:
         journal, table = self.directory / JOURNAL, self.directory / TABLE
         with self._as_run_error():
             large = journal.stat().st_size > PACK_BYTES
-        if not (large if pack is None else pack):
+        if not (large and can_pack() if pack is None else pack):
             return
         import duckdb
 

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from rackrate.errors import RunError
@@ -78,11 +80,25 @@ def pack(journal: Path, table: Path) -> None:
         )
 
 
+def can_pack() -> bool:
+    """Whether DuckDB, of the extra `parquet`, is installed."""
+    return find_spec("duckdb") is not None
+
+
+def _duckdb(path: Path) -> ModuleType:
+    try:
+        import duckdb
+    except ImportError:
+        raise RunError(
+            f"{path}: Parquet is read with DuckDB, which is not here: pip install 'rackrate[parquet]'"
+        ) from None
+    return duckdb
+
+
 @contextmanager
 def _database(directory: Path) -> Generator[duckdb.DuckDBPyConnection]:
     """DuckDB, in bounded memory. One thread: each would hold row groups of its own."""
-    import duckdb
-
+    duckdb = _duckdb(directory)
     with duckdb.connect() as database:
         database.execute(f"SET memory_limit = '{_MEMORY}'")
         database.execute("SET threads = 1")
@@ -93,8 +109,7 @@ def _database(directory: Path) -> Generator[duckdb.DuckDBPyConnection]:
 @contextmanager
 def _reading(path: Path) -> Generator[duckdb.DuckDBPyConnection]:
     """DuckDB, whose complaints become one sentence."""
-    import duckdb
-
+    duckdb = _duckdb(path)
     try:
         with _database(path.parent) as database:
             yield database

@@ -77,7 +77,7 @@ def detect_layout(path: Path) -> Layout:
         WorkloadError: no such file, nothing in it, or none of the layouts; the sentence says which column is missing.
     """
     try:
-        with _text(path) as file:
+        with open_text(path) as file:
             lines = [line for line in (file.readline(1 << 20) for _ in range(3)) if line.strip()]
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such file") from None
@@ -216,6 +216,11 @@ def _seconds(value: Any, layout: Layout) -> float | Any:
     if not layout.moments:
         number = _number(value)
         return number if number is not None and math.isfinite(number) else None
+    return nanoseconds(value)
+
+
+def nanoseconds(value: Any) -> int | None:
+    """A date and time of day as nanoseconds since 1970; UTC where it names no zone. None where it is none."""
     match = _MOMENT.fullmatch(str(value).strip())
     if match is None:
         return None
@@ -225,7 +230,7 @@ def _seconds(value: Any, layout: Layout) -> float | Any:
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (int(moment.timestamp()), int((fraction or "0").ljust(9, "0")))
+    return int(moment.timestamp()) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
 
 
 def _number(value: Any) -> float | None:
@@ -243,7 +248,7 @@ def _shown(value: Any) -> str:
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    with _text(path) as file:
+    with open_text(path) as file:
         reader = csv.reader(file, strict=True)
         next(reader)
         for row in reader:
@@ -258,7 +263,7 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     import orjson
 
-    with _text(path) as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -270,6 +275,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             yield number, cast("dict[str, Any]", values) if isinstance(values, dict) else "not a JSON object"
 
 
-def _text(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
+    """A file to read as text, unpacked if its name ends in .gz."""
     opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed by the wrapper
     return io.TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8-sig", newline="")

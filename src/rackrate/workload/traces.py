@@ -1,33 +1,44 @@
-"""Recorded requests, as arrays: read out of core from the files of others or of one's own, and written back.
+"""Recorded requests, as arrays: read from the files of others or of one's own, and written back.
 
-The reading is DuckDB's, a slice of rows at a time, so that a file of 10 million requests takes some hundred megabytes.
+They are read a slice of rows at a time, so that of a file of 10 million requests only the arrays are held.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
-from rackrate.workload.trace_files import MOST_TOKENS, Field, Layout, detect_layout, first_fault
-
-if TYPE_CHECKING:
-    import duckdb
+from rackrate.workload.trace_files import (
+    MOST_TOKENS,
+    Field,
+    Layout,
+    detect_layout,
+    first_fault,
+    nanoseconds,
+    open_text,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Blocks = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
-_SLICE = 1 << 20
-_MEMORY = "256MB"
-"""DuckDB's share; what does not fit is spilled to a temporary directory."""
+_TEXT = 4 << 20
+"""Characters of numbers that are read at once."""
+_ROWS = 1 << 13
+"""Rows of other things that are read at once."""
+_SLICE = 1 << 16
+"""Rows that are written at once."""
 _IN_MEMORY_BLOCKS = 32 << 20
 """More prefix blocks than this are kept in a temporary file that is mapped, not in memory."""
 
@@ -151,172 +162,198 @@ def read_trace(path: Path | str) -> Trace:
     Raises:
         WorkloadError: not such a file, or a row that cannot be: the sentence has file, line and column.
     """
-    import duckdb
-
     path = Path(path)
     layout = detect_layout(path)
-    with tempfile.TemporaryDirectory(prefix="rackrate-") as spill, duckdb.connect() as database:
-        database.execute(f"SET memory_limit = '{_MEMORY}'")
-        database.execute("SET threads = 2")
-        database.execute("SET temp_directory = ?", [spill])
-        try:
-            _load(database, path, layout)
-            trace = _collect(database, path, layout)
-        except (duckdb.Error, _RefusedError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WorkloadError(first_fault(path, layout) or f"{path}: cannot be read ({reason})") from None
-    return trace
+    try:
+        return _read(path, layout)
+    except (_RefusedError, ValueError, TypeError, OverflowError, OSError, EOFError, csv.Error) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WorkloadError(first_fault(path, layout) or f"{path}: cannot be read ({reason})") from None
 
 
 class _RefusedError(Exception):
     """Something is wrong with the file; `first_fault` says what and where."""
 
 
-_TYPES: dict[Field, str] = {"session": "VARCHAR", "prefix": "VARCHAR", "blocks": "BIGINT[]"}
+_Column = Sequence[Any] | Floats
 
 
-def _load(database: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> None:
-    """The file as the table `rows`. Lengths come as doubles, so that 3.5 tokens are seen and not rounded."""
-    by_column: dict[str, Field] = {column: field for field, column in layout.fields.items()}
+def _csv_slices(path: Path, layout: Layout) -> Iterator[dict[Field, _Column]]:
+    """The columns that are read, of so many rows at a time: as numbers while there is nothing else, then as texts."""
+    places = [(field, layout.columns.index(name)) for field, name in layout.fields.items()]
+    read: dict[Field, _Column]
+    has_names = layout.moments or not {"session", "prefix"}.isdisjoint(layout.fields)
+    with open_text(path) as file:
+        file.readline()
+        text = ""
+        while not has_names and (text := file.read(_TEXT) + file.readline()):
+            numbers = _only_numbers(text, len(layout.columns))
+            if numbers is None:
+                break
+            read = {field: numbers[:, place] for field, place in places}
+            yield read
+        reader = csv.reader(chain(io.StringIO(text, newline=""), file), strict=True)
+        while rows := list(islice(reader, _ROWS)):
+            columns = list(zip(*filter(None, rows), strict=True))
+            if columns and len(columns) != len(layout.columns):
+                raise _RefusedError("a row has too few columns, or too many")
+            if columns:
+                read = {field: columns[place] for field, place in places}
+                yield read
 
-    def kind(column: str) -> str:
-        field = by_column.get(column)
-        if field is None:
-            return "VARCHAR"
-        return "TIMESTAMP_NS" if field == "time" and layout.moments else _TYPES.get(field, "DOUBLE")
 
-    listed = ", ".join(f"{_quoted(column)}: '{kind(column)}'" for column in layout.columns)
-    select = ", ".join(f'{_name(column)} AS "{field}"' for field, column in layout.fields.items())
-    if layout.kind == "mooncake":
-        source = f"read_json($1, format = 'newline_delimited', columns = {{{listed}}})"
+def _only_numbers(text: str, width: int) -> Floats | None:
+    """Rows of so many plain numbers with commas between, read as one list of JSON; None where there is more in them."""
+    import orjson
+
+    lines = text.encode().replace(b"\r\n", b"\n").strip(b"\n")
+    if lines.translate(None, b"0123456789+-.eE,\n"):
+        return None
+    characters = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(characters == ord("\n")), len(lines))
+    commas = np.searchsorted(np.flatnonzero(characters == ord(",")), ends)
+    if not np.array_equal(commas, np.arange(1, len(ends) + 1) * (width - 1)):
+        return None
+    try:
+        values = orjson.loads(b"[" + lines.replace(b"\n", b",") + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return np.array(values, dtype=np.float64).reshape(-1, width)
+
+
+def _json_slices(path: Path, layout: Layout) -> Iterator[dict[Field, _Column]]:
+    import orjson
+
+    with open_text(path) as file:
+        while lines := list(islice(file, _ROWS)):
+            rows: list[Any] = [orjson.loads(line) for line in lines if not line.isspace()]
+            if set(map(type, rows)) - {dict}:
+                raise _RefusedError("a line is no object")
+            if rows:
+                yield {field: [row.get(name) for row in rows] for field, name in layout.fields.items()}
+
+
+def _numbers(column: _Column, unknown: float | None = None) -> Floats:
+    """A column as numbers; those that are missing are `unknown`, where they may be."""
+    if isinstance(column, np.ndarray):
+        found = column
+    elif bool in set(map(type, column)):
+        raise _RefusedError("a value is no number")
+    elif unknown is None:
+        found = np.fromiter(map(float, column), np.float64, len(column))
     else:
-        source = (
-            f"read_csv($1, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
-            f"columns = {{{listed}}})"
-        )
-    # DuckDB would take [, ? and * for patterns
-    literally = re.sub(r"([\[?*])", r"[\1]", str(path))
-    database.execute(f"CREATE TEMP TABLE rows AS SELECT {select} FROM {source}", [literally])  # noqa: S608
+        found = np.array([unknown if value in {"", None} else float(value) for value in column], dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise _RefusedError("a value is no number")
+    return found
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _tokens(column: _Column, *, optional: bool) -> Ints:
+    """Lengths; -1 where there is none, which only some may be."""
+    found = _numbers(column, -1.0 if optional else None)
+    if not ((found >= (-1 if optional else 0)) & (found <= MOST_TOKENS) & (found == np.floor(found))).all():
+        raise _RefusedError("a length is out of range")
+    unknown = 0 if isinstance(column, np.ndarray) else sum(value in {"", None} for value in column) if optional else 0
+    if np.count_nonzero(found < 0) != unknown:
+        raise _RefusedError("a length is negative")
+    return found.astype(np.int32)
 
 
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+_PLAIN_MOMENT = re.compile(r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)?", re.ASCII)
 
 
-def _collect(database: duckdb.DuckDBPyConnection, path: Path, layout: Layout) -> Trace:
-    count = cast("tuple[int]", database.execute("SELECT count(*) FROM rows").fetchone())[0]
-    if not count:
-        raise _RefusedError("no rows")
-    arrival_s = np.empty(count, dtype=np.float64)
+def _nanoseconds(column: _Column) -> npt.NDArray[np.int64]:
+    """Dates and times of day as nanoseconds since 1970: differences of them are exact."""
+    if all(map(_PLAIN_MOMENT.fullmatch, column)):
+        without_zone = [value.removesuffix("Z").removesuffix("+00:00") for value in column]
+        return np.array(without_zone, dtype="datetime64[ns]").astype(np.int64)
+    moments = [moment for value in column if (moment := nanoseconds(value)) is not None]
+    if len(moments) < len(column):
+        raise _RefusedError("a time is no date and time of day")
+    return np.array(moments, dtype=np.int64)
+
+
+def _codes(column: _Column, names: dict[str, int]) -> Ints:
+    """Names as numbers from 0 in the order of appearance; -1 where there is none."""
+    number = names.setdefault
+    return np.array([number(name, len(names)) if name else -1 for name in column], dtype=np.int32)
+
+
+def _read(path: Path, layout: Layout) -> Trace:
+    fields = layout.fields
+    parts: dict[Field, list[npt.NDArray[Any]]] = {field: [] for field in fields}
+    names: dict[Field, dict[str, int]] = {"session": {}, "prefix": {}}
+    lengths: list[Ints] = []
     first: Any = None
-    for at, column in _slices(database, "epoch_ns(time)" if layout.moments else "time", count):
-        # differences of nanoseconds are exact, where seconds since 1970 have lost them
-        numbers = column if layout.moments else np.asarray(column, dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise _RefusedError("a time is no number")
-        first = numbers[0] if first is None else first
-        arrival_s[at : at + len(numbers)] = (numbers - first) * (1e-9 if layout.moments else 1.0)
+    with _BlockFile() as blocks:
+        for columns in (_json_slices if layout.kind == "mooncake" else _csv_slices)(path, layout):
+            for field, column in columns.items():
+                if field == "time":
+                    # differences of nanoseconds are exact, where seconds since 1970 have lost them
+                    times = _nanoseconds(column) if layout.moments else _numbers(column)
+                    first = times[0] if first is None else first
+                    parts[field].append((times - first) * (1e-9 if layout.moments else 1.0))
+                elif field == "blocks":
+                    lengths.append(blocks.add(column))
+                elif field in names:
+                    parts[field].append(_codes(column, names[field]))
+                else:
+                    parts[field].append(_tokens(column, optional=field in {"cached", "prefix_tokens"}))
+            if "prefix" in fields and np.any((parts["prefix"][-1] >= 0) & (parts["prefix_tokens"][-1] < 0)):
+                raise _RefusedError("a prefix without its length")
+        if not parts["time"]:
+            raise _RefusedError("no rows")
+        block_ids = blocks.all() if "blocks" in fields else None
+    found = {field: np.concatenate(parts.pop(field)) for field in fields if field != "blocks"}
+    arrival_s = found["time"]
     if layout.time_unit_s != 1.0:
         arrival_s /= round(1 / layout.time_unit_s)
     if (np.diff(arrival_s) < 0).any():
         raise _RefusedError("times are not sorted")
-
-    def tokens(field: Field) -> Ints:
-        found = np.empty(count, dtype=np.int32)
-        missing = {"cached": -1, "prefix_tokens": 0}.get(field)
-        value = f'"{field}"' if missing is None else f'coalesce("{field}", {missing})'
-        for at, column in _slices(database, value, count):
-            part = np.asarray(column, dtype=np.float64)
-            least = 0 if missing is None else missing
-            if not ((part >= least) & (part <= MOST_TOKENS) & (part == np.floor(part))).all():
-                raise _RefusedError(f"{field} out of range")
-            found[at : at + len(part)] = part
-        if missing == -1 and cast("tuple[int]", _one(database, "count(*) FILTER (cached < 0)"))[0]:
-            raise _RefusedError("cached is negative")
-        return found
-
-    lengths = tokens("input"), tokens("output")
-    has = layout.fields
-    cached = tokens("cached") if "cached" in has else None
-    shared = tokens("prefix_tokens") if "prefix" in has else None
-    prefix = _codes(database, "prefix", count) if "prefix" in has else None
+    cached, prefix, shared = found.get("cached"), found.get("prefix"), found.get("prefix_tokens")
+    for inside in (cached, shared):
+        if inside is not None and (inside > found["input"]).any():
+            raise _RefusedError("more tokens are cached or shared than there are")
     if prefix is not None and shared is not None:
-        unnamed = cast("tuple[int]", _one(database, "count(*) FILTER (prefix <> '' AND prefix_tokens IS NULL)"))[0]
-        if unnamed or (shared > lengths[0]).any():
-            raise _RefusedError("a prefix without its length, or longer than the input")
-        shared[prefix < 0] = 0
-    if cached is not None and (cached > lengths[0]).any():
-        raise _RefusedError("more cached than there are")
-    block_ids, block_start = _blocks(database, count) if "blocks" in has else (None, None)
-    session = _codes(database, "session", count) if "session" in has else None
-    return Trace(path.name, arrival_s, *lengths, cached, session, prefix, shared, block_ids, block_start)
+        shared[(prefix < 0) | (shared < 0)] = 0
+    start = None if block_ids is None else np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64)))
+    return Trace(
+        path.name, arrival_s, found["input"], found["output"], cached, found.get("session"), prefix, shared,
+        block_ids, start,
+    )  # fmt: skip
 
 
-def _one(database: duckdb.DuckDBPyConnection, value: str) -> tuple[Any, ...]:
-    return cast("tuple[Any, ...]", database.execute(f"SELECT {value} FROM rows").fetchone())  # noqa: S608
+class _BlockFile:
+    """The hashes of all requests in a temporary file, which stays mapped where they are many."""
 
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the context
+        self._count = 0
+        self._is_small = True
 
-def _slices(database: duckdb.DuckDBPyConnection, value: str, count: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """An expression over all rows in order: where a slice begins, and its values. A missing one is refused."""
-    for at in range(0, count, _SLICE):
-        rows = f"rowid >= {at} AND rowid < {at + _SLICE}"
-        yield at, _column(database, f"SELECT {value} AS value FROM rows WHERE {rows}")  # noqa: S608
+    def add(self, column: _Column) -> Ints:
+        """Appends each request's hashes; how many each has."""
+        if set(map(type, column)) - {list} or set(map(type, chain.from_iterable(column))) - {int}:
+            raise _RefusedError("hashes are no list of whole numbers")
+        ids = np.fromiter(chain.from_iterable(column), dtype=np.int64)
+        self._is_small &= not len(ids) or bool(ids.min() >= 0 and ids.max() < 2**31)
+        self._count += len(ids)
+        ids.tofile(self._file)
+        return np.fromiter(map(len, column), dtype=np.int32, count=len(column))
 
+    def all(self) -> Blocks:
+        """All of them in order."""
+        self._file.seek(0)
+        if self._count > _IN_MEMORY_BLOCKS:
+            return np.memmap(cast("Any", self._file), dtype=np.int64, mode="r+", shape=(self._count,))
+        ids = np.fromfile(self._file, dtype=np.int64)
+        return ids.astype(np.int32) if self._is_small else ids
 
-def _column(database: duckdb.DuckDBPyConnection, query: str) -> npt.NDArray[Any]:
-    """The column `value` of a query. A missing value is refused."""
-    fetched = cast("dict[str, Any]", cast("Any", database.execute(query)).fetchnumpy())["value"]
-    if isinstance(fetched, np.ma.MaskedArray) and bool(np.any(cast("Any", np.ma.getmaskarray(cast("Any", fetched))))):
-        raise _RefusedError("a value is missing")
-    return np.asarray(cast("Any", fetched))
+    def __enter__(self) -> Self:
+        return self
 
-
-def _codes(database: duckdb.DuckDBPyConnection, field: Field, count: int) -> Ints:
-    """Names as numbers from 0 in the order of appearance; -1 where there is none."""
-    kind = f"{field}_names"
-    database.execute(f"CREATE TYPE {kind} AS ENUM (SELECT DISTINCT {field} FROM rows WHERE {field} <> '')")  # noqa: S608
-    codes = np.empty(count, dtype=np.int32)
-    value = f"coalesce(enum_code(nullif({field}, '')::{kind})::INTEGER, -1)"
-    for at, column in _slices(database, value, count):
-        codes[at : at + len(column)] = column
-    names, first = np.unique(codes, return_index=True)
-    names, first = names[names >= 0], first[names >= 0]
-    order = np.empty(len(names) + 1, dtype=np.int32)
-    order[-1] = -1  # reached by the code -1
-    order[names[np.argsort(first)]] = np.arange(len(names), dtype=np.int32)
-    return order[codes]
-
-
-def _blocks(database: duckdb.DuckDBPyConnection, count: int) -> tuple[Blocks, npt.NDArray[np.int64]]:
-    """All hashes in order, and where each request's begin."""
-    start = np.zeros(count + 1, dtype=np.int64)
-    for at, column in _slices(database, "len(blocks)", count):
-        start[at + 1 : at + 1 + len(column)] = column
-    np.cumsum(start, out=start)
-    least, most = _one(database, "min(list_min(blocks)), max(list_max(blocks))")
-    small = least is None or (least >= 0 and most < 2**31)
-    total = int(start[-1])
-    ids = _room_for(total, np.dtype(np.int32 if small else np.int64))
-    done = 0
-    step = max(1, int(_SLICE * count / max(total, count)))
-    for at in range(0, count, step):
-        rows = f"rowid >= {at} AND rowid < {at + step}"
-        found = _column(database, f"SELECT unnest(blocks) AS value FROM rows WHERE {rows}")  # noqa: S608
-        ids[done : done + len(found)] = found
-        done += len(found)
-    return ids, start
-
-
-def _room_for(count: int, kind: np.dtype[Any]) -> Blocks:
-    """An array; a large one lies in a temporary file, which goes when the array does."""
-    if count <= _IN_MEMORY_BLOCKS:
-        return np.empty(count, dtype=kind)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(cast("Any", file), dtype=kind, mode="w+", shape=(count,))
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def write_trace(trace: Trace, path: Path | str) -> None:
@@ -337,8 +374,8 @@ def write_trace(trace: Trace, path: Path | str) -> None:
         raise WorkloadError(f"{path}: has no place for {', '.join(lost)}; give {other}")
     try:
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for at in range(0, len(trace), _SLICE >> 4):
-                file.writelines((_json_lines if as_json else _csv_lines)(trace, at, at + (_SLICE >> 4)))
+            for at in range(0, len(trace), _SLICE):
+                file.writelines((_json_lines if as_json else _csv_lines)(trace, at, at + _SLICE))
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be written ({error.strerror or error})") from None
 
