@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rackrate.app.tuning import TuneAnswer
 from rackrate.engines.knobs import LAYOUT, WEIGHTS, Configuration, Knob, Machine, Space
 from rackrate.errors import EngineError
-from rackrate.report.tuning import sentence, tuning_tables, tuning_view
+from rackrate.report.present import present
+from rackrate.report.present.tuning import sentence
+from rackrate.report.render.terminal import renderable
 from rackrate.tuning.search import Result, Search, Tuned
-from rackrate.tuning.space import as_options, settings_of, space_of
+from rackrate.tuning.space import assignments, settings_of, space_of
 
 pytest.importorskip("optuna")
 
@@ -82,7 +85,7 @@ def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
     tuned = search(Engine(noise=0.03, effects=worse), tmp_path, minutes=8)
     assert tuned.verdict in {"defaults", "not better", "unsure"}
     facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
-    assert "were beaten by" not in sentence(tuning_view(tuned, facts, None))
+    assert "were beaten by" not in sentence(TuneAnswer(tuned, facts, None).view())
 
 
 def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Path) -> None:
@@ -94,9 +97,9 @@ def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Pa
     assert {trial.name for trial in tuned.alone} == {knob.name for knob in SPACE.knobs}
     for trial in tuned.alone:
         assert trial.gain == pytest.approx(-0.3 if trial.name == "batch" else -0.1, abs=0.04)
-    view = tuning_view(tuned, {"engine": "x", "model": "m", "machine": "here", "directory": "there"}, None)
+    view = TuneAnswer(tuned, {"engine": "x", "model": "m", "machine": "here", "directory": "there"}, None)
     shown = Console(width=100, record=True, file=io.StringIO())
-    shown.print(tuning_tables(view))
+    shown.print(renderable(present(view)))
     text = shown.export_text()
     assert "changed to" in text
     assert "not beaten" in text
@@ -127,7 +130,7 @@ def test_where_the_defaults_were_always_disturbed_nothing_is_said(tmp_path: Path
     tuned = search(Busy(), tmp_path, minutes=2)
     facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
     assert tuned.verdict == "unsure"
-    assert sentence(tuning_view(tuned, facts, None)).startswith("Nothing can be said")
+    assert sentence(TuneAnswer(tuned, facts, None).view()).startswith("Nothing can be said")
 
 
 def test_stays_within_its_budget(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_every_knob_is_a_setting_of_its_engine(engine: str, gpus: int) -> None:
         if knob.name == WEIGHTS:
             continue
         for value in knob.values:
-            said = as_options({knob.name: value})[1::2]
+            said = assignments({knob.name: value})
             assert read_settings(engine, launcher(engine).settings, said) == settings_of({knob.name: value})
     for change in space.first:
         assert set(change) <= set(space.default)

@@ -33,14 +33,13 @@ def settings_of(configuration: Configuration) -> dict[str, Value]:
     return settings
 
 
-def as_options(configuration: Configuration) -> list[str]:
-    """The same as options of `measure` and `serve`.
+def assignments(configuration: Configuration) -> list[str]:
+    """The same as NAME=VALUE, as `read_settings` reads it.
 
-    >>> as_options({"layout": "1x2", "prefix_caching": False})
-    ['--set', 'tensor_parallel=1', '--set', 'data_parallel=2', '--set', 'prefix_caching=off']
+    >>> assignments({"layout": "1x2", "prefix_caching": False})
+    ['tensor_parallel=1', 'data_parallel=2', 'prefix_caching=off']
     """
-    options: list[str] = []
-    for name, value in settings_of(configuration).items():
-        said = ("on" if value else "off") if isinstance(value, bool) else str(value)
-        options += ["--set", f"{name}={said}"]
-    return options
+    return [
+        f"{name}={('on' if value else 'off') if isinstance(value, bool) else value}"
+        for name, value in settings_of(configuration).items()
+    ]

@@ -14,7 +14,7 @@ from rackrate.errors import UserError
 from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.store import HEADER, read_run
 from rackrate.tuning.search import Result
-from rackrate.tuning.space import as_options
+from rackrate.tuning.space import assignments
 
 NOT_A_FAULT = {"batch-1", "finite-burst"}
 """Names that short trials always have; they compare with each other all the same."""
@@ -45,7 +45,7 @@ class Trials:
         words += ["--seconds", f"{self.seconds:g}", "--max-seconds", f"{self.most_seconds:g}", "--out", str(out)]
         if self.slo is not None:
             words += ["--slo", self.slo]
-        return [*words, *as_options(configuration)]
+        return [*words, *(word for setting in assignments(configuration) for word in ("--set", setting))]
 
     def run_directory(self, number: int) -> Path:
         """Where a trial's run is."""

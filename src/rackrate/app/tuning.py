@@ -1,0 +1,254 @@
+"""Tune: the settings of an engine that make a token cheapest on this machine, searched for and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rackrate.app.request_json import Request
+from rackrate.errors import EngineError, UserError, WorkloadError
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.engines.gpus import FoundGpu
+    from rackrate.engines.knobs import Space
+    from rackrate.tuning.search import Trial, Tuned
+
+SCHEMA = "rackrate.tune/1"
+FACTS = "tune.json"
+"""In the directory of a search: what it is about."""
+LONGEST_MINUTES = 7 * 24 * 60
+
+
+@dataclass(frozen=True)
+class TuneRequest(Request):
+    """Which engine and model to tune, for which load, for how long."""
+
+    NAME: ClassVar[str] = "tune"
+
+    model: str = "smollm2-135m-instruct"
+    engine: str = "llamacpp"
+    minutes: float = 30.0
+    """How long it may take in all."""
+    slo: str | None = None
+    """Only loads within it count."""
+    levels: tuple[int, ...] = (16,)
+    """Requests in flight that each trial is measured at; the best one counts."""
+    input_tokens: int = 128
+    output_tokens: int = 128
+    seconds: float = 15.0
+    """Of each load of a trial."""
+    only: tuple[str, ...] = ()
+    """Tune these settings alone; none: all."""
+    offers: tuple[str, ...] = ()
+    rigs: tuple[Path, ...] = ()
+    usd_per_hour: float | None = None
+    seed: int = 0
+    out: Path | None = None
+    """Where trials go; an earlier search there goes on. None: runs/tune-ENGINE."""
+
+    @property
+    def directory(self) -> Path:
+        """Where trials go."""
+        return self.out or Path("runs") / f"tune-{self.engine}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a search must have in common with an earlier one to go on with it."""
+        return {
+            "engine": self.engine, "model": self.model, "directory": str(self.directory), "slo": self.slo,
+            "concurrency": list(self.levels), "input_tokens": self.input_tokens, "output_tokens": self.output_tokens,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TuneAnswer:
+    """What a search found."""
+
+    tuned: Tuned
+    facts: Mapping[str, Any]
+    """Engine, model, machine, workload, directory: what it was about."""
+    prices: Mapping[str, Any] | None
+    """USD per 1M tokens of the defaults and of the winner on a machine; None where it has no price."""
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Settings of the winner that are not the defaults."""
+        default = self.tuned.default
+        return {name: value for name, value in self.tuned.best.items() if value != default[name]}
+
+    def view(self) -> dict[str, Any]:
+        """Plain values."""
+        tuned = self.tuned
+        return {
+            "schema": SCHEMA,
+            **self.facts,
+            "verdict": tuned.verdict,
+            "default": tuned.default,
+            "best": tuned.best,
+            "changed": self.changed,
+            "default_tok_s": list(tuned.default_tok_s),
+            "best_tok_s": list(tuned.best_tok_s),
+            "gain": tuned.gain,
+            "gain_interval_80": tuned.gain_interval,
+            "worth": [asdict(effect) for effect in tuned.worth],
+            "alone": [asdict(trial) for trial in tuned.alone],
+            "prices": self.prices,
+            "ended": tuned.ended,
+            "trials": [asdict(trial) for trial in tuned.trials],
+        }
+
+
+def tune(request: TuneRequest, context: Context) -> TuneAnswer:
+    """Measures the defaults, then hunches, then what Optuna proposes; what won is measured against the defaults.
+
+    A KeyboardInterrupt ends the search: the answer says what is known. The same request goes on from there.
+
+    Raises:
+        EngineError: the engine is not installed or has nothing to tune, the model does not fit, the defaults cannot be
+            measured, or the directory holds another search.
+        WorkloadError: a load below one request.
+    """
+    from rackrate.economics.hardware import describe
+    from rackrate.measure.host import detect_machine
+    from rackrate.tuning.search import Search
+
+    if not 0 < request.minutes <= LONGEST_MINUTES:
+        raise EngineError(f"{{minutes}} must be above 0 and at most a week, got {request.minutes:g}", field="minutes")
+    if not request.levels or min(request.levels) < 1:
+        raise WorkloadError("{levels} takes whole numbers from 1 on, such as 16 or 8,32", field="levels")
+    space = _space(request, context)
+    _same_search(request, space)
+    search = Search(
+        space, _trials(request, context), request.directory, request.minutes * 60, seed=request.seed,
+        on_progress=lambda trial: context.notify.note(_line(trial, space.default)),
+    )  # fmt: skip
+    context.notify.note(f"{space.size:,} configurations of {len(space.knobs)} settings; {request.minutes:g} minutes")
+    tuned = search.run()
+    facts = {**request.facts, "machine": describe(detect_machine(context.catalog))}
+    return TuneAnswer(tuned, facts, _prices(tuned, request, context))
+
+
+def _line(trial: Trial, default: Mapping[str, Any]) -> str:
+    """What a trial gave, in a line."""
+    changes = [f"{name}={value}" for name, value in trial.configuration.items() if value != default[name]]
+    figure = trial.result.output_tok_s
+    result = f"{figure:.1f} output tok/s" if figure else "no figure"
+    note = f" [{trial.result.note}]" if trial.result.note else ""
+    return f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
+
+
+def _trials(request: TuneRequest, context: Context) -> Any:
+    from rackrate.tuning.trial import Trials
+
+    return Trials(
+        request.engine, request.model, request.levels, request.input_tokens, request.output_tokens, request.seconds,
+        2 * request.seconds, request.slo, request.directory,
+    )  # fmt: skip
+
+
+def _space(request: TuneRequest, context: Context) -> Space:
+    """What can be tuned here. Raises EngineError."""
+    import psutil
+
+    from rackrate.engines.gpus import found_gpus
+    from rackrate.engines.knobs import Machine
+    from rackrate.engines.known import launcher, listed_engine
+    from rackrate.tuning.space import space_of
+
+    engine, highest = request.engine, max(request.levels)
+    spec, launch = listed_engine(engine), launcher(engine)
+    if not launch.is_ready():
+        raise EngineError(f"{spec.label} is not installed: run `rackrate engines install {engine}`")
+    gpus = found_gpus() if launch.spreads_over_gpus else ()
+    machine = Machine(
+        cores=psutil.cpu_count(logical=False) or 1,
+        logical=psutil.cpu_count() or 1,
+        concurrency=highest,
+        gguf=spec.memory is not None and spec.memory.gguf and ":" not in request.model,
+        gpus=len(gpus),
+        layouts=_layouts(request, gpus, context),
+    )
+    space = space_of(engine, machine)
+    return space.limited(request.only) if request.only else space
+
+
+def _layouts(request: TuneRequest, gpus: tuple[FoundGpu, ...], context: Context) -> Sequence[str]:
+    """How to spread the model over the GPUs, best predicted first; empty, and why, where nothing can be predicted."""
+    from rackrate.models.read_model import read_model
+    from rackrate.tuning.predicted import predicted_layouts
+
+    if len(gpus) < 2:
+        return []
+    model, catalog = request.model, context.catalog
+    try:
+        if len({gpu.name for gpu in gpus}) > 1:
+            raise UserError("the GPUs are not alike")
+        accelerator = catalog.accelerator(gpus[0].name)
+        layouts = predicted_layouts(
+            read_model(model, catalog).architecture, accelerator, len(gpus), engine=request.engine,
+            memory_bytes=min(gpu.free_bytes for gpu in gpus), concurrency=max(request.levels),
+            input_tokens=request.input_tokens, output_tokens=request.output_tokens,
+        )  # fmt: skip
+    except UserError as error:
+        context.notify.note(f"nothing is predicted of the layouts, so all are tried ({error})")
+        return []
+    if not layouts:
+        raise EngineError(
+            f"{model} does not fit the {len(gpus)} x {accelerator.id} here: "
+            f"`rackrate fit {model} --on {accelerator.id}x{len(gpus)}` says by how much"
+        )
+    predicted = ", ".join(f"{layout.name} {layout.output_tok_s:,.0f}" for layout in layouts)
+    context.notify.note(f"predicted output tok/s of GPUs that share each layer x replicas: {predicted}")
+    return [layout.name for layout in layouts]
+
+
+def _same_search(request: TuneRequest, space: Space) -> None:
+    """Keeps what the search is about. Raises EngineError where the directory holds another one."""
+    import orjson
+
+    path = request.directory / FACTS
+    facts = {**request.facts, "knobs": {knob.name: list(knob.values) for knob in space.knobs}}
+    text = orjson.dumps(facts, option=orjson.OPT_INDENT_2)
+    plain = orjson.loads(text)
+    if path.exists():
+        before = orjson.loads(path.read_bytes())
+        others = [name for name in plain if before.get(name) != plain[name]]
+        if others:
+            raise EngineError(
+                f"{request.directory} holds a search with other {', '.join(others)}; give {{out}} another directory, "
+                "or remove it",
+                field="out",
+            )
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text + b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _prices(tuned: Tuned, request: TuneRequest, context: Context) -> dict[str, Any] | None:
+    """USD per 1M tokens of the defaults and of the winner, on the first machine that has a price."""
+    from rackrate.app.pricing import PriceRequest, price_run
+
+    found: dict[str, Any] = {}
+    for name, configuration in (("default", tuned.default), ("best", tuned.best)):
+        counted = [trial for trial in tuned.trials if trial.configuration == configuration and trial.result.counts]
+        if not counted:
+            return None
+        last = max(counted, key=lambda trial: trial.number)
+        run = PriceRequest(
+            run=Path(last.result.run or ""), offers=request.offers, rigs=request.rigs,
+            usd_per_hour=request.usd_per_hour, force=True, as_if=bool(request.offers),
+        )  # fmt: skip
+        try:
+            machine = price_run(run, context).pricing.machines[-1]
+        except UserError:
+            return None
+        found[f"{name}_usd_per_1m"] = machine.full.blended_usd
+        found["machine"], found["usd_h"] = machine.cost.name, round(machine.full.usd_h, 4)
+    return found
