@@ -17,9 +17,9 @@ from rich.console import Console
 
 from rackrate.app.pricing import PriceRequest, price_run
 from rackrate.cli.context import shell_context
+from rackrate.report.present import present, view_of
 from rackrate.report.render import render
-from rackrate.report.terminal import pricing_tables, run_tables
-from rackrate.report.view import pricing_view, report_view, run_view
+from rackrate.report.render.terminal import renderable
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
@@ -28,19 +28,20 @@ def main() -> None:
     """Writes both pictures."""
     run = Path(sys.argv[1])
     priced = price_run(PriceRequest(run=run, force=True), shell_context())
-    view, prices = run_view(priced.run, priced.levels, priced.best), pricing_view(priced.pricing)
+    view = view_of(priced)
+    prices = view["pricing"]
     prices["machines"] = prices["machines"][-1:]  # the rented one: the owned one is an assumption
     PICTURES.mkdir(parents=True, exist_ok=True)
     console = Console(record=True, width=132, file=io.StringIO(), highlight=False)
     console.print(f"$ rackrate show {run}", style="bold")
-    console.print(run_tables(view))
+    console.print(renderable(present(view["run"])))
     console.print(f"\n$ rackrate price {run}", style="bold")
-    console.print(pricing_tables(prices))
+    console.print(renderable(present(prices)))
     (PICTURES / "terminal.svg").write_text(console.export_svg(title="rackrate"), encoding="utf-8")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("wrote terminal.svg; no Chromium, so no chart.png")
-    page = render(report_view(view, prices), "html").replace(
+    page = render(view, "html").replace(
         "</style>",
         "header, .cards, .charts, h2, h3, .scroll, p, dl { display: none !important; } "
         "main { padding: 0; max-width: none; } figure.wide { border: 0; }</style>",

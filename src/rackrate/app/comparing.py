@@ -253,7 +253,9 @@ def _by_name(given: Sequence[str], field: str, low: float, high: float) -> dict[
         except ValueError:
             value = math.nan
         if not name or not low <= value <= high:
-            raise PriceError(f"{{{field}}} is NAME=NUMBER with a number from {low:g} to {high:g}, not {item!r}")
+            raise PriceError(
+                f"{{{field}}} is NAME=NUMBER with a number from {low:g} to {high:g}, not {item!r}", field=field
+            )
         table[name] = value
     return table
 

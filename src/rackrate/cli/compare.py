@@ -82,10 +82,9 @@ def compare(
     from rackrate.app.comparing import CompareRequest
     from rackrate.app.comparing import compare as compare_alternatives
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, refuse_other_than_html, say, show, write_text
-    from rackrate.report.study_view import compare_view
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
-    refuse_other_than_html(out)
+    refuse_unknown_ending(out)
     compared = compare_alternatives(
         CompareRequest(
             run=run,
@@ -113,16 +112,4 @@ def compare(
         ),
         shell_context(),
     )
-    view = compare_view(compared.question, compared.model, compared.draws, compared.seed, compared.remarks)
-    if out is not None:
-        from rackrate.report.study_html import compare_report
-
-        text = compare_report(view)
-        write_text(out, text)
-        say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)")
-    if as_json:
-        print_json(view)
-    else:
-        from rackrate.report.study_terminal import compare_tables
-
-        show(compare_tables(view))
+    deliver(compared, as_json=as_json, out=out)

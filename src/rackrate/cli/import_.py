@@ -41,15 +41,9 @@ def import_(
     """
     from rackrate.app.importing import ImportRequest, import_results
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show
-    from rackrate.report.terminal import run_tables
-    from rackrate.report.view import run_view
+    from rackrate.cli.output import deliver, say
 
     found = import_results(ImportRequest(tuple(files), out, on, model, engine), shell_context())
-    view = run_view(found.kept.run, found.kept.levels, found.kept.best)
-    if as_json:
-        print_json(view)
-    else:
-        show(run_tables(view))
+    deliver(found.kept, as_json=as_json)
     machine_hint = "" if on else " --offer NAME --as-if (or import with --on)"
     say(f"\nThe run is in {found.directory}. Next: rackrate price {found.directory}{machine_hint}")

@@ -62,10 +62,8 @@ def price(
     from rackrate.app.pricing import AssumeRigRequest, PriceRequest, assumed_rig_file
     from rackrate.app.pricing import price as price_it
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, show, write_new
+    from rackrate.cli.output import deliver, show, write_new
     from rackrate.errors import PriceError
-    from rackrate.report.terminal import pricing_tables
-    from rackrate.report.view import pricing_view
 
     context = shell_context()
     if save_rig is not None:
@@ -92,9 +90,4 @@ def price(
         at_concurrency=at_concurrency,
         force=force,
     )
-    pricing = price_it(request, context)
-    view = pricing_view(pricing)
-    if as_json:
-        print_json(view)
-    else:
-        show(pricing_tables(view, sources=sources, api_rows=None if all_apis else 8))
+    deliver(price_it(request, context), as_json=as_json, sources=sources, all_apis=all_apis)

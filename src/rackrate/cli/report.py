@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rackrate.cli import options as given
-
-if TYPE_CHECKING:
-    from rackrate.app.pricing import PricedRun
-
-_FORMATS = ("html", "md", "json", "csv")
-_ENDINGS = {"markdown": "md", "htm": "html"}
 
 
 def report(
@@ -48,12 +42,9 @@ def report(
     from rackrate.app.pricing import PriceRequest, price_run
     from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_text, say, write_text
-    from rackrate.errors import UserError, did_you_mean
+    from rackrate.report.render import format_named, render
 
-    ending = out.suffix.lstrip(".").lower() if out is not None else ""
-    kind = (format or _ENDINGS.get(ending, ending) or "html").lower()
-    if kind not in _FORMATS:
-        raise UserError(f"--format is one of {', '.join(_FORMATS)}, not {kind!r}{did_you_mean(kind, _FORMATS)}")
+    kind = format_named(format or (out.suffix.lstrip(".") if out is not None else "") or "html")
     request = PriceRequest(
         run=run,
         offers=tuple(offer or ()),
@@ -69,8 +60,7 @@ def report(
         at_concurrency=at_concurrency,
         force=force,
     )
-    priced = price_run(request, shell_context())
-    text = _render(kind, priced)
+    text = render(price_run(request, shell_context()), kind)
     if kind == "html":
         out = out or Path("report.html")
     if out is None:
@@ -78,11 +68,3 @@ def report(
     else:
         write_text(out, text)
         say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)" if kind == "html" else f"wrote {out}")
-
-
-def _render(kind: str, priced: PricedRun) -> str:
-    from rackrate.report.render import format_named, render
-    from rackrate.report.view import pricing_view, report_view, run_view
-
-    view = report_view(run_view(priced.run, priced.levels, priced.best), pricing_view(priced.pricing))
-    return render(view, format_named(kind))

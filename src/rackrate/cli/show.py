@@ -17,14 +17,6 @@ def show(
     """Show what a run measured: a row per load, with what stands against its figures."""
     from rackrate.app.runs import LoadRequest, load
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json
-    from rackrate.cli.output import show as print_result
-    from rackrate.report.terminal import run_tables
-    from rackrate.report.view import run_view
+    from rackrate.cli.output import deliver
 
-    found = load(LoadRequest(run), shell_context())
-    view = run_view(found.run, found.levels, found.best)
-    if as_json:
-        print_json(view)
-    else:
-        print_result(run_tables(view))
+    deliver(load(LoadRequest(run), shell_context()), as_json=as_json)

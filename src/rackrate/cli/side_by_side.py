@@ -35,21 +35,11 @@ def side_by_side(
     from rackrate.app.side_by_side import SideBySideRequest
     from rackrate.app.side_by_side import side_by_side as beside
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, show, write_text
-    from rackrate.errors import UserError
-    from rackrate.report.comparison import side_by_side_view
-    from rackrate.report.comparison_outputs import comparison_html, comparison_markdown, comparison_tables
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
+    refuse_unknown_ending(out)
     request = SideBySideRequest(tuple(runs), tuple(offer or ()), tuple(own or ()), usd_per_hour, as_if)
-    view = side_by_side_view(beside(request, shell_context()))
-    if out is not None:
-        if out.suffix not in {".html", ".md"}:
-            raise UserError(f"{out}: a comparison is written as .html or .md")
-        write_text(out, comparison_html(view) if out.suffix == ".html" else comparison_markdown(view))
-    if as_json:
-        print_json(view)
-    else:
-        show(comparison_tables(view))
+    deliver(beside(request, shell_context()), as_json=as_json, out=out)
 
 
 def compare_engines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from rackrate import __version__
 from rackrate.study.results import QuestionResult, StudyResult
 
 if TYPE_CHECKING:
+    from rackrate.app.comparing import Compared
     from rackrate.app.studying import ComparedStudy
 
 SCHEMA_STUDY = "rackrate.study/1"
@@ -77,15 +77,15 @@ def diff_view(compared: ComparedStudy) -> Json:
     }
 
 
-def compare_view(question: QuestionResult, model: str, draws: int, seed: int, notes: Sequence[str]) -> Json:
+def compare_view(compared: Compared) -> Json:
     """Machines and APIs for the same requests."""
     return {
         "schema": SCHEMA_COMPARE,
         "rackrate": __version__,
-        "model": model,
-        "draws": draws,
-        "seed": seed,
-        **question_view(question),
-        "remarks": list(notes),
+        "model": compared.model,
+        "draws": compared.draws,
+        "seed": compared.seed,
+        **question_view(compared.question),
+        "remarks": list(compared.remarks),
         "definitions": VERDICTS,
     }

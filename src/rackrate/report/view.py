@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rackrate.app.pricing import PricedRun
+from rackrate.app.runs import LoadedRun
 from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
@@ -61,6 +63,17 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
         },
         "faults": {name: FAULTS.get(name, "") for level in levels for name in level.failed},
     }
+
+
+def loaded_view(answer: LoadedRun) -> Json:
+    """A run that was read back."""
+    return run_view(answer.run, answer.levels, answer.best)
+
+
+def priced_run_view(answer: PricedRun) -> Json:
+    """A run and its price."""
+    run = run_view(answer.run, answer.levels, answer.best)
+    return {"schema": SCHEMA_REPORT, "run": run, "pricing": pricing_view(answer.pricing)}
 
 
 def level_view(level: LevelSummary) -> Json:
@@ -130,8 +143,3 @@ def _comparison_view(comparison: Comparison) -> Json:
         "date": comparison.api.date,
         "note": comparison.api.note,
     }
-
-
-def report_view(run: Json, pricing: Json) -> Json:
-    """A run and its price."""
-    return {"schema": SCHEMA_REPORT, "run": run, "pricing": pricing}

@@ -39,6 +39,11 @@ SUBJECTS: dict[str, str] = {
 """Schemas of plain values, and the module that presents each."""
 
 VIEWS: dict[str, str] = {
+    "rackrate.app.runs.LoadedRun": "rackrate.report.view:loaded_view",
+    "rackrate.economics.pricing.Pricing": "rackrate.report.view:pricing_view",
+    "rackrate.app.pricing.PricedRun": "rackrate.report.view:priced_run_view",
+    "rackrate.app.comparing.Compared": "rackrate.report.study_view:compare_view",
+    "rackrate.app.side_by_side.SideBySide": "rackrate.report.comparison:side_by_side_view",
     "rackrate.study.results.StudyResult": "rackrate.report.study_view:study_view",
     "rackrate.app.studying.ComparedStudy": "rackrate.report.study_view:diff_view",
     "rackrate.workload.traffic.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
