@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rackrate.api import compare, fit, load, plan, price, simulate, study
+    from rackrate.api import compare, fit, fleet, load, plan, price, simulate, study
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compare", "fit", "load", "plan", "price", "simulate", "study"]
+__all__ = ["__version__", "compare", "fit", "fleet", "load", "plan", "price", "simulate", "study"]
 
 
 def __getattr__(name: str) -> Any:

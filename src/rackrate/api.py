@@ -31,6 +31,8 @@ from rackrate.errors import did_you_mean
 if TYPE_CHECKING:
     from rackrate.app.checking import FitRequest, Fits
     from rackrate.app.comparing import Compared, CompareRequest
+    from rackrate.app.fleet_request import FleetRequest
+    from rackrate.app.fleets import PricedFleet
     from rackrate.app.plan_request import PlanRequest
     from rackrate.app.planning import Planned
     from rackrate.app.pricing import PriceRequest
@@ -155,6 +157,26 @@ def fit(model: str | Path | FitRequest, /, *, context: Context | None = None, **
     return _shown(checking.fits(_request(checking.FitRequest, "model", model, fields), context or default_context()))
 
 
+def fleet(
+    run: str | Path | FleetRequest | None = None, /, *, context: Context | None = None, **fields: Any
+) -> PricedFleet:
+    """What a fleet for a `traffic` costs, USD per month and per 1M tokens: fixed, following the load, or mixed.
+
+    Args:
+        run: a run of one replica; or a request. Without it, `capacity` or `models` says what replicas can do.
+        context: the world; None: the user's.
+        fields: of `FleetRequest`.
+
+    Raises:
+        RunError, PriceError: as `price`; a policy that cannot be.
+        WorkloadError: no traffic, or traffic that cannot be.
+    """
+    from rackrate.app import fleets
+    from rackrate.app.fleet_request import FleetRequest
+
+    return _shown(fleets.price(_request(FleetRequest, "run", run, fields), context or default_context()))
+
+
 def study(file: str | Path | StudyRequest, /, *, context: Context | None = None, **fields: Any) -> StudyResult:
     """A study's claims with their verdicts, and its questions with a ranking and 80 % intervals, in USD per month.
 
@@ -228,7 +250,7 @@ def _as_asked(value: object, hint: Any) -> object:
     (('aws/g5.xlarge',), '2000000000.0', 2)
     """
     if get_origin(hint) is tuple:
-        items = cast("tuple[object, ...]", tuple(value) if isinstance(value, list | tuple) else (value,))
+        items = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
         return tuple(_as_asked(item, get_args(hint)[0]) for item in items)
     kinds = {hint, *get_args(hint)}
     if str in kinds and isinstance(value, int | float | Path) and not kinds & {int, float, Path}:
