@@ -26,10 +26,9 @@ FLAGS_LEFT = {
     "report": 8, "runs": 1, "tuning": 12,
 }  # fmt: skip
 """Options of the command line that texts of a room name."""
-LONG_COMMANDS = {"fleet": 110, "measure": 80, "import": 60, "energy": 45, "compare": 50}
+LONG_COMMANDS = {"measure": 80, "import": 60, "energy": 45, "compare": 50}
 """Lines of a command's own body, where there are more than 40."""
 AMBIENT_LEFT = {
-    "rackrate.catalog.load": {"environ"},  # RACKRATE_CATALOG
     "rackrate.engines.install": {"environ"},  # RACKRATE_CACHE
     "rackrate.engines.sglang": {"environ"},  # whose Python runs it
     "rackrate.engines.vllm": {"environ"},
@@ -43,7 +42,7 @@ AMBIENT_LEFT = {
     "rackrate.simulate.compiled": {"environ"},
 }
 """Modules of no shell that read the environment or install signal handlers."""
-GLOBAL_CATALOGUE = {"cli": 24}
+GLOBAL_CATALOGUE: dict[str, int] = {}
 """Calls of load_catalog() outside cli/context.py and the Python API."""
 
 HEAVY = (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from rackrate.catalog.load import Catalog, cpu_architectures, load_catalog
+from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.catalog.types import Accelerator, Entry, Model, Offer
 
 FACTS = Path(__file__).parents[3] / "shared" / "data" / "facts"
@@ -20,19 +20,9 @@ WHEN = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """What is shipped, without overlays of whoever runs the tests."""
-    empty = tmp_path_factory.mktemp("no-overlays")
-
-    def nowhere(_name: str) -> Path:
-        return empty
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("platformdirs.user_config_path", nowhere)
-        patch.delenv("RACKRATE_CATALOG", raising=False)
-        load_catalog.cache_clear()
-        shipped = load_catalog()
-        load_catalog.cache_clear()
+def catalog() -> Catalog:
+    """What is shipped."""
+    shipped = load_catalog()
     assert shipped.overlays == ()
     return shipped
 
@@ -59,7 +49,7 @@ def test_the_usual_instance_families_are_offered(catalog: Catalog, family: str) 
 
 
 def test_every_offer_is_of_known_hardware(catalog: Catalog) -> None:
-    architectures = {item.architecture for item in cpu_architectures()} | {
+    architectures = {item.architecture for item in catalog.cpu_architectures} | {
         accelerator.architecture for accelerator in catalog.accelerators.values() if accelerator.kind == "cpu"
     }
     for offer in catalog.offers.values():

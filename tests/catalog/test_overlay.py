@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,24 +43,16 @@ def parsed_once(path: Path) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No overlays but the test's own; nothing of it stays behind in the cache."""
-    empty = tmp_path / "configuration"
-    empty.mkdir()
-
-    def nowhere(_name: str) -> Path:
-        return empty
-
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files are read anew, and nothing of a test stays behind in the cache."""
     monkeypatch.setattr("rackrate.catalog.load.read_yaml", parsed_once)
-    monkeypatch.setattr("platformdirs.user_config_path", nowhere)
-    monkeypatch.delenv("RACKRATE_CATALOG", raising=False)
     load_catalog.cache_clear()
     yield
     load_catalog.cache_clear()
 
 
 @pytest.fixture
-def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Overlay:
+def overlay(tmp_path: Path) -> Overlay:
     """Loads the catalogue with files given as `models="..."`, `offers="..."` and so on."""
 
     def load(**files: str) -> Catalog:
@@ -69,25 +60,15 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Overlay:
         directory.mkdir(exist_ok=True)
         for name, text in files.items():
             (directory / f"{name}.yaml").write_text(text, encoding="utf-8")
-        monkeypatch.setenv("RACKRATE_CATALOG", str(directory))
         load_catalog.cache_clear()
-        return load_catalog()
+        return load_catalog((directory,))
 
     return load
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    empty = tmp_path_factory.mktemp("none")
-
-    def nowhere(_name: str) -> Path:
-        return empty
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("platformdirs.user_config_path", nowhere)
-        patch.delenv("RACKRATE_CATALOG", raising=False)
-        load_catalog.cache_clear()
-        return load_catalog()
+def shipped() -> Catalog:
+    return load_catalog()
 
 
 # --- a new provider is one file ---
@@ -140,18 +121,9 @@ def test_later_directories_win(overlay: Overlay, tmp_path: Path, monkeypatch: py
     second = tmp_path / "second"
     second.mkdir()
     (second / "offers.yaml").write_text(OFFER.replace("0.5", "0.75"), encoding="utf-8")
-    monkeypatch.setenv("RACKRATE_CATALOG", os.pathsep.join([str(tmp_path / "mine"), str(second)]))
-    load_catalog.cache_clear()
-    catalog = load_catalog()
+    catalog = load_catalog((tmp_path / "mine", second))
     assert catalog.offers["acme/box"].price.on_demand_usd_h == 0.75
     assert len(catalog.overlays) == 2
-
-
-def test_the_configuration_directory_is_read_too(tmp_path: Path) -> None:
-    directory = tmp_path / "configuration" / "catalog"
-    directory.mkdir()
-    (directory / "offers.yaml").write_text(OFFER, encoding="utf-8")
-    assert "acme/box" in load_catalog().offers
 
 
 def test_an_empty_file_changes_nothing(overlay: Overlay, shipped: Catalog) -> None:
@@ -163,12 +135,6 @@ def test_a_full_date_needs_no_quotes(overlay: Overlay) -> None:
     catalog = overlay(offers=OFFER.replace('"2026-11-01"', "2026-11-01").replace('"2026-11"', "2026-11"))
     assert catalog.offers["acme/box"].price.date == "2026-11-01"
     assert catalog.offers["acme/box"].sources[0].date == "2026-11"
-
-
-def test_a_directory_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RACKRATE_CATALOG", str(tmp_path / "nosuch"))
-    with pytest.raises(UserError, match=r"RACKRATE_CATALOG names .*nosuch, which is not a directory"):
-        load_catalog()
 
 
 # --- mistakes: file, line, column and key ---

@@ -47,7 +47,7 @@ def _machine(machine: Machine, context: Context) -> Iterator[Finding]:
         yield Finding("GPU", "missing" if unknown else "ok", found, todo)
     else:
         yield Finding("GPU", "none", "none found (nvidia-smi, rocm-smi)", "engines run on the CPU")
-    nearest = nearest_offers(machine, context.catalog.offers.values())
+    nearest = nearest_offers(machine, context.catalog)
     yield Finding("nearest offers", "ok" if nearest else "missing", ", ".join(offer.id for offer in nearest))
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rackrate.runs.records import RunHeader
     from rackrate.workload.traffic import Traffic
 
+__all__ = ["FleetRequest", "PricedFleet", "price"]
+
 STEP_AT_MOST_S = 60.0
 """Traffic is seen in steps no longer than that, so that a fleet that follows it does so within a minute."""
 SLOW_STEPS = 100_000

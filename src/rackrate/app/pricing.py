@@ -295,7 +295,7 @@ def _machines(
             rig,
             notes=[EDIT_THE_RIG],
         )
-    nearest = nearest_offers(machine, catalog.offers.values(), kind)
+    nearest = nearest_offers(machine, catalog, kind)
     if nearest:
         why = mismatch(machine, nearest[0])
         others = ", ".join(offer.id for offer in nearest[1:])
@@ -330,7 +330,7 @@ def _instead(machine: Machine, catalog: Catalog, kind: PriceKind) -> str:
     same = matching(machine, catalog.offers.values(), kind)
     if same:
         return "offers that match: " + ", ".join(offer.id for offer in same[:5])
-    near: list[Offer] = nearest_offers(machine, catalog.offers.values(), kind)
+    near: list[Offer] = nearest_offers(machine, catalog, kind)
     return "no offer in the catalogue matches" + (
         f" (nearest: {', '.join(offer.id for offer in near)})" if near else ""
     )

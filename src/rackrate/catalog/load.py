@@ -7,14 +7,13 @@ replaces just the keys that it names (`prices:` alone changes an offer's price).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from rackrate.catalog.documents import parse_document, read_yaml
+from rackrate.catalog.documents import parse_document, read_document, read_yaml
 from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, EnergyPrice, Entry, Model, Offer
 from rackrate.errors import CatalogError, UserError, did_you_mean
 
@@ -91,37 +90,30 @@ def search(entries: Iterable[E], words: Iterable[str]) -> list[E]:
     return found
 
 
-def overlay_directories() -> list[Path]:
-    """Where the user's own catalogue files are looked for, later ones winning.
-
-    The user's configuration directory, then every directory of RACKRATE_CATALOG (separated as in PATH).
-    """
-    import platformdirs
-
-    directories = [platformdirs.user_config_path("rackrate") / "catalog"]
-    named = os.environ.get("RACKRATE_CATALOG", "")
-    for item in named.split(os.pathsep) if named else []:
-        directory = Path(item).expanduser()
-        if not directory.is_dir():
-            raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
-        directories.append(directory)
-    return directories
-
-
 @cache
-def load_catalog() -> Catalog:
-    """The shipped catalogue with the user's overlays. Raises UserError (file, line, key) where one is wrong."""
+def load_catalog(directories: tuple[Path, ...] = ()) -> Catalog:
+    """The shipped catalogue with the files of these directories laid over it, later ones winning.
+
+    Raises:
+        UserError: one of the files is wrong; with file, line and key.
+    """
     overlays: list[Path] = []
     tables: dict[str, Mapping[str, Any]] = {}
     for name, kind in KINDS.items():
         rows = _shipped(name)
-        files = [directory / f"{name}.yaml" for directory in overlay_directories()]
+        files = [directory / f"{name}.yaml" for directory in directories]
         for file in files:
             if file.exists():
                 overlays.append(file)
                 _lay_over(rows, file, kind)
         tables[name] = {entry_id: kind.model_validate(row) for entry_id, row in rows.items()}
-    catalog = Catalog(**tables, energy=energy_prices(), cpu_architectures=cpu_architectures(), overlays=tuple(overlays))
+    energy, cpus = DATA / "energy.yaml", DATA / "cpu_architectures.yaml"
+    catalog = Catalog(
+        **tables,
+        energy={price.id: price for price in read_document(energy, list[EnergyPrice])},
+        cpu_architectures=tuple(read_document(cpus, list[CpuArchitecture])),
+        overlays=tuple(overlays),
+    )
     _check_references(catalog)
     return catalog
 
@@ -167,17 +159,3 @@ def _lay_over(rows: dict[str, dict[str, Any]], file: Path, kind: type[Entry]) ->
             raise UserError(f"{file}: the id {entry.id!r} is written twice")
         added_ids.add(entry.id)
         rows[entry.id] = row
-
-
-@cache
-def cpu_architectures() -> tuple[CpuArchitecture, ...]:
-    """Which microarchitecture a CPU is, by what it says of itself."""
-    file = DATA / "cpu_architectures.yaml"
-    return tuple(parse_document(read_yaml(file), list[CpuArchitecture], file))
-
-
-@cache
-def energy_prices() -> Mapping[str, EnergyPrice]:
-    """What a kWh costs, by region."""
-    file = DATA / "energy.yaml"
-    return {item.id: item for item in parse_document(read_yaml(file), list[EnergyPrice], file)}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate import __version__
 from rackrate.app.context import Context, Listener, Provenance
 from rackrate.cli.output import say
+from rackrate.errors import UserError
 
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
@@ -60,14 +63,28 @@ def shell_context(notify: Listener | None = None) -> Context:
     from rackrate.engines.install import cache_directory
 
     return Context(
-        read_catalog=_catalog,
+        read_catalog=user_catalog,
         provenance=Provenance(shlex.join(["rackrate", *sys.argv[1:]]), __version__, platform.python_version()),
         cache_dir=cache_directory(),
         notify=notify or Spoken(),
     )
 
 
-def _catalog() -> Catalog:
+def user_catalog() -> Catalog:
+    """The catalogue with the user's files: of the configuration directory, then of each directory of RACKRATE_CATALOG.
+
+    Raises:
+        UserError: RACKRATE_CATALOG (separated as PATH is) names what is no directory, or a file is wrong.
+    """
+    import platformdirs
+
     from rackrate.catalog.load import load_catalog
 
-    return load_catalog()
+    directories = [platformdirs.user_config_path("rackrate") / "catalog"]
+    named = os.environ.get("RACKRATE_CATALOG", "")
+    for item in named.split(os.pathsep) if named else []:
+        directory = Path(item).expanduser()
+        if not directory.is_dir():
+            raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
+        directories.append(directory)
+    return load_catalog(tuple(directories))

@@ -237,9 +237,9 @@ def measure(
         raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
     stated = None
     if on:
-        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.context import user_catalog
 
-        stated = load_catalog().offer(on)
+        stated = user_catalog().offer(on)
     continued = _continued.get()
     job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
     if continued != _CONTINUED_COMPARISON:

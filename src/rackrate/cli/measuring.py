@@ -59,7 +59,7 @@ class Job:
     ) -> Run:
         """Starts an engine here, measures it, stops it."""
         from rackrate.app.serving_gpus import settings_on_gpus
-        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.context import user_catalog
         from rackrate.cli.output import say
         from rackrate.cli.progress import waiting
         from rackrate.engines.known import launcher
@@ -76,7 +76,7 @@ class Job:
         alias = weights.model or weights.path.stem
         longest = self.workload.longest_context
         slots = self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies)
-        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {}, load_catalog())
+        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {}, user_catalog())
         for note in on_gpus.notes:
             say(note)
         wanted = LaunchOptions(
@@ -97,7 +97,7 @@ class Job:
             settings=dict(command.settings),
             started_by_us=True,
         )
-        known = load_catalog().known_model(weights.model) if weights.model is not None else None
+        known = user_catalog().known_model(weights.model) if weights.model is not None else None
         if known is not None and known.context_tokens < longest:
             raise WorkloadError(
                 f"{alias} takes {known.context_tokens} tokens, prompt and answer; the longest request asked for has "
@@ -115,14 +115,14 @@ class Job:
 
     def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
         """The machine behind a URL, and the server's process where that is this one."""
-        from rackrate.catalog.load import load_catalog
+        from rackrate.cli.context import user_catalog
         from rackrate.measure.host import detect_machine, listener, stated_machine
         from rackrate.runs.records import Machine
 
         process = listener(target.port) if target.is_loopback else None
         if self.stated is not None:
             return stated_machine(self.stated), process
-        return detect_machine(load_catalog()) if process is not None else Machine(origin="unknown"), process
+        return detect_machine(user_catalog()) if process is not None else Machine(origin="unknown"), process
 
     def _run(self, target: Target, started: Started | None) -> Run:
         import asyncio
@@ -158,7 +158,7 @@ class Job:
 
             import psutil
 
-            from rackrate.catalog.load import load_catalog
+            from rackrate.cli.context import user_catalog
             from rackrate.cli.progress import SweepDisplay
             from rackrate.engines.known import engine_of_label
             from rackrate.errors import EngineError
@@ -176,9 +176,9 @@ class Job:
                 machine, process = self._find_machine(target)
             else:
                 engine, served = started.engine, started.served
-                machine, process = detect_machine(load_catalog()), psutil.Process(started.process.pid)
+                machine, process = detect_machine(user_catalog()), psutil.Process(started.process.pid)
             account = CpuAccount(process)
-            self._complete_model(served, found, load_catalog())
+            self._complete_model(served, found, user_catalog())
             header = self._header(served, engine, machine, found)
             continued = self.continued
             done = _what_is_done(continued, header) if continued is not None else NOTHING
@@ -187,7 +187,7 @@ class Job:
                 crew = None
                 if self.processes > 1 or self.ray is not None:
                     crew = await stack.enter_async_context(await self._crew(target, found, account, header, done))
-                shown = SweepDisplay(self.plan, _meter(machine, load_catalog()))
+                shown = SweepDisplay(self.plan, _meter(machine, user_catalog()))
                 with shown, PowerMeter(find_source() if process is not None else None, shown) as display:
                     known = engine_of_label(engine.name)
                     names = known.metrics if known is not None else None
@@ -330,7 +330,7 @@ def _meter(machine: Machine, catalog: Catalog) -> Meter | None:
 
     offers = catalog.offers.values()
     same = matching(machine, offers)
-    offer = next(iter(same or nearest_offers(machine, offers)), None)
+    offer = next(iter(same or nearest_offers(machine, catalog)), None)
     if offer is None:
         return None
     cost = rented(offer)

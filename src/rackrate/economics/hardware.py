@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rackrate.catalog.load import cpu_architectures
-from rackrate.catalog.types import Offer
+from rackrate.catalog.load import Catalog
+from rackrate.catalog.types import CpuArchitecture, Offer
 from rackrate.economics.hourly import HourlyCost, PriceKind, Rig, has_price, rented
 from rackrate.runs.records import Machine
 from rackrate.units import GIB
@@ -78,14 +78,12 @@ def matching(machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-de
     return sorted(found, key=lambda offer: (offer.id != machine.offer, rented(offer, kind).fixed_usd_h))
 
 
-def nearest_offers(
-    machine: Machine, offers: Iterable[Offer], kind: PriceKind = "on-demand", count: int = 3
-) -> list[Offer]:
+def nearest_offers(machine: Machine, catalog: Catalog, kind: PriceKind = "on-demand", count: int = 3) -> list[Offer]:
     """The offers most like the machine: the same hardware where there is any, else the same kind, nearest in size.
 
     Of GPUs as many at least: what two of them serve is not had at the price of one.
     """
-    listed = [offer for offer in offers if has_price(offer, kind)]
+    listed = [offer for offer in catalog.offers.values() if has_price(offer, kind)]
     same = matching(machine, listed, kind)
     if same or machine.origin == "unknown":
         return same[:count]
@@ -98,22 +96,25 @@ def nearest_offers(
 
     def distance(offer: Offer) -> tuple[int, float, float]:
         apart = abs((offer.vcpus or 1) - cpus) / cpus
-        return (_generations(machine.cpu_architecture, offer.cpu), apart, rented(offer, kind).fixed_usd_h)
+        generations = _generations(machine.cpu_architecture, offer.cpu, catalog.cpu_architectures)
+        return (generations, apart, rented(offer, kind).fixed_usd_h)
 
     return sorted((offer for offer in listed if offer.accelerator is None), key=distance)[:count]
 
 
-def _generations(text: str | None, other: str | None) -> int:
+def _generations(text: str | None, other: str | None, known: Iterable[CpuArchitecture]) -> int:
     """How far two CPU types are apart in the catalogue's list, which goes by vendor and generation; many, if unlike.
 
-    >>> _generations("emerald-rapids", "sapphire-rapids"), _generations("zen4", "zen4")
+    >>> from rackrate.catalog.load import load_catalog
+    >>> known = load_catalog().cpu_architectures
+    >>> _generations("emerald-rapids", "sapphire-rapids", known), _generations("zen4", "zen4", known)
     (1, 0)
-    >>> _generations("emerald-rapids", "neoverse-v1") == _generations("zen4", None) == _generations(None, "zen4")
+    >>> _generations("emerald-rapids", "neoverse-v1", known) == _generations(None, "zen4", known)
     True
     """
     places: dict[str, tuple[str, int]] = {}
-    for known in cpu_architectures():
-        places.setdefault(known.architecture, (known.vendor, len(places)))
+    for cpu in known:
+        places.setdefault(cpu.architecture, (cpu.vendor, len(places)))
     if text is not None and text == other:
         return 0
     mine, theirs = places.get(text or ""), places.get(other or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from rackrate.catalog.load import Catalog, cpu_architectures
+from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import CpuArchitecture, Offer
 from rackrate.engines.gpus import found_gpus
 from rackrate.errors import CatalogError
@@ -26,7 +26,7 @@ def detect_machine(catalog: Catalog) -> Machine:
     return Machine(
         origin="detected",
         cpu_model=words.get("model name") or platform.processor() or None,
-        cpu_architecture=_architecture(words),
+        cpu_architecture=_architecture(words, catalog),
         logical_cpus=len(psutil.Process().cpu_affinity())
         if hasattr(psutil.Process, "cpu_affinity")
         else psutil.cpu_count(),
@@ -68,8 +68,8 @@ def _cpu_words() -> dict[str, str]:
     return words
 
 
-def _architecture(words: dict[str, str]) -> str | None:
-    return next((known.architecture for known in cpu_architectures() if _is(known, words)), None)
+def _architecture(words: dict[str, str], catalog: Catalog) -> str | None:
+    return next((known.architecture for known in catalog.cpu_architectures if _is(known, words)), None)
 
 
 def _is(known: CpuArchitecture, words: dict[str, str]) -> bool:
