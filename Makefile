@@ -9,13 +9,17 @@ BIN := .venv/bin
 # compiled to bytecode at once: commands start in half the time where Python is told not to write any
 SYNC := --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 DEMO ?= demo
+PYTEST := $(BIN)/pytest
+WORKERS ?= 2
+# a selection of one's own (PYTEST_ARGS=tests/runs) may be empty on one side
+OR_NONE := || [ $$? -eq 5 ]
 TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 # left out of engines' pin files: torch is installed apart, the rest breaks vLLM on CPUs or is CUDA (docs/decisions/0008)
 APART := torch torchvision torchaudio torchcodec triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas \
   nvidia-cuda-nvrtc nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13
 
 help: ## what each target does
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
 demo: .venv/.runtime ## measure the embedded model on this machine, price it, write demo/report.html
 	$(BIN)/rackrate doctor
@@ -27,15 +31,23 @@ demo: .venv/.runtime ## measure the embedded model on this machine, price it, wr
 	$(BIN)/rackrate report $(DEMO)/run --force -o $(DEMO)/report.html
 	@echo "Open $(DEMO)/report.html in a browser; the run is in $(DEMO)/run ($(BIN)/rackrate show $(DEMO)/run)."
 
-test: .venv/.dev ## the tests, the real embedded engine among them
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: .venv/.dev ## all tests: what compares with a clock and the real engine last, one at a time
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not timed and not engine" $(PYTEST_ARGS) $(OR_NONE)
+	$(PYTEST) -m "timed or engine" $(PYTEST_ARGS) $(OR_NONE)
 
-check: .venv/.dev ## what CI checks: format, lint, types, generated docs, tests
+lint: .venv/.dev ## format, lint, types and generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python tools/make_docs.py --check
-	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: lint ## what takes two minutes before a commit: lint, and the tests that are not slow
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not timed and not engine" $(PYTEST_ARGS)
+
+check-all: lint test ## what CI checks: lint, and all tests
+
+dist: .venv/.dev ## wheel and sdist in dist/, and the wheel tried in an empty environment
+	$(BIN)/python tools/try_wheel.py
 
 docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
 	$(BIN)/python tools/make_docs.py
@@ -97,4 +109,4 @@ $(UV): requirements/uv.txt
 	$(BIN)/python -m compileall -q src
 	@touch $@ .venv/.runtime
 
-.PHONY: help demo test check docs validate bench lock clean
+.PHONY: help demo test lint check check-all dist docs validate bench lock clean

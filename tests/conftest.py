@@ -18,11 +18,25 @@ settings.register_profile("rackrate", deadline=None)  # a busy machine is no fai
 settings.load_profile("rackrate")
 
 
+SLOW = Path(__file__).parent / "slow.txt"
+"""Tests that `make check` leaves out: files, or FILE::TEST, a line each. What they took is behind them. [s]"""
+
+
+def slow_tests() -> set[str]:
+    """The lines of `SLOW`, relative to tests/."""
+    lines = (line.partition("#")[0].strip() for line in SLOW.read_text(encoding="utf-8").splitlines())
+    return {line for line in lines if line}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that compares with a clock may be unlucky on a busy machine; three times in a row it is a fault."""
+    slow = slow_tests()
     for item in items:
         if item.get_closest_marker("timed"):
             item.add_marker(pytest.mark.flaky(reruns=2))
+        file, _, test = item.nodeid.removeprefix("tests/").partition("::")
+        if file in slow or f"{file}::{test.partition('[')[0]}" in slow:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import rooms
+from conftest import slow_tests
 from rackrate.cli import COMMANDS, app
 from rooms import FILES, FLOORS, SHELLS, room_of
 
@@ -224,3 +225,15 @@ def test_a_command_that_is_not_there_is_not_found() -> None:
     ran = subprocess.run([sys.executable, "-m", "rackrate", "mesure"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "Did you mean 'measure'?" in ran.stderr
+
+
+def test_the_slow_tests_are_there() -> None:
+    """A test that moves takes its line in tests/slow.txt along."""
+    tests = Path(__file__).parent
+    gone = [
+        line
+        for line in slow_tests()
+        for file, _, name in [line.partition("::")]
+        if not (tests / file).exists() or (name and f"def {name}(" not in (tests / file).read_text(encoding="utf-8"))
+    ]
+    assert gone == []

@@ -418,5 +418,9 @@ def test_without_duckdb_a_large_run_stays_a_journal_and_a_packed_one_says_what_i
     with pytest.raises(RunError, match=r"requests\.parquet: .*rackrate\[parquet\]"):
         table.number_in_table(path)
     monkeypatch.delitem(sys.modules, "duckdb")
-    monkeypatch.setattr(table, "find_spec", lambda _name: None)
+
+    def nowhere(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr(table, "find_spec", nowhere)
     assert not table.can_pack()
