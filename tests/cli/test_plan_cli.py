@@ -60,6 +60,14 @@ def test_bills_are_over_the_mean_of_the_whole_trace(rackrate: Command, tmp_path:
     assert view["demand"]["tokens_month"] == pytest.approx(month * (view["demand"]["mean_input_tokens"] + 100))
 
 
+def test_a_recorded_pattern_may_be_cut_off_within_a_pass(rackrate: Command, tmp_path: Path) -> None:
+    due = [3.0 * at if at < 50 else 150 + 0.1 * at for at in range(70)]  # a hundred end in the slow part of a pass
+    file = tmp_path / "bursts.csv"
+    file.write_text("time_s,input_tokens,output_tokens\n" + "".join(f"{at},400,100\n" for at in due), encoding="utf-8")
+    view = planned(rackrate, "--traffic", "2/s", "--trace", str(file), "--arrivals", "trace")
+    assert view["rows"]
+
+
 def mooncake(path: Path) -> Path:
     """Requests whose first block is always the same, and that get longer as the trace goes on."""
     lines = [

@@ -18,7 +18,7 @@ from rackrate.errors import WorkloadError
 from rackrate.metrics.summary import summarise_level
 from rackrate.planner.bounds import least_busy_s
 from rackrate.runs.records import Level
-from rackrate.simulate.capacity import find_capacity, load_point, poisson_draw
+from rackrate.simulate.capacity import Draw, find_capacity, load_point, poisson_draw
 from rackrate.simulate.compiled import IS_COMPILED
 from rackrate.simulate.record import simulate_level
 from rackrate.simulate.settings import Autoscaler, EngineLimits, Fleet, Requests
@@ -200,6 +200,14 @@ def test_a_repeated_draw_is_the_draw_again_and_again() -> None:
     assert (np.diff(thrice.unit_due_s) >= 0).all()
     assert thrice.unit_due_s[20:] - 20.0 == pytest.approx(draw.unit_due_s)
     assert thrice.cached_tokens.tolist() == 3 * draw.cached_tokens.tolist()
+
+
+def test_a_pattern_that_lasts_longer_than_its_rate_says_is_repeated_in_order() -> None:
+    ones = np.ones(4, np.int32)
+    late = Draw(np.array([0.0, 1.0, 2.0, 9.0]), ones, ones, 0 * ones).repeated(3)
+    assert late.unit_due_s.tolist() == [0, 1, 2, 9, 10, 11, 12, 19, 20, 21, 22, 29]
+    usual = Draw(np.array([0.5, 1.0, 2.0, 3.5]), ones, ones, 0 * ones).repeated(2)
+    assert usual.unit_due_s.tolist() == [0.5, 1, 2, 3.5, 4.5, 5, 6, 7.5]  # at the rate: four in 4 s
 
 
 def test_more_replicas_have_more_capacity() -> None:

@@ -88,7 +88,8 @@ def plan(
         bool, typer.Option("--prune/--no-prune", help="Rule candidates out by bounds; the winner is the same without.")
     ] = True,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write an HTML page here.", show_default=False)
+        Path | None,
+        typer.Option("--out", "-o", help="Also write the plan here: .html, .md, .csv or .json.", show_default=False),
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:

@@ -33,7 +33,8 @@ def validate(
         typer.Option("--coefficients", help="Of `calibrate fit`.", show_default="the shipped ones"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write the page (Markdown).", show_default=False)
+        Path | None,
+        typer.Option("--out", "-o", help="Also write the page here: .md, .html, .csv or .json.", show_default=False),
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:

@@ -52,7 +52,10 @@ class Draw:
 
     def repeated(self, times: int) -> Draw:
         """The same requests so many times over, one pass after the other."""
-        passes = np.repeat(np.arange(times) * float(len(self.unit_due_s)), len(self.unit_due_s))
+        number, due = len(self.unit_due_s), self.unit_due_s
+        # a recorded pattern that is cut off may last longer than its rate says: it begins anew a mean gap after its end
+        span_s = float(due[-1] - due[0])
+        passes = np.repeat(np.arange(times) * (float(number) if span_s <= number else span_s + 1.0), number)
         return Draw(
             np.tile(self.unit_due_s, times) + passes,
             np.tile(self.input_tokens, times),
