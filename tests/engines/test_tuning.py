@@ -6,12 +6,14 @@ import io
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from priced_runs import CPU, write_run
 from rackrate.app.tuning import TuneAnswer
 from rackrate.engines.knobs import LAYOUT, WEIGHTS, Configuration, Knob, Machine, Space
 from rackrate.errors import EngineError
@@ -20,6 +22,7 @@ from rackrate.report.present.tuning import sentence
 from rackrate.report.render.terminal import renderable
 from rackrate.tuning.search import Result, Search, Tuned
 from rackrate.tuning.space import assignments, settings_of, space_of
+from rackrate.tuning.trial import Trials
 
 pytest.importorskip("optuna")
 
@@ -202,3 +205,22 @@ def test_every_layout_uses_all_gpus() -> None:
             assert int(settings["tensor_parallel"]) * int(settings["data_parallel"]) == gpus
     alone = space_of("vllm", Machine(cores=4, logical=8, concurrency=16, gguf=False, gpus=1))
     assert not any(knob.name == LAYOUT for knob in alone.knobs)
+
+
+def test_a_trial_is_a_run_of_the_configuration_or_the_reason_why_there_is_none(tmp_path: Path) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def measure(model: str, settings: Sequence[str], out: Path) -> None:
+        asked.append((model, tuple(settings)))
+        if "bind=on" in settings:
+            raise EngineError("failed to allocate\nand a log of many lines")
+        out.rmdir()
+        write_run(out, CPU)
+
+    trials = Trials(measure, "model", tmp_path, with_slo=False)
+    served = trials({WEIGHTS: "Q4_0", "threads": 2, "bind": False})
+    failed = trials({WEIGHTS: "as they are", "bind": True})
+    assert asked == [("model:Q4_0", ("threads=2", "bind=off")), ("model", ("bind=on",))]
+    assert served.output_tok_s == pytest.approx(4 * 32 / 1.6, rel=0.05)  # the load of four
+    assert (served.concurrency, served.run) == (4, str(tmp_path / "trials" / "000"))
+    assert (failed.output_tok_s, failed.note) == (None, "failed to allocate")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rackrate.engines.gpus import FoundGpu
     from rackrate.engines.knobs import Space
     from rackrate.tuning.search import Trial, Tuned
+    from rackrate.tuning.trial import MeasureTrial
 
 SCHEMA = "rackrate.tune/1"
 FACTS = "tune.json"
@@ -115,6 +116,7 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
     from rackrate.economics.hardware import describe
     from rackrate.measure.host import detect_machine
     from rackrate.tuning.search import Search
+    from rackrate.tuning.trial import Trials
 
     if not 0 < request.minutes <= LONGEST_MINUTES:
         raise EngineError(f"{{minutes}} must be above 0 and at most a week, got {request.minutes:g}", field="minutes")
@@ -122,8 +124,9 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
         raise WorkloadError("{levels} takes whole numbers from 1 on, such as 16 or 8,32", field="levels")
     space = _space(request, context)
     _same_search(request, space)
+    trials = Trials(_measure_apart(request), request.model, request.directory, with_slo=request.slo is not None)
     search = Search(
-        space, _trials(request, context), request.directory, request.minutes * 60, seed=request.seed,
+        space, trials, request.directory, request.minutes * 60, seed=request.seed,
         on_progress=lambda trial: context.notify.note(_line(trial, space.default)),
     )  # fmt: skip
     context.notify.note(f"{space.size:,} configurations of {len(space.knobs)} settings; {request.minutes:g} minutes")
@@ -141,13 +144,32 @@ def _line(trial: Trial, default: Mapping[str, Any]) -> str:
     return f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
 
 
-def _trials(request: TuneRequest, context: Context) -> Any:
-    from rackrate.tuning.trial import Trials
+def _measure_apart(request: TuneRequest) -> MeasureTrial:
+    """Measures a trial in a process of its own."""
+    import shlex
+    import subprocess
+    import sys
 
-    return Trials(
-        request.engine, request.model, request.levels, request.input_tokens, request.output_tokens, request.seconds,
-        2 * request.seconds, request.slo, request.directory,
-    )  # fmt: skip
+    def measure(model: str, settings: Sequence[str], out: Path) -> None:
+        words = [sys.executable, "-m", "rackrate", "measure", "--engine", request.engine, "--model", model]
+        words += ["--concurrency", ",".join(map(str, request.levels)), "--no-prefill", "--warmup", "2"]
+        words += ["--input-tokens", str(request.input_tokens), "--output-tokens", str(request.output_tokens)]
+        words += ["--seconds", f"{request.seconds:g}", "--max-seconds", f"{2 * request.seconds:g}", "--out", str(out)]
+        words += ["--slo", request.slo] if request.slo is not None else []
+        words += [word for setting in settings for word in ("--set", setting)]
+        (out / "command.txt").write_text(shlex.join(words) + "\n", encoding="utf-8")
+        log = out / "measure.log"
+        with log.open("w", encoding="utf-8") as file:
+            code = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        if code == 130:
+            raise KeyboardInterrupt
+        if code != 0:
+            lines = log.read_text(encoding="utf-8", errors="replace").split("rackrate: ")[-1].strip().splitlines()
+            raise EngineError(lines[0] if lines else "it ended without a word")
+
+    return measure
 
 
 def _space(request: TuneRequest, context: Context) -> Space:
