@@ -24,10 +24,10 @@ INSIDE = [name for name in FILES if room_of(name) not in {None, *SHELLS}]
 CLI_LINES = 7_200
 FLAGS_LEFT = {
     "app": 12, "economics": 5, "importers": 3, "measure": 45,
-    "report": 8, "runs": 1, "tuning": 12,
+    "report": 8, "runs": 1,
 }  # fmt: skip
 """Options of the command line that texts of a room name."""
-LONG_COMMANDS = {"measure": 80, "import": 60, "energy": 45, "compare": 50}
+LONG_COMMANDS = {"measure": 80, "import": 60, "compare": 50}
 """Lines of a command's own body, where there are more than 40."""
 AMBIENT_LEFT = {
     "rackrate.engines.install": {"environ"},  # RACKRATE_CACHE

@@ -67,7 +67,7 @@ def test_four_t4s_serve_an_8b_in_fp16_over_as_few_as_hold_the_requests(
     assert facts["argv"][facts["argv"].index("--tensor-parallel-size") + 1] == "2"
     assert "no bf16 units" in facts["why"]
     assert "t4 x 2: 7.5 GiB of weights each" in facts["why"]  # 16.06 GB, halved
-    assert "--set data_parallel=2 serves 2 replicas on all 4 GPUs" in facts["why"]
+    assert "the setting data_parallel=2 serves 2 replicas on all 4 GPUs" in facts["why"]
     more = printed(serve(private_environment, path, str(model), "--print", "--json", "--requests", "60"))
     assert more["settings"]["tensor_parallel"] == 4  # two cards hold the weights, not 60 caches
     said = printed(

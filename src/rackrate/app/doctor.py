@@ -20,6 +20,7 @@ class Finding:
     state: Literal["ok", "missing", "none"]
     found: str = ""
     todo: str = ""
+    """Names of fields are in braces, as in a UserError's message."""
     install: str | None = None
     """The engine that is to be installed."""
 
@@ -39,7 +40,7 @@ def _machine(machine: Machine, context: Context) -> Iterator[Finding]:
     virtual = ", virtual" if machine.virtual else ""
     yield Finding("machine", "ok", f"{describe(machine)}; {machine.system}{virtual}")
     if machine.cpu_architecture is None and not machine.gpus:
-        yield Finding("CPU type", "missing", "not recognised", "name the machine with --on OFFER when measuring")
+        yield Finding("CPU type", "missing", "not recognised", "name the machine with {on} OFFER when measuring")
     if machine.gpus:
         unknown = [gpu.name for gpu in machine.gpus if gpu.accelerator is None]
         todo = f"add {unknown[0]!r} to your own accelerators.yaml" if unknown else ""

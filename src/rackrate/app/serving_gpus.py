@@ -123,6 +123,6 @@ def _over_ranks(
     if chosen.requests < requests:
         note += f"; more than that of the {requests} asked for will wait"
     if (replicas := len(gpus) // chosen.tp) > 1:
-        note += f"; --set data_parallel={replicas} serves {replicas} replicas on all {len(gpus)} GPUs"
+        note += f"; the setting data_parallel={replicas} serves {replicas} replicas on all {len(gpus)} GPUs"
     ranks: Settings = {"tensor_parallel": chosen.tp} if chosen.tp > 1 else {}
     return GpuSettings({**so_far.settings, **ranks}, (*so_far.notes, note))

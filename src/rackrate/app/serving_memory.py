@@ -34,8 +34,8 @@ def what_would_fit(model: str, *, requests: int, context_tokens: int, catalog: C
     if gpus := found_gpus():
         free = min(gpu.free_bytes for gpu in gpus) / GIB
         return (
-            f"It ran out of memory on {len(gpus)} x {gpus[0].name} with {free:.1f} GiB free each: `rackrate fit "
-            f"{model} --on GPU --memory {free:.1f}` says what fits; {ask}."
+            f"It ran out of memory on {len(gpus)} x {gpus[0].name} with {free:.1f} GiB free each: a memory "
+            f"fit of {model} says what does fit; {ask}."
         )
 
     free = free_bytes()

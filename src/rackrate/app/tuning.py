@@ -103,10 +103,11 @@ class TuneAnswer:
         }
 
 
-def tune(request: TuneRequest, context: Context) -> TuneAnswer:
+def tune(request: TuneRequest, context: Context, measure: MeasureTrial) -> TuneAnswer:
     """Measures the defaults, then hunches, then what Optuna proposes; what won is measured against the defaults.
 
-    A KeyboardInterrupt ends the search: the answer says what is known. The same request goes on from there.
+    `measure` measures one trial. A KeyboardInterrupt ends the search: the answer says what is known, and the same
+    request goes on from there.
 
     Raises:
         EngineError: the engine is not installed or has nothing to tune, the model does not fit, the defaults cannot be
@@ -124,7 +125,7 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
         raise WorkloadError("{levels} takes whole numbers from 1 on, such as 16 or 8,32", field="levels")
     space = _space(request, context)
     _same_search(request, space)
-    trials = Trials(_measure_apart(request), request.model, request.directory, with_slo=request.slo is not None)
+    trials = Trials(measure, request.model, request.directory, with_slo=request.slo is not None)
     search = Search(
         space, trials, request.directory, request.minutes * 60, seed=request.seed,
         on_progress=lambda trial: context.notify.note(_line(trial, space.default)),
@@ -142,34 +143,6 @@ def _line(trial: Trial, default: Mapping[str, Any]) -> str:
     result = f"{figure:.1f} output tok/s" if figure else "no figure"
     note = f" [{trial.result.note}]" if trial.result.note else ""
     return f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
-
-
-def _measure_apart(request: TuneRequest) -> MeasureTrial:
-    """Measures a trial in a process of its own."""
-    import shlex
-    import subprocess
-    import sys
-
-    def measure(model: str, settings: Sequence[str], out: Path) -> None:
-        words = [sys.executable, "-m", "rackrate", "measure", "--engine", request.engine, "--model", model]
-        words += ["--concurrency", ",".join(map(str, request.levels)), "--no-prefill", "--warmup", "2"]
-        words += ["--input-tokens", str(request.input_tokens), "--output-tokens", str(request.output_tokens)]
-        words += ["--seconds", f"{request.seconds:g}", "--max-seconds", f"{2 * request.seconds:g}", "--out", str(out)]
-        words += ["--slo", request.slo] if request.slo is not None else []
-        words += [word for setting in settings for word in ("--set", setting)]
-        (out / "command.txt").write_text(shlex.join(words) + "\n", encoding="utf-8")
-        log = out / "measure.log"
-        with log.open("w", encoding="utf-8") as file:
-            code = subprocess.run(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
-            ).returncode
-        if code == 130:
-            raise KeyboardInterrupt
-        if code != 0:
-            lines = log.read_text(encoding="utf-8", errors="replace").split("rackrate: ")[-1].strip().splitlines()
-            raise EngineError(lines[0] if lines else "it ended without a word")
-
-    return measure
 
 
 def _space(request: TuneRequest, context: Context) -> Space:

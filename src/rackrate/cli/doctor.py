@@ -16,7 +16,7 @@ def doctor(as_json: given.AsJson = False) -> None:
     rows = [
         {
             "what": item.what, "state": item.state, "found": item.found,
-            "do": f"rackrate engines install {item.install}" if item.install else item.todo,
+            "do": f"rackrate engines install {item.install}" if item.install else item.todo.replace("{on}", "--on"),
         }
         for item in examine(shell_context())
     ]  # fmt: skip
