@@ -123,14 +123,14 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--url", "http://h", "--key-env", "NO_SUCH_KEY"], "--key-env names NO_SUCH_KEY, which is not set"),
         (["--url", "http://h", "--on", "aws/g4dn.12xlrge"], "did you mean aws/g4dn.12xlarge"),
         (["--engine", "lamacpp"], "no engine is called 'lamacpp'; did you mean llamacpp"),
-        (["--engine", "tgi"], "start it yourself and measure it with `rackrate measure --url"),
+        (["--engine", "tgi"], "start it yourself and measure it with --url"),
         (["--engine", "llamacpp"], "run `rackrate engines install llamacpp`"),
         (["--engine", "llamacpp", "--model", "missing.gguf"], "no weights for 'missing.gguf'"),
         (["--engine", "llamacpp", "--model", "/missing.gguf"], "/missing.gguf: there is no such file or directory"),
         (["--engine", "llamacpp", "--model", "."], "is a directory"),
         (
             ["--engine", "llamacpp", "--engine", "naive", "--out", "/dev/null/x"],
-            "/dev/null/x/command.json: cannot be written",
+            "/dev/null/x/request.json: cannot be written",
         ),
     ],
 )
@@ -143,14 +143,17 @@ def test_a_bad_input_is_one_sentence(call: Call, arguments: list[str], said: str
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"command": 3', "names no `rackrate measure` command"),
-        ('{"command": "rm -r x"}', "names no `rackrate measure` command"),
-        ('{"command": "rackrate measure --nope"}', "No such option: --nope"),
-        ('{"command": "rackrate measure \\"x"}', "an open quotation mark"),
+        ('{"request": 3', "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ('{"request": "rm -r x"}', "it has no request to go on with"),
+        ('{"request": {"request": "measure", "shell": "rm"}}', "keys that this version does not know: shell"),
+        ('{"request": {"request": "price"}}', "the request is 'price', not 'measure'"),
+        ('{"request": {"request": "measure", "levels": "many"}}', "measure: levels"),
+        ('{"request": {"request": "measure", "engines": ["llamacpp", "naive"]}}', "add: --engine llamacpp,naive"),
     ],
 )
 def test_a_comparison_that_cannot_go_on_is_one_sentence(call: Call, tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "command.json").write_text(content)
+    (tmp_path / "request.json").write_text(content)
     assert said in sentence(call("measure", "--resume", str(tmp_path)))
 
 
@@ -363,8 +366,8 @@ def test_a_run_that_was_killed_is_gone_on_with(
         process.wait()
     before = read_run(directory)
     header = directory / HEADER
-    header.write_text(header.read_text().replace(before.header.command, f"rackrate measure --resume {directory}"))
-    assert "no longer has the command" in sentence(call("measure", "--resume", directory))
+    header.write_text(before.header.model_copy(update={"request": None}).model_dump_json())
+    assert "an older version began the run" in sentence(call("measure", "--resume", directory))
     header.write_text(before.header.model_dump_json())
     ended = call("measure", "--resume", directory)
     assert ended.code == 0, ended.errors

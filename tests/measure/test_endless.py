@@ -171,12 +171,12 @@ def test_an_answer_in_one_piece_keeps_its_times_and_its_bytes() -> None:
 def test_an_answer_in_one_piece_is_not_held_many_times_over() -> None:
     code = """
 import resource
-from test_endless import judge, one_piece
+from test_endless import classify_exchange, one_piece
 
 exchange, _ = one_piece(2**25)
 del _
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert judge(exchange).status == "ok"
+assert classify_exchange(exchange).status == "ok"
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 2**25)
 """
     paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])

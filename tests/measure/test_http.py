@@ -160,7 +160,7 @@ def test_what_is_no_url_is_refused_with_its_name(given: str, said: str) -> None:
 
 @pytest.mark.parametrize("given", ["http://user:secret@h:1", "http://secret@h", "https://user:secret@h/v1"])
 def test_a_password_is_refused_and_not_repeated(given: str) -> None:
-    with pytest.raises(EndpointError, match="--key-env") as caught:
+    with pytest.raises(EndpointError, match="key_env") as caught:
         parse_url(given)
     assert "secret" not in str(caught.value)
 

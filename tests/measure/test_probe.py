@@ -299,6 +299,6 @@ def test_fewer_input_tokens_than_the_template_has_cannot_be_sent(asked: int) -> 
         found = ask(server.url, SyntheticWorkload(asked, 4))
     with pytest.raises(WorkloadError, match="the server counts 31 for an empty prompt") as caught:
         found.length.words_for(asked)
-    named = int(str(caught.value).split("--input-tokens ")[1].split()[0])
+    named = int(str(caught.value).split("input_tokens ")[1].split()[0])
     assert named > 31
     assert found.length.words_for(named) >= 1

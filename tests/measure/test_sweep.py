@@ -470,12 +470,12 @@ def test_gains_end_after_two_doublings_without_five_per_cent(rates: list[float],
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"levels": (4, 0)}, "--concurrency"),
-        ({"max_concurrency": 0}, "--max-concurrency"),
-        ({"requests": 0}, "--requests"),
-        ({"least_s": 0.0}, "--seconds"),
-        ({"least_s": 2.0, "most_s": 1.0}, "--max-seconds"),
-        ({"warmup_requests": -1}, "--warmup"),
+        ({"levels": (4, 0)}, "levels"),
+        ({"max_concurrency": 0}, "max_concurrency"),
+        ({"requests": 0}, "requests"),
+        ({"least_s": 0.0}, "seconds"),
+        ({"least_s": 2.0, "most_s": 1.0}, "max_seconds"),
+        ({"warmup_requests": -1}, "warmup"),
     ],
 )
 def test_an_impossible_plan_is_refused(wrong: dict[str, Any], said: str) -> None:

@@ -56,7 +56,7 @@ def measure(server: ScriptedServer, directory: Path, plan: SweepPlan, processes:
             crew = WorkerPool(channels, target, None, Timeouts(), found, WORKLOAD, account, plan.slo)
             async with crew:
                 with RunWriter(directory, header) as writer:
-                    outcome = await sweep(client, found, WORKLOAD, plan, writer, account, Silent(), crew=crew)
+                    outcome = await sweep(client, found, WORKLOAD, plan, writer, account, Silent(), pool=crew)
                     header.state = "complete"
                     writer.finish()
             assert outcome == "complete"

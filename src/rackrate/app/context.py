@@ -60,6 +60,11 @@ class Provenance:
     python_version: str
 
 
+def _no_secret(name: str) -> str | None:
+    del name
+    return None
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -78,6 +83,10 @@ class Context:
     clock: Callable[[], datetime] = _now
     """The time now, with its zone."""
     notify: Listener = field(default_factory=Silent)
+    state_dir: Path | None = None
+    """Where it is noted what this user began on this machine; None: nowhere."""
+    secret: Callable[[str], str | None] = _no_secret
+    """The value of a secret by its name, such as an API key's; None where it is not set. Never written anywhere."""
 
     @cached_property
     def catalog(self) -> Catalog:

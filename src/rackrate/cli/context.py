@@ -66,8 +66,19 @@ def shell_context(notify: Listener | None = None) -> Context:
         read_catalog=user_catalog,
         provenance=Provenance(shlex.join(["rackrate", *sys.argv[1:]]), __version__, platform.python_version()),
         cache_dir=cache_directory(),
+        state_dir=_state_directory(),
         notify=notify or Spoken(),
+        secret=os.environ.get,
     )
+
+
+def _state_directory() -> Path:
+    """RACKRATE_STATE, else the user's state directory."""
+    if named := os.environ.get("RACKRATE_STATE"):
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_state_path("rackrate")
 
 
 def user_catalog() -> Catalog:

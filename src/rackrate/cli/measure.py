@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rackrate.cli import load_shape as shape
+from rackrate.app.measuring.request import DEFAULT_KEY, DEFAULT_MOST_S, MeasureRequest
+from rackrate.cli import load_options as shape
 
 if TYPE_CHECKING:
-    from rackrate.cli.measuring import Job
-    from rackrate.runs.records import Run
-    from rackrate.workload.synthetic import Endpoint
-
-_DEFAULT_KEY = "RACKRATE_API_KEY"
-_DEFAULT_MOST_S = 60.0
-_CONTINUED_COMPARISON: Literal["comparison"] = "comparison"
-_continued: ContextVar[Run | Literal["comparison"] | None] = ContextVar("_continued", default=None)
-"""The run that this call goes on with, or that it goes on with a comparison of several."""
+    from rackrate.app.measuring.measurement import Measured
+    from rackrate.app.measuring.resume import ResumeRequest
+    from rackrate.app.measuring.several import EnginesMeasured
+    from rackrate.app.measuring.watching import Meter
+    from rackrate.measure.plan import SweepPlan
+    from rackrate.measure.sweep import Watcher
 
 
 def measure(
@@ -91,7 +88,7 @@ def measure(
         float | None,
         typer.Option("--seconds", help="Least duration of a level.", show_default="15, or the whole trace"),
     ] = None,
-    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = _DEFAULT_MOST_S,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest duration of a level.")] = DEFAULT_MOST_S,
     precision: Annotated[
         str,
         typer.Option(
@@ -125,7 +122,7 @@ def measure(
     ] = None,
     key_env: Annotated[
         str, typer.Option("--key-env", help="Environment variable that holds the API key.")
-    ] = _DEFAULT_KEY,
+    ] = DEFAULT_KEY,
     threads: Annotated[
         int | None,
         typer.Option("--threads", help="Of an engine started here.", show_default="all physical cores"),
@@ -179,229 +176,105 @@ def measure(
     before, and TTFT counts from the moment a request was due. With --slo the rate is searched for. With --trace
     recorded requests are sent. docs/load.md has every shape of load.
     """
-    from datetime import UTC, datetime
+    from rackrate.app.measuring.resume import ResumeRequest
 
-    from rackrate.cli.measuring import Job
-    from rackrate.errors import EndpointError, RunError, WorkloadError
-    from rackrate.measure.plan import SweepPlan
-    from rackrate.measure.target import Timeouts, parse_url
-    from rackrate.runs.directories import fresh_directory
-    from rackrate.workload.slo import parse_slo
-
+    engines, settings = tuple(engine or ()), tuple(set_ or ())
     if resume is not None:
-        _go_on_with(resume)
+        again = ResumeRequest(
+            resume, url, engines, model, settings, ray, key_env if key_env != DEFAULT_KEY else None, trace
+        )
+        _run(again, json_out)
         return
-    if (url is None) == (not engine):
-        raise EndpointError("say what to measure: either --url URL, or --engine llamacpp to start one here")
-    if endpoint not in {"chat", "completions"}:
-        raise WorkloadError(f"--endpoint is chat or completions, not {endpoint!r}")
-    timeouts = Timeouts(connect_timeout, first_token_timeout, gap_timeout, timeout)
-    levels = _levels(concurrency)
-    flags = shape.LoadFlags(
+    request = MeasureRequest(
+        url=url,
+        engines=engines,
+        model=model,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        endpoint=cast("Endpoint", endpoint),
-        seed=seed,
+        endpoint=endpoint,  # pyright: ignore[reportArgumentType] - checked with the rest
+        levels=_levels(concurrency),
+        max_concurrency=max_concurrency,
+        rates=_rates(rate),
         arrivals=arrivals,
         trace=trace,
-        speedup=trace_speedup,
+        trace_speedup=trace_speedup,
         longest=longest,
-        prefix=shared_prefix,
+        shared_prefix=shared_prefix,
         turns=turns,
         think_time=think_time,
-        rates=_rates(rate),
-        closed=bool(levels),
-        searches=slo is not None and rate is None and not levels,
+        slo=slo,
         requests=requests,
         seconds=seconds,
-    )
-    load = shape.load_shape(flags)
-    plan = SweepPlan(
-        levels=levels,
-        max_concurrency=max_concurrency,
-        rates=load.rates,
-        arrivals=load.arrivals,
-        slo=parse_slo(slo) if slo is not None else None,
-        requests=load.requests,
-        least_s=load.seconds,
-        most_s=max_seconds if max_seconds != _DEFAULT_MOST_S else max(_DEFAULT_MOST_S, load.seconds),
-        warmup_requests=warmup,
-        prefill=prefill if prefill is not None else requests is None,
-        precision=_share(precision),
+        max_seconds=max_seconds,
+        precision=precision,
+        processes=processes,
+        ray=ray,
+        warmup=warmup,
+        prefill=prefill,
+        seed=seed,
+        on=on,
+        key_env=key_env,
+        threads=threads,
+        port=port,
+        settings=settings,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        first_token_timeout=first_token_timeout,
+        gap_timeout=gap_timeout,
         keep_answers=keep_answers,
+        out=out,
     )
-    if processes < 1:
-        raise WorkloadError(f"--processes must be at least 1, got {processes}")
-    directory = out or fresh_directory(model or "model", datetime.now(UTC))
-    if _continued.get() is None and _holds_run(directory):
-        raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
-    stated = None
-    if on:
-        from rackrate.cli.context import user_catalog
-
-        stated = user_catalog().offer(on)
-    continued = _continued.get()
-    job = Job(load.workload, plan, timeouts, _key(key_env), directory, model, stated, processes, ray)
-    if continued != _CONTINUED_COMPARISON:
-        job = dataclasses.replace(job, continued=continued)
-    if engine and len(engine) > 1:
-        _compare(job, engine, threads, set_ or [], json_out)
-        return
-    if url is not None:
-        run = job.measure_url(parse_url(url))
-    else:
-        name = (engine or [""])[0]
-        run = job.measure_engine(name, threads, port, _settings(name, set_ or [], [name]))
-    _report(run, directory, json_out)
+    _run(request, json_out)
 
 
-def _go_on_with(directory: Path) -> None:
-    """Measures what is missing of a run, or of a comparison of engines, by the command that it was begun with."""
-    from rackrate.cli.side_by_side import COMMAND
-    from rackrate.errors import RunError
-    from rackrate.runs.store import read_run
+def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
+    """Measures with a live display, hears Ctrl-C, and prints what was measured."""
+    from rackrate.app.measuring.measurement import Measured, measure
+    from rackrate.app.measuring.request import MeasureRequest
+    from rackrate.cli.signals import SignalStop
+    from rackrate.cli.waiting import spinning
 
-    if (directory / COMMAND).exists():
-        _measure_as(_command_of(directory / COMMAND), directory, _CONTINUED_COMPARISON)
-        return
-    if (directory.parent / COMMAND).exists():
-        raise RunError(f"{directory} is part of a comparison: rackrate measure --resume {directory.parent}")
-    run = read_run(directory)
-    if run.header.mode != "measured" or run.header.state == "complete":
-        raise RunError(
-            f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
-        )
-    _measure_as(run.header.command, directory, run)
+    def display(plan: SweepPlan, meter: Meter | None) -> AbstractContextManager[Watcher]:
+        from rackrate.cli.progress import SweepDisplay
 
+        return SweepDisplay(plan, meter)
 
-def _command_of(path: Path) -> str:
-    """The command that began a comparison. Raises RunError where the file is not as rackrate writes it."""
-    from rackrate.errors import RunError
-    from rackrate.measure.lenient_json import as_object, as_text, parse
+    stop = SignalStop()
+    with spinning() as context:
+        if not isinstance(request, MeasureRequest):
+            from rackrate.app.measuring.resume import resume
 
-    try:
-        command = as_text(as_object(parse(path.read_bytes())).get("command"))
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if not command.startswith("rackrate measure "):
-        raise RunError(f"{path}: it names no `rackrate measure` command to go on with")
-    return command
+            found = resume(request, context, watch=display, stop=stop)
+        elif len(request.engines) > 1:
+            from rackrate.app.measuring.several import measure_engines
 
-
-def _measure_as(command_line: str, directory: Path, continued: Run | Literal["comparison"]) -> None:
-    import shlex
-
-    from rackrate.errors import RunError
-
-    try:
-        words = shlex.split(command_line)[2:]
-    except ValueError:
-        raise RunError(
-            f"{directory}: the command that it was begun with has an open quotation mark: {command_line}"
-        ) from None
-    if "--resume" in words:  # as versions before 28 November 2026 wrote it over the first command
-        raise RunError(
-            f"{directory}: its header no longer has the command that it was begun with ({command_line}); put that into "
-            "`command` of run.json, or measure anew"
-        )
-    alone = typer.Typer(add_completion=False)
-    alone.command("measure")(measure)
-    command = cast("Any", typer.main.get_command(alone))
-    with command.make_context("measure", words) as context:
-        arguments: dict[str, Any] = {**context.params, "out": directory, "resume": None}
-    token = _continued.set(continued)
-    try:
-        measure(**arguments)
-    finally:
-        _continued.reset(token)
-
-
-def _share(text: str) -> float | None:
-    from rackrate.errors import WorkloadError
-
-    if text == "none":
-        return None
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise WorkloadError(f"--precision takes a share such as 5%, or none, not {text!r}") from None
-
-
-def _settings(engine: str, said: list[str], all_engines: list[str]) -> dict[str, Any]:
-    """What was set for one of the engines: NAME=VALUE for all, ENGINE.NAME=VALUE for that one."""
-    from rackrate.engines.known import launcher
-    from rackrate.engines.settings import read_settings
-
-    own: list[str] = []
-    for text in said:
-        whose, dot, rest = text.partition("=")[0].partition(".")
-        if dot and whose in all_engines:
-            if whose == engine:
-                own.append(f"{rest}={text.partition('=')[2]}")
+            found = measure_engines(request, context, watch=display, stop=stop)
         else:
-            own.append(text)
-    return read_settings(engine, launcher(engine).settings, own)
+            found = measure(request, context, watch=display, stop=stop)
+    if isinstance(found, Measured):
+        _report(found, json_out)
+    else:
+        _report_engines(found, json_out)
 
 
-def _compare(job: Job, engines: list[str], threads: int | None, said: list[str], json_out: str | None) -> None:
-    """Measures several engines in turn with the same workload, and compares them."""
-    import shlex
-    import sys
-
+def _report_engines(found: EnginesMeasured, json_out: str | None) -> None:
+    """Prints the comparison, writes it beside the runs, and says what to do next."""
     from rackrate.cli.output import print_json, say, show, to_json, write_text
-    from rackrate.cli.side_by_side import COMMAND, HTML, compare_engines, is_complete
-    from rackrate.errors import EngineError, RunError
-    from rackrate.report.comparison_outputs import comparison_tables
-    from rackrate.runs.store import HEADER, read_run
+    from rackrate.report.comparison import side_by_side_view
+    from rackrate.report.comparison_outputs import comparison_html, comparison_tables
 
-    if len(set(engines)) < len(engines):
-        raise EngineError(
-            "an engine is named twice; measure its variants apart, and compare the runs: rackrate side-by-side"
-        )
-    settings = {engine: _settings(engine, said, engines) for engine in engines}  # a wrong one is said before any starts
-
-    if _continued.get() is None:
-        if any((job.directory / engine / HEADER).exists() for engine in engines):
-            raise RunError(
-                f"{job.directory} already holds a comparison; go on with it (--resume {job.directory}), or give --out "
-                "another directory"
-            )
-        command = shlex.join(["rackrate", *sys.argv[1:]])
-        write_text(
-            job.directory / COMMAND, to_json({"schema": "rackrate.comparison-command/1", "command": command}) + "\n"
-        )
-
-    def measure_one(engine: str, directory: Path) -> Run:
-        known = read_run(directory) if (directory / HEADER).exists() else None
-        if known is not None and is_complete(directory):
-            say("measured before")
-            return known
-        own = dataclasses.replace(job, directory=directory, continued=known)
-        return own.measure_engine(engine, threads, None, settings[engine])
-
-    view = compare_engines(engines, measure_one, job.directory)
+    directory, view = found.directory, side_by_side_view(found.compared)
+    write_text(directory / "comparison.json", to_json(view) + "\n")
+    write_text(directory / "comparison.html", comparison_html(view))
     if json_out == "-":
         print_json(view)
     else:
         if json_out is not None:
             write_text(Path(json_out), to_json(view) + "\n")
         show(comparison_tables(view))
-    say(f"\nThe runs and {HTML} are in {job.directory}. Again: rackrate side-by-side {job.directory}/*/")
-    if not all(is_complete(job.directory / engine) for engine in engines):
-        say(f"What is missing: rackrate measure --resume {job.directory}")
-
-
-def _key(variable: str) -> str | None:
-    import os
-
-    from rackrate.errors import EndpointError
-
-    if variable != _DEFAULT_KEY and variable not in os.environ:
-        raise EndpointError(f"--key-env names {variable}, which is not set")
-    key = os.environ.get(variable) or None
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-        raise EndpointError(f"the key in {variable} has characters that no key has (a space or a line break?)")
-    return key
+    say(f"\nThe runs and comparison.html are in {directory}. Again: rackrate side-by-side {directory}/*/")
+    if not found.complete:
+        say(f"What is missing: rackrate measure --resume {directory}")
 
 
 def _levels(text: str | None) -> tuple[int, ...]:
@@ -426,25 +299,16 @@ def _rates(text: str | None) -> tuple[float, ...]:
         raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
 
 
-def _holds_run(directory: Path) -> bool:
-    """Whether there is a run in it. What reads runs takes long to import, and a new directory has none."""
-    if not directory.exists():
-        return False
-    from rackrate.runs.store import HEADER
-
-    return (directory / HEADER).exists()
-
-
-def _report(run: Run, directory: Path, json_out: str | None) -> None:
+def _report(found: Measured, json_out: str | None) -> None:
     """Prints what was measured, and what to do next."""
+    from rackrate.app.runs import summarised
     from rackrate.cli.output import print_json, say, show, to_json, write_text
     from rackrate.errors import EndpointError
-    from rackrate.metrics.summary import saturation, summarise
     from rackrate.report.terminal import run_tables
     from rackrate.report.view import run_view
 
-    levels = summarise(run)
-    view = run_view(run, levels, saturation(levels))
+    run, directory, known = found.run, found.directory, summarised(found.run)
+    view = run_view(run, known.levels, known.best)
     if json_out == "-":
         print_json(view)
     else:

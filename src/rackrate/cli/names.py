@@ -13,6 +13,7 @@ _OTHERS = {
     "rates": "--rate",
     "rigs": "--own",
     "run": "RUN",
+    "settings": "--set",
     "shapes": "--shape",
     "tokenizer_ratios": "--tokenizer-ratio",
     "with_run": "--run",

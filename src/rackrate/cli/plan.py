@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rackrate.app.plan_request import DEFAULT_SLO
-from rackrate.cli import load_shape as shape
+from rackrate.cli import load_options as shape
 from rackrate.cli import options as given
 from rackrate.cli.lists import split
 

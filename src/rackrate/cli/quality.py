@@ -32,7 +32,7 @@ def quality(
     """
     from rackrate.app.quality import QualityRequest, measure_formats
     from rackrate.cli.output import deliver
-    from rackrate.cli.progress import spinning
+    from rackrate.cli.waiting import spinning
 
     with spinning() as context:
         answer = measure_formats(QualityRequest(tuple(models), reference, run), context)

@@ -77,7 +77,7 @@ def _run(launchable: Launchable, request: ServeRequest, *, quiet: bool, as_json:
     """Serves until Ctrl-C or SIGTERM."""
     from rackrate.app.serving import Server
     from rackrate.cli.output import print_json, say
-    from rackrate.cli.progress import spinning
+    from rackrate.cli.waiting import spinning
     from rackrate.report.format import clock
 
     command, log = launchable.command, launchable.log

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rackrate.cli import load_shape as shape
+from rackrate.cli import load_options as shape
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:

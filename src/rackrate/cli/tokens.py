@@ -48,7 +48,7 @@ def tokens(
 
     from rackrate.app.tokens import TokensRequest, check_tokens
     from rackrate.cli.output import deliver
-    from rackrate.cli.progress import spinning
+    from rackrate.cli.waiting import spinning
 
     request = TokensRequest(url, tokenizer, tuple(other or ()), model, requests, output_tokens)
     with spinning() as context:

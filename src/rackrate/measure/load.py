@@ -1,6 +1,6 @@
 """Load on a server, a level at a time, by this process: what a level does is in `loops`.
 
-Several processes share a level (see `crew`): each is a part of it, with requests and a clock that all agree on.
+Several processes share a level (see `pool`): each is a part of it, with requests and a clock that all agree on.
 """
 
 from __future__ import annotations

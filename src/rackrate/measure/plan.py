@@ -59,31 +59,32 @@ class SweepPlan:
     """Whether texts are kept in the records."""
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("--concurrency", min(self.levels, default=1)),
-            ("--max-concurrency", self.max_concurrency),
-        ):
+        for name, value in (("levels", min(self.levels, default=1)), ("max_concurrency", self.max_concurrency)):
             if value < 1:
-                raise WorkloadError(f"{name} must be at least 1, got {value}")
+                raise WorkloadError(f"{{{name}}} must be at least 1, got {value}", field=name)
         if self.rates and self.levels:
-            raise WorkloadError("give --rate (open loop) or --concurrency (closed loop), not both")
+            raise WorkloadError(
+                "give {rates} (open loop) or {levels} (closed loop), not both", fields=("rates", "levels")
+            )
         if self.arrivals != "poisson":
             from rackrate.workload.patterns import parse_pattern
 
             parse_pattern(self.arrivals)  # says what is wrong with it
         for rate in self.rates:
             if not 0 < rate < float("inf"):
-                raise WorkloadError(f"--rate must be above 0, got {rate:g}")
+                raise WorkloadError(f"{{rates}} must be above 0, got {rate:g}", field="rates")
         if self.requests is not None and self.requests < 1:
-            raise WorkloadError(f"--requests must be at least 1, got {self.requests}")
+            raise WorkloadError(f"{{requests}} must be at least 1, got {self.requests}", field="requests")
         if not 0 < self.least_s <= self.most_s:
             raise WorkloadError(
-                f"--seconds must be above 0 and --max-seconds not below it, got {self.least_s:g} and {self.most_s:g}"
+                f"{{seconds}} must be above 0 and {{max_seconds}} not below it, got {self.least_s:g} and "
+                f"{self.most_s:g}",
+                fields=("seconds", "max_seconds"),
             )
         if self.precision is not None and not 0 < self.precision < 1:
-            raise WorkloadError(f"--precision is a share such as 5%, got {self.precision:.3g}")
+            raise WorkloadError(f"{{precision}} is a share such as 5%, got {self.precision:.3g}", field="precision")
         if self.warmup_requests < 0:
-            raise WorkloadError(f"--warmup must not be negative, got {self.warmup_requests}")
+            raise WorkloadError(f"{{warmup}} must not be negative, got {self.warmup_requests}", field="warmup")
 
     @property
     def searches(self) -> bool:

@@ -56,7 +56,7 @@ class _Actor:
 
 
 @dataclass
-class RayHand:
+class RayChannel:
     """A way to a worker on another machine."""
 
     actor: Any
@@ -97,7 +97,7 @@ class RayHand:
             ray.kill(self.actor)  # pyright: ignore[reportUnknownMemberType]
 
 
-async def start_hands(address: str, number: int) -> list[RayHand]:
+async def start_channels(address: str, number: int) -> list[RayChannel]:
     """Workers on a cluster, spread over its nodes.
 
     Args:
@@ -129,7 +129,7 @@ async def start_hands(address: str, number: int) -> list[RayHand]:
     return [await _compared(actor, node) for actor, node in zip(actors, nodes, strict=True)]
 
 
-async def _compared(actor: Any, node: str) -> RayHand:
+async def _compared(actor: Any, node: str) -> RayChannel:
     """A worker with its clock compared to ours."""
     best: tuple[float, float] | None = None
     for _ in range(_ROUND_TRIPS):
@@ -144,4 +144,4 @@ async def _compared(actor: Any, node: str) -> RayHand:
             f"the clock of {node} cannot be compared with ours to better than {best[0] / 2 * 1000:.1f} ms "
             f"(limit {_CLOCK_LIMIT_S * 1000:.0f} ms); use machines that are nearer to each other"
         )
-    return RayHand(actor, node, best[1], best[0] / 2)
+    return RayChannel(actor, node, best[1], best[0] / 2)

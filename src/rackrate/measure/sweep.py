@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rackrate.measure.load import LoadGenerator
 from rackrate.measure.plan import LevelLimits, Step, SweepPlan
 from rackrate.measure.probe import Probe
 from rackrate.measure.server_side import ServerSide
+from rackrate.measure.stop import Stop
 from rackrate.measure.worker_pool import WorkerPool
 from rackrate.metrics.summary import GAIN_LIMIT, LevelSummary, saturation, summarise_level
 from rackrate.runs.columns import LevelColumns
@@ -65,13 +65,14 @@ async def sweep(
     watcher: Watcher,
     engine_alive: Callable[[], bool] = lambda: True,
     server_side: ServerSide | None = None,
-    crew: WorkerPool | None = None,
+    pool: WorkerPool | None = None,
     done: Done = NOTHING,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
 
-    A run that is gone on with says in `done` what it has; a crew is to be made with the same.
-    Ctrl-C ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
+    A run that is gone on with says in `done` what it has; a pool is to be made with the same.
+    A `stop` ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
     its journal, as they come.
     """
     recent = LevelColumns()
@@ -81,8 +82,8 @@ async def sweep(
         writer.add(record)
 
     generator: LoadGenerator | WorkerPool
-    if crew is not None:
-        generator = crew.recording(add)
+    if pool is not None:
+        generator = pool.recording(add)
     else:
         origin_s = time.perf_counter() - done.elapsed_s
         generator = LoadGenerator(
@@ -91,8 +92,8 @@ async def sweep(
         )  # fmt: skip
     loop = asyncio.get_running_loop()
     guard = asyncio.create_task(_guard(generator, engine_alive))
-    loop.add_signal_handler(signal.SIGINT, generator.interrupt, "interrupted")
-    loop.add_signal_handler(signal.SIGTERM, generator.interrupt, "interrupted")
+    stop = stop or Stop()
+    stop.bind(loop, lambda: generator.interrupt("interrupted"))
     try:
         if plan.warmup_requests:
             watcher.note(f"warming up with {plan.warmup_requests} requests")
@@ -144,8 +145,7 @@ async def sweep(
                 return level.ended_because  # pyright: ignore[reportReturnType]
         return "complete"
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)
+        stop.release(loop)
         guard.cancel()
 
 

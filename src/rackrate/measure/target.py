@@ -19,13 +19,13 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name, value in (
-            ("--connect-timeout", self.connect_s),
-            ("--first-token-timeout", self.first_token_s),
-            ("--gap-timeout", self.gap_s),
-            ("--timeout", self.total_s),
+            ("connect_timeout", self.connect_s),
+            ("first_token_timeout", self.first_token_s),
+            ("gap_timeout", self.gap_s),
+            ("timeout", self.total_s),
         ):
             if not value > 0:
-                raise WorkloadError(f"{name} must be above 0 seconds, got {value:g}")
+                raise WorkloadError(f"{{{name}}} must be above 0 seconds, got {value:g}", field=name)
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,23 @@ def parse_url(url: str) -> Target:
     """
     if "@" in url:
         # whatever else is wrong, a secret is never repeated
-        raise EndpointError("--url holds a password; put the key into an environment variable (see --key-env)")
+        raise EndpointError(
+            "{url} holds a password; put the key into an environment variable (see {key_env})",
+            fields=("url", "key_env"),
+        )
     if "?" in url:
-        raise EndpointError("--url has a query; give the base URL only")
+        raise EndpointError("{url} has a query; give the base URL only", field="url")
     if "#" in url:
-        raise EndpointError(f"--url {url!r} has a query or fragment; give the base URL only")
+        raise EndpointError(f"{{url}} {url!r} has a query or fragment; give the base URL only", field="url")
     try:
         parts: SplitResult = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
     except ValueError as error:
-        raise EndpointError(f"--url {url!r} is not a URL ({error})") from None
+        raise EndpointError(f"{{url}} {url!r} is not a URL ({error})", field="url") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise EndpointError(f"--url {url!r} is not an http or https URL, such as http://127.0.0.1:8000")
+        raise EndpointError(f"{{url}} {url!r} is not an http or https URL, such as http://127.0.0.1:8000", field="url")
     if port == 0:
-        raise EndpointError(f"--url {url!r} names port 0, on which nobody can listen")
+        raise EndpointError(f"{{url}} {url!r} names port 0, on which nobody can listen", field="url")
     path = parts.path.rstrip("/")
     for tail in ("/chat/completions", "/completions", "/models"):
         path = path.removesuffix(tail)

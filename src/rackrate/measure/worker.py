@@ -1,6 +1,6 @@
 """One of several load processes: does its part of each level, and hands over its records every 50 ms.
 
-Run by `crew`, with messages as pickles over its standard input and output: both ends are this program's own. The clock
+Run by `pool`, with messages as pickles over its standard input and output: both ends are this program's own. The clock
 is the machine's monotonic one, which all its processes share.
 """
 
@@ -45,7 +45,7 @@ class Setup:
     origin_s: float
     """The run's start on the worker's own clock."""
     first_number: int = 0
-    """Of the crew's requests."""
+    """Of the pool's requests."""
     keep_answers: bool = False
 
 
@@ -123,7 +123,7 @@ async def work(setup: Setup, receive: Receive, send: Send) -> None:
                         task.arrivals, level.rate or 0.0, task.schedule_requests, setup.workload, level.index
                     )
                 await generator.run(level, task.limits, progress, schedule, task.begin_s)
-            except Exception as error:  # noqa: BLE001 - told to the crew, which ends the measurement with it
+            except Exception as error:  # noqa: BLE001 - told to the pool, which ends the measurement with it
                 send(Report([], 0, level, f"{type(error).__name__}: {error}"))
             else:
                 send(Report(records, 0, level))
@@ -187,6 +187,6 @@ def main() -> None:
     """A worker's whole life."""
     import uvloop
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the crew's to hear
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's to hear
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main())

@@ -1,7 +1,7 @@
 """Several load processes as one: where one core cannot keep up with the server, or one machine cannot.
 
 Every worker does its part of a level (of the streams of a closed loop, of the requests of a schedule), all by one
-clock; the crew merges their records as they come, counts, and decides when the level ends.
+clock; the pool merges their records as they come, counts, and decides when the level ends.
 """
 
 from __future__ import annotations

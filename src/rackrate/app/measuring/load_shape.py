@@ -1,112 +1,23 @@
-"""The flags that say what is sent and when, and what follows from them for a measurement."""
+"""What is sent and when, and which levels are held, of what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from rackrate.app.measuring.request import DEFAULT_MOST_S
 
 if TYPE_CHECKING:
+    from rackrate.app.context import Listener
+    from rackrate.app.measuring.request import MeasureRequest
+    from rackrate.measure.plan import SweepPlan
     from rackrate.workload.distributions import Distribution
     from rackrate.workload.patterns import Pattern
     from rackrate.workload.prompts import PromptLength
-    from rackrate.workload.synthetic import Conversations, Endpoint, SharedPrefix, SyntheticWorkload
+    from rackrate.workload.synthetic import Conversations, SharedPrefix, SyntheticWorkload
     from rackrate.workload.traces import Trace
 
 DEFAULT_SECONDS = 15.0
-
-InputTokens = Annotated[
-    str | None,
-    typer.Option(
-        "--input-tokens",
-        help="Input tokens per request, as the server counts them: 512, lognormal:mean=512,cv=0.8, "
-        "lognormal:p50=400,p95=2000, or file:PATH.",
-        show_default="128, or the trace's",
-    ),
-]
-OutputTokens = Annotated[
-    str | None,
-    typer.Option("--output-tokens", help="Output tokens per request, likewise.", show_default="128, or the trace's"),
-]
-Arrivals = Annotated[
-    str | None,
-    typer.Option(
-        "--arrivals",
-        help="Of an open loop: poisson, constant, gamma:CV for bursts, trace; or with rates of their own "
-        "steps:5@30,20@30 (5/s for 30 s, then 20/s) and ramp:1-20@60 (from 1/s to 20/s in 60 s).",
-        show_default="poisson, or trace",
-    ),
-]
-TraceFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--trace",
-        help="Send recorded requests: their lengths, and, unless -c is given, when they came. --rate scales them.",
-        show_default=False,
-    ),
-]
-Speedup = Annotated[
-    float | None,
-    typer.Option("--trace-speedup", help="Send a trace so many times as fast.", show_default="1"),
-]
-Longest = Annotated[
-    int | None,
-    typer.Option(
-        "--longest", help="Leave out a trace's requests of more tokens than this, in and out.", show_default=False
-    ),
-]
-Prefix = Annotated[
-    str | None,
-    typer.Option(
-        "--shared-prefix",
-        help="Begin prompts with one text of so many tokens, a system prompt: 256, or 256:0.8 for 80 % of them.",
-        show_default=False,
-    ),
-]
-Turns = Annotated[
-    str | None,
-    typer.Option(
-        "--turns",
-        help="Hold conversations of so many requests: 4, geometric:mean=4. -c is then users, --rate new conversations "
-        "per second, and input tokens what each turn adds.",
-        show_default=False,
-    ),
-]
-ThinkTime = Annotated[
-    str | None,
-    typer.Option(
-        "--think-time",
-        help="Seconds from an answer to the next turn: 5, exponential:mean=5, lognormal:mean=8,cv=1.",
-        show_default="0",
-    ),
-]
-
-
-@dataclass(frozen=True)
-class LoadFlags:
-    """What was given."""
-
-    input_tokens: str | None
-    output_tokens: str | None
-    endpoint: Endpoint
-    seed: int
-    arrivals: str | None
-    trace: Path | None
-    speedup: float | None
-    longest: int | None
-    prefix: str | None
-    turns: str | None
-    think_time: str | None
-    rates: tuple[float, ...]
-    closed: bool
-    """Whether numbers in flight were given."""
-    searches: bool
-    """Whether an SLO was given without loads."""
-    requests: int | None
-    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -120,11 +31,11 @@ class LoadShape:
     seconds: float
 
 
-def load_shape(given: LoadFlags) -> LoadShape:
-    """What the flags come to.
+def load_shape(given: MeasureRequest) -> LoadShape:
+    """What is sent and when, of what was asked for.
 
     Raises:
-        WorkloadError: flags that are wrong, or do not go together.
+        WorkloadError: fields that are wrong, or do not go together.
     """
     from rackrate.errors import WorkloadError
     from rackrate.workload.patterns import parse_pattern
@@ -132,24 +43,31 @@ def load_shape(given: LoadFlags) -> LoadShape:
     trace = _trace(given)
     natural = parse_pattern(given.arrivals or ("poisson" if trace is None else "trace"))
     if natural.kind == "trace" and trace is None:
-        raise WorkloadError("--arrivals trace needs a file of recorded requests: --trace FILE")
-    if natural.mean_rate is not None and (given.rates or given.closed or given.searches):
         raise WorkloadError(
-            f"--arrivals {given.arrivals} has rates of its own; leave out --rate, --concurrency and --slo without loads"
+            "{arrivals} trace needs a file of recorded requests: {trace} FILE", fields=("arrivals", "trace")
         )
-    if given.speedup is not None and (natural.kind != "trace" or given.rates or given.closed or given.searches):
+    if natural.mean_rate is not None and (given.rates or given.levels or given.searches):
         raise WorkloadError(
-            "--trace-speedup is for a trace sent as it was recorded; give --trace, and no --rate, --concurrency or "
-            "--arrivals"
+            f"{{arrivals}} {given.arrivals} has rates of its own; leave out {{rates}}, {{levels}} and {{slo}} without "
+            "loads",
+            fields=("arrivals", "rates", "levels", "slo"),
+        )
+    if given.trace_speedup is not None and (natural.kind != "trace" or given.rates or given.levels or given.searches):
+        raise WorkloadError(
+            "{trace_speedup} is for a trace sent as it was recorded; give {trace}, and no {rates}, {levels} or "
+            "{arrivals}",
+            fields=("trace_speedup", "trace", "rates", "levels", "arrivals"),
         )
     if trace is not None and given.turns is not None:
         raise WorkloadError(
-            "--turns makes conversations up; a trace has its own (its column session): give one of them"
+            "{turns} makes conversations up; a trace has its own (its column session): give one of them", field="turns"
         )
     if given.think_time is not None and given.turns is None:
-        raise WorkloadError("--think-time is between the turns of conversations; give --turns too")
+        raise WorkloadError(
+            "{think_time} is between the turns of conversations; give {turns} too", fields=("think_time", "turns")
+        )
     rates, requests, seconds = given.rates, given.requests, DEFAULT_SECONDS if given.seconds is None else given.seconds
-    if not (rates or given.closed or given.searches):
+    if not (rates or given.levels or given.searches):
         if trace is not None:
             trace, rates, requests = _as_recorded(trace, natural, given)
         elif natural.mean_rate is not None and natural.duration_s is not None:
@@ -159,11 +77,11 @@ def load_shape(given: LoadFlags) -> LoadShape:
     )
 
 
-def _as_recorded(trace: Trace, pattern: Pattern, given: LoadFlags) -> tuple[Trace, tuple[float, ...], int | None]:
+def _as_recorded(trace: Trace, pattern: Pattern, given: MeasureRequest) -> tuple[Trace, tuple[float, ...], int | None]:
     """The part of a trace that is sent, at which rate, and how many requests; other arrivals have the trace's rate."""
     import numpy as np
 
-    speedup = given.speedup or 1.0
+    speedup = given.trace_speedup or 1.0
     if given.seconds is not None and pattern.kind == "trace":
         trace = trace.first(max(2, int(np.searchsorted(trace.arrival_s, given.seconds * speedup))))
     requests = given.requests
@@ -174,14 +92,14 @@ def _as_recorded(trace: Trace, pattern: Pattern, given: LoadFlags) -> tuple[Trac
     return trace, (trace.mean_rate * speedup,), requests
 
 
-def _trace(given: LoadFlags) -> Trace | None:
+def _trace(given: MeasureRequest) -> Trace | None:
     from rackrate.errors import WorkloadError
 
-    for name, value in (("--trace-speedup", given.speedup), ("--longest", given.longest)):
+    for name, value in (("trace_speedup", given.trace_speedup), ("longest", given.longest)):
         if value is not None and given.trace is None:
-            raise WorkloadError(f"{name} is for recorded requests; give --trace FILE too")
+            raise WorkloadError(f"{{{name}}} is for recorded requests; give {{trace}} FILE too", fields=(name, "trace"))
         if value is not None and not 0 < value < float("inf"):
-            raise WorkloadError(f"{name} must be above 0, got {value:g}")
+            raise WorkloadError(f"{{{name}}} must be above 0, got {value:g}", field=name)
     if given.trace is None:
         return None
     from rackrate.workload.traces import read_trace
@@ -190,7 +108,7 @@ def _trace(given: LoadFlags) -> Trace | None:
     return trace.no_longer_than(given.longest) if given.longest is not None else trace
 
 
-def _workload(given: LoadFlags, trace: Trace | None) -> SyntheticWorkload:
+def _workload(given: MeasureRequest, trace: Trace | None) -> SyntheticWorkload:
     from rackrate.workload.distributions import DEFAULT_TOKENS, parse_distribution
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -215,7 +133,7 @@ def _workload(given: LoadFlags, trace: Trace | None) -> SyntheticWorkload:
         inputs=inputs if inputs is not None and (inputs.varies or trace is not None) else None,
         outputs=outputs if outputs is not None and (outputs.varies or trace is not None) else None,
         trace=trace,
-        prefix=_prefix(given.prefix),
+        prefix=_prefix(given.shared_prefix),
         conversations=_conversations(given),
     )
 
@@ -231,11 +149,12 @@ def _prefix(text: str | None) -> SharedPrefix | None:
         return SharedPrefix(int(tokens), float(share or 1))
     except ValueError:
         raise WorkloadError(
-            f"--shared-prefix takes tokens, or tokens and the share of requests, such as 256:0.8, not {text!r}"
+            f"{{shared_prefix}} takes tokens, or tokens and the share of requests, such as 256:0.8, not {text!r}",
+            field="shared_prefix",
         ) from None
 
 
-def _conversations(given: LoadFlags) -> Conversations | None:
+def _conversations(given: MeasureRequest) -> Conversations | None:
     from rackrate.workload.distributions import parse_distribution
     from rackrate.workload.synthetic import Conversations
 
@@ -247,7 +166,42 @@ def _conversations(given: LoadFlags) -> Conversations | None:
     )
 
 
-def check_lengths(workload: SyntheticWorkload, length: PromptLength, say: Callable[[str], None]) -> None:
+def plan_of(request: MeasureRequest, load: LoadShape) -> SweepPlan:
+    """Which levels are held, and for how long. Raises WorkloadError."""
+    from rackrate.measure.plan import SweepPlan
+    from rackrate.workload.slo import parse_slo
+
+    longest_s = request.max_seconds if request.max_seconds != DEFAULT_MOST_S else max(DEFAULT_MOST_S, load.seconds)
+    return SweepPlan(
+        levels=request.levels,
+        max_concurrency=request.max_concurrency,
+        rates=load.rates,
+        arrivals=load.arrivals,
+        slo=parse_slo(request.slo) if request.slo is not None else None,
+        requests=load.requests,
+        least_s=load.seconds,
+        most_s=longest_s,
+        warmup_requests=request.warmup,
+        prefill=request.prefill if request.prefill is not None else request.requests is None,
+        precision=_share(request.precision),
+        keep_answers=request.keep_answers,
+    )
+
+
+def _share(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        from rackrate.errors import WorkloadError
+
+        raise WorkloadError(
+            f"{{precision}} takes a share such as 5%, or none, not {text!r}", field="precision"
+        ) from None
+
+
+def check_lengths(workload: SyntheticWorkload, length: PromptLength, listener: Listener) -> None:
     """Whether the server can be sent prompts of these lengths; says how many are shorter than its template.
 
     Raises:
@@ -256,13 +210,12 @@ def check_lengths(workload: SyntheticWorkload, length: PromptLength, say: Callab
     length.words_for(workload.longest_input)
     if not workload.varies:
         return
-    from rackrate.report.format import percent
     from rackrate.workload.rows import PAGE, Rows
 
     shortest, _ = Rows(workload).lengths(PAGE)
     short = float((shortest < length.least_tokens).mean())
     if short:
-        say(
-            f"{percent(short)} of the prompts are asked to be shorter than {length.least_tokens} tokens, which the "
+        listener.note(
+            f"{short:.2%} of the prompts are asked to be shorter than {length.least_tokens} tokens, which the "
             "server counts for a single word; they are sent as that"
         )

@@ -1,27 +1,31 @@
-"""The work of `rackrate measure`: starts or finds the server, asks it what must be known, loads it, keeps the run."""
+"""The work of a measurement: starts or finds the server, asks it what must be known, loads it, keeps the run."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rackrate.cli import load_shape as shape
+from rackrate.app.measuring.load_shape import check_lengths
+from rackrate.app.measuring.watching import Meter
+from rackrate.app.request_json import to_json
 
 if TYPE_CHECKING:
     import psutil
 
+    from rackrate.app.context import Context
+    from rackrate.app.measuring.request import MeasureRequest
+    from rackrate.app.measuring.watching import Watch
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
-    from rackrate.cli.progress import Meter
     from rackrate.engines.process import RunningEngine
+    from rackrate.engines.settings import Settings
     from rackrate.measure.host import CpuAccount
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.probe import Probe
+    from rackrate.measure.stop import Stop
     from rackrate.measure.sweep import Done, Outcome
     from rackrate.measure.target import Target, Timeouts
     from rackrate.measure.worker_pool import WorkerPool
@@ -40,8 +44,12 @@ class Started:
 
 @dataclass
 class Job:
-    """One call of `measure`, with what was asked for."""
+    """One run to measure, with what was asked for."""
 
+    context: Context
+    watch: Watch
+    stop: Stop
+    request: MeasureRequest
     workload: SyntheticWorkload
     plan: SweepPlan
     timeouts: Timeouts
@@ -54,14 +62,9 @@ class Job:
     continued: Run | None = None
     """The run that is gone on with."""
 
-    def measure_engine(
-        self, name: str, threads: int | None, port: int | None, settings: dict[str, Any] | None = None
-    ) -> Run:
+    def measure_engine(self, name: str, threads: int | None, port: int | None, settings: Settings | None = None) -> Run:
         """Starts an engine here, measures it, stops it."""
         from rackrate.app.serving_gpus import settings_on_gpus
-        from rackrate.cli.context import user_catalog
-        from rackrate.cli.output import say
-        from rackrate.cli.progress import waiting
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.settings import LaunchOptions
@@ -72,13 +75,13 @@ class Job:
 
         started = launcher(name)
         requested = self.model or EMBEDDED[0].model
-        weights = started.find(requested, say, install=False)
+        weights = started.find(requested, self.context.notify.note, install=False)
         alias = weights.model or weights.path.stem
         longest = self.workload.longest_context
         slots = self.plan.max_concurrency if self.plan.rates or self.plan.slo else max(self.plan.concurrencies)
-        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {}, user_catalog())
+        on_gpus = settings_on_gpus(name, weights.argument, slots, longest + 64, settings or {}, self.context.catalog)
         for note in on_gpus.notes:
-            say(note)
+            self.context.notify.note(note)
         wanted = LaunchOptions(
             slots=slots, context_tokens=longest + 64, threads=threads, port=port, settings=on_gpus.settings
         )
@@ -97,17 +100,26 @@ class Job:
             settings=dict(command.settings),
             started_by_us=True,
         )
-        known = user_catalog().known_model(weights.model) if weights.model is not None else None
+        known = self.context.catalog.known_model(weights.model) if weights.model is not None else None
         if known is not None and known.context_tokens < longest:
             raise WorkloadError(
                 f"{alias} takes {known.context_tokens} tokens, prompt and answer; the longest request asked for has "
-                f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with --longest"
+                f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with {{longest}}",
+                field="longest",
             )
         with RunningEngine(command, self.directory / "engine.log", append=self.continued is not None) as running:
-            with waiting(f"starting {command.name} with {alias}") as tick:
-                running.wait_until_ready(on_wait=tick)
+            what = f"starting {command.name} with {alias}"
+            self._while_starting(what, 0.0)
+            running.wait_until_ready(on_wait=lambda waited_s: self._while_starting(what, waited_s))
             self.model = command.served_name
             return self._run(parse_url(command.url), Started(running, engine, served))
+
+    def _while_starting(self, what: str, waited_s: float) -> None:
+        from rackrate.errors import EngineError
+
+        self.context.notify.progress(what, waited_s, None)
+        if self.stop.requested:
+            raise EngineError("stopped before the engine was ready; nothing was measured")
 
     def measure_url(self, target: Target) -> Run:
         """Measures a server that runs already."""
@@ -115,14 +127,13 @@ class Job:
 
     def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
         """The machine behind a URL, and the server's process where that is this one."""
-        from rackrate.cli.context import user_catalog
         from rackrate.measure.host import detect_machine, listener, stated_machine
         from rackrate.runs.records import Machine
 
         process = listener(target.port) if target.is_loopback else None
         if self.stated is not None:
             return stated_machine(self.stated), process
-        return detect_machine(user_catalog()) if process is not None else Machine(origin="unknown"), process
+        return detect_machine(self.context.catalog) if process is not None else Machine(origin="unknown"), process
 
     def _run(self, target: Target, started: Started | None) -> Run:
         import asyncio
@@ -130,15 +141,11 @@ class Job:
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                return runner.run(self._measure(target, started))
-            except KeyboardInterrupt:
-                raise typer.Abort from None  # before there is anything to keep
+            return runner.run(self._measure(target, started))
 
     async def _measure(self, target: Target, started: Started | None) -> Run:
         from threading import Thread
 
-        from rackrate.cli.output import say
         from rackrate.measure.http import Client
         from rackrate.measure.probe import probe
 
@@ -146,20 +153,19 @@ class Job:
         ahead = Thread(target=_import_ahead)
 
         def server_is_there(text: str) -> None:
-            say(text)
+            self.context.notify.note(text)
             ahead.start()
 
         async with Client(target, self.key, self.timeouts) as client:
             # before all that takes long to import: what is wrong with the server is said at once
             found = await probe(client, self.workload, self.model, server_is_there)
             ahead.join()
-            shape.check_lengths(self.workload, found.length, say)
+            check_lengths(self.workload, found.length, self.context.notify)
             from contextlib import AsyncExitStack
 
             import psutil
 
-            from rackrate.cli.context import user_catalog
-            from rackrate.cli.progress import SweepDisplay
+            from rackrate.app.measuring.started import remember
             from rackrate.engines.known import engine_of_label
             from rackrate.errors import EngineError
             from rackrate.measure.energy import PowerMeter, find_source
@@ -176,19 +182,22 @@ class Job:
                 machine, process = self._find_machine(target)
             else:
                 engine, served = started.engine, started.served
-                machine, process = detect_machine(user_catalog()), psutil.Process(started.process.pid)
+                machine, process = detect_machine(self.context.catalog), psutil.Process(started.process.pid)
             account = CpuAccount(process)
-            self._complete_model(served, found, user_catalog())
+            self._complete_model(served, found, self.context.catalog)
             header = self._header(served, engine, machine, found)
             continued = self.continued
-            done = _what_is_done(continued, header) if continued is not None else NOTHING
+            done = _what_is_done(continued, header, self.context.now()) if continued is not None else NOTHING
             async with AsyncExitStack() as stack:
                 writer = stack.enter_context(RunWriter(self.directory, header, continued))
-                crew = None
+                if continued is None and header.request is not None:
+                    remember(self.directory, header.request, self.context)
+                pool = None
                 if self.processes > 1 or self.ray is not None:
-                    crew = await stack.enter_async_context(await self._crew(target, found, account, header, done))
-                shown = SweepDisplay(self.plan, _meter(machine, user_catalog()))
-                with shown, PowerMeter(find_source() if process is not None else None, shown) as display:
+                    pool = await stack.enter_async_context(await self._pool(target, found, account, header, done))
+                shown = self.watch(self.plan, _meter(machine, self.context.catalog))
+                power = find_source() if process is not None else None
+                with shown as watcher, PowerMeter(power, watcher) as display:
                     known = engine_of_label(engine.name)
                     names = known.metrics if known is not None else None
                     outcome = await sweep(
@@ -201,8 +210,9 @@ class Job:
                         display,
                         (lambda: ours.alive) if ours else lambda: True,
                         ServerSide(client, names) if names else None,
-                        crew,
+                        pool,
                         done,
+                        self.stop,
                     )
                 display.write(self.directory)
                 header.state, header.stopped_because = _ending(outcome, ours)
@@ -213,7 +223,7 @@ class Job:
             )
         return read_run(self.directory)
 
-    async def _crew(
+    async def _pool(
         self, target: Target, found: Probe, account: CpuAccount, header: RunHeader, done: Done
     ) -> WorkerPool:
         """Several load processes, here or on the machines of a Ray cluster."""
@@ -223,9 +233,9 @@ class Job:
 
         channels: list[WorkerChannel] = []
         if self.ray is not None:
-            from rackrate.measure.ray_channels import start_hands
+            from rackrate.measure.ray_channels import start_channels
 
-            remote = await start_hands(self.ray, self.processes)
+            remote = await start_channels(self.ray, self.processes)
             header.clock_uncertainty_s = max(channel.uncertainty_s for channel in remote)
             channels.extend(remote)
         else:
@@ -249,20 +259,15 @@ class Job:
         served.parameters = parameters if isinstance(parameters, int) else None
 
     def _header(self, served: ServedModel, engine: Engine, machine: Machine, found: Probe) -> RunHeader:
-        import platform
-        import shlex
-        import sys
-        from datetime import UTC, datetime
-
-        from rackrate import __version__
         from rackrate.runs.records import RunHeader, WorkloadFacts
 
         work, talk = self.workload, self.workload.conversations
         return RunHeader(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["rackrate", *sys.argv[1:]]),
-            rackrate_version=__version__,
-            python_version=platform.python_version(),
+            created=self.context.now(),
+            command=self.context.provenance.command,
+            rackrate_version=self.context.provenance.version,
+            python_version=self.context.provenance.python_version,
+            request=to_json(replace(self.request, out=None)),
             state="running",
             model=served,
             engine=engine,
@@ -292,7 +297,6 @@ def _import_ahead() -> None:
         "psutil",
         "rackrate.measure.sweep",
         "rackrate.catalog.load",
-        "rackrate.cli.progress",
         "rackrate.engines.known",
         "rackrate.economics.hardware",
     ):
@@ -300,10 +304,8 @@ def _import_ahead() -> None:
             importlib.import_module(name)
 
 
-def _what_is_done(run: Run, header: RunHeader) -> Done:
+def _what_is_done(run: Run, header: RunHeader, now: str) -> Done:
     """What a run that is gone on with has; takes its facts over into the new header."""
-    from datetime import UTC, datetime
-
     from rackrate.errors import RunError
     from rackrate.measure.sweep import Done
     from rackrate.metrics.summary import summarise
@@ -315,7 +317,8 @@ def _what_is_done(run: Run, header: RunHeader) -> Done:
         if level.ended_because not in {"requests", "time", "precision", "hopeless"}:
             level.superseded = True
     header.created, header.command, header.levels = old.created, old.command, old.levels
-    header.resumed = (*old.resumed, datetime.now(UTC).isoformat(timespec="seconds"))
+    header.request = old.request
+    header.resumed = (*old.resumed, now)
     elapsed_s, numbers = max((level.ended_s or level.started_s for level in old.levels), default=0.0), 0
     for request in run.requests:
         elapsed_s, numbers = max(elapsed_s, request.done_s), max(numbers, request.index + 1)
@@ -324,7 +327,6 @@ def _what_is_done(run: Run, header: RunHeader) -> Done:
 
 def _meter(machine: Machine, catalog: Catalog) -> Meter | None:
     """What the machine under load costs: the cheapest offer of the same hardware, or else of the nearest."""
-    from rackrate.cli.progress import Meter
     from rackrate.economics.hardware import matching, nearest_offers
     from rackrate.economics.hourly import rented
 

@@ -1,0 +1,194 @@
+"""Measure: at once, or as a handle that is followed and stopped from anywhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
+from rackrate.app.measuring.watching import Event, Follower, Watch
+from rackrate.errors import EndpointError, RunError
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.app.measuring.job import Job
+    from rackrate.app.measuring.watching import Meter
+    from rackrate.engines.settings import Settings
+    from rackrate.measure.plan import SweepPlan
+    from rackrate.measure.stop import Stop
+    from rackrate.runs.records import Run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run as it was kept, complete or not (`run.header.state`)."""
+
+    directory: Path
+    run: Run
+
+
+def measure(
+    request: MeasureRequest,
+    context: Context,
+    *,
+    watch: Watch | None = None,
+    stop: Stop | None = None,
+    continued: Run | None = None,
+) -> Measured:
+    """Loads a server, or one engine, and keeps every request in a run directory. Waits until it is over.
+
+    Args:
+        request: of one URL or one engine; several engines are `several.measure_engines`.
+        context: whose listener hears what is waited for.
+        watch: makes the display of the levels; None: nobody looks.
+        stop: asks it to end; what was measured is kept.
+        continued: the run in `request.out` that is gone on with (`resume`).
+
+    Raises:
+        EndpointError, EngineError, WorkloadError, RunError: a request that cannot be, a server or engine that does not
+            serve, a directory that holds a run.
+    """
+    job = job_of(request, context, watch=watch, stop=stop, continued=continued)
+    if request.url is not None:
+        from rackrate.measure.target import parse_url
+
+        return Measured(job.directory, job.measure_url(parse_url(request.url)))
+    (engine,) = request.engines
+    settings = settings_for(engine, request.settings, [engine])
+    return Measured(job.directory, job.measure_engine(engine, request.threads, request.port, settings))
+
+
+def job_of(
+    request: MeasureRequest,
+    context: Context,
+    *,
+    watch: Watch | None = None,
+    stop: Stop | None = None,
+    continued: Run | None = None,
+) -> Job:
+    """The work that a request comes to; everything that is wrong with it is said here. Raises UserError."""
+    from rackrate.app.measuring.job import Job
+    from rackrate.app.measuring.load_shape import load_shape, plan_of
+    from rackrate.measure.stop import Stop
+    from rackrate.runs.directories import fresh_directory
+
+    check(request)
+    timeouts = timeouts_of(request)
+    load = load_shape(request)
+    plan = plan_of(request, load)
+    directory = request.out or fresh_directory(request.model or "model", context.clock())
+    if continued is None and _holds_run(directory):
+        raise RunError(f"{directory} already holds a run; give {{out}} another directory, or remove it", field="out")
+    key = api_key(request.key_env, context)
+    stated = context.catalog.offer(request.on) if request.on else None
+    return Job(
+        context, watch or _unwatched, stop or Stop(), request, load.workload, plan, timeouts, key, directory,
+        request.model, stated, request.processes, request.ray, continued,
+    )  # fmt: skip
+
+
+def _unwatched(plan: SweepPlan, meter: Meter | None) -> Follower:
+    del plan, meter
+    return Follower()
+
+
+def api_key(name: str, context: Context) -> str | None:
+    """The API key in a variable. Raises EndpointError where a variable that was named is not set, or is no key."""
+    from rackrate.app.measuring.request import DEFAULT_KEY
+
+    key = context.secret(name) or None
+    if key is None and name != DEFAULT_KEY:
+        raise EndpointError(f"{{key_env}} names {name}, which is not set", field="key_env")
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise EndpointError(f"the key in {name} has characters that no key has (a space or a line break?)")
+    return key
+
+
+def settings_for(engine: str, assignments: tuple[str, ...], engines: list[str]) -> Settings:
+    """What was set for one of the engines: NAME=VALUE for all, ENGINE.NAME=VALUE for that one. Raises EngineError."""
+    from rackrate.engines.known import launcher
+    from rackrate.engines.settings import read_settings
+
+    own: list[str] = []
+    for text in assignments:
+        whose, dot, rest = text.partition("=")[0].partition(".")
+        if dot and whose in engines:
+            if whose == engine:
+                own.append(f"{rest}={text.partition('=')[2]}")
+        else:
+            own.append(text)
+    return read_settings(engine, launcher(engine).settings, own)
+
+
+def _holds_run(directory: Path) -> bool:
+    """Whether there is a run in it. What reads runs takes long to import, and a new directory has none."""
+    if not directory.exists():
+        return False
+    from rackrate.runs.store import HEADER
+
+    return (directory / HEADER).exists()
+
+
+class Measurement:
+    """A measurement under way in a thread of its own."""
+
+    def __init__(self, request: MeasureRequest, context: Context, continued: Run | None = None) -> None:
+        """Begins at once; what is wrong with the request is raised by `result`."""
+        from rackrate.measure.stop import Stop
+
+        self._stop = Stop()
+        self._follower = Follower()
+        self._answer: Measured | None = None
+        self._error: BaseException | None = None
+        heard = replace(context, notify=self._follower)
+
+        def work() -> None:
+            try:
+                self._answer = measure(request, heard, watch=self._followed, stop=self._stop, continued=continued)
+            except BaseException as error:  # noqa: BLE001 - raised again by `result`, in the thread that asks
+                self._error = error
+            finally:
+                self._follower.ended()
+
+        self._thread = threading.Thread(target=work, name="rackrate measure", daemon=True)
+        self._thread.start()
+
+    def _followed(self, plan: SweepPlan, meter: Meter | None) -> Follower:
+        del plan, meter
+        return self._follower
+
+    def follow(self) -> Iterator[Event]:
+        """Every event as it comes, until the measurement is over."""
+        return self._follower.events()
+
+    def stop(self) -> None:
+        """Asks it to end; what was measured is kept. May be called from any thread, and more than once."""
+        self._stop.request()
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self._thread.is_alive()
+
+    def result(self, timeout_s: float | None = None) -> Measured:
+        """The answer, once it is over.
+
+        Raises:
+            TimeoutError: it is not over after `timeout_s`.
+            UserError: as `measure` does.
+        """
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the measurement goes on after {timeout_s:g} s")
+        if self._error is not None:
+            raise self._error
+        assert self._answer is not None  # noqa: S101 - one of the two is there
+        return self._answer
+
+
+def start(request: MeasureRequest, context: Context) -> Measurement:
+    """Begins a measurement and gives a handle: from any thread, and from within a running event loop."""
+    return Measurement(request, context)

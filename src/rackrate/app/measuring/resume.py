@@ -1,0 +1,117 @@
+"""Go on with a run, or a comparison of engines, that was stopped: by the request that it keeps, never by a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rackrate.app.measuring.measurement import Measured, measure
+from rackrate.app.measuring.request import DEFAULT_KEY, MeasureRequest
+from rackrate.app.measuring.several import REQUEST_FILE, EnginesMeasured, measure_engines
+from rackrate.app.measuring.started import is_ours
+from rackrate.app.request_json import Request, from_json
+from rackrate.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from rackrate.app.context import Context
+    from rackrate.app.measuring.watching import Watch
+    from rackrate.measure.stop import Stop
+
+_OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace")
+"""What must be repeated of a run that was not begun here."""
+
+
+@dataclass(frozen=True)
+class ResumeRequest(Request):
+    """Which run to go on with; the other fields repeat what its request says, where it was not begun here."""
+
+    NAME: ClassVar[str] = "resume"
+
+    run: Path
+    url: str | None = None
+    engines: tuple[str, ...] = ()
+    model: str | None = None
+    settings: tuple[str, ...] = ()
+    ray: str | None = None
+    key_env: str | None = None
+    trace: Path | None = None
+
+
+def resume(
+    request: ResumeRequest, context: Context, *, watch: Watch | None = None, stop: Stop | None = None
+) -> Measured | EnginesMeasured:
+    """Measures what is missing of a run, or of a comparison of engines.
+
+    Raises:
+        RunError: there is nothing to go on with, or a request that was not begun here is not repeated.
+        UserError: as `measure` does.
+    """
+    from rackrate.runs.store import read_run
+
+    directory = request.run
+    if (directory / REQUEST_FILE).exists():
+        asked = read_kept(directory / REQUEST_FILE)
+        again = _checked(request, asked, directory, context)
+        return measure_engines(replace(again, out=directory), context, watch=watch, stop=stop, continued=True)
+    if (directory.parent / REQUEST_FILE).exists():
+        raise RunError(
+            f"{directory} is part of a comparison: rackrate measure {{resume}} {directory.parent}", field="resume"
+        )
+    run = read_run(directory)
+    if run.header.mode != "measured" or run.header.state == "complete":
+        raise RunError(
+            f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
+        )
+    if run.header.request is None:
+        raise RunError(
+            f"{directory}: an older version began the run, and kept no request to go on with; measure anew: "
+            f"{' '.join(run.header.command.split())}"
+        )
+    again = _checked(request, run.header.request, directory, context)
+    return measure(replace(again, out=directory), context, watch=watch, stop=stop, continued=run)
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """The request that a comparison keeps. Raises RunError where the file is not as rackrate writes it."""
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from None
+    asked: Any = values.get("request") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not isinstance(asked, dict):
+        raise RunError(f"{path}: it has no request to go on with")
+    return asked  # pyright: ignore[reportUnknownVariableType]
+
+
+def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, context: Context) -> MeasureRequest:
+    """The request to go on with: begun here, or repeated where it matters."""
+    try:
+        known = from_json(MeasureRequest, asked)
+    except UserError as error:
+        raise RunError(f"{directory}: the request that it keeps cannot be read ({error})") from None
+    if is_ours(directory, asked, context):
+        return known
+    missing = [name for name in _OURS if _differs(getattr(request, name), getattr(known, name), name)]
+    if missing:
+        shown = " ".join(f"{{{name}}} {_shown(getattr(known, name))}" for name in missing)
+        raise RunError(
+            f"{directory}: the run was not begun here by you, so that what it asks for must be repeated; if you trust "
+            f"it, add: {shown}",
+            fields=missing,
+        )
+    return known
+
+
+def _differs(repeated: Any, kept: Any, name: str) -> bool:
+    if name == "key_env" and kept == DEFAULT_KEY:
+        return False
+    return bool(kept) and repeated != kept
+
+
+def _shown(value: Any) -> str:
+    """A value from a file, on one line, without anything that a terminal would obey."""
+    text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType]
+    return "".join(character if character.isprintable() else "?" for character in text)[:300]

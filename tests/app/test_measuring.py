@@ -1,0 +1,181 @@
+"""A measurement from any thread and event loop, followed and stopped; and whose requests are gone on with unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate.app.context import Collected, Context, Provenance
+from rackrate.app.measuring.measurement import Measurement, measure, start
+from rackrate.app.measuring.request import MeasureRequest
+from rackrate.app.measuring.resume import ResumeRequest, resume
+from rackrate.app.measuring.watching import Ended, LevelEnded, LevelStarted
+from rackrate.app.request_json import from_json
+from rackrate.catalog.load import load_catalog
+from rackrate.errors import EndpointError, RunError
+from rackrate.runs.store import HEADER, read_run
+from scripted_server import ScriptedServer
+
+pytestmark = pytest.mark.usefixtures("shipped_catalogue")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(ttft_s=0.01, itl_s=0.002) as running:
+        yield running
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(
+        read_catalog=load_catalog, provenance=Provenance("a test", "0", "3"), cache_dir=tmp_path / "cache",
+        state_dir=tmp_path / "state", notify=Collected(),
+    )  # fmt: skip
+
+
+def short(server: ScriptedServer, out: Path, **more: Any) -> MeasureRequest:
+    return MeasureRequest(
+        url=server.url, input_tokens="16", output_tokens="8", levels=(2,), requests=8, warmup=0, prefill=False, out=out,
+        **more,
+    )  # fmt: skip
+
+
+def endless(server: ScriptedServer, out: Path) -> MeasureRequest:
+    return replace(short(server, out), requests=None, seconds=60.0, max_seconds=120.0, precision="none")
+
+
+def stopped_after(measurement: Measurement, requests: int) -> list[Any]:
+    """Follows until so many requests are done, asks to stop, and gives every event."""
+    events: list[Any] = []
+    for event in measurement.follow():
+        events.append(event)
+        if getattr(event, "done", 0) >= requests:
+            measurement.stop()
+    return events
+
+
+def test_a_measurement_is_followed_from_another_thread(
+    server: ScriptedServer, tmp_path: Path, context: Context
+) -> None:
+    measurement = start(short(server, tmp_path / "run"), context)
+    events = list(measurement.follow())
+    assert [type(event) for event in events if isinstance(event, LevelStarted | LevelEnded | Ended)] == [
+        LevelStarted, LevelEnded, Ended,
+    ]  # fmt: skip
+    assert list(measurement.follow()) == [Ended()]  # who comes late hears the end at once
+    run = measurement.result().run
+    assert (run.header.state, len(run.requests)) == ("complete", 8)
+
+
+def test_a_measurement_is_begun_within_a_running_loop(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
+    async def page() -> int:
+        measurement = start(short(server, tmp_path / "run"), context)
+        ticks = 0
+        while measurement.running:
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks if measurement.result().run.header.state == "complete" else 0
+
+    assert asyncio.run(page()) > 0  # the loop went on meanwhile
+
+
+def test_a_stop_keeps_what_was_measured_and_resume_goes_on(
+    server: ScriptedServer, tmp_path: Path, context: Context
+) -> None:
+    measurement = start(endless(server, tmp_path / "run"), context)
+    stopped_after(measurement, 3)
+    before = measurement.result().run
+    assert before.header.state == "interrupted"
+    assert len(before.requests) >= 3
+    kept = from_json(MeasureRequest, before.header.request or {})
+    assert kept == replace(endless(server, tmp_path / "run"), out=None)
+    assert not measurement.running
+
+    header = tmp_path / "run" / HEADER  # a shorter one of the same, begun here
+    shorter = {**json.loads(header.read_text()), "request": {**(before.header.request or {})}}
+    header.write_text(json.dumps(shorter))
+    again = Measurement(endless(server, tmp_path / "run"), context, continued=read_run(tmp_path / "run"))
+    stopped_after(again, 2)
+    after = again.result().run
+    assert list(after.requests)[: len(before.requests)] == list(before.requests)
+    assert len(after.header.resumed) == 1
+
+
+def test_what_is_wrong_is_raised_by_the_result(tmp_path: Path, context: Context) -> None:
+    measurement = start(MeasureRequest(url="http://127.0.0.1:9", out=tmp_path / "run"), context)
+    with pytest.raises(EndpointError):
+        measurement.result()
+    assert list(measurement.follow())[-1] == Ended()
+
+
+# --- whose request is gone on with ---
+
+
+@pytest.fixture
+def stopped(server: ScriptedServer, tmp_path: Path, context: Context) -> Path:
+    measurement = start(endless(server, tmp_path / "run"), context)
+    stopped_after(measurement, 2)
+    measurement.result()
+    return tmp_path / "run"
+
+
+def changed(run: Path, **request: Any) -> None:
+    header = json.loads((run / HEADER).read_text())
+    header["request"] |= request
+    (run / HEADER).write_text(json.dumps(header))
+
+
+@pytest.mark.parametrize(
+    ("request_", "shown"),
+    [
+        ({"url": "http://127.0.0.1:1/elsewhere"}, ["url"]),
+        ({"key_env": "AWS_SECRET_ACCESS_KEY"}, ["url", "key_env"]),
+        ({"ray": "ray://elsewhere:1"}, ["url", "ray"]),
+        ({"url": None, "engines": ["llamacpp"], "model": "/etc/passwd"}, ["engines", "model"]),
+        ({"url": None, "engines": ["llamacpp"], "settings": ["threads=1"]}, ["engines", "settings"]),
+        ({"trace": "/etc/passwd"}, ["url", "trace"]),
+    ],
+)
+def test_a_request_that_was_not_begun_here_is_shown_and_must_be_repeated(
+    stopped: Path, context: Context, server: ScriptedServer, request_: dict[str, Any], shown: list[str]
+) -> None:
+    asked: list[str] = []
+    guarded = replace(context, secret=asked.append)
+    changed(stopped, **request_)
+    answered = len(server.log)
+    with pytest.raises(RunError, match="was not begun here by you") as caught:
+        resume(ResumeRequest(stopped), guarded)
+    assert list(caught.value.fields) == shown
+    assert (asked, len(server.log)) == ([], answered)  # no secret was looked up, nothing was sent
+
+
+def test_a_request_that_is_repeated_is_gone_on_with(stopped: Path, context: Context, server: ScriptedServer) -> None:
+    changed(stopped, levels=[1], requests=2, seconds=0.1)
+    elsewhere = replace(context, state_dir=None)
+    with pytest.raises(RunError, match="must be repeated"):
+        resume(ResumeRequest(stopped, url="http://127.0.0.1:1"), elsewhere)
+    found = resume(ResumeRequest(stopped, url=server.url), elsewhere)
+    assert getattr(found, "run").header.state == "complete"  # noqa: B009 - one of two answers
+
+
+def test_escape_sequences_of_a_request_are_not_repeated(stopped: Path, context: Context) -> None:
+    changed(stopped, url="http://127.0.0.1:1/\x1b[2J\u202eevil")
+    with pytest.raises(RunError) as caught:
+        resume(ResumeRequest(stopped), context)
+    assert not {"\x1b", "\u202e"} & set(str(caught.value))
+
+
+def test_a_key_is_never_in_a_run(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
+    keyed = replace(context, secret={"MY_KEY": "top-secret"}.get)
+    measure(short(server, tmp_path / "run", key_env="MY_KEY"), keyed)
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "run").iterdir())
+    assert b"MY_KEY" in kept
+    assert b"top-secret" not in kept
+    with pytest.raises(EndpointError, match="names NO_KEY, which is not set"):
+        measure(short(server, tmp_path / "other", key_env="NO_KEY"), keyed)
