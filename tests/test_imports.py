@@ -23,7 +23,7 @@ INSIDE = [name for name in FILES if room_of(name) not in {None, *SHELLS}]
 # what is still to go: each number may only fall
 CLI_LINES = 7_200
 FLAGS_LEFT = {
-    "app": 12, "economics": 5, "importers": 3, "measure": 45,
+    "app": 12, "importers": 3, "measure": 45,
     "report": 8, "runs": 1,
 }  # fmt: skip
 """Options of the command line that texts of a room name."""

@@ -268,7 +268,7 @@ def test_a_capacity_that_is_none_is_refused(text: str) -> None:
 def test_capacity_and_traffic_must_speak_of_the_same() -> None:
     requests_only = Traffic(60.0, np.ones(3), None, None)
     tokens_only = Traffic(60.0, None, np.ones(3), np.ones(3))
-    with pytest.raises(PriceError, match="--lengths"):
+    with pytest.raises(PriceError, match="with lengths IN:OUT"):
         busy_time(requests_only, parse_capacity("input=100,output=100"))
     with pytest.raises(PriceError, match="tokens but no requests"):
         busy_time(tokens_only, parse_capacity("2/s"))

@@ -7,7 +7,9 @@ down by tools/trim_imports.py, and beside it that server's own log.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import RunError
+from rackrate.importers import detect
 from rackrate.importers.build import Stated, build
 from rackrate.importers.detect import read_results
 from rackrate.importers.results import ForeignRequest, ImportedRun
@@ -378,3 +381,28 @@ def test_requests_keep_their_distances(times: list[tuple[float, float, float]]) 
         record = request.record(0, 0, shift, (None, None))
         assert record.done_s - record.sent_s == pytest.approx(request.done_s - request.sent_s, abs=1e-6)
         assert record.due_s >= 0
+
+
+def test_a_new_importer_is_a_module_and_a_word_in_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that was made up for this test, in one file."""
+    (tmp_path / "hammer.py").write_text(
+        "from rackrate.importers.results import ForeignLevel, ForeignRequest, ImportedRun\n"
+        "FILES = 'hammer (blows.json)'\n"
+        "def read(file):\n"
+        "    if 'blows' not in file.values:\n"
+        "        return None\n"
+        "    requests = [ForeignRequest(at, at, at + 1.0, None) for at in file.values['blows']]\n"
+        "    return [ImportedRun('hammer', 'blows', [ForeignLevel(None, rate=1.0, requests=requests)], model='m')]\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    file = tmp_path / "blows.json"
+    file.write_text('{"blows": [0.0, 1.0, 2.0]}', encoding="utf-8")
+    with pytest.raises(RunError, match="is not a result of vLLM"):
+        read_results(file)
+    monkeypatch.setattr(detect, "IMPORTERS", [*detect.IMPORTERS, importlib.import_module("hammer")])
+    (result,) = read_results(file)
+    assert (result.tool, len(build([result], STATED).requests)) == ("hammer", 3)
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match=r"and hammer \(blows.json\)"):
+        read_results(file)

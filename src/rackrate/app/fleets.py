@@ -151,7 +151,7 @@ def _replica(request: FleetRequest) -> tuple[Replica, RunHeader | None, list[str
     if found.best.level.kind == "closed":
         notes.append(
             "The capacity is the throughput with a fixed number of requests in flight, without a latency target; "
-            "`rackrate measure --slo` finds the rate that is sustained within one."
+            "measuring with an objective finds the rate that is sustained within one."
         )
     if not found.serving.prefill_share:
         notes.append("Prefill alone was not measured, so input and output tokens cannot be priced apart.")

@@ -152,7 +152,9 @@ def machines_for(request_rate: float, serving: Serving) -> tuple[int, float]:
     if not 0 < request_rate < math.inf:
         raise PriceError(f"the request rate must be above 0 and finite, got {request_rate:g}")
     if not serving.request_s:
-        raise PriceError("how many requests a second a machine serves is not known; give --utilisation instead")
+        raise PriceError(
+            "how many requests a second a machine serves is not known; give {utilisation} instead", field="utilisation"
+        )
     needed = request_rate / serving.request_s
     machines = int(whole_machines(needed, least=1))
     return machines, min(1.0, needed / machines)

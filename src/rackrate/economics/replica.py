@@ -99,8 +99,9 @@ def parse_capacity(text: str) -> Replica:
         except ValueError:
             pass
     raise PriceError(
-        f"--capacity is requests a second of one replica, such as 2.5/s, or token rates such as "
-        f"input=8000,output=1500, not {text!r}"
+        f"{{capacity}} is requests a second of one replica, such as 2.5/s, or token rates such as "
+        f"input=8000,output=1500, not {text!r}",
+        field="capacity",
     )
 
 
@@ -161,12 +162,14 @@ def busy_time(traffic: Traffic, replica: Replica) -> BusyTime:
         return BusyTime(traffic.step_s, total, prefill, hits, decode, _other_mix(traffic, replica, apart=True))
     if replica.request_s is None:
         raise PriceError(
-            "a capacity in tokens a second needs traffic with tokens: say how long requests are with --lengths IN:OUT"
+            "a capacity in tokens a second needs traffic with tokens: say how long requests are with {lengths} IN:OUT",
+            field="lengths",
         )
     if requests is None:
         raise PriceError(
             "this traffic has tokens but no requests, and the capacity is in requests a second: state it in tokens, "
-            "such as --capacity input=8000,output=1500, or measure with prefill"
+            "such as {capacity} input=8000,output=1500, or measure with prefill",
+            field="capacity",
         )
     return BusyTime(
         traffic.step_s, requests / replica.request_s, None, None, None, _other_mix(traffic, replica, apart=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from rackrate.importers.files import ResultFile
 from rackrate.importers.results import (
     ForeignLevel,
     ForeignRequest,
@@ -32,6 +33,19 @@ _OWN_COUNT = "The server sent no usage: output tokens are those of aiperf's toke
 _DUE = "Due is when aiperf issued a request's credit: what it waited in aiperf counts in TTFT."
 _NO_JSON = "How the load was made is in profile_export_aiperf.json, which is not beside this file."
 _CLIENT = ("client-bound", "contended", "cold")
+
+FILES = "aiperf (profile_export.jsonl, profile_export_aiperf.json)"
+_RECORDS, _SUMMARY = "profile_export.jsonl", "profile_export_aiperf.json"
+
+
+def read(file: ResultFile) -> list[ImportedRun] | None:
+    """The requests where their file is this one or lies beside, else the sums. See `detect.Importer`."""
+    if is_aiperf_summary(file.values):
+        records = file.beside(_RECORDS) if file.path.name == _SUMMARY else None
+        return [read_aiperf_records(records.lines, file.values) if records else read_aiperf_summary(file.values)]
+    if not file.lines or not all(is_aiperf_record(line) for line in file.lines):
+        return None
+    return [read_aiperf_records(file.lines, file.values_beside(_SUMMARY, is_aiperf_summary))]
 
 
 def is_aiperf_record(values: Object) -> bool:

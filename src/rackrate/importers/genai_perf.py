@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from rackrate.importers.files import ResultFile
 from rackrate.importers.results import (
     ForeignLevel,
     ForeignRequest,
@@ -33,6 +34,19 @@ _NO_USAGE = "genai-perf asked for no usage (--extra-inputs stream_options): its 
 _RETOKENISED = "genai-perf counts tokens by its own tokenizer, without special tokens and the chat template."
 _ROLE = "genai-perf takes the first chunk for the first token, even if it only names the role."
 _CLIENT = ("client-bound", "contended", "cold")
+
+FILES = "genai-perf (profile_export.json, profile_export_genai_perf.json)"
+_EXPORT, _SUMMARY = "profile_export.json", "profile_export_genai_perf.json"
+
+
+def read(file: ResultFile) -> list[ImportedRun] | None:
+    """The requests where their file is this one or lies beside, else the sums. See `detect.Importer`."""
+    if is_genai_perf_export(file.values):
+        return [read_genai_perf_export(file.values, file.values_beside(_SUMMARY, is_genai_perf_summary))]
+    if not is_genai_perf_summary(file.values):
+        return None
+    export = file.beside(_EXPORT) if file.path.name == _SUMMARY else None
+    return [read_genai_perf_export(export.values, file.values) if export else read_genai_perf_summary(file.values)]
 
 
 def is_genai_perf_export(values: Object) -> bool:

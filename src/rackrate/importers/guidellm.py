@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rackrate.importers.files import ResultFile
 from rackrate.importers.results import (
     ForeignLevel,
     ForeignRequest,
@@ -34,6 +35,13 @@ _TOKENS = (
 )
 _OLD_FIRST = "guidellm before 0.4 does not say whether an early chunk with only the role counted as the first token."
 _CLIENT = ("client-bound", "contended", "cold", "no-usage")
+
+FILES = "guidellm (JSON report)"
+
+
+def read(file: ResultFile) -> list[ImportedRun] | None:
+    """A report. See `detect.Importer`."""
+    return [read_guidellm(file.values)] if is_guidellm(file.values) else None
 
 
 def is_guidellm(values: Object) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 
+from rackrate.importers.files import ResultFile
 from rackrate.importers.results import (
     ForeignLevel,
     ForeignRequest,
@@ -39,6 +40,15 @@ _USAGE = (
     "the file does not say which."
 )
 _CLIENT = ("client-bound", "contended", "cold")
+
+FILES = "vLLM `bench serve` (--save-result)"
+
+
+def read(file: ResultFile) -> list[ImportedRun] | None:
+    """A result a line. See `detect.Importer`."""
+    if not file.lines or not all(is_vllm(line) for line in file.lines):
+        return None
+    return [read_vllm(line) for line in file.lines]
 
 
 def is_vllm(values: Object) -> bool:
