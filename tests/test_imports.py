@@ -219,7 +219,21 @@ def test_every_command_is_found_by_its_name(name: str) -> None:
     group: Any = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), name)
     assert command.name == name
-    assert command.help
+    assert " ".join(command.help.split()).startswith(COMMANDS[name])
+
+
+def test_help_lists_what_each_command_does_and_imports_none() -> None:
+    code = (
+        "import json, sys\n"
+        "sys.argv = ['rackrate', '--help']\n"
+        "from rackrate.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(json.dumps(sorted(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    *shown, modules = ran.stdout.splitlines()
+    listed = [line.split()[0] for line in shown if line.startswith("  ")]
+    assert set(COMMANDS) <= set(listed)
+    assert {f"rackrate.cli.{name}" for name in COMMANDS} & set(json.loads(modules)) == set()
 
 
 def test_a_command_that_is_not_there_is_not_found() -> None:

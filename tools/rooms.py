@@ -12,7 +12,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -133,7 +133,7 @@ def room_lines() -> dict[str, int]:
     return dict(sorted(lines.items(), key=lambda item: -item[1]))
 
 
-def command_bodies(commands: tuple[str, ...]) -> dict[str, int]:
+def command_bodies(commands: Iterable[str]) -> dict[str, int]:
     """Lines of each command's own body: without its signature and its docstring."""
     bodies: dict[str, int] = {}
     for command in commands:
