@@ -265,7 +265,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
     header_binary: r"run\.json:1:1: not valid JSON; the run is damaged$",
     header_a_directory: r"run\.json: cannot be read ",
     header_a_list: r"run\.json: .*the run is damaged or not rackrate's$",
-    header_newer: r"run\.json: written by a newer rackrate \(format 2; this one reads 1\)$",
+    header_newer: r"run\.json: written by a newer rackrate \(format 3; this one reads 2\)$",
     header_without_model: r"run\.json: model: .*the run is damaged",
     header_with_odd_concurrency: r"run\.json: levels\.0\.concurrency: .*the run is damaged",
     header_with_unknown_key: r"run\.json: colour: .*the run is damaged",
@@ -424,3 +424,32 @@ def test_without_duckdb_a_large_run_stays_a_journal_and_a_packed_one_says_what_i
 
     monkeypatch.setattr(table, "find_spec", nowhere)
     assert not table.can_pack()
+
+
+# --- older runs ---
+
+
+def test_a_run_of_format_1_is_read(tmp_path: Path) -> None:
+    """As version 0.1.0 wrote it: a header without a request, and a journal."""
+    run = tmp_path / "run"
+    run.mkdir()
+    old = {
+        "format": 1, "mode": "measured", "created": "2026-11-23T04:00:00+00:00", "rackrate_version": "0.1.0",
+        "command": "rackrate measure --url http://127.0.0.1:8000 -c 4", "python_version": "3.11.9",
+        "state": "interrupted", "stopped_because": "stopped by the user", "resumed": [], "processes": 1,
+        "clock_uncertainty_s": None, "model": {"requested": "tiny"},
+        "engine": {"name": "vLLM", "url": "http://127.0.0.1:8000"}, "machine": {"origin": "unknown"},
+        "workload": {"input_tokens": 64, "output_tokens": 3, "endpoint": "chat", "seed": 0}, "imported": None,
+        "levels": [{"index": 0, "kind": "closed", "concurrency": 4, "warmed_up": True, "started_s": 0.0}],
+    }  # fmt: skip
+    (run / HEADER).write_text(json.dumps(old), encoding="utf-8")
+    (run / JOURNAL).write_text(
+        '{"index":0,"level":0,"due_s":0.1,"sent_s":0.1,"first_byte_s":0.2,"first_token_s":0.3,"done_s":0.6,'
+        '"status":"ok","http_status":200,"detail":null,"asked_input_tokens":64,"asked_output_tokens":3,'
+        '"input_tokens":66,"cached_tokens":0,"output_tokens":3,"finish_reason":"length","stagger":false,'
+        '"chunk_s":[0.3,0.5,0.6]}\n',
+        encoding="utf-8",
+    )
+    found = read_run(run)
+    assert (found.header.format, found.header.request) == (1, None)
+    assert [(request.done_s, request.session, request.text) for request in found.requests] == [(0.6, None, None)]

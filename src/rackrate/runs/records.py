@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rackrate.runs.statuses import OK
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of run.json and requests.parquet. A newer one is refused; `docs/run-format.md` describes it."""
+
+READABLE_FORMATS = frozenset({1, 2})
+"""1 is 2 without the request that a run answers."""
 
 BURST_FACTOR = 10
 """A level of fewer requests than so many for each in flight is a burst that was over before it was steady."""

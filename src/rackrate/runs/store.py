@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from rackrate.errors import RunError
 from rackrate.runs.columns import LevelColumns
-from rackrate.runs.records import FORMAT_VERSION, RequestRecord, Run, RunHeader
+from rackrate.runs.records import FORMAT_VERSION, READABLE_FORMATS, RequestRecord, Run, RunHeader
 from rackrate.runs.table import can_pack, fill_from_table, number_in_table, read_table
 from rackrate.runs.table import pack as pack_table
 
@@ -256,7 +256,7 @@ def _read_header(directory: Path) -> RunHeader:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    if written is not None and written != FORMAT_VERSION:
+    if written is not None and written not in READABLE_FORMATS:
         age = "a newer" if isinstance(written, int) and written > FORMAT_VERSION else "another"
         raise RunError(f"{path}: written by {age} rackrate (format {written}; this one reads {FORMAT_VERSION})")
     try:
