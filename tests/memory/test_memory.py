@@ -19,7 +19,8 @@ from rackrate.memory.kv_cache import kv_bytes_per_token, kv_bytes_per_token_on_r
 from rackrate.memory.remedies import remedies, smallest_count
 from rackrate.memory.sharding import best_parallelism, parallelisms, stage_layers, tp_problem, weights_on_rank
 from rackrate.models.architecture import Architecture, of_catalogue_model
-from rackrate.models.formats import weight_bytes, weight_format
+from rackrate.models.formats import weight_format
+from rackrate.models.weight_sizes import weight_bytes
 from rackrate.units import GIB
 
 MODELS = load_catalog().models

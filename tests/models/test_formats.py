@@ -7,7 +7,8 @@ import pytest
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
 from rackrate.models.architecture import Architecture, of_catalogue_model
-from rackrate.models.formats import FORMATS, bits_per_weight, support, weight_bytes, weight_format
+from rackrate.models.formats import FORMATS, support, weight_format
+from rackrate.models.weight_sizes import bits_per_weight, weight_bytes
 from rackrate.units import GIB
 
 

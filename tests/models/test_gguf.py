@@ -19,11 +19,12 @@ from rackrate.errors import UserError
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
 from rackrate.models.architecture import of_catalogue_model
 from rackrate.models.as_model import model_of
-from rackrate.models.formats import weight_bytes, weight_format
+from rackrate.models.formats import weight_format
 from rackrate.models.gguf_header import TENSOR_TYPES, read_gguf_header
 from rackrate.models.gguf_model import read_gguf_model
 from rackrate.models.read_model import read_model
 from rackrate.models.tokenizer_files import read_tokenizer
+from rackrate.models.weight_sizes import weight_bytes
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 Value = int | float | bool | str | Sequence[int] | Sequence[str]

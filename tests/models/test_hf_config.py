@@ -15,9 +15,10 @@ from rackrate.memory.fit import fit as memory_fit
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.as_model import model_of
 from rackrate.models.config_values import ConfigValues
-from rackrate.models.formats import weight_bytes, weight_format
+from rackrate.models.formats import weight_format
 from rackrate.models.hf_config import architecture_of_config
 from rackrate.models.read_model import read_model
+from rackrate.models.weight_sizes import weight_bytes
 from rackrate.steptime.work import Formats, linear_work
 
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))

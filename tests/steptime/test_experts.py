@@ -10,7 +10,8 @@ from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.models.architecture import of_catalogue_model
 from rackrate.models.as_model import model_of
-from rackrate.models.formats import bytes_by_kind, weight_format
+from rackrate.models.formats import weight_format
+from rackrate.models.weight_sizes import bytes_by_kind
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.engine_step import communication_s
 from rackrate.steptime.own_machine import known_coefficients

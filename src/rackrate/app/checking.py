@@ -165,7 +165,8 @@ class _Checking:
 
     def bits_per_weight(self, found: Fit) -> float:
         """Of the files where they are served as they are, else of the format."""
-        from rackrate.models.formats import bits_per_weight, weight_format
+        from rackrate.models.formats import weight_format
+        from rackrate.models.weight_sizes import bits_per_weight
 
         if self.file_bytes is None:
             return bits_per_weight(self.architecture, weight_format(found.weights_format))

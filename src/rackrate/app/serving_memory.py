@@ -21,8 +21,9 @@ def what_would_fit(model: str, *, requests: int, context_tokens: int, catalog: C
     from rackrate.engines.gpus import found_gpus
     from rackrate.errors import UserError
     from rackrate.memory.kv_cache import request_bytes
-    from rackrate.models.formats import weight_bytes, weight_format
+    from rackrate.models.formats import weight_format
     from rackrate.models.read_model import read_model
+    from rackrate.models.weight_sizes import weight_bytes
 
     ask = "ask for fewer {requests} or a shorter {context}, or serve a smaller number format"
     try:

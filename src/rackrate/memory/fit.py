@@ -34,7 +34,8 @@ from rackrate.memory.engine_memory import (
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank, request_bytes
 from rackrate.memory.sharding import stage_layers, tp_problem, weights_on_rank
 from rackrate.models.architecture import Architecture, CacheGroup
-from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_bytes, weight_format
+from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_format
+from rackrate.models.weight_sizes import weight_bytes
 from rackrate.units import GIB
 
 DEFAULT_CONTEXT_TOKENS = 4096

@@ -9,7 +9,8 @@ from rackrate.engines.vllm import MEMORY as VLLM
 from rackrate.errors import UserError
 from rackrate.memory.kv_cache import kv_heads_on_rank
 from rackrate.models.architecture import Architecture
-from rackrate.models.formats import WeightFormat, bytes_by_kind
+from rackrate.models.formats import WeightFormat
+from rackrate.models.weight_sizes import bytes_by_kind
 
 
 def padded_vocabulary(vocabulary: int, tp: int) -> int:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from rackrate.catalog.types import Model
 from rackrate.errors import CatalogError
+from rackrate.models.formats import NATIVE_FORMATS
 
 CacheKind = Literal["grouped", "latent", "state"]
 
@@ -125,13 +126,6 @@ class Architecture:
     def attention_layers(self) -> int:
         """Layers whose cache grows with the context."""
         return sum(group.layers for group in self.caches if group.kind != "state")
-
-
-NATIVE_FORMATS = {
-    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32-experts",
-    "int8": "int8",
-}  # fmt: skip
-"""The catalogue's number formats as weight formats of models.formats."""
 
 
 def of_catalogue_model(model: Model) -> Architecture:

@@ -1,7 +1,7 @@
 """Number formats of weights and of the KV cache: exact bits per weight, and what a card needs to run them.
 
 A quantised format stores blocks of weights with a scale; the scale is counted. Engines keep some parts in 16 bits
-(embeddings, output matrix, routers, norms): `weight_bytes` knows which. Sources of the bit counts: the formats' own
+(embeddings, output matrix, routers, norms): weight_sizes.py knows which. Sources of the bit counts: the formats' own
 definitions ([ggml]_ block structures, [mx]_, [nvfp4]_, [gptq]_, [dsv3]_).
 
 .. [ggml] github.com/ggml-org/llama.cpp, ggml/src/ggml-common.h (block_q4_0, block_q4_K, ...)
@@ -19,7 +19,6 @@ from typing import Literal
 
 from rackrate.catalog.types import Accelerator, NumberFormat
 from rackrate.errors import UserError, did_you_mean
-from rackrate.models.architecture import Architecture
 
 GGML_BLOCKS: dict[str, tuple[int, int]] = {
     "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "F64": (1, 8), "I8": (1, 1), "I16": (1, 2), "I32": (1, 4),
@@ -82,6 +81,9 @@ class WeightFormat:
     head_bits: float | None = None
     mix: tuple[str, str] | None = None
     """GGUF mixes: ggml types of the more exact half of value and down projections; see `_mixed_share`."""
+    step_name: str | None = None
+    """The format with which step times count it (`step_format`), where that is another: measurements are published of
+    int4, not of AWQ and GPTQ apart."""
 
     @property
     def title(self) -> str:
@@ -89,12 +91,14 @@ class WeightFormat:
         return self.name if self.family == "plain" else f"{self.name} ({self.bits:g} bits)"
 
 
-def _gguf(name: str, base: str, head: str = "Q6_K", mix: tuple[str, str] | None = None) -> WeightFormat:
+def _gguf(
+    name: str, base: str, head: str = "Q6_K", mix: tuple[str, str] | None = None, step_name: str | None = None
+) -> WeightFormat:
     """A file type of llama-quantize: matrices and token embedding in the base type, the output matrix in another."""
     bits = ggml_bits(base)
     return WeightFormat(
         name, "gguf", bits, other_bits=32.0, vector_bits=32.0, arithmetic="fp16", embedding_bits=bits,
-        head_bits=ggml_bits(head), mix=mix,
+        head_bits=ggml_bits(head), mix=mix, step_name=step_name,
     )  # fmt: skip
 
 
@@ -103,26 +107,26 @@ _FORMATS = (
     WeightFormat("fp16", "plain", 16, arithmetic="fp16"),
     WeightFormat("bf16", "plain", 16),
     WeightFormat("fp8", "fp8", 8, arithmetic="fp8"),
-    WeightFormat("fp8-block", "fp8", grouped_bits(8, 128 * 128, 32), arithmetic="fp8"),
+    WeightFormat("fp8-block", "fp8", grouped_bits(8, 128 * 128, 32), arithmetic="fp8", step_name="fp8"),
     WeightFormat("int8", "int8", 8, arithmetic="int8"),
     WeightFormat("w4a16", "w4a16", grouped_bits(4, 128, 16, 4)),
-    WeightFormat("awq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
-    WeightFormat("gptq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16"),
+    WeightFormat("awq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16", step_name="w4a16"),
+    WeightFormat("gptq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16", step_name="w4a16"),
     WeightFormat("w8a16", "w4a16", grouped_bits(8, 128, 16)),
-    WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), unquantised="attention", arithmetic="fp4"),
-    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), unquantised="all", arithmetic="fp4"),
+    WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), unquantised="attention", arithmetic="fp4", step_name="fp4"),
+    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), unquantised="all", arithmetic="fp4", step_name="fp4"),
     WeightFormat("nf4", "bnb", grouped_bits(4, 64, 8 + 32 / 256)),
-    _gguf("Q4_0", "Q4_0"),
+    _gguf("Q4_0", "Q4_0", step_name="q4_0"),
     _gguf("Q4_1", "Q4_1"),
     _gguf("Q5_0", "Q5_0"),
     _gguf("Q5_1", "Q5_1"),
-    _gguf("Q8_0", "Q8_0", "Q8_0"),
-    _gguf("Q3_K_S", "Q3_K"),
-    _gguf("Q4_K_S", "Q4_K", mix=("Q5_K", "first")),
-    _gguf("Q4_K_M", "Q4_K", mix=("Q6_K", "spread")),
-    _gguf("Q5_K_S", "Q5_K"),
-    _gguf("Q5_K_M", "Q5_K", mix=("Q6_K", "spread")),
-    _gguf("Q6_K", "Q6_K"),
+    _gguf("Q8_0", "Q8_0", "Q8_0", step_name="q8_0"),
+    _gguf("Q3_K_S", "Q3_K", step_name="q3_k"),
+    _gguf("Q4_K_S", "Q4_K", mix=("Q5_K", "first"), step_name="q4_k"),
+    _gguf("Q4_K_M", "Q4_K", mix=("Q6_K", "spread"), step_name="q4_k"),
+    _gguf("Q5_K_S", "Q5_K", step_name="q5_k"),
+    _gguf("Q5_K_M", "Q5_K", mix=("Q6_K", "spread"), step_name="q5_k"),
+    _gguf("Q6_K", "Q6_K", step_name="q6_k"),
 )
 _TYPES = tuple(
     _gguf(name, name)
@@ -132,6 +136,26 @@ _TYPES = tuple(
 """Every quantised ggml type as a file of that type; files' mixes differ a little, their own headers are exact."""
 FORMATS: dict[str, WeightFormat] = {kind.name.lower(): kind for kind in (*_TYPES, *_FORMATS)}
 """Every weight format by its name in lower case."""
+
+_STEP_FORMATS = {
+    form.name: form
+    for form in (
+        # groups of 128 with 16-bit scales and offsets (AWQ, GPTQ); groups of 16 with 8-bit scales (NVFP4)
+        WeightFormat("w4a16", "w4a16", 4.25), WeightFormat("int4", "w4a16", 4.25), WeightFormat("w8a16", "w4a16", 8),
+        WeightFormat("w8a8", "int8", 8), WeightFormat("fp4", "fp4", 4.5, unquantised="attention"),
+        # the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)
+        WeightFormat("q2_k", "gguf", 3.35), WeightFormat("q3_k", "gguf", 3.91), WeightFormat("q4_0", "gguf", 4.55),
+        WeightFormat("q4_k", "gguf", 4.85), WeightFormat("q5_k", "gguf", 5.69), WeightFormat("q6_k", "gguf", 6.56),
+        WeightFormat("q8_0", "gguf", 8.5),
+    )
+}  # fmt: skip
+"""Formats as step times count them, where that is coarser: bits per weight of the linear layers, scales included."""
+
+NATIVE_FORMATS = {
+    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8-block", "fp4": "mxfp4", "int4": "w4a16-g32-experts",
+    "int8": "int8",
+}  # fmt: skip
+"""The catalogue's number formats of weights as weight formats."""
 
 _OTHER_NAMES = {
     "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16", "f32": "fp32", "f16": "fp16",
@@ -174,6 +198,40 @@ def _grouped_format(name: str) -> WeightFormat | None:
     )
 
 
+def step_format(name: str) -> WeightFormat:
+    """A weight format as step times count it. Raises UserError as `weight_format`.
+
+    >>> step_format("q4_k").bits, step_format("fp8").bits
+    (4.85, 8)
+    """
+    return _STEP_FORMATS.get(name.lower()) or weight_format(name)
+
+
+def step_name(name: str) -> str:
+    """The name under which step times know a weight format.
+
+    >>> step_name("AWQ"), step_name("Q4_K_M"), step_name("q4_k"), step_name("w4a16-g32")
+    ('w4a16', 'q4_k', 'q4_k', 'w4a16-g32')
+    """
+    if name.lower() in _STEP_FORMATS:
+        return name.lower()
+    form = weight_format(name)
+    return form.step_name or form.name
+
+
+def native_step_name(listed: NumberFormat) -> str:
+    """The same of a model of the catalogue as it is published; what has 16 bits is bf16.
+
+    >>> native_step_name("fp16"), native_step_name("fp8"), native_step_name("fp4")
+    ('bf16', 'fp8', 'mxfp4')
+    """
+    form = weight_format(NATIVE_FORMATS.get(listed, listed))
+    if form.bits == 16:
+        return "bf16"
+    # step times tell published mixtures of experts from those that were quantised afterwards
+    return form.name if form.unquantised == "all" else form.step_name or form.name
+
+
 def kv_value_bytes(name: str) -> float:
     """Bytes of one cached value in a KV format. [byte] Raises UserError with the known ones.
 
@@ -184,92 +242,6 @@ def kv_value_bytes(name: str) -> float:
     if key not in KV_FORMATS:
         raise UserError(f"no KV cache format is called {name!r} (known: {', '.join(KV_FORMATS)})")
     return KV_FORMATS[key]
-
-
-def weight_bytes(architecture: Architecture, form: WeightFormat) -> float:
-    """Bytes of all weights of a model in a format. [byte]
-
-    >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.models.architecture import of_catalogue_model
-    >>> llama = of_catalogue_model(load_catalog().model("llama-3-8b-instruct"))
-    >>> weight_bytes(llama, weight_format("fp16")) / 1e9    # the 16.1 GB of Llama-3-8B
-    16.060522496
-    """
-    return sum(bytes_by_kind(architecture, form).values())
-
-
-def bytes_by_kind(architecture: Architecture, form: WeightFormat) -> dict[str, float]:
-    """Bytes of each kind of parameter (the fields of `Parameters`) in a format. [byte]"""
-    counts = architecture.parameters
-    moe = architecture.experts is not None
-    mixed = _mixed_bits(architecture, form)
-    unquantised = form.unquantised if moe else "nothing"
-    quantised, values = (form.bits, mixed) if unquantised == "nothing" else (form.other_bits, form.other_bits)
-    forward, forward_values = (form.other_bits, form.other_bits) if unquantised == "all" else (form.bits, mixed)
-    embedding_bits = form.embedding_bits if form.embedding_bits is not None else form.other_bits
-    head_bits = form.head_bits if form.head_bits is not None else form.other_bits
-    if form.family == "gguf" and architecture.hidden_size % 256 and head_bits == ggml_bits("Q6_K"):
-        head_bits = ggml_bits("Q8_0")  # rows that are no multiple of 256 cannot be Q6_K
-    tied = counts.head == 0
-    bits = {
-        "embedding": head_bits if tied and form.head_bits is not None else embedding_bits,
-        "head": head_bits,
-        "attention": quantised,
-        "key_value": (quantised + values) / 2,  # keys in the base type, values in the mix
-        "latent": quantised,
-        "state": quantised,
-        "feed_forward": _feed_forward_bits(forward, forward_values, architecture.gated),
-        "experts": _feed_forward_bits(form.bits, mixed, architecture.gated),
-        "router": form.other_bits,
-        "vectors": form.vector_bits,
-        "vision": 16.0,
-    }
-    return {kind: getattr(counts, kind) * bits[kind] / 8 for kind in bits}
-
-
-def bits_per_weight(architecture: Architecture, form: WeightFormat) -> float:
-    """Bits per weight over the whole model. [bit]
-
-    llama.cpp's own table gives 4.8944 for Llama-3.1-8B in Q4_K_M (tools/quantize/README.md).
-
-    >>> from rackrate.catalog.load import load_catalog
-    >>> from rackrate.models.architecture import of_catalogue_model
-    >>> llama = of_catalogue_model(load_catalog().model("llama-3.1-8b-instruct"))
-    >>> round(bits_per_weight(llama, weight_format("Q4_K_M")), 2)
-    4.89
-    """
-    return 8 * weight_bytes(architecture, form) / architecture.parameters.total
-
-
-def _feed_forward_bits(base: float, mixed: float, gated: bool) -> float:
-    """Average of gate, up (in the base type) and down projections (in the mix)."""
-    matrices = 3 if gated else 2
-    return ((matrices - 1) * base + mixed) / matrices
-
-
-def _mixed_bits(architecture: Architecture, form: WeightFormat) -> float:
-    """Bits of value and down projections on average over the layers."""
-    if form.mix is None:
-        return form.bits
-    better, where = form.mix
-    share = _mixed_share(architecture.layers, where)
-    return share * ggml_bits(better) + (1 - share) * form.bits
-
-
-def _mixed_share(layers: int, where: str) -> float:
-    """Share of layers in which llama-quantize spends more bits. [1]
-
-    `first`: the first eighth. `spread`: the first and last eighth and every third between (`use_more_bits` in
-    llama.cpp, src/llama-quant.cpp).
-
-    >>> _mixed_share(32, "spread"), _mixed_share(32, "first")
-    (0.5, 0.125)
-    """
-    eighth = layers // 8
-    if where == "first":
-        return eighth / layers
-    chosen = sum(i < eighth or i >= 7 * layers // 8 or (i - eighth) % 3 == 2 for i in range(layers))
-    return chosen / layers
 
 
 _VLLM_OLDEST: dict[Family, tuple[str, ...]] = {

@@ -13,20 +13,12 @@ from rackrate.errors import UserError
 from rackrate.memory.engine_memory import engine_memory
 from rackrate.memory.fit import Fit, fit, runnable_format
 from rackrate.memory.sharding import tp_problem
-from rackrate.models.formats import weight_format
+from rackrate.models.formats import step_name, weight_format
 from rackrate.models.read_model import ReadModel
 from rackrate.simulate.settings import EngineLimits
 from rackrate.simulate.step import StepTime
 from rackrate.steptime.deployment import Deployment, deploy
 from rackrate.steptime.work import Parallel
-
-ARITHMETIC = {
-    "fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "fp8": "fp8", "fp8-block": "fp8", "int8": "int8", "w8a16": "w8a16",
-    "w4a16": "w4a16", "awq": "w4a16", "gptq": "w4a16", "nvfp4": "fp4", "mxfp4": "fp4",
-    "Q3_K": "q3_k", "Q3_K_S": "q3_k", "Q4_K": "q4_k", "Q4_K_S": "q4_k", "Q4_K_M": "q4_k", "Q5_K": "q5_k",
-    "Q5_K_S": "q5_k", "Q5_K_M": "q5_k", "Q6_K": "q6_k", "Q8_0": "q8_0", "Q4_0": "q4_0",
-}  # fmt: skip
-"""Names of weight formats in the memory fit, and what the step-time model calls them where it has a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,7 @@ def replica_of(
             accelerator,
             engine=kind.engine,
             parallel=Parallel(tensor=kind.tp, pipeline=kind.pp),
-            weights=ARITHMETIC.get(kind.weights, kind.weights),
+            weights=step_name(kind.weights),
             kv_capacity=found.kv_tokens,
         )
     except UserError as error:

@@ -17,13 +17,14 @@ from rackrate.catalog.types import Accelerator, Model
 from rackrate.engines.releases import all_releases, release_by_id, release_of, scheduler_of
 from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.errors import UserError
+from rackrate.models.formats import native_step_name
 from rackrate.simulate.step import StepTime
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
 from rackrate.steptime.engine_step import engine_step
 from rackrate.steptime.load import Load
 from rackrate.steptime.parameters import Groups, coefficients_of
 from rackrate.steptime.replay import Predicted, kv_capacity_tokens, replay
-from rackrate.steptime.work import NATIVE_FORMATS, Parallel, formats_on, linear_work
+from rackrate.steptime.work import Parallel, formats_on, linear_work
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def deploy(
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()
     release = find_release(engine, version, accelerator.kind == "cpu")
-    chosen = weights or NATIVE_FORMATS.get(model.weight_format, "bf16")
+    chosen = weights or native_step_name(model.weight_format)
     groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, release.id, box)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, release, groups)

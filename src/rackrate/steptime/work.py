@@ -7,21 +7,9 @@ from typing import Literal, cast
 
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import UserError
-from rackrate.models.formats import Unquantised, kv_value_bytes, weight_format
+from rackrate.models.formats import Unquantised, kv_value_bytes, step_format
 
 Compute = Literal["16", "8", "4"]
-
-WEIGHT_BITS: dict[str, float] = {
-    "fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "w8a8": 8, "w8a16": 8, "w4a16": 4.25, "int4": 4.25,
-    "fp4": 4.5, "q2_k": 3.35, "q3_k": 3.91, "q4_0": 4.55, "q4_k": 4.85, "q5_k": 5.69, "q6_k": 6.56, "q8_0": 8.5,
-}  # fmt: skip
-"""Bits per weight of the linear layers, scales included: groups of 128 with 16-bit scales and offsets (AWQ, GPTQ),
-groups of 16 with 8-bit scales (NVFP4), and the mixtures of llama.cpp for 8B models (its tools/quantize/README.md)."""
-
-
-NATIVE_FORMATS = {"fp32": "fp32", "fp8": "fp8", "fp4": "mxfp4", "int4": "w4a16-g32-experts"}
-"""The weight format of models that are published in another than 16 bits, by the catalogue's word for it."""
-_FAMILIES = {"fp8": "fp8", "w8a8": "int8", "int8": "int8", "fp4": "fp4"}
 
 
 @dataclass(frozen=True)
@@ -66,20 +54,14 @@ def formats_on(accelerator: Accelerator, weights: str, kv: str | None = None) ->
     >>> formats_on(load_catalog().accelerators["h100-sxm"], "fp8").compute
     '8'
     """
-    name = weights.lower()
-    family = _FAMILIES.get(name, "")
-    bits = WEIGHT_BITS.get(name)
-    unquantised: Unquantised = "attention" if family == "fp4" else "nothing"
-    if bits is None:  # a name of models/formats.py, which knows more of them
-        form = weight_format(name)
-        bits, family, unquantised = form.bits, form.family, form.unquantised
+    form = step_format(weights)
     peaks = accelerator.peak_tflops
     compute: Compute = "16"
-    if family == "fp4" and "fp4" in peaks:
+    if form.family == "fp4" and "fp4" in peaks:
         compute = "4"
-    elif (family == "fp8" and "fp8" in peaks) or (family == "int8" and "int8" in peaks):
+    elif (form.family == "fp8" and "fp8" in peaks) or (form.family == "int8" and "int8" in peaks):
         compute = "8"
-    return Formats(bits, compute, 2.0 if kv is None else kv_value_bytes(kv), unquantised)
+    return Formats(form.bits, compute, 2.0 if kv is None else kv_value_bytes(kv), form.unquantised)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from pathlib import Path
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.engines.releases import assumed_release, release_of, scheduler_of
 from rackrate.errors import UserError
+from rackrate.models.formats import native_step_name
 from rackrate.steptime.load import Observed
-from rackrate.steptime.work import NATIVE_FORMATS, Parallel, formats_on, linear_work
+from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
 from rackrate.validation.cases import Case
 from rackrate.validation.names import CannotPredictError, PublishedNames, number_of, weight_format
@@ -125,10 +126,10 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
     if weights in {None, "bf16"} and named is not None:
         weights = named  # the column then states what is computed with, the name what is stored
     if weights is None:
-        weights = NATIVE_FORMATS.get(model.weight_format, "bf16")
+        weights = native_step_name(model.weight_format)
         flags.add("assumed-format")
     if (weights, model.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
-        weights = NATIVE_FORMATS[model.weight_format]  # the model's own checkpoint
+        weights = native_step_name(model.weight_format)  # the model's own checkpoint
     parallel = _layout(row, model, accelerator, weights, release.layers_in_turn)
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
