@@ -1,10 +1,12 @@
 """Writes the generated pages, or with --check says which are out of date.
 
-docs/cli.md is the help of every command; docs/catalogue.md counts and lists what the catalogue knows.
+docs/cli.md is the help of every command; docs/catalogue.md counts and lists what the catalogue knows; docs/json.md and
+docs/schemas say what `--json` prints.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -78,18 +80,35 @@ def catalogue_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def schema_files() -> dict[str, str]:
+    """docs/json.md, and a JSON Schema per output."""
+    from rackrate.report.schemas import OUTPUTS, file_name, json_schema, page
+
+    files = {
+        f"docs/schemas/{file_name(output)}": json.dumps(json_schema(output), indent=1, sort_keys=True) + "\n"
+        for output in OUTPUTS
+    }
+    return {"docs/json.md": page(), **files}
+
+
 def main() -> None:
     """Writes or checks the pages."""
     os.environ.pop("RACKRATE_CATALOG", None)
     os.environ["XDG_CONFIG_HOME"] = str(ROOT / "tools")  # no catalogue of the user's own in the docs
-    pages = {"docs/cli.md": cli_page(), "docs/catalogue.md": catalogue_page()}
+    pages = {"docs/cli.md": cli_page(), "docs/catalogue.md": catalogue_page(), **schema_files()}
     stale: list[str] = []
     for name, text in pages.items():
         path = ROOT / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
+    gone = {str(path.relative_to(ROOT)) for path in (ROOT / "docs/schemas").glob("*.json")} - set(pages)
+    for name in sorted(gone):
+        stale.append(name)
+        if "--check" not in sys.argv:
+            (ROOT / name).unlink()
     if stale and "--check" in sys.argv:
         sys.exit(f"out of date: {', '.join(stale)}; run `make docs`")
     sys.stdout.write(f"{'wrote' if stale else 'up to date:'} {', '.join(stale or pages)}\n")
