@@ -58,7 +58,7 @@ VIEWS: dict[str, str] = {
     "rackrate.app.simulating.SimulatedRun": "rackrate.report.simulated_view:simulated_view",
     "rackrate.validation.results.Validation": "rackrate.validation.view:validation_view",
 }
-"""Types of answers without a method `view`, and the function that gives the plain values of each."""
+"""Types of answers, and the function that gives the plain values of each."""
 
 
 def present(answer: object, *, full: bool = False, **options: Any) -> Document:
@@ -79,8 +79,9 @@ def view_of(answer: object) -> Json:
     """The plain values of an answer, as `--json` prints them."""
     if isinstance(answer, dict):
         return cast("Json", answer)
-    if hasattr(answer, "view"):  # it says them itself
-        return cast("Json", answer.view())  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+    own = getattr(answer, "view", None)
+    if callable(own):
+        return cast("Json", own())
     module, _, function = VIEWS[f"{type(answer).__module__}.{type(answer).__qualname__}"].partition(":")
     view: Json = getattr(import_module(module), function)(answer)
     return view
