@@ -43,7 +43,7 @@ def main() -> None:
         sys.exit("wrote terminal.svg; no Chromium, so no chart.png")
     page = render(view, "html").replace(
         "</style>",
-        "header, .cards, .charts, h2, h3, .scroll, p, dl { display: none !important; } "
+        "header, .cards, figure ~ figure, h2, h3, .scroll, p, dl { display: none !important; } "
         "main { padding: 0; max-width: none; } figure.wide { border: 0; }</style>",
         1,
     )

@@ -16,6 +16,10 @@ ModelSource = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
+Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="Also write a file: .html, .md, .csv or .json.", show_default=False),
+]
 Offers = Annotated[
     list[str] | None,
     typer.Option("--offer", help="A rented machine, such as aws/g4dn.12xlarge; may be repeated.", show_default=False),

@@ -90,16 +90,20 @@ def deliver(answer: object, *, as_json: bool, out: Path | None = None, **options
 
     view = view_of(answer)
     if out is not None:
-        text = render(view, format_of(out), **options)
-        write_text(out, text)
-        size = len(text.encode())
-        say(f"wrote {out} ({size / 1e6:.1f} MB)" if size >= 50_000 else f"wrote {out}")
+        write_result(out, render(view, format_of(out), **options))
     if as_json:
         print_text(render_view(view))
     else:
         from rackrate.report.render.terminal import renderable
 
         show(renderable(present(view, **options)))
+
+
+def write_result(out: Path, text: str) -> None:
+    """Writes a result to a file, and says so. Raises UserError where it cannot be written."""
+    write_text(out, text)
+    size = len(text.encode())
+    say(f"wrote {out} ({size / 1e6:.1f} MB)" if size >= 50_000 else f"wrote {out}")
 
 
 def refuse_unknown_ending(out: Path | None) -> None:

@@ -52,6 +52,7 @@ def price(
             show_default=False,
         ),
     ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Price a run (or a stated throughput): USD per 1M tokens, per month, against APIs.
@@ -62,9 +63,10 @@ def price(
     from rackrate.app.pricing import AssumeRigRequest, PriceRequest, assumed_rig_file
     from rackrate.app.pricing import price as price_it
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, show, write_new
+    from rackrate.cli.output import deliver, refuse_unknown_ending, show, write_new
     from rackrate.errors import PriceError
 
+    refuse_unknown_ending(out)
     context = shell_context()
     if save_rig is not None:
         if run is None:
@@ -90,4 +92,4 @@ def price(
         at_concurrency=at_concurrency,
         force=force,
     )
-    deliver(price_it(request, context), as_json=as_json, sources=sources, all_apis=all_apis)
+    deliver(price_it(request, context), as_json=as_json, out=out, sources=sources, all_apis=all_apis)

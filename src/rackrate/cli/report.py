@@ -41,10 +41,11 @@ def report(
     """
     from rackrate.app.pricing import PriceRequest, price_run
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_text, say, write_text
+    from rackrate.cli.output import print_text, write_result
     from rackrate.report.render import format_named, render
 
-    kind = format_named(format or (out.suffix.lstrip(".") if out is not None else "") or "html")
+    ending = out.suffix.lstrip(".") if out is not None else ""
+    kind = format_named(format or ending or "html")
     request = PriceRequest(
         run=run,
         offers=tuple(offer or ()),
@@ -61,10 +62,7 @@ def report(
         force=force,
     )
     text = render(price_run(request, shell_context()), kind)
-    if kind == "html":
-        out = out or Path("report.html")
-    if out is None:
+    if out is None and kind != "html":
         print_text(text)
     else:
-        write_text(out, text)
-        say(f"wrote {out} ({len(text.encode()) / 1e6:.1f} MB)" if kind == "html" else f"wrote {out}")
+        write_result(out or Path("report.html"), text)

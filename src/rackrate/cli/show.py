@@ -12,11 +12,13 @@ from rackrate.cli import options as given
 
 def show(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Show what a run measured: a row per load, with what stands against its figures."""
     from rackrate.app.runs import LoadRequest, load
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver
+    from rackrate.cli.output import deliver, refuse_unknown_ending
 
-    deliver(load(LoadRequest(run), shell_context()), as_json=as_json)
+    refuse_unknown_ending(out)
+    deliver(load(LoadRequest(run), shell_context()), as_json=as_json, out=out)

@@ -589,6 +589,12 @@ class FitView(Root):
 
     origin: Literal["predicted"]
     model: FittedModel
+    engine: str
+    """Whose memory was reckoned with."""
+    bits_per_weight: float
+    """Of the first fit's format, or of the files as they are."""
+    everywhere: bool
+    """Every GPU of the catalogue was tried, each with as few as hold the model."""
     fits: list[FitAnswer]
 
 
