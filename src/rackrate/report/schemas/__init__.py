@@ -1,11 +1,10 @@
-"""JSON Schema of all that `--json` prints, made from types; docs/schemas and docs/json.md are written from it."""
+"""JSON Schema of all plain values of answers, made from types; docs/schemas and docs/json.md are written from it."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import itertools
-import re
 import textwrap
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,33 +21,31 @@ class Output:
     """As the output names it."""
     kind: str
     """Its type: module and name, below this package."""
-    commands: str
-    """Who prints it."""
 
 
 OUTPUTS: tuple[Output, ...] = (
-    Output("rackrate.run-summary/2", "costs.RunSummary", "show RUN, measure, simulate, import FILE"),
-    Output("rackrate.pricing/2", "costs.PricingView", "price RUN"),
-    Output("rackrate.report/1", "costs.PricedRunView", "report RUN --format json"),
-    Output("rackrate.comparison/2", "costs.ComparisonView", "side-by-side RUN..."),
-    Output("rackrate.compare/1", "predictions.CompareView", "compare RUN"),
-    Output("rackrate.study/1", "predictions.StudyView", "study run FILE"),
-    Output("rackrate.study-diff/1", "predictions.StudyDiffView", "study diff FILE"),
-    Output("rackrate.traffic/1", "costs.TrafficView", "traffic TRAFFIC"),
-    Output("rackrate.fleet/2", "costs.FleetView", "fleet RUN"),
-    Output("rackrate.plan/1", "predictions.PlanView", "plan MODEL"),
-    Output("rackrate.simulated-aggregates/1", "predictions.AggregatesView", "simulate MODEL --aggregates"),
-    Output("rackrate.tune/1", "predictions.TuneView", "tune"),
-    Output("rackrate.serve/1", "predictions.ServeView", "serve MODEL"),
-    Output("rackrate.trace-summary/1", "predictions.TraceView", "trace FILE"),
-    Output("rackrate.verify/2", "predictions.VerifyView", "verify RUN"),
-    Output("rackrate.calibration/2", "predictions.CalibrationView", "calibrate RUN"),
-    Output("rackrate.coefficients/1", "predictions.CoefficientsView", "calibrate fit"),
-    Output("rackrate.validate/1", "predictions.ValidateView", "validate FILE..."),
-    Output("rackrate.fit/1", "predictions.FitView", "fit MODEL"),
-    Output("rackrate.tokens/1", "predictions.TokensView", "tokens URL"),
-    Output("rackrate.quality/1", "predictions.QualityView", "quality MODEL"),
-    Output("rackrate.energy/1", "costs.EnergyView", "energy RUN"),
+    Output("rackrate.run-summary/2", "costs.RunSummary"),
+    Output("rackrate.pricing/2", "costs.PricingView"),
+    Output("rackrate.report/1", "costs.PricedRunView"),
+    Output("rackrate.comparison/2", "costs.ComparisonView"),
+    Output("rackrate.compare/1", "predictions.CompareView"),
+    Output("rackrate.study/1", "predictions.StudyView"),
+    Output("rackrate.study-diff/1", "predictions.StudyDiffView"),
+    Output("rackrate.traffic/1", "costs.TrafficView"),
+    Output("rackrate.fleet/2", "costs.FleetView"),
+    Output("rackrate.plan/1", "predictions.PlanView"),
+    Output("rackrate.simulated-aggregates/1", "predictions.AggregatesView"),
+    Output("rackrate.tune/1", "predictions.TuneView"),
+    Output("rackrate.serve/1", "predictions.ServeView"),
+    Output("rackrate.trace-summary/1", "predictions.TraceView"),
+    Output("rackrate.verify/2", "predictions.VerifyView"),
+    Output("rackrate.calibration/2", "predictions.CalibrationView"),
+    Output("rackrate.coefficients/1", "predictions.CoefficientsView"),
+    Output("rackrate.validate/1", "predictions.ValidateView"),
+    Output("rackrate.fit/1", "predictions.FitView"),
+    Output("rackrate.tokens/1", "predictions.TokensView"),
+    Output("rackrate.quality/1", "predictions.QualityView"),
+    Output("rackrate.energy/1", "costs.EnergyView"),
 )
 """Every output that names a schema."""
 
@@ -112,71 +109,6 @@ def closed(value: Any) -> Any:
     return {**found, "additionalProperties": False} if isinstance(found.get("properties"), dict) else found
 
 
-def page() -> str:
-    """docs/json.md: a table per output, then one per object that outputs are made of."""
-    lines = [_HEAD]
-    objects: dict[str, Json] = {}
-    for output in OUTPUTS:
-        schema = json_schema(output)
-        objects |= schema.get("$defs", {})
-        top = objects[str(schema["$ref"]).rpartition("/")[2]] if "$ref" in schema else schema
-        commands = ", ".join(f"`{command} --json`" for command in output.commands.split(", "))
-        file = f"schemas/{file_name(output)}"
-        lines += [f"## `{output.schema}`", "", f"{top.get('description', '')} {commands}, [schema]({file}).", ""]
-        lines += _keys(top)
-    lines += ["## Objects", "", "What the outputs above are made of.", ""]
-    for name in sorted(objects):
-        if "properties" in objects[name]:
-            description = " ".join(str(objects[name].get("description", "")).split("\n\n")[0].split())
-            lines += [f"### {name}", "", description, "", *_keys(objects[name])]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-_HEAD = """# JSON
-
-Generated by `make docs` from the types of the answers; the JSON Schema of each output is in docs/schemas.
-
-`--json` stands beside every table. Durations are seconds, rates are per second, money is USD; no data is `null`. A
-`schema` names the version; keys are added within a version, never renamed or removed. What `-o` writes as .json is the
-same; .csv has the same figures in rows, in the same units.
-
-An **estimate** is `value` (every number at its median), `low` and `high` (the 80 % interval), and `finite_share` (the
-share of draws that have such a figure); `null` is no such figure (a break-even that never comes), and as `high` beside
-a number: never, in more than one draw of ten.
-"""
-
-
 def file_name(output: Output) -> str:
     """Of the schema, such as `pricing-2.json`."""
     return output.schema.removeprefix("rackrate.").replace("/", "-") + ".json"
-
-
-def _keys(schema: Json) -> list[str]:
-    lines = ["| key | type | what |", "| --- | --- | --- |"]
-    for key, value in schema["properties"].items():
-        what = " ".join(str(value.get("description", "")).replace("|", "\\|").split())
-        what = re.sub(r"\bNone\b", "null", what)
-        lines.append(f"| `{key}` | {_type(value)} | {what} |")
-    return [*lines, ""]
-
-
-def _type(value: Json) -> str:
-    """In a few words: `number or null`, `list of Card`."""
-    if "$ref" in value:
-        name = str(value["$ref"]).rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_type(choice) for choice in value["anyOf"]))
-    if "enum" in value:
-        return " or ".join(f"`{choice}`" for choice in value["enum"])
-    if "const" in value:
-        return f"`{value['const']}`"
-    match value.get("type"):
-        case "array":
-            items: Json = value.get("items") or {}
-            return f"list of {_type(items)}" if items else "list"
-        case "object":
-            inside = value.get("additionalProperties")
-            return f"object of {_type(cast('Json', inside))}" if isinstance(inside, dict) and inside else "object"
-        case kind:
-            return str(kind or "any")
