@@ -36,15 +36,15 @@ OUTPUTS: tuple[Output, ...] = (
     Output("rackrate.plan/1", "predictions.PlanView"),
     Output("rackrate.simulated-aggregates/1", "predictions.AggregatesView"),
     Output("rackrate.tune/1", "predictions.TuneView"),
-    Output("rackrate.serve/1", "predictions.ServeView"),
-    Output("rackrate.trace-summary/1", "predictions.TraceView"),
-    Output("rackrate.verify/2", "predictions.VerifyView"),
-    Output("rackrate.calibration/2", "predictions.CalibrationView"),
-    Output("rackrate.coefficients/1", "predictions.CoefficientsView"),
-    Output("rackrate.validate/1", "predictions.ValidateView"),
-    Output("rackrate.fit/1", "predictions.FitView"),
-    Output("rackrate.tokens/1", "predictions.TokensView"),
-    Output("rackrate.quality/1", "predictions.QualityView"),
+    Output("rackrate.serve/1", "checks.ServeView"),
+    Output("rackrate.trace-summary/1", "checks.TraceView"),
+    Output("rackrate.verify/2", "checks.VerifyView"),
+    Output("rackrate.calibration/2", "checks.CalibrationView"),
+    Output("rackrate.coefficients/1", "checks.CoefficientsView"),
+    Output("rackrate.validate/1", "checks.ValidateView"),
+    Output("rackrate.fit/1", "checks.FitView"),
+    Output("rackrate.tokens/1", "checks.TokensView"),
+    Output("rackrate.quality/1", "checks.QualityView"),
     Output("rackrate.energy/1", "costs.EnergyView"),
 )
 """Every output that names a schema."""
@@ -59,7 +59,7 @@ def json_schema(output: Output) -> Json:
     schema = cast("Json", _tidied(TypeAdapter(kind).json_schema(mode="serialization", by_alias=True)))
     _describe(schema, kind)
     for part, found in schema.get("$defs", {}).items():
-        for place in ("costs", "predictions"):
+        for place in ("costs", "predictions", "checks"):
             if (known := getattr(import_module(f"rackrate.report.schemas.{place}"), part, None)) is not None:
                 _describe(found, known)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": output.schema, **schema}
