@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from rackrate.report.schemas import OUTPUTS, file_name, json_schema
+from rackrate.schemas import OUTPUTS, file_name, json_schema
 
 Json = dict[str, Any]
 

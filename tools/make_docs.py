@@ -83,7 +83,7 @@ def catalogue_page() -> str:
 def schema_files() -> dict[str, str]:
     """docs/json.md, and a JSON Schema per output."""
     from json_page import page
-    from rackrate.report.schemas import OUTPUTS, file_name, json_schema
+    from rackrate.schemas import OUTPUTS, file_name, json_schema
 
     files = {
         f"docs/schemas/{file_name(output)}": json.dumps(json_schema(output), indent=1, sort_keys=True) + "\n"

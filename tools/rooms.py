@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "theory": ("economics", "memory", "steptime", "measure"),
     "answers": ("study", "planner", "validation", "calibration", "tuning", "importers"),
     "use cases": ("app",),
-    "presentation": ("report",),
+    "presentation": ("report", "schemas"),
     "shells": ("cli", "api", "web", "meter", "deploy"),
 }
 """From the ground up. A room imports from the floors below its own."""

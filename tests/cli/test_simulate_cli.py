@@ -232,14 +232,15 @@ def test_a_plan_is_whole_on_a_narrow_terminal(rackrate: Command, width: int) -> 
     from rich.console import Console
 
     from rackrate.report.format import usd
-    from rackrate.report.study_terminal import tables as plan_tables
+    from rackrate.report.present import present
+    from rackrate.report.render.terminal import renderable
 
     code, out, _ = rackrate(*PLAN, "--json")
     assert code == 0
     view = json.loads(out)
     screen = Console(width=width, record=True, markup=False, emoji=False, color_system=None)
     with screen.capture() as shown:
-        screen.print(plan_tables(view))
+        screen.print(renderable(present(view)))
     text = shown.get()
     assert all(len(line) <= width for line in text.splitlines())
     row = view["rows"][0]
@@ -254,14 +255,15 @@ def test_the_loads_of_a_run_are_whole_on_any_terminal(rackrate: Command, width: 
     from rich.console import Console
 
     from rackrate.report.format import rate
-    from rackrate.report.terminal import run_tables
+    from rackrate.report.present import present
+    from rackrate.report.render.terminal import renderable
 
     code, out, _ = rackrate(*SIMULATE, "--rate", "0.5,2", "--requests", "100", "--slo", "p95 ttft < 5s", "--json")
     assert code == 0
     view = json.loads(out)
     screen = Console(width=width, markup=False, emoji=False, color_system=None)
     with screen.capture() as shown:
-        screen.print(run_tables(view))
+        screen.print(renderable(present(view)))
     text = shown.get()
     assert all(len(line) <= width for line in text.splitlines())
     for level in view["levels"]:

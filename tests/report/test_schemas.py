@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from priced_runs import Command
 from rackrate.report.present import SUBJECTS
-from rackrate.report.schemas import OUTPUTS, closed, file_name, json_schema
+from rackrate.schemas import OUTPUTS, closed, file_name, json_schema
 
 ROOT = Path(__file__).parents[2]
 GIVEN = ROOT / "tools" / "figures"

@@ -1,1 +1,1 @@
-"""Runs and pricings as plain data (`view`), and that data as terminal tables, HTML, Markdown, JSON and CSV."""
+"""Answers made ready to look at: `present` makes documents of them, `render` draws those for every output."""

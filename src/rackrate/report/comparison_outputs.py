@@ -1,12 +1,7 @@
-"""Thin names until every command calls `deliver`."""
+"""Thin names that `measure` calls, until it ends in `deliver`."""
 
 from __future__ import annotations
 
-from functools import partial
+from rackrate.report.terminal import run_tables
 
-from rackrate.report.render import render
-from rackrate.report.study_terminal import tables
-
-comparison_tables = tables
-comparison_html = partial(render, to="html")
-comparison_markdown = partial(render, to="markdown")
+comparison_tables = run_tables

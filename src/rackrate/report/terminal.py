@@ -1,4 +1,4 @@
-"""Thin names of what is now in `render.terminal`, until every command calls `deliver`."""
+"""Thin names that `measure` calls, until it ends in `deliver`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,5 @@ from rackrate.report.render.terminal import renderable
 
 
 def run_tables(view: dict[str, Any]) -> RenderableType:
-    """A run."""
+    """The view, on a screen."""
     return renderable(present(view))
-
-
-def pricing_tables(view: dict[str, Any], *, sources: bool = False, api_rows: int | None = 8) -> RenderableType:
-    """A price."""
-    return renderable(present(view, sources=sources, all_apis=api_rows is None))

@@ -11,8 +11,8 @@ from typing import Literal
 from rackrate.economics.breakeven import BreakEven
 from rackrate.economics.sensitivity import Bar
 from rackrate.economics.uncertainty import Estimate
-from rackrate.report.schemas.root import Root
 from rackrate.runs.records import Engine
+from rackrate.schemas.root import Root
 from rackrate.study.diff import Change
 from rackrate.study.results import AlternativeRow, Assumption, ClaimResult, QuestionVerdict
 from rackrate.tuning.search import Alone, Trial, Worth

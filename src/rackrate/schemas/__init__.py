@@ -55,12 +55,12 @@ def json_schema(output: Output) -> Json:
     from pydantic import TypeAdapter
 
     module, _, name = output.kind.rpartition(".")
-    kind = getattr(import_module(f"rackrate.report.schemas.{module}"), name)
+    kind = getattr(import_module(f"rackrate.schemas.{module}"), name)
     schema = cast("Json", _tidied(TypeAdapter(kind).json_schema(mode="serialization", by_alias=True)))
     _describe(schema, kind)
     for part, found in schema.get("$defs", {}).items():
         for place in ("costs", "predictions", "checks"):
-            if (known := getattr(import_module(f"rackrate.report.schemas.{place}"), part, None)) is not None:
+            if (known := getattr(import_module(f"rackrate.schemas.{place}"), part, None)) is not None:
                 _describe(found, known)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": output.schema, **schema}
 

@@ -20,8 +20,8 @@ from rackrate.economics.ratecard import Serving
 from rackrate.economics.replica import Replica
 from rackrate.engines.quality import Quality
 from rackrate.metrics.summary import LevelSummary, Quantiles
-from rackrate.report.schemas.root import Root
 from rackrate.runs.records import Engine, Imported, Machine, ServedModel, WorkloadFacts
+from rackrate.schemas.root import Root
 from rackrate.workload.traffic import TrafficSummary
 
 

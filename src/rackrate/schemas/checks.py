@@ -14,7 +14,7 @@ from rackrate.calibration.document import CalibrationFile
 from rackrate.calibration.verification import Check
 from rackrate.engines.quality import Quality
 from rackrate.measure.token_check import Checked
-from rackrate.report.schemas.root import Root
+from rackrate.schemas.root import Root
 from rackrate.steptime.coefficient_file import InputFile
 from rackrate.workload.trace_summary import TraceSummary
 
