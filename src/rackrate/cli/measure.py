@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -259,22 +259,27 @@ def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
 
 def _report_engines(found: EnginesMeasured, json_out: str | None) -> None:
     """Prints the comparison, writes it beside the runs, and says what to do next."""
-    from rackrate.cli.output import print_json, say, show, to_json, write_text
-    from rackrate.report.comparison import side_by_side_view
-    from rackrate.report.comparison_outputs import comparison_html, comparison_tables
+    from rackrate.cli.output import say, write_text
+    from rackrate.report.present import view_of
+    from rackrate.report.render import render
 
-    directory, view = found.directory, side_by_side_view(found.compared)
-    write_text(directory / "comparison.json", to_json(view) + "\n")
-    write_text(directory / "comparison.html", comparison_html(view))
-    if json_out == "-":
-        print_json(view)
-    else:
-        if json_out is not None:
-            write_text(Path(json_out), to_json(view) + "\n")
-        show(comparison_tables(view))
+    directory, view = found.directory, view_of(found.compared)
+    write_text(directory / "comparison.json", render(view, "json"))
+    write_text(directory / "comparison.html", render(view, "html"))
+    _print(view, json_out)
     say(f"\nThe runs and comparison.html are in {directory}. Again: rackrate side-by-side {directory}/*/")
     if not found.complete:
         say(f"What is missing: rackrate measure --resume {directory}")
+
+
+def _print(view: dict[str, Any], json_out: str | None) -> None:
+    """Prints the tables, or JSON; where JSON goes to a file, both."""
+    from rackrate.cli.output import deliver, write_text
+    from rackrate.report.render import render
+
+    if json_out not in {None, "-"}:
+        write_text(Path(str(json_out)), render(view, "json"))
+    deliver(view, as_json=json_out == "-")
 
 
 def _levels(text: str | None) -> tuple[int, ...]:
@@ -302,19 +307,12 @@ def _rates(text: str | None) -> tuple[float, ...]:
 def _report(found: Measured, json_out: str | None) -> None:
     """Prints what was measured, and what to do next."""
     from rackrate.app.runs import summarised
-    from rackrate.cli.output import print_json, say, show, to_json, write_text
+    from rackrate.cli.output import say
     from rackrate.errors import EndpointError
-    from rackrate.report.terminal import run_tables
-    from rackrate.report.view import run_view
+    from rackrate.report.present import view_of
 
-    run, directory, known = found.run, found.directory, summarised(found.run)
-    view = run_view(run, known.levels, known.best)
-    if json_out == "-":
-        print_json(view)
-    else:
-        if json_out is not None:
-            write_text(Path(json_out), to_json(view) + "\n")
-        show(run_tables(view))
+    run, directory, view = found.run, found.directory, view_of(summarised(found.run))
+    _print(view, json_out)
     if run.header.state == "failed":
         failed = view["requests"]["failed"]
         worst = max(failed, key=failed.get) if failed else "unknown"
