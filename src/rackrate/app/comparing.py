@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Model
+    from rackrate.economics.hourly import Rig
     from rackrate.economics.pricing import Priced, Pricing
+    from rackrate.economics.uncertainty import Quantity
+    from rackrate.study.documents import Number, Owned, Scenario, Traffic
     from rackrate.study.results import QuestionResult
-
-Json = dict[str, Any]
 
 SHOWN_APIS = 8
 DRAWS, SEED = 100_000, 1
+THROUGHPUT = "throughput"
+"""The one input that all machines share: the offers are of the same hardware, and fast or slow together."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def compare(request: CompareRequest, context: Context) -> Compared:
         PriceError, RunError, CatalogError: as `price` does, and for volumes, discounts and ratios that cannot be.
     """
     from rackrate.catalog.types import is_date
-    from rackrate.study.documents import Study
+    from rackrate.study.documents import Input, Number, Question, Study
     from rackrate.study.evaluate import evaluate
     from rackrate.study.loading import Loaded
 
@@ -93,20 +96,15 @@ def compare(request: CompareRequest, context: Context) -> Compared:
     scenarios = [_machine(priced, model, pricing.model, request) for priced in pricing.machines]
     scenarios += _api_scenarios(request, catalog, model, as_of)
     traffic, said = _traffic(request, pricing)
-    study = Study.model_validate(
-        {
-            "study": "compare",
-            "title": f"{pricing.model}: machines and APIs",
-            "hours_per_month": request.hours_per_month,
-            "draws": DRAWS,
-            "seed": SEED,
-            # one input for all: the offers are of the same hardware, and fast or slow together
-            "inputs": {"throughput": {"value": speed, "unit": "token/s", "source": served.origin}},
-            "scenarios": scenarios,
-            "questions": [
-                {"id": "compare", "asks": f"{pricing.model}: what do the same requests cost?", "traffic": traffic}
-            ],
-        }
+    study = Study(
+        study="compare",
+        title=f"{pricing.model}: machines and APIs",
+        hours_per_month=request.hours_per_month,
+        draws=DRAWS,
+        seed=SEED,
+        inputs={THROUGHPUT: Input(value=Number(speed, None), unit="token/s", source=served.origin)},
+        scenarios=tuple(scenarios),
+        questions=(Question(id="compare", asks=f"{pricing.model}: what do the same requests cost?", traffic=traffic),),
     )
     result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of)
     remarks = [said, served.origin]
@@ -120,9 +118,11 @@ def compare(request: CompareRequest, context: Context) -> Compared:
     return Compared(pricing.model, result.questions[0], DRAWS, SEED, tuple(remarks))
 
 
-def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model | None, Any]:
-    """What is served, on which machines, and the throughput as a study writes it."""
-    shared: Json = {
+def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model | None, Quantity]:
+    """What is served, on which machines, and the throughput with what is uncertain of it."""
+    from rackrate.economics.uncertainty import measured
+
+    shared: dict[str, Any] = {
         name: getattr(request, name)
         for name in (
             "rigs",
@@ -140,10 +140,7 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
         offers = request.offers if named else _matching(request.run, context.catalog, request.price_kind)
         run = price_run(PriceRequest(run=request.run, offers=offers, **shared), context)
         serving = run.pricing.serving
-        from rackrate.economics.uncertainty import Z975
-
-        sd = serving.tok_s * (serving.relative_half_width or 0.0) / Z975
-        speed: Any = {"normal": {"mean": serving.tok_s, "sd": sd}} if sd else serving.tok_s
+        speed = measured(serving.tok_s, serving.relative_half_width)
         return run.pricing, context.catalog.known_model(run.run.header.model.catalogue_id or ""), speed
     if request.run is None and request.tokens_per_second is not None:
         ends = ends_of(request.tokens_per_second, "tokens_per_second")
@@ -168,14 +165,16 @@ def _matching(run: Path, catalog: Catalog, kind: str) -> tuple[str, ...]:
     return tuple(offer.id for offer in matching(machine, catalog.offers.values(), kind)[:5])  # pyright: ignore[reportArgumentType]
 
 
-def quantity(text: str, field: str) -> Any:
-    """A number, or a range LOW..HIGH, as a study writes it.
+def quantity(text: str, field: str) -> Quantity:
+    """A number, or a range LOW..HIGH (80 %).
 
     >>> quantity("400", "tokens_per_second"), quantity("300..500", "tokens_per_second")
-    (400.0, [300.0, 500.0])
+    (Fixed(value=400.0), Interval80(low=300.0, high=500.0))
     """
+    from rackrate.economics.uncertainty import Fixed, Interval80
+
     low, high = ends_of(text, field)
-    return low if low == high else [low, high]
+    return Fixed(low) if low == high else Interval80(low, high)
 
 
 def ends_of(text: str, field: str) -> tuple[float, float]:
@@ -190,28 +189,50 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
-def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest) -> Json:
-    cost = priced.cost
-    scenario: Json = {"name": cost.name, "model": model.id if model else served, "tokens_per_second": "throughput"}
+def _fixed(value: float) -> Number:
+    from rackrate.economics.uncertainty import Fixed
+    from rackrate.study.documents import Number
+
+    return Number(Fixed(value), None)
+
+
+def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest) -> Scenario:
+    from rackrate.study.documents import Number, Scenario
+
+    cost, rig = priced.cost, priced.rig
     notes = [*(f"{name}: not the machine's capacity" for name in priced.warnings), *priced.notes]
-    if notes:
-        scenario["notes"] = " ".join(notes)
-    if priced.rig is not None:
-        # money is in USD and a tariff is its mean by now; spares are bought, kept and sold like the rest
-        said = {"name", "hardware", "notes", "usd_per", "tariff_usd_per_kwh", "energy_region", "spare_share"}
-        rig = priced.rig.model_dump(exclude=said)
-        for key in ("capex_usd", "resale_usd"):
-            rig[key] *= 1 + priced.rig.spare_share
-        return {**scenario, "own": rig, "source": cost.source}
-    if cost.kind == "rented":
-        offer = cost.name.removesuffix(f" ({request.price_kind})")
-        return {**scenario, "offer": offer, "price_kind": request.price_kind}
-    return {**scenario, "usd_per_hour": cost.fixed_usd_h, "source": cost.source}
+    rented = rig is None and cost.kind == "rented"
+    price: dict[str, Any] = {"source": cost.source}
+    if rig is not None:
+        price["own"] = _owned(rig)
+    elif rented:
+        price = {"offer": cost.name.removesuffix(f" ({request.price_kind})"), "price_kind": request.price_kind}
+    else:
+        price["usd_per_hour"] = _fixed(cost.fixed_usd_h)
+    return Scenario(
+        name=cost.name,
+        model=model.id if model else served,
+        tokens_per_second=Number.product(THROUGHPUT),
+        notes=" ".join(notes) or None,
+        **price,
+    )
 
 
-def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str) -> list[Json]:
+def _owned(rig: Rig) -> Owned:
+    """Money is in USD and a tariff is its mean by now; spares are bought, kept and sold like the rest."""
+    from rackrate.study.documents import Owned
+
+    figures = {name: getattr(rig, name) for name in Owned.model_fields if name in type(rig).model_fields}
+    del figures["spare_share"]
+    for name in ("capex_usd", "resale_usd"):
+        figures[name] *= 1 + rig.spare_share
+    return Owned(**{name: _fixed(value) for name, value in figures.items()})
+
+
+def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str) -> list[Scenario]:
     """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import chosen_apis
+    from rackrate.study.documents import Scenario
     from rackrate.study.prices import moment
 
     chosen = chosen_apis(
@@ -229,18 +250,21 @@ def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | Non
                 raise PriceError(
                     f"{{{field}}} {name}: no API of this comparison is called so ({', '.join(refs)})", field=field
                 )
-    scenarios: list[Json] = []
+    scenarios: list[Scenario] = []
     for ref in refs:
         provider = ref.split("/", 1)[0]
-        scenario: Json = {"name": ref, "api": ref, "batch": request.batch}
-        if ref in same and model is not None:
-            scenario["model"] = model.id
-        if (share := discounts.get(ref, discounts.get(provider))) is not None:
-            scenario["discount"] = share
-            scenario["notes"] = f"less a negotiated {share:.0%}"
-        if (ratio := ratios.get(ref, ratios.get(provider))) is not None:
-            scenario["tokenizer_ratio"] = ratio
-        scenarios.append(scenario)
+        share = discounts.get(ref, discounts.get(provider))
+        scenarios.append(
+            Scenario(
+                name=ref,
+                api=ref,
+                batch=request.batch,
+                model=model.id if ref in same and model is not None else None,
+                discount=_fixed(share or 0.0),
+                notes=f"less a negotiated {share:.0%}" if share is not None else None,
+                tokenizer_ratio=_fixed(ratios.get(ref, ratios.get(provider, 1.0))),
+            )
+        )
     return scenarios
 
 
@@ -260,8 +284,11 @@ def _by_name(given: Sequence[str], field: str, low: float, high: float) -> dict[
     return table
 
 
-def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Json, str]:
+def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Traffic, str]:
     """The volume in the run's mix, and where it comes from."""
+    from rackrate.study.documents import Number, Traffic
+    from rackrate.units import SECONDS_PER_HOUR
+
     serving = pricing.serving
     told = [
         item for item in (request.utilisation, request.tokens_per_month, request.requests_per_day) if item is not None
@@ -272,9 +299,9 @@ def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Json, str]:
             fields=("utilisation", "tokens_per_month", "requests_per_day"),
         )
     # of what the machine serves, whatever that is: a faster one then serves more, and stays one machine
-    full = "throughput * 3600 * hours_per_month"
+    full = (THROUGHPUT, SECONDS_PER_HOUR, "hours_per_month")
     if request.tokens_per_month is not None:
-        volume: Any = quantity(request.tokens_per_month, "tokens_per_month")
+        volume = Number(quantity(request.tokens_per_month, "tokens_per_month"), None)
         said = "Volume: as stated."
     elif request.requests_per_day is not None:
         if not 0 < request.requests_per_day < math.inf:
@@ -286,23 +313,26 @@ def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Json, str]:
                 "how many tokens a request has is not known here; give {tokens_per_month} instead",
                 field="tokens_per_month",
             )
-        volume = request.requests_per_day * request.hours_per_month / 24 * serving.tok_s / serving.request_s
+        volume = _fixed(request.requests_per_day * request.hours_per_month / 24 * serving.tok_s / serving.request_s)
         said = (
             f"Volume: {request.requests_per_day:,.0f} requests a day of {serving.tok_s / serving.request_s:.0f} tokens."
         )
     elif request.utilisation is not None:
         check_share_of_load(request.utilisation)
-        volume = f"{request.utilisation!r} * {full}"
+        volume = Number.product(request.utilisation, *full)
         said = f"Volume: {request.utilisation:.0%} of what one machine serves."
     else:
-        volume = full
+        volume = Number.product(*full)
         said = (
             "Volume: one machine busy all month, which nobody's is; say what you expect: a utilisation, tokens a month "
             "or requests a day."
         )
     share = serving.input_tok_s / serving.tok_s
     cached = serving.cached_tok_s / serving.input_tok_s if serving.input_tok_s else 0.0
-    traffic: Json = {"tokens_per_month": volume, "input_share": share, "cached_share": cached}
-    if request.peak_to_mean > 1:
-        traffic["peak_to_mean"] = request.peak_to_mean
+    traffic = Traffic(
+        tokens_per_month=volume,
+        input_share=_fixed(share),
+        cached_share=_fixed(cached),
+        peak_to_mean=_fixed(request.peak_to_mean),
+    )
     return traffic, said

@@ -296,6 +296,16 @@ def probability(condition: Any, count: int) -> float:
     return float(np.mean(np.broadcast_to(np.asarray(condition), (count,))))
 
 
+def measured(mean: float, relative_half_width: float | None) -> Quantity:
+    """A measured figure by its confidence interval (95 %); None or 0 is taken as exact.
+
+    >>> measured(100.0, 0.0), measured(100.0, 0.196).sd > 9.99
+    (Fixed(value=100.0), True)
+    """
+    sd = mean * (relative_half_width or 0.0) / Z975
+    return Normal(mean, sd) if sd else Fixed(mean)
+
+
 def quantity_of(raw: Any) -> Quantity:
     """A quantity as a document writes it.
 

@@ -12,7 +12,7 @@ from rackrate.economics.alternatives import Demand, Machine, Tariff, profile_of
 from rackrate.economics.hourly import owned_parts
 from rackrate.economics.ratecard import Serving
 from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH, lost_share, spot_usd_h
-from rackrate.economics.uncertainty import Z975, Fixed, Normal, Quantity, Uniform
+from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, measured
 from rackrate.errors import RunError, UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
 from rackrate.study.loading import Loaded, Where, limits_of
@@ -278,9 +278,8 @@ def _machine(
     if scenario.run is not None:
         serving, served = _measured(loaded, scenario)
         model = model or served
-        sd = serving.tok_s * (serving.relative_half_width or 0.0) / Z975
-        measured = Normal(serving.tok_s, sd) if sd else Fixed(serving.tok_s)
-        figures.put(f"{name}: measured throughput", "tokens_per_second", measured)
+        speed = measured(serving.tok_s, serving.relative_half_width)
+        figures.put(f"{name}: measured throughput", "tokens_per_second", speed)
         notes += [f"{word}: not the machine's capacity" for word in serving.caveats]
     kind: Literal["rented", "owned", "stated"]
     source, date = scenario.source or "", scenario.date or ""

@@ -30,6 +30,15 @@ class Number:
     quantity: Quantity | None
     formula: Expression | None
 
+    @classmethod
+    def product(cls, *factors: str | float) -> Self:
+        """A formula that multiplies inputs, by name, and plain numbers, from the left.
+
+        >>> str(Number.product(0.3, "throughput", 3600).formula)
+        '0.3 * throughput * 3600'
+        """
+        return cls(None, parse(" * ".join(map(str, factors))))
+
 
 def _number(raw: Any) -> Number:
     if isinstance(raw, Number):
