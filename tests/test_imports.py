@@ -219,7 +219,7 @@ def test_every_command_is_found_by_its_name(name: str) -> None:
     group: Any = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), name)
     assert command.name == name
-    assert " ".join(command.help.split()).startswith(COMMANDS[name])
+    assert " ".join(str(command.help).split()).startswith(str(COMMANDS[name]))
 
 
 def test_help_lists_what_each_command_does_and_imports_none() -> None:

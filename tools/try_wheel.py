@@ -62,18 +62,23 @@ def main() -> None:
             return time.perf_counter() - began
 
         subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", str(dist)], cwd=ROOT, check=True)
+
+        def say(text: str) -> None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
         wheel = max(dist.glob("rackrate-*.whl"), key=lambda path: path.stat().st_mtime)
         run(sys.executable, "-m", "venv", place / "env")
         python = place / "env" / "bin" / "python"
         began = megabytes(place / "env")
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
         taken = megabytes(place / "env") - began
-        sys.stdout.write(f"the base install takes {taken:.0f} MB with bytecode (pip itself {began:.0f} MB)\n")
+        say(f"the base install takes {taken:.0f} MB with bytecode (pip itself {began:.0f} MB)\n")
         if taken > MOST_MB:
             sys.exit(f"that is more than {MOST_MB} MB")
         for words in (MADE, *COMMANDS):
             seconds = run(place / "env" / "bin" / "rackrate", *words)
-            sys.stdout.write(f"{seconds:6.2f} s  rackrate {' '.join(words)}\n")
+            say(f"{seconds:6.2f} s  rackrate {' '.join(words)}\n")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class _Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Lists the commands as its base does, without importing them."""
         room = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = [(name, textwrap.shorten(does, room, placeholder="...")) for name, does in COMMANDS.items()]
+        rows = [(name, textwrap.shorten(f"{does}.", room, placeholder="...")) for name, does in COMMANDS.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
