@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from rackrate.economics.quantities import as_share, quantity_of
 from rackrate.economics.uncertainty import (
     Z90,
     Discrete,
@@ -23,14 +24,12 @@ from rackrate.economics.uncertainty import (
     ShareInterval80,
     Triangular,
     Uniform,
-    as_share,
     central,
     draw,
     draw_all,
     ends80,
     estimate,
     interval80,
-    quantity_of,
 )
 
 DRAWS = 100_000

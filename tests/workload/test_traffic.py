@@ -22,7 +22,6 @@ from rackrate.workload.traffic import (
     of_trace,
     on_steps,
     steady,
-    summarised,
     tiled,
     with_lengths,
     with_mean_rate,
@@ -35,6 +34,7 @@ from rackrate.workload.traffic_files import (
     read_traffic,
     shifted,
 )
+from rackrate.workload.traffic_summary import summarised
 
 TRACES = Path(__file__).parents[3] / "shared" / "data" / "traces"
 needs_traces = pytest.mark.skipif(not TRACES.exists(), reason="the reference data is not beside the project")

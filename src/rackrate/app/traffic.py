@@ -11,7 +11,8 @@ from rackrate.app.request_json import Request
 from rackrate.errors import WorkloadError
 
 if TYPE_CHECKING:
-    from rackrate.workload.traffic import Profile, Traffic, TrafficSummary
+    from rackrate.workload.traffic import Profile, Traffic
+    from rackrate.workload.traffic_summary import TrafficSummary
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def summarise(request: TrafficRequest, context: Context) -> TrafficSummary:
     Raises:
         WorkloadError: the traffic cannot be read, or its fields contradict each other.
     """
-    from rackrate.workload.traffic import summarised
+    from rackrate.workload.traffic_summary import summarised
 
     # a profile says how the days of a bill fall on their hours
     return summarised(traffic_of(request, 3600.0 if request.profile is not None else None))

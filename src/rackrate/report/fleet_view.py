@@ -10,7 +10,7 @@ from rackrate.economics.fleet_card import CostItem, FleetCard
 from rackrate.economics.fleet_day import DayPoint, busiest_day, mean_day
 from rackrate.economics.fleet_types import ApiBill, FleetPricing, FleetShape, OfferUse
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
-from rackrate.workload.traffic import TrafficSummary, summarised
+from rackrate.workload.traffic_summary import TrafficSummary, summarised
 
 if TYPE_CHECKING:
     from rackrate.app.fleets import PricedFleet

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from rackrate.catalog.types import Document, PartialDate, Price
-from rackrate.economics.uncertainty import Quantity, QuantityError, as_share, quantity_of
+from rackrate.economics.quantities import as_share, quantity_of
+from rackrate.economics.uncertainty import Quantity, QuantityError
 from rackrate.study.expressions import FUNCTIONS, Expression, ExpressionError, parse
 
 PriceKind = Literal["on-demand", "spot", "reserved-1y", "reserved-3y"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from rackrate.catalog.apis import api_price
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Entry
-from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, as_share, estimate
+from rackrate.economics.quantities import as_share
+from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, estimate
 from rackrate.errors import PriceError, UserError, did_you_mean
 from rackrate.study.documents import BUILT_IN, Input
 from rackrate.study.expressions import Expression

@@ -19,8 +19,9 @@ def recorded(traffic: Traffic, folder: Path) -> tuple[Traffic, str]:
     Raises:
         WorkloadError: a file that is none, or one that says nothing of tokens where the study does not either.
     """
-    from rackrate.workload.traffic import DAY_S, summarised
+    from rackrate.workload.traffic import DAY_S
     from rackrate.workload.traffic_files import profile_of, read_traffic
+    from rackrate.workload.traffic_summary import summarised
 
     assert traffic.file is not None  # noqa: S101 - the caller looked
     path = folder / traffic.file.expanduser()

@@ -46,7 +46,7 @@ VIEWS: dict[str, str] = {
     "rackrate.app.side_by_side.SideBySide": "rackrate.report.comparison:side_by_side_view",
     "rackrate.study.results.StudyResult": "rackrate.report.study_view:study_view",
     "rackrate.app.studying.ComparedStudy": "rackrate.report.study_view:diff_view",
-    "rackrate.workload.traffic.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
+    "rackrate.workload.traffic_summary.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
     "rackrate.app.fleets.PricedFleet": "rackrate.report.fleet_view:fleet_view",
     "rackrate.app.traces.DescribedTrace": "rackrate.report.trace:trace_view",
     "rackrate.app.calibrating.Verification": "rackrate.report.calibration_view:verification_view",
