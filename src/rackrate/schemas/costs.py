@@ -22,7 +22,7 @@ from rackrate.engines.quality import Quality
 from rackrate.metrics.summary import LevelSummary, Quantiles
 from rackrate.runs.records import Engine, Imported, Machine, ServedModel, WorkloadFacts
 from rackrate.schemas.root import Root
-from rackrate.workload.traffic import TrafficSummary
+from rackrate.workload.traffic_summary import TrafficSummary
 
 
 class DescribedMachine(Machine):
