@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,11 +103,10 @@ class TuneAnswer:
         }
 
 
-def tune(request: TuneRequest, context: Context, measure: MeasureTrial) -> TuneAnswer:
+def tune(request: TuneRequest, context: Context) -> TuneAnswer:
     """Measures the defaults, then hunches, then what Optuna proposes; what won is measured against the defaults.
 
-    `measure` measures one trial. A KeyboardInterrupt ends the search: the answer says what is known, and the same
-    request goes on from there.
+    A KeyboardInterrupt ends the search: the answer says what is known, and the same request goes on from there.
 
     Raises:
         EngineError: the engine is not installed or has nothing to tune, the model does not fit, the defaults cannot be
@@ -125,7 +124,7 @@ def tune(request: TuneRequest, context: Context, measure: MeasureTrial) -> TuneA
         raise WorkloadError("{levels} takes whole numbers from 1 on, such as 16 or 8,32", field="levels")
     space = _space(request, context)
     _same_search(request, space)
-    trials = Trials(measure, request.model, request.directory, with_slo=request.slo is not None)
+    trials = Trials(_measured(request, context), request.model, request.directory, with_slo=request.slo is not None)
     search = Search(
         space, trials, request.directory, request.minutes * 60, seed=request.seed,
         on_progress=lambda trial: context.notify.note(_line(trial, space.default)),
@@ -143,6 +142,42 @@ def _line(trial: Trial, default: Mapping[str, Any]) -> str:
     result = f"{figure:.1f} output tok/s" if figure else "no figure"
     note = f" [{trial.result.note}]" if trial.result.note else ""
     return f"{trial.number:3d} {trial.kind:8} {result}{note}, {trial.seconds:.0f} s: {' '.join(changes) or 'defaults'}"
+
+
+def _measured(request: TuneRequest, context: Context) -> MeasureTrial:
+    """Measures a trial as `measure` would; what that says goes into a file beside the run."""
+
+    def measure_trial(model: str, settings: Sequence[str], out: Path) -> None:
+        from rackrate.app.measuring.measurement import measure
+        from rackrate.app.measuring.request import MeasureRequest
+
+        trial = MeasureRequest(
+            engines=(request.engine,), model=model, settings=tuple(settings), levels=request.levels, slo=request.slo,
+            input_tokens=str(request.input_tokens), output_tokens=str(request.output_tokens), seconds=request.seconds,
+            max_seconds=2 * request.seconds, warmup=2, prefill=False, out=out,
+        )  # fmt: skip
+        run = measure(trial, replace(context, notify=_Log(out / "measure.log"))).run
+        if run.header.state == "interrupted":
+            raise KeyboardInterrupt
+        if run.header.state == "failed":
+            raise EngineError("nearly every request failed")
+
+    return measure_trial
+
+
+class _Log:
+    """A listener that writes notes into a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, text: str) -> None:
+        """Adds a line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def progress(self, what: str, done: float, of: float | None) -> None:
+        """Writes nothing."""
 
 
 def _space(request: TuneRequest, context: Context) -> Space:

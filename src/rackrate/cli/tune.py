@@ -10,10 +10,7 @@ import typer
 from rackrate.cli import options as given
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rackrate.app.tuning import TuneRequest
-    from rackrate.tuning.trial import MeasureTrial
 
 
 def tune(
@@ -66,40 +63,10 @@ def tune(
         only=tuple(name.strip() for name in only.split(",")) if only else (), offers=tuple(offer or ()),
         rigs=tuple(own or ()), usd_per_hour=usd_per_hour, seed=seed, out=out,
     )  # fmt: skip
-    answer = search(request, shell_context(), _measure_apart(request))
+    answer = search(request, shell_context())
     deliver(answer, as_json=as_json)
     if not as_json and answer.changed:
         _next(answer.changed, request)
-
-
-def _measure_apart(request: TuneRequest) -> MeasureTrial:
-    """Measures a trial in a process of its own."""
-    import shlex
-    import subprocess
-    import sys
-
-    from rackrate.errors import EngineError
-
-    def measure(model: str, settings: Sequence[str], out: Path) -> None:
-        words = [sys.executable, "-m", "rackrate", "measure", "--engine", request.engine, "--model", model]
-        words += ["--concurrency", ",".join(map(str, request.levels)), "--no-prefill", "--warmup", "2"]
-        words += ["--input-tokens", str(request.input_tokens), "--output-tokens", str(request.output_tokens)]
-        words += ["--seconds", f"{request.seconds:g}", "--max-seconds", f"{2 * request.seconds:g}", "--out", str(out)]
-        words += ["--slo", request.slo] if request.slo is not None else []
-        words += [word for setting in settings for word in ("--set", setting)]
-        (out / "command.txt").write_text(shlex.join(words) + "\n", encoding="utf-8")
-        log = out / "measure.log"
-        with log.open("w", encoding="utf-8") as file:
-            code = subprocess.run(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
-            ).returncode
-        if code == 130:
-            raise KeyboardInterrupt
-        if code != 0:
-            lines = log.read_text(encoding="utf-8", errors="replace").split("rackrate: ")[-1].strip().splitlines()
-            raise EngineError(lines[0] if lines else "it ended without a word")
-
-    return measure
 
 
 def _next(changed: dict[str, Any], request: TuneRequest) -> None:
