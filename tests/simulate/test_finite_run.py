@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.simulate.finite_run import finite_run
+from rackrate.simulate.settings import EngineLimits, Requests
+from rackrate.simulate.simulator import simulate
 from rackrate.simulate.step import StepTime
 
 CONSTANT = StepTime(weights_s=0.0, token_compute_s=0.0, context_s=0.0, step_s=1.0)
@@ -129,3 +131,16 @@ def test_poisson_arrivals_of_constant_service_wait_as_pollaczek_khinchine_says()
     _, first, _ = finite_run(CONSTANT, due, ones, ones, slots=1, budget=1, mixed=False)
     waited = float((first - due - 1.0).mean())
     assert waited == pytest.approx(load / (2 * (1 - load)), rel=0.06)
+
+
+@pytest.mark.parametrize("streams", [0, 8])
+def test_the_simulator_gives_the_same_where_both_know_the_scheduler(streams: int) -> None:
+    step = StepTime(weights_s=0.008, token_compute_s=4e-5, context_s=6e-8, step_s=0.003, pair_s=1e-12)
+    generator = np.random.default_rng(1)
+    due, prompts, outputs = np.zeros(80), generator.integers(200, 1000, 80), generator.integers(1, 300, 80)
+    _, first, done = finite_run(step, due, prompts, outputs, streams=streams)
+    limits = EngineLimits(kv_tokens=1_000_000, max_num_seqs=256, max_num_batched_tokens=2048, block_tokens=1)
+    each = simulate(Requests(due, prompts, outputs), step, limits, users=streams, per_request=True).each
+    assert each is not None
+    assert each.first_token_s == pytest.approx(first, rel=1e-3)
+    assert each.done_s == pytest.approx(done, rel=1e-3)

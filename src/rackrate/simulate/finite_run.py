@@ -4,7 +4,7 @@ Published load tests are short: two hundred requests at three times the capacity
 such a run in some tens of microseconds when compiled. It follows two kinds of scheduler: prompts first (vLLM before
 0.8), or decode first with prompts in chunks of what the token budget leaves (vLLM 0.8 and later, TensorRT-LLM, SGLang).
 Pages, routers, prefix caches and objectives are the simulator's (simulator.py); why there are two is told in
-docs/decisions/0018.
+docs/decisions/0019.
 """
 
 from __future__ import annotations
