@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -76,6 +77,12 @@ def test_a_call_gives_what_the_command_prints(tmp_path: Path, rackrate: Command)
     assert machine.at_load.blended_usd == printed["machines"][0]["at_load"]["blended_usd"]
 
 
+def test_the_catalogue_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACKRATE_CATALOG", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="RACKRATE_CATALOG names"):
+        package.price(tokens_per_second=60, usd_per_hour=1)
+
+
 def test_a_request_and_its_fields_ask_the_same() -> None:
     request = PriceRequest(tokens_per_second=60.6, usd_per_hour=3.912, apis=("openai/gpt-4o-mini",))
     assert package.price(request) == package.price(
@@ -120,6 +127,17 @@ def test_notes_go_to_the_logger_and_progress_nowhere(caplog: pytest.LogCaptureFi
         listener.progress("candidates", 1, 2)
         listener.note("100 % assumed")
     assert caplog.messages == ["100 % assumed"]
+
+
+def test_measuring_refuses_what_cannot_be_from_within_an_event_loop(tmp_path: Path) -> None:
+    async def asked() -> None:
+        await package.ameasure("http://127.0.0.1:9", levels=1, requests=2, out=tmp_path / "run", connect_timeout=1)
+
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
+        asyncio.run(asked())
+    assert callable(package.measure)
+    with pytest.raises(TypeError, match="did you mean levels"):
+        package.measure("http://127.0.0.1:9", level=1)
 
 
 def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rackrate.api import compare, fit, fleet, load, plan, price, simulate, study
+    from rackrate.api import ameasure, compare, fit, fleet, load, measure, plan, price, simulate, study
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compare", "fit", "fleet", "load", "plan", "price", "simulate", "study"]
+__all__ = [
+    "__version__", "ameasure", "compare", "fit", "fleet", "load", "measure", "plan", "price", "simulate", "study",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -33,7 +35,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_ROOMS = ("simulate", "study")
+_ROOMS = ("measure", "simulate", "study")
 """Functions of the API that a room of the package shares its name with: the room itself can be called."""
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +27,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_
 from rackrate import __version__
 from rackrate.app.context import Context, Provenance
 from rackrate.app.request_json import Request, from_json
-from rackrate.errors import did_you_mean
+from rackrate.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from rackrate.app.checking import FitRequest, Fits
     from rackrate.app.comparing import Compared, CompareRequest
     from rackrate.app.fleet_request import FleetRequest
     from rackrate.app.fleets import PricedFleet
+    from rackrate.app.measuring.measurement import Measured
+    from rackrate.app.measuring.request import MeasureRequest
     from rackrate.app.plan_request import PlanRequest
     from rackrate.app.planning import Planned
     from rackrate.app.pricing import PriceRequest
@@ -194,6 +197,44 @@ def study(file: str | Path | StudyRequest, /, *, context: Context | None = None,
     return _shown(studying.evaluate(asked, context or default_context()))
 
 
+def measure(url: str | MeasureRequest | None = None, /, *, context: Context | None = None, **fields: Any) -> Measured:
+    """Loads a server by its URL, or an engine that is started here, and keeps a run. Waits until it is over.
+
+    Args:
+        url: `http://HOST:PORT`; or a request. Without it, `engines` names one engine.
+        context: the world; None: the user's.
+        fields: of `MeasureRequest`. Durations in seconds, rates in request/s, lengths in tokens.
+
+    Raises:
+        UserError: a request that cannot be, a server or engine that does not serve, a directory that holds a run.
+    """
+    from rackrate.app.measuring.measurement import measure
+    from rackrate.app.measuring.request import MeasureRequest
+
+    return measure(_request(MeasureRequest, "url", url, fields), context or default_context())
+
+
+async def ameasure(
+    url: str | MeasureRequest | None = None, /, *, context: Context | None = None, **fields: Any
+) -> Measured:
+    """As `measure`, beside what else the event loop does. Cancelling it ends the load; what was measured is kept.
+
+    Raises:
+        UserError: as `measure`.
+    """
+    import asyncio
+
+    from rackrate.app.measuring.measurement import start
+    from rackrate.app.measuring.request import MeasureRequest
+
+    measurement = start(_request(MeasureRequest, "url", url, fields), context or default_context())
+    try:
+        return await asyncio.to_thread(measurement.result)
+    except asyncio.CancelledError:
+        measurement.stop()
+        raise
+
+
 class Logged:
     """A listener that hands notes to the logger `rackrate`."""
 
@@ -214,13 +255,22 @@ def default_context() -> Context:
         provenance=Provenance("rackrate.api", __version__, platform.python_version()),
         cache_dir=cache_directory(),
         notify=Logged(),
+        secret=os.environ.get,
     )
 
 
 def _catalog() -> Catalog:
+    """As the commands read it: the user's files are laid over what ships."""
+    import platformdirs
+
     from rackrate.catalog.load import load_catalog
 
-    return load_catalog()
+    named = os.environ.get("RACKRATE_CATALOG", "")
+    directories = [Path(item).expanduser() for item in named.split(os.pathsep)] if named else []
+    missing = next((directory for directory in directories if not directory.is_dir()), None)
+    if missing is not None:
+        raise UserError(f"RACKRATE_CATALOG names {missing}, which is not a directory")
+    return load_catalog((platformdirs.user_config_path("rackrate") / "catalog", *directories))
 
 
 def _request(kind: type[R], subject: str, first: object, fields: Mapping[str, Any]) -> R:

@@ -114,9 +114,6 @@ def refuse_unknown_ending(out: Path | None) -> None:
         format_of(out)
 
 
-refuse_other_than_html = refuse_unknown_ending
-
-
 def write_new(path: Path, text: str) -> None:
     """Writes a file that is not there yet. Raises UserError where it is, or cannot be written."""
     if path.exists():
