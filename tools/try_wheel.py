@@ -21,8 +21,8 @@ MOST_MB = 400
 COMMANDS = (
     ("--help",),
     ("catalog", "models"),
-    ("price", "run", "--api", "openai/gpt-4o-mini"),
-    ("report", "run", "-o", "report.html"),
+    ("price", "run", "--api", "openai/gpt-4o-mini", "--force"),
+    ("report", "run", "-o", "report.html", "--force"),
     ("fit", "llama-3.1-8b-instruct", "--on", "l4"),
     ("plan", "llama-3.1-8b-instruct", "--traffic", "1/s", "--offer", "aws/g6.xlarge"),
     (
