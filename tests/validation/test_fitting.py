@@ -15,7 +15,7 @@ from rackrate.errors import UserError
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, dump, parse_coefficients, shipped
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.load import Load, Observed
-from rackrate.steptime.own_machine import anchored, calibrate_box
+from rackrate.steptime.own_machine import anchored, calibrate_host
 from rackrate.steptime.parameters import SHARED
 from rackrate.steptime.work import Parallel
 from rackrate.validation.cases import Case
@@ -91,7 +91,7 @@ def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
         return Observed(got.output_tok_s, got.tpot_s, got.ttft_s)
 
     loads = [Load("closed", streams, 8 * streams + 16, 256, 128, whole=False) for streams in (1, 2, 4, 8, 16, 32)]
-    found = calibrate_box(known, [(load, measured(load)) for load in loads])
+    found = calibrate_host(known, [(load, measured(load)) for load in loads])
     for load in (
         Load("closed", 12, 100, 900, 40, whole=False),
         Load("closed", 24, 150, 60, 300, whole=False),
@@ -124,7 +124,7 @@ def test_nothing_measured_is_refused() -> None:
     catalog = load_catalog()
     known = deploy(catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l4"])
     with pytest.raises(UserError, match="nothing was measured"):
-        calibrate_box(known, [(Load("closed", 1, 8, 10, 10), Observed())])
+        calibrate_host(known, [(Load("closed", 1, 8, 10, 10), Observed())])
 
 
 def test_the_shipped_coefficients_are_whole() -> None:

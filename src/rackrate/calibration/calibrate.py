@@ -16,12 +16,12 @@ from rackrate.calibration.host import CalibratedHost, cores_of
 from rackrate.calibration.points import HARMLESS, Point, label
 from rackrate.errors import CalibrationError
 from rackrate.runs.records import Run
-from rackrate.steptime.own_machine import Calibrated, calibrate_box, known_coefficients, with_logs
+from rackrate.steptime.own_machine import Calibrated, calibrate_host, known_coefficients, with_logs
 
 
 def calibrate(box: CalibratedHost, points: Sequence[Point]) -> Calibrated:
     """The box's own coefficients."""
-    return calibrate_box(
+    return calibrate_host(
         box.deployment,
         [(load, observed) for _, load, observed in points],
         unknown_hardware=not box.hardware_known,

@@ -116,7 +116,7 @@ def with_logs(deployment: Deployment, logs: dict[str, float]) -> Deployment:
     return replace(deployment, step=step, request_s=known.request_s)
 
 
-def calibrate_box(
+def calibrate_host(
     deployment: Deployment,
     points: Sequence[Point],
     *,
@@ -217,4 +217,4 @@ def map_estimate(
 
 def anchored(deployment: Deployment, points: Sequence[Point]) -> Calibrated:
     """The deployment moved towards one or a few points of the same box."""
-    return calibrate_box(deployment, points, spreads=ANCHOR_SPREADS)
+    return calibrate_host(deployment, points, spreads=ANCHOR_SPREADS)
