@@ -178,8 +178,40 @@ def plan(
     Raises:
         WorkloadError: requests longer than the model's context, or nothing to choose from.
     """
-    read, draw = demand.read, demand.draw
-    context = read.architecture.context_tokens
+    longest = _longest(demand)
+    everything = list(candidates(demand.read, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
+    if not everything:
+        raise WorkloadError("no offer in the catalogue has an accelerator and such a price")
+    ranking = _Ranking(demand, catalog, everything, longest, correct)
+    bounded = ranking.bounded()
+    for done, (least_usd_h, _, item, replica) in enumerate(bounded):
+        on_progress(done, len(bounded))
+        ranking.consider(item, replica, least_usd_h, ranking.cutoff(item, rows) if prune else math.inf)
+    ranked = sorted(ranking.best.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))
+    lost = [
+        *ranking.lost,
+        *(Rejection(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]),
+    ]
+    shown = [_finished(row, demand, ranking.sizer, apis) for row in ranked[:rows]]
+    nearest = ranking.nearest
+    return Plan(
+        demand=demand,
+        rows=tuple(shown),
+        mixed=_mixed(shown, demand),
+        apis=tuple((api, same, _bill(api, demand)) for api, same in apis),
+        lost=tuple(lost),
+        curve=_curve(shown[0], demand) if shown else (),
+        candidates=len(everything),
+        kinds=len(ranking.replicas),
+        simulations=ranking.sizer.simulations,
+        closest=_closest(*nearest[1:], demand) if nearest is not None and not shown else None,
+        reasons=dict(Counter(rejection.reason for rejection in lost)),
+    )
+
+
+def _longest(demand: Demand) -> int:
+    """Input and output tokens of the longest request. WorkloadError where the model's context is shorter."""
+    draw, context = demand.draw, demand.read.architecture.context_tokens
     longest = demand.longest or int((draw.input_tokens.astype(np.int64) + draw.output_tokens).max())
     if longest > context:
         over = float(((draw.input_tokens.astype(np.int64) + draw.output_tokens) > context).mean())
@@ -189,95 +221,107 @@ def plan(
             f"requests out with {{longest}} {context}",
             field="longest",
         )
-    everything = list(candidates(read, catalog, kinds=kinds, engines=engines, weights=weights, offers=offers))
-    if not everything:
-        raise WorkloadError("no offer in the catalogue has an accelerator and such a price")
-    # context that a decode step reads, on average over steps
-    decodes = np.maximum(draw.output_tokens - 1, 0).astype(np.float64)
-    seen = float((decodes * (draw.input_tokens + draw.output_tokens / 2)).sum() / max(1.0, decodes.sum()))
-    sizer = Sizer(draw, demand.peak, demand.slo)
-    replicas: dict[ReplicaSpec, Replica | str] = {}
-    idle: dict[ReplicaSpec, tuple[tuple[Objective, float], ...]] = {}
-    """The objectives that a kind misses even when idle, and what it reaches."""
-    lost: list[Rejection] = []
-    bounded: list[tuple[float, int, Candidate, Replica]] = []
-    nearest: tuple[float, Candidate, Replica] | None = None
-    """Of those that miss the SLO, what is off least, by how much, and how it is."""
-    for order, item in enumerate(everything):
-        kind = item.kind
-        if kind not in replicas:
-            found = replica_of(kind, read, catalog.accelerators[kind.accelerator], longest, seen)
-            if correct is not None and not isinstance(found, str):
-                found = _corrected(found, correct, seen)
-            replicas[kind] = found
-        replica = replicas[kind]
-        if isinstance(replica, str):
-            memory = catalog.accelerators[kind.accelerator].memory_gib
-            lost.append(Rejection(item, "does not fit", replica, memory_gib=memory))
-            continue
-        if kind not in idle:
-            idle[kind] = missed_when_idle(draw, demand.slo, replica.step, replica.limits)
-        if idle[kind]:
-            off = max(best / missed.limit_s for missed, best in idle[kind])
-            lost.append(Rejection(item, "misses the SLO", _missed_words(idle[kind])))
-            if nearest is None or off < nearest[0]:
-                nearest = (off, item, replica)
-            continue
-        machines = fewest_machines(demand.peak, item.replicas, sizer.busy_s(replica))
-        bounded.append(((machines + demand.spares) * item.cost.usd_h(1.0), order, item, replica))
-    bounded.sort(key=lambda entry: entry[:2])
+    return longest
 
-    rank = {item.kind: -order for order, item in enumerate(reversed(everything))}  # the published format comes first
-    best_of: dict[str, RankedDeployment] = {}
-    for done, (least_usd_h, _, item, replica) in enumerate(bounded):
-        on_progress(done, len(bounded))
-        usd_h = item.cost.usd_h(1.0)
-        known = best_of.get(item.cost.name)
-        cutoff = math.inf
-        if prune:
-            costs = sorted(row.usd_month / demand.hours_per_month for row in best_of.values())
-            cutoff = costs[rows - 1] if len(costs) >= rows else math.inf
-            if known is not None:
-                cutoff = min(cutoff, known.usd_month / demand.hours_per_month)
-        if least_usd_h > cutoff * (1 + 1e-9):  # what costs the same is looked at, whatever rounding makes of it
-            lost.append(Rejection(item, "dearer", "by its bound", least_usd_h * demand.hours_per_month))
-            continue
-        most = 4096 if cutoff == math.inf or usd_h <= 0 else max(1, math.floor(cutoff / usd_h + 1e-9) - demand.spares)
-        sized = sizer.size(replica, item.replicas, min(most, 4096))
+
+MOST_MACHINES = 4096
+"""That share a load, at most."""
+
+
+class _Ranking:
+    """The best deployment of each offer as candidates are looked at, and why the others lost."""
+
+    def __init__(
+        self, demand: Demand, catalog: Catalog, everything: Sequence[Candidate], longest: int,
+        correct: Callable[[Deployment], Deployment] | None,
+    ) -> None:  # fmt: skip
+        self.demand, self.catalog, self.everything, self.longest = demand, catalog, everything, longest
+        self.correct = correct
+        draw = demand.draw
+        # context that a decode step reads, on average over steps
+        decodes = np.maximum(draw.output_tokens - 1, 0).astype(np.float64)
+        reads = decodes * (draw.input_tokens + draw.output_tokens / 2)
+        self.mean_context = float(reads.sum() / max(1.0, decodes.sum()))
+        self.sizer = Sizer(draw, demand.peak, demand.slo)
+        self.replicas: dict[ReplicaSpec, Replica | str] = {}
+        self.lost: list[Rejection] = []
+        self.nearest: tuple[float, Candidate, Replica] | None = None
+        """Of those that miss the SLO, what is off least, by how much, and how it is."""
+        self.best: dict[str, RankedDeployment] = {}
+        """By the name of the cost: an offer and a kind of price."""
+        # the published format comes first
+        self.rank = {item.kind: -order for order, item in enumerate(reversed(everything))}
+
+    def _replica(self, kind: ReplicaSpec) -> Replica | str:
+        if kind not in self.replicas:
+            accelerator = self.catalog.accelerators[kind.accelerator]
+            found = replica_of(kind, self.demand.read, accelerator, self.longest, self.mean_context)
+            if self.correct is not None and not isinstance(found, str):
+                found = _corrected(found, self.correct, self.mean_context)
+            self.replicas[kind] = found
+        return self.replicas[kind]
+
+    def bounded(self) -> list[tuple[float, int, Candidate, Replica]]:
+        """Candidates that may do, each with the least that it can cost and its place in the list. [USD/h]"""
+        demand = self.demand
+        idle: dict[ReplicaSpec, tuple[tuple[Objective, float], ...]] = {}
+        # the objectives that a kind misses even when idle, and what it reaches
+        bounded: list[tuple[float, int, Candidate, Replica]] = []
+        for order, item in enumerate(self.everything):
+            kind, replica = item.kind, self._replica(item.kind)
+            if isinstance(replica, str):
+                memory = self.catalog.accelerators[kind.accelerator].memory_gib
+                self.lost.append(Rejection(item, "does not fit", replica, memory_gib=memory))
+                continue
+            if kind not in idle:
+                idle[kind] = missed_when_idle(demand.draw, demand.slo, replica.step, replica.limits)
+            if idle[kind]:
+                self.lost.append(Rejection(item, "misses the SLO", _missed_words(idle[kind])))
+                self._note_near(max(best / missed.limit_s for missed, best in idle[kind]), item, replica)
+                continue
+            machines = fewest_machines(demand.peak, item.replicas, self.sizer.busy_s(replica))
+            bounded.append(((machines + demand.spares) * item.cost.usd_h(1.0), order, item, replica))
+        return sorted(bounded, key=lambda entry: entry[:2])
+
+    def _note_near(self, off: float, item: Candidate, replica: Replica) -> None:
+        if self.nearest is None or off < self.nearest[0]:
+            self.nearest = (off, item, replica)
+
+    def cutoff(self, item: Candidate, rows: int) -> float:
+        """What a candidate may cost to be among the `rows` cheapest offers, and the best of its own. [USD/h]"""
+        hours = self.demand.hours_per_month
+        costs = sorted(row.usd_month / hours for row in self.best.values())
+        most = costs[rows - 1] if len(costs) >= rows else math.inf
+        known = self.best.get(item.cost.name)
+        return most if known is None else min(most, known.usd_month / hours)
+
+    def consider(self, item: Candidate, replica: Replica, least_usd_h: float, cutoff_usd_h: float) -> None:
+        """Sizes and prices a candidate, unless it costs more than `cutoff_usd_h` whatever the simulation says."""
+        demand, usd_h = self.demand, item.cost.usd_h(1.0)
+        least_usd_month = least_usd_h * demand.hours_per_month
+        if least_usd_h > cutoff_usd_h * (1 + 1e-9):  # what costs the same is looked at, whatever rounding makes of it
+            self.lost.append(Rejection(item, "dearer", "by its bound", least_usd_month))
+            return
+        most = MOST_MACHINES
+        if cutoff_usd_h != math.inf and usd_h > 0:
+            most = min(max(1, math.floor(cutoff_usd_h / usd_h + 1e-9) - demand.spares), MOST_MACHINES)
+        sized = self.sizer.size(replica, item.replicas, most)
         if sized is None:
-            reason = "misses the SLO" if most >= 4096 else "dearer"
-            if most >= 4096 and (nearest is None or nearest[0] > 1):
-                nearest = (1.0, item, replica)
-            lost.append(
-                Rejection(item, reason, f"more than {min(most, 4096)} machines", least_usd_h * demand.hours_per_month)
-            )
-            continue
+            if most == MOST_MACHINES:
+                self._note_near(1.0, item, replica)
+            reason = "misses the SLO" if most == MOST_MACHINES else "dearer"
+            self.lost.append(Rejection(item, reason, f"more than {most} machines", least_usd_month))
+            return
         usd_month = (sized.machines + demand.spares) * usd_h * demand.hours_per_month
         row = RankedDeployment(item, replica, sized, usd_month, usd_month / demand.tokens_month * PER_MILLION)
-        if known is None or _better(row, known, rank):
-            if known is not None:
-                lost.append(
-                    Rejection(known.candidate, "dearer", "than another deployment on the same offer", known.usd_month)
-                )
-            best_of[item.cost.name] = row
-        else:
-            lost.append(Rejection(item, "dearer", "than another deployment on the same offer", usd_month))
-    ranked = sorted(best_of.values(), key=lambda row: (row.usd_month, row.sized.machines, row.candidate.name))
-    lost += [Rejection(row.candidate, "dearer", "than those shown", row.usd_month) for row in ranked[rows:]]
-    shown = [_finished(row, demand, sizer, apis) for row in ranked[:rows]]
-    return Plan(
-        demand=demand,
-        rows=tuple(shown),
-        mixed=_mixed(shown, demand),
-        apis=tuple((api, same, _bill(api, demand)) for api, same in apis),
-        lost=tuple(lost),
-        curve=_curve(shown[0], demand) if shown else (),
-        candidates=len(everything),
-        kinds=len(replicas),
-        simulations=sizer.simulations,
-        closest=_closest(*nearest[1:], demand) if nearest is not None and not shown else None,
-        reasons=dict(Counter(rejection.reason for rejection in lost)),
-    )
+        known = self.best.get(item.cost.name)
+        if known is None or _better(row, known, self.rank):
+            self.best[item.cost.name] = row
+            if known is None:
+                return
+            row = known
+        other = "than another deployment on the same offer"
+        self.lost.append(Rejection(row.candidate, "dearer", other, row.usd_month))
 
 
 def _corrected(replica: Replica, correct: Callable[[Deployment], Deployment], seen: float) -> Replica:
