@@ -27,7 +27,7 @@ def test_a_new_output_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pyte
         "FULL = False\nSUFFIXES = ('.headline',)\n\n\ndef render(document):\n    return document.headline.upper()\n",
         encoding="utf-8",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setitem(FORMATS, "headlines", "headlines")
     try:
         assert render(Document("test", "a million tokens"), "headlines") == "A MILLION TOKENS"
