@@ -15,8 +15,10 @@ from rackrate.importers.results import ImportedRun, LayoutError
 class Importer(Protocol):
     """What a module that reads a tool's files has."""
 
-    FILES: str
-    """The tool, and in brackets the files of it that are read."""
+    @property
+    def FILES(self) -> str:  # noqa: N802 - a constant of the module
+        """The tool, and in brackets the files of it that are read."""
+        ...
 
     def read(self, file: ResultFile) -> list[ImportedRun] | None:
         """What the file holds, several results where the tool appends them; None where it is not the tool's.
