@@ -13,8 +13,8 @@ import pytest
 
 from rackrate.app.context import Collected, Context, Provenance
 from rackrate.app.measuring.measurement import Measurement, measure, start
-from rackrate.app.measuring.request import MeasureRequest
-from rackrate.app.measuring.resume import ResumeRequest, resume
+from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
+from rackrate.app.measuring.resume import resume
 from rackrate.app.measuring.watching import Ended, LevelEnded, LevelStarted
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog

@@ -180,10 +180,25 @@ def test_a_scenario_may_be_a_measured_run(command: Command, tmp_path: Path, t4_r
     rows = {row["name"]: row for row in view["questions"][0]["rows"]}
     assert rows["measured"]["utilisation"]["value"] == pytest.approx(1e8 / (TOK_S * 3600 * 730), rel=1e-6)
     assert rows["measured"]["model"] == "llama-3-8b-instruct"
-    assert "measured 2026-11-23: runs/t4" in rows["measured"]["source"]
+    assert "measured 2026-11-23 by rackrate 0.1.0: runs/t4" in rows["measured"]["source"]
     assert rows["Groq"]["same_model"] is True
     (tmp_path / "r.yaml").write_text((tmp_path / "r.yaml").read_text().replace("runs/t4", "runs/t5"), encoding="utf-8")
     assert refused(command("study", "run", "r.yaml")).startswith("r.yaml:4:53: ")
+
+
+def test_a_study_refuses_a_run_priced_by_another_machine_as_price_does(
+    command: Command, tmp_path: Path, t4_run: Path
+) -> None:
+    (tmp_path / "runs").symlink_to(t4_run.parent)
+    study = (
+        "study: r\ntitle: a test\nscenarios:\n  - {name: other, offer: aws/g5.xlarge, run: runs/t4}\n"
+        "questions:\n  - {id: q, asks: which, traffic: {tokens_per_month: 1e8, input_share: 0.5}}\n"
+    )
+    (tmp_path / "r.yaml").write_text(study, encoding="utf-8")
+    assert "a figure belongs to its machine" in refused(command("study", "run", "r.yaml"))
+    (tmp_path / "r.yaml").write_text(study.replace("runs/t4}", "runs/t4, as_if: true}"), encoding="utf-8")
+    view = command("study", "run", "r.yaml", "--json", "--draws", 2000).json
+    assert "priced as if: aws/g5.xlarge is 1 x a10g" in " ".join(view["questions"][0]["rows"][0]["notes"])
 
 
 # --- compare ---

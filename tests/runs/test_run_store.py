@@ -294,7 +294,7 @@ def test_every_damage_is_one_sentence(tmp_path: Path, damage: Callable[[Path], N
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "run", [WHOLE])
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(RunError, match=r"run already holds a run; give --out another directory, or remove it$"):
+    with pytest.raises(RunError, match=r"run already holds a run; give out another directory, or remove it$"):
         RunWriter(tmp_path / "run", make_header())
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 

@@ -229,7 +229,7 @@ def _layouts(request: TuneRequest, gpus: tuple[FoundGpu, ...], context: Context)
     if not layouts:
         raise EngineError(
             f"{model} does not fit the {len(gpus)} x {accelerator.id} here: "
-            f"`rackrate fit {model} --on {accelerator.id}x{len(gpus)}` says by how much"
+            f"a memory fit of it on {accelerator.id}x{len(gpus)} says by how much"
         )
     predicted = ", ".join(f"{layout.name} {layout.output_tok_s:,.0f}" for layout in layouts)
     context.notify.note(f"predicted output tok/s of GPUs that share each layer x replicas: {predicted}")

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rackrate.app.measuring.request import DEFAULT_KEY, DEFAULT_MOST_S, MeasureRequest
+from rackrate.app.measuring.request import DEFAULT_KEY, DEFAULT_MOST_S, MeasureRequest, ResumeRequest
 from rackrate.cli import load_options as shape
 
 if TYPE_CHECKING:
     from rackrate.app.measuring.measurement import Measured
-    from rackrate.app.measuring.resume import ResumeRequest
     from rackrate.app.measuring.several import EnginesMeasured
     from rackrate.app.measuring.watching import Meter
     from rackrate.measure.plan import SweepPlan
@@ -176,54 +175,21 @@ def measure(
     before, and TTFT counts from the moment a request was due. With --slo the rate is searched for. With --trace
     recorded requests are sent. docs/load.md has every shape of load.
     """
-    from rackrate.app.measuring.resume import ResumeRequest
-
     engines, settings = tuple(engine or ()), tuple(set_ or ())
     if resume is not None:
-        again = ResumeRequest(
-            resume, url, engines, model, settings, ray, key_env if key_env != DEFAULT_KEY else None, trace
-        )
-        _run(again, json_out)
+        named = key_env if key_env != DEFAULT_KEY else None
+        _run(ResumeRequest(resume, url, engines, model, settings, ray, named, trace), json_out)
         return
     request = MeasureRequest(
-        url=url,
-        engines=engines,
-        model=model,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        endpoint=endpoint,  # pyright: ignore[reportArgumentType] - checked with the rest
-        levels=_levels(concurrency),
-        max_concurrency=max_concurrency,
-        rates=_rates(rate),
-        arrivals=arrivals,
-        trace=trace,
-        trace_speedup=trace_speedup,
-        longest=longest,
-        shared_prefix=shared_prefix,
-        turns=turns,
-        think_time=think_time,
-        slo=slo,
-        requests=requests,
-        seconds=seconds,
-        max_seconds=max_seconds,
-        precision=precision,
-        processes=processes,
-        ray=ray,
-        warmup=warmup,
-        prefill=prefill,
-        seed=seed,
-        on=on,
-        key_env=key_env,
-        threads=threads,
-        port=port,
-        settings=settings,
-        timeout=timeout,
-        connect_timeout=connect_timeout,
-        first_token_timeout=first_token_timeout,
-        gap_timeout=gap_timeout,
-        keep_answers=keep_answers,
-        out=out,
-    )
+        url=url, engines=engines, model=model, input_tokens=input_tokens, output_tokens=output_tokens,
+        endpoint=endpoint, levels=_levels(concurrency), max_concurrency=max_concurrency, rates=_rates(rate),
+        arrivals=arrivals, trace=trace, trace_speedup=trace_speedup, longest=longest, shared_prefix=shared_prefix,
+        turns=turns, think_time=think_time, slo=slo, requests=requests, seconds=seconds, max_seconds=max_seconds,
+        precision=precision, processes=processes, ray=ray, warmup=warmup, prefill=prefill, seed=seed, on=on,
+        key_env=key_env, threads=threads, port=port, settings=settings, timeout=timeout,
+        connect_timeout=connect_timeout, first_token_timeout=first_token_timeout, gap_timeout=gap_timeout,
+        keep_answers=keep_answers, out=out,
+    )  # fmt: skip
     _run(request, json_out)
 
 

@@ -50,7 +50,8 @@ def build(results: Sequence[ImportedRun], stated: Stated) -> Run:
         if stated.model is None and other.model != first.model:
             raise RunError(
                 f"{other.file} is of the model {other.model}, {first.file} of {first.model}: import them as runs of "
-                "their own, or say with --model that both are one"
+                "their own, or say with {model} that both are one",
+                field="model",
             )
     model = stated.model or first.model or "unnamed model"
     levels: list[Level] = []

@@ -110,7 +110,7 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
     listed = await served_models(client)
     if listed is None:
         if wanted is None:
-            raise EndpointError(f"{client.target.url} does not list its models; name one with --model")
+            raise EndpointError(f"{client.target.url} does not list its models; name one with {{model}}", field="model")
         return wanted, {}
     names = [str(entry["id"]) for entry in listed]
     if wanted is not None and not listed:  # transformers serve lists the hub's cache, not what it serves
@@ -120,7 +120,9 @@ async def choose_model(client: Client, wanted: str | None) -> tuple[str, dict[st
             return names[0], listed[0]
         if not listed:
             raise EndpointError(f"{client.target.url} serves no model at all; load one first")
-        raise EndpointError(f"{client.target.url} serves {len(names)} models; choose one with --model: {_some(names)}")
+        raise EndpointError(
+            f"{client.target.url} serves {len(names)} models; choose one with {{model}}: {_some(names)}", field="model"
+        )
     for entry in listed:
         if wanted in {entry["id"], *map(as_text, as_list(entry.get("aliases")))}:
             return wanted, entry
@@ -155,7 +157,8 @@ async def probe(
     if second.status == OK and second.http_status in {400, 413, 422}:
         raise EndpointError(
             f"{client.target.url}{path} refuses a prompt of {many_words} words: {_reason(second)}; "
-            f"ask for fewer --input-tokens{' (or --longest, for a trace)' if workload.trace is not None else ''}"
+            f"ask for fewer {{input_tokens}}{' (or {longest}, for a trace)' if workload.trace is not None else ''}",
+            fields=("input_tokens", "longest"),
         )
     _require_ok(second, client, path)
     longer = decode(second.pieces)
@@ -228,10 +231,12 @@ def _require_ok(exchange: Exchange, client: Client, path: str) -> None:
         raise EndpointError(f"{url}{path}: {exchange.detail} ({exchange.status})")
     if code in {401, 403}:
         raise EndpointError(
-            f"{url} refuses the key ({code}): set RACKRATE_API_KEY, or name the variable that holds it with --key-env"
+            f"{url} refuses the key ({code}): set RACKRATE_API_KEY, or name the variable that holds it with "
+            "{key_env}",
+            field="key_env",
         )
     if code is not None and 300 <= code < 400:
-        raise EndpointError(f"{url}{path} redirects to {exchange.location}; give that address to --url")
+        raise EndpointError(f"{url}{path} redirects to {exchange.location}; give that address to {{url}}", field="url")
     if code == 429:
         wait = f"; it asks to wait {exchange.retry_after} s" if exchange.retry_after else ""
         raise EndpointError(

@@ -110,13 +110,13 @@ async def start_channels(address: str, number: int) -> list[RayChannel]:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise EngineError("--ray needs the extra: pip install 'rackrate[ray]'") from None
+        raise EngineError("{ray} needs the extra: pip install 'rackrate[ray]'", field="ray") from None
     cluster: Any = ray
     try:
         cluster.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EngineError(f"--ray {address}: no Ray cluster there ({reason})") from None
+        raise EngineError(f"{{ray}} {address}: no Ray cluster there ({reason})", field="ray") from None
     remote = cluster.remote(num_cpus=1, scheduling_strategy="SPREAD", max_concurrency=64)(_Actor)
     actors = [remote.remote() for _ in range(number)]
     try:
@@ -125,7 +125,9 @@ async def start_channels(address: str, number: int) -> list[RayChannel]:
     except TimeoutError:
         for actor in actors:
             cluster.kill(actor)
-        raise EngineError(f"--ray {address}: the cluster has no room for {number} load processes of one CPU") from None
+        raise EngineError(
+            f"{{ray}} {address}: the cluster has no room for {number} load processes of one CPU", field="ray"
+        ) from None
     return [await _compared(actor, node) for actor, node in zip(actors, nodes, strict=True)]
 
 

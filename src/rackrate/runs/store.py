@@ -48,7 +48,9 @@ class RunWriter:
         self.directory = directory
         self.header = header
         if before is None and (directory / HEADER).exists():
-            raise RunError(f"{directory} already holds a run; give --out another directory, or remove it")
+            raise RunError(
+                f"{directory} already holds a run; give {{out}} another directory, or remove it", field="out"
+            )
         with self._as_run_error(""):
             directory.mkdir(parents=True, exist_ok=True)
             if before is not None:

@@ -13,7 +13,7 @@ from rackrate.economics.hourly import owned_parts
 from rackrate.economics.ratecard import Serving
 from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH, lost_share, spot_usd_h
 from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, measured
-from rackrate.errors import RunError, UserError
+from rackrate.errors import PriceError, RunError, UserError
 from rackrate.study.documents import Number, Owned, Scenario, Traffic
 from rackrate.study.loading import Loaded, Where, limits_of
 from rackrate.study.prices import TypedPrice, api_at, offer_at
@@ -276,8 +276,9 @@ def _machine(
             notes.append(f"{ASSUMED_INTERRUPTIONS_PER_MONTH:g} interruptions a month are assumed")
     serving = None
     if scenario.run is not None:
-        serving, served = _measured(loaded, scenario)
+        serving, served, why = _measured(loaded, scenario, catalog)
         model = model or served
+        notes += [why] if why else []
         speed = measured(serving.tok_s, serving.relative_half_width)
         figures.put(f"{name}: measured throughput", "tokens_per_second", speed)
         notes += [f"{word}: not the machine's capacity" for word in serving.caveats]
@@ -311,14 +312,22 @@ def _interruptions(scenario: Scenario) -> Number | None:
     return None
 
 
-def _measured(loaded: Loaded, scenario: Scenario) -> tuple[Serving, str]:
-    """What a run's best level serves, and the model it served; the run's path is relative to the study's file."""
+def _measured(loaded: Loaded, scenario: Scenario, catalog: Catalog) -> tuple[Serving, str, str | None]:
+    """What a run's best level serves, the model it served, and why its price is another machine's, if it is.
+
+    The run's path is relative to the study's file.
+    """
+    from rackrate.economics.hardware import mismatch
     from rackrate.economics.served import served_by
 
     assert scenario.run is not None  # noqa: S101 - the caller looked
     path = scenario.run if scenario.run.is_absolute() else loaded.path.parent / scenario.run
     found = served_by(path, force=scenario.force, name=str(scenario.run))
-    return found.serving, found.run.header.model.catalogue_id or found.run.header.model.requested
+    why = mismatch(found.run.header.machine, catalog.offer(scenario.offer)) if scenario.offer is not None else None
+    if why is not None and not scenario.as_if:
+        raise PriceError(f"{why}: a figure belongs to its machine; choose its offer, or say as_if: true")
+    served = found.run.header.model
+    return found.serving, served.catalogue_id or served.requested, f"priced as if: {why}" if why is not None else None
 
 
 def traffic_figures(traffic: Traffic, figures: ParameterTable) -> None:

@@ -237,6 +237,8 @@ class Scenario(Document):
     """Or a measured run."""
     force: bool = False
     """Take the run's figure although it is not the machine's capacity."""
+    as_if: bool = False
+    """Price the run by a machine other than the one that it was on."""
     max_load: Share = _number(1)
     least_machines: int = Field(default=1, ge=1)
 

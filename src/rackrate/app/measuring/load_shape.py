@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rackrate.workload.distributions import Distribution
     from rackrate.workload.patterns import Pattern
     from rackrate.workload.prompts import PromptLength
-    from rackrate.workload.synthetic import Conversations, SharedPrefix, SyntheticWorkload
+    from rackrate.workload.synthetic import Conversations, Endpoint, SharedPrefix, SyntheticWorkload
     from rackrate.workload.traces import Trace
 
 DEFAULT_SECONDS = 15.0
@@ -126,7 +126,8 @@ def _workload(given: MeasureRequest, trace: Trace | None) -> SyntheticWorkload:
             (outputs, trace.output_tokens if trace is not None else None),
         )
     ]
-    whole = SyntheticWorkload(max(1, round(means[0])), max(1, round(means[1])), given.endpoint, given.seed)
+    endpoint: Endpoint = "completions" if given.endpoint == "completions" else "chat"  # `check` refuses others
+    whole = SyntheticWorkload(max(1, round(means[0])), max(1, round(means[1])), endpoint, given.seed)
     return replace(
         whole,
         # a fixed length is the workload's own; over a trace it takes the place of the recorded ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate.app.request_json import Request
 from rackrate.errors import EndpointError, WorkloadError
@@ -28,7 +28,8 @@ class MeasureRequest(Request):
     model: str | None = None
     input_tokens: str | None = None
     output_tokens: str | None = None
-    endpoint: Literal["chat", "completions"] = "chat"
+    endpoint: str = "chat"
+    """chat or completions."""
     levels: tuple[int, ...] = ()
     """Requests in flight, one level each; none: 1, 2, 4, ... until gains end."""
     max_concurrency: int = 64
@@ -76,6 +77,22 @@ class MeasureRequest(Request):
     def searches(self) -> bool:
         """Whether the rate is searched for: an SLO without stated loads."""
         return self.slo is not None and not self.rates and not self.levels
+
+
+@dataclass(frozen=True)
+class ResumeRequest(Request):
+    """Which run to go on with; the other fields repeat what its request says, where it was not begun here."""
+
+    NAME: ClassVar[str] = "resume"
+
+    run: Path
+    url: str | None = None
+    engines: tuple[str, ...] = ()
+    model: str | None = None
+    settings: tuple[str, ...] = ()
+    ray: str | None = None
+    key_env: str | None = None
+    trace: Path | None = None
 
 
 def check(request: MeasureRequest) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rackrate.app.measuring.measurement import Measured, measure
-from rackrate.app.measuring.request import DEFAULT_KEY, MeasureRequest
+from rackrate.app.measuring.request import DEFAULT_KEY, MeasureRequest, ResumeRequest
 from rackrate.app.measuring.several import REQUEST_FILE, EnginesMeasured, measure_engines
 from rackrate.app.measuring.started import is_ours
-from rackrate.app.request_json import Request, from_json
+from rackrate.app.request_json import from_json
 from rackrate.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
 
 _OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace")
 """What must be repeated of a run that was not begun here."""
-
-
-@dataclass(frozen=True)
-class ResumeRequest(Request):
-    """Which run to go on with; the other fields repeat what its request says, where it was not begun here."""
-
-    NAME: ClassVar[str] = "resume"
-
-    run: Path
-    url: str | None = None
-    engines: tuple[str, ...] = ()
-    model: str | None = None
-    settings: tuple[str, ...] = ()
-    ray: str | None = None
-    key_env: str | None = None
-    trace: Path | None = None
 
 
 def resume(
