@@ -171,6 +171,17 @@ def test_escape_sequences_of_a_request_are_not_repeated(stopped: Path, context: 
     assert not {"\x1b", "\u202e"} & set(str(caught.value))
 
 
+def test_escape_sequences_of_an_older_runs_command_are_not_repeated(stopped: Path, context: Context) -> None:
+    header = json.loads((stopped / HEADER).read_text())
+    header |= {"format": 1, "command": f"rackrate measure --url \x1b[2J\u202eevil --slo {'x' * 400}"}
+    del header["request"]
+    (stopped / HEADER).write_text(json.dumps(header))
+    with pytest.raises(RunError, match="an older version began the run") as caught:
+        resume(ResumeRequest(stopped), context)
+    assert not {"\x1b", "\u202e"} & set(str(caught.value))
+    assert str(caught.value).endswith("x" * 400)  # whole, to be given again
+
+
 def test_a_key_is_never_in_a_run(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
     keyed = replace(context, secret={"MY_KEY": "top-secret"}.get)
     measure(short(server, tmp_path / "run", key_env="MY_KEY"), keyed)

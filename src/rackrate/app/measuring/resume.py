@@ -52,7 +52,7 @@ def resume(
     if run.header.request is None:
         raise RunError(
             f"{directory}: an older version began the run, and kept no request to go on with; measure anew: "
-            f"{' '.join(run.header.command.split())}"
+            f"{_printable(' '.join(run.header.command.split()))}"
         )
     again = _checked(request, run.header.request, directory, context)
     return measure(replace(again, out=directory), context, watch=watch, stop=stop, continued=run)
@@ -96,6 +96,10 @@ def _differs(repeated: Any, kept: Any, name: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value from a file, on one line, without anything that a terminal would obey."""
-    text = ",".join(value) if isinstance(value, tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType]
-    return "".join(character if character.isprintable() else "?" for character in text)[:300]
+    """A value from a file, on one line and not long."""
+    return _printable(",".join(value) if isinstance(value, tuple) else str(value))[:300]  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _printable(text: str) -> str:
+    """Text from a file, without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
