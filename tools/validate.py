@@ -41,7 +41,7 @@ def counter(url: str, name: str) -> float:
     """A counter of the engine's /metrics."""
     with urlopen(url + "/metrics", timeout=10) as answer:  # noqa: S310 - our own server
         text = answer.read().decode()
-    return float(re.findall(rf"^{llamacpp.METRICS[name]} (\S+)$", text, re.MULTILINE)[0])
+    return float(re.findall(rf"^{llamacpp.SPEC.metrics[name][0]} (\S+)$", text, re.MULTILINE)[0])
 
 
 def served(run: Path) -> int:

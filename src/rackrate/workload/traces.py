@@ -9,7 +9,7 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -178,10 +178,10 @@ class _RefusedError(Exception):
 _Column = Sequence[Any] | Floats
 
 
-def _csv_slices(path: Path, layout: Layout) -> Iterator[dict[Field, _Column]]:
+def _csv_slices(path: Path, layout: Layout) -> Iterator[Mapping[str, _Column]]:
     """The columns that are read, of so many rows at a time: as numbers while there is nothing else, then as texts."""
     places = [(field, layout.columns.index(name)) for field, name in layout.fields.items()]
-    read: dict[Field, _Column]
+    read: Mapping[str, _Column]
     has_names = layout.moments or not {"session", "prefix"}.isdisjoint(layout.fields)
     with open_text(path) as file:
         file.readline()
@@ -281,8 +281,8 @@ def _codes(column: _Column, names: dict[str, int]) -> Ints:
 
 def _read(path: Path, layout: Layout) -> Trace:
     fields = layout.fields
-    parts: dict[Field, list[npt.NDArray[Any]]] = {field: [] for field in fields}
-    names: dict[Field, dict[str, int]] = {"session": {}, "prefix": {}}
+    parts: dict[str, list[npt.NDArray[Any]]] = {field: [] for field in fields}
+    names: dict[str, dict[str, int]] = {"session": {}, "prefix": {}}
     lengths: list[Ints] = []
     first: Any = None
     with _BlockFile() as blocks:
