@@ -49,7 +49,7 @@ check-all: lint test ## what CI checks: lint, and all tests
 dist: .venv/.dev ## wheel and sdist in dist/, and the wheel tried in an empty environment
 	$(BIN)/python tools/try_wheel.py
 
-docs: .venv/.dev ## write the generated pages: docs/cli.md and docs/catalogue.md
+docs: .venv/.dev ## write the generated pages: docs/cli.md, catalogue.md, json.md, schemas
 	$(BIN)/python tools/make_docs.py
 
 validate: .venv/.dev ## slower checks against the real engine; with PUBLISHED=FOLDER also docs/validation.md

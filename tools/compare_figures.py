@@ -44,8 +44,12 @@ HERE = Path(__file__).resolve().parent
 RELATIVE = 1e-12
 NUMBER = re.compile(r"(?<![A-Za-z0-9_.@-])(?<![A-Za-z]/)[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 """A number that is no part of a name such as g4dn.12xlarge, p95 or llama-3.1."""
-SHARED = {"imports": "tests/importers/data", "measurements": "measurements", "studies": "studies"}
-"""What lines read, and where a tree has it."""
+SHARED = {
+    "imports": "tests/importers/data", "measurements/fit": "measurements/fit",
+    "measurements/judge": "measurements/holdout", "measurements/aside": "measurements/excluded", "studies": "studies",
+}  # fmt: skip
+"""What lines read, and where a tree has it. Lines name measurements as they were called once: a recording is
+found by the text of its line, so that a line which is changed compares with no earlier recording."""
 Json = dict[str, Any]
 
 

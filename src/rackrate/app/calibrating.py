@@ -83,7 +83,7 @@ class FitCoefficientsRequest(Request):
     data: tuple[Path, ...]
     """Folders of CSV files of published rows."""
     other: Path | None = None
-    """A folder of other authors' rows, which are not fitted: they judge."""
+    """A folder of other authors' rows, held out: not fitted."""
     iterations: int = 8
     """Newton steps at most."""
     from_scratch: bool = False

@@ -26,7 +26,7 @@ def calibrate(
     other: Annotated[
         Path | None,
         typer.Option(
-            "--other", help="With fit: a folder of other authors' rows, not fitted: they judge.", show_default=False
+            "--other", help="With fit: a folder of other authors' rows, held out: not fitted.", show_default=False
         ),
     ] = None,
     out: Annotated[

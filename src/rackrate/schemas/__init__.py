@@ -1,4 +1,4 @@
-"""JSON Schema of all plain values of answers, made from types; docs/schemas and docs/json.md are written from it."""
+"""What every `--json` output holds, as types: docs/schemas (JSON Schema) and docs/json.md are written from them."""
 
 from __future__ import annotations
 

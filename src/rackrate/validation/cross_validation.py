@@ -29,14 +29,14 @@ def fold_of(case: Case) -> str:
 WAYS: dict[str, Callable[[Case], str]] = {
     "accelerator": lambda case: case.gpu,
     "source": lambda case: case.source,
-    "same family": lambda case: case.accelerator.architecture,
+    "family": lambda case: case.accelerator.architecture,
     "configuration": fold_of,
 }
 """What is left out together: all rows of an accelerator, of an author, of an accelerator family, of a tenth of the
 configurations (a card that is known, with a model or a tensor parallelism that is not)."""
 
 OTHER = "other"
-"""The way of rows that no fit has seen: of other authors, kept for judging."""
+"""The way of rows that no fit has seen: of other authors, held out."""
 
 ENOUGH = 25
 """Fewest residuals that make a quantile of their own."""
@@ -100,8 +100,9 @@ def others_of(
 def intervals(left_out: Sequence[LeftOut]) -> dict[str, dict[str, Spread]]:
     """Quantiles of the errors by class and distance, of mixtures of experts apart where there are enough.
 
-    Of accelerators, authors and families left out, and of other authors' rows that only judge: whoever asks is another
-    author, so that configurations left out, whose author and machine were known, would make the intervals too narrow.
+    Of accelerators, authors and families left out, and of other authors' rows, which are held out: whoever asks is
+    another author, so that configurations left out, whose author and machine were known, would make the intervals too
+    narrow.
     A row counts (rows of its cell)^-1/4: between every row counting the same, which the coverage is of, and a large
     file deciding alone.
     """
