@@ -24,9 +24,9 @@ def prices() -> Table:
     return table
 
 
-def printed(width: int) -> str:
+def printed(width: int, table: Table | None = None) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, force_terminal=False, highlight=False, markup=False).print(prices())
+    Console(file=file, width=width, force_terminal=False, highlight=False, markup=False).print(table or prices())
     return file.getvalue()
 
 
@@ -56,3 +56,11 @@ def test_a_bare_number_says_what_it_is() -> None:
     file = io.StringIO()
     Console(file=file, width=40, force_terminal=False, highlight=False).print(table)
     assert file.getvalue().splitlines()[0].rstrip() == "in flight 16"
+
+
+@pytest.mark.parametrize("width", range(58, 68))
+def test_words_are_folded_between_words_never_within_one(width: int) -> None:
+    table = plain_table("offer", "deployment", "machines", "USD", left=("offer", "deployment", "machines"))
+    table.add_row("verda/1RTX6000ADA.10V", "another model", "2 x 1 rtx-6000-ada", "$1,206.25")
+    words = printed(width, table).split()
+    assert {"another", "model", "rtx-6000-ada", "$1,206.25"} <= set(words)

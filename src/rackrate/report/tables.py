@@ -30,6 +30,7 @@ class PlainTable(Table):
                 self.columns[0].width = left
                 needed = options.max_width
         if needed <= options.max_width:
+            self._give_way(widths, options.max_width)
             yield from super().__rich_console__(console, options)
             return
         if self.title:
@@ -43,6 +44,17 @@ class PlainTable(Table):
             facts = [fact for header, cell in zip(headers[1:], cells[1:], strict=True) for fact in _facts(header, cell)]
             if facts:
                 yield from _filled(facts, options.max_width)
+
+    def _give_way(self, least: list[int], width: int) -> None:
+        """Folds columns of words between their words, the one with most to give first; left to rich, words break."""
+        wide = [column.width or _full_width(column) for column in self.columns]
+        over = sum(wide) + _GAP * (len(wide) - 1) - width
+        for _ in range(max(0, over)):
+            giving = max(range(len(wide)), key=lambda place: wide[place] - least[place])
+            if wide[giving] <= least[giving]:
+                return
+            wide[giving] -= 1
+            self.columns[giving].width = wide[giving]
 
 
 def plain_table(*columns: str, title: str | None = None, left: Iterable[str] = ()) -> Table:
@@ -71,6 +83,11 @@ def _least_width(column: Column) -> int:
         [line.plain for line in lines] if column.no_wrap else [word for line in lines for word in line.plain.split()]
     )
     return max((cell_len(part) for part in parts), default=0)
+
+
+def _full_width(column: Column) -> int:
+    """Characters that a column takes where nothing is folded."""
+    return max((cell_len(line.plain) for cell in (column.header, *column.cells) for line in _lines(cell)), default=0)
 
 
 def _lines(cell: RenderableType) -> list[Text]:
