@@ -27,7 +27,7 @@ def test_ctrl_c_while_the_command_is_loaded_is_a_sentence() -> None:
 IN_THE_MIDDLE = """
 import sys
 import rackrate.catalog.load
-def stopped():
+def stopped(directories):
     raise KeyboardInterrupt
 rackrate.catalog.load.load_catalog = stopped
 sys.argv = ["rackrate", "simulate", "llama-3-8b-instruct", "--on", "l40s", "--rate", "1"]
