@@ -1,4 +1,4 @@
-"""The record of a load on a deployment: what a run is, measured or simulated alike. Files: `run_store`."""
+"""The record of a load on a deployment: what a run is, measured or simulated alike. Files: `store`."""
 
 from __future__ import annotations
 
