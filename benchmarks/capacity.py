@@ -93,10 +93,14 @@ def read_rackrate(out: Path) -> Answer:
     """As `rackrate show` says it: the highest rate that was sustained below the lowest that was not."""
     levels = _load(out / "summary.json")["levels"]
     opened = [level for level in levels if level["kind"] == "open"]
-    failed = [level["rate"] for level in opened if not level["slo_met"] or "overloaded" in level["validity"]]
+    failed = [level["rate"] for level in opened if not level["slo_met"] or "overloaded" in level["caveats"]]
     held = [level["rate"] for level in opened if level["rate"] not in failed]
     held = [rate for rate in held if not failed or rate < min(failed)]
-    return len(levels), max(held, default=None), [(one["rate"], one["ttft"]["p95"]) for one in opened if one["ttft"]]
+    return (
+        len(levels),
+        max(held, default=None),
+        [(item["rate"], item["ttft"]["p95"]) for item in opened if item["ttft"]],
+    )
 
 
 def guidellm(url: str, out: Path, _: list[str]) -> list[str]:
@@ -114,10 +118,10 @@ def read_guidellm(out: Path) -> Answer:
     """The 95th percentile of TTFT by rate."""
     benchmarks = _load(out / "result.json")["benchmarks"]
     points: list[tuple[float, float]] = []
-    for one in benchmarks:
-        rate: Any = one["config"]["strategy"].get("rate")
+    for benchmark in benchmarks:
+        rate: Any = benchmark["config"]["strategy"].get("rate")
         if rate:
-            ttft = one["metrics"]["time_to_first_token_ms"]["successful"]["percentiles"]["p95"]
+            ttft = benchmark["metrics"]["time_to_first_token_ms"]["successful"]["percentiles"]["p95"]
             points.append((float(rate), ttft / 1000))
     return len(benchmarks), crossing(points), points
 
@@ -142,7 +146,9 @@ def read_vllm(out: Path) -> Answer:
         for path in (out / "sweep").rglob("*.json")
         if "summary" not in path.name and "p95" in path.read_text()
     ]
-    points = [(float(one["request_rate"]), one["p95_ttft_ms"] / 1000) for one in found if one["request_rate"] != "inf"]
+    points = [
+        (float(match["request_rate"]), match["p95_ttft_ms"] / 1000) for match in found if match["request_rate"] != "inf"
+    ]
     return len(found), crossing(points), points
 
 
@@ -203,10 +209,10 @@ def part(found: Sequence[Found], truth: float) -> str:
         "| tool | how | time | loads | answer, requests/s | error |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    for one in found:
-        answer = f"{one.capacity:.1f}" if one.capacity is not None else one.fault or "its loads do not enclose it"
-        error = f"{one.capacity / truth - 1:+.1%}" if one.capacity is not None else "-"
-        lines.append(f"| {one.tool} | {one.how} | {one.seconds:.0f} s | {one.levels} | {answer} | {error} |")
+    for match in found:
+        answer = f"{match.capacity:.1f}" if match.capacity is not None else match.fault or "its loads do not enclose it"
+        error = f"{match.capacity / truth - 1:+.1%}" if match.capacity is not None else "-"
+        lines.append(f"| {match.tool} | {match.how} | {match.seconds:.0f} s | {match.levels} | {answer} | {error} |")
     return "\n".join(lines) + "\n"
 
 
@@ -218,13 +224,13 @@ def main() -> None:
     asked = parser.parse_args()
     kept: dict[str, Any] = json.loads(asked.state.read_text()) if asked.state.exists() else {}
     truth = cast("float", kept.get("truth") or true_capacity())
-    found = {name: Found(**one) for name, one in kept.get("found", {}).items()}
+    found = {name: Found(**item) for name, item in kept.get("found", {}).items()}
     for tool in TOOLS:
         if tool.name in SEARCHES and tool.name in asked.tools.split(","):
             fault = install(tool)
             found[tool.name] = measure(tool) if fault is None else Found(tool.name, "-", 0.0, 0, None, fault)
             asked.state.write_text(
-                json.dumps({"truth": truth, "found": {name: asdict(one) for name, one in found.items()}})
+                json.dumps({"truth": truth, "found": {name: asdict(item) for name, item in found.items()}})
             )
     text = part([found[name] for name in SEARCHES if name in found], truth)
     asked.state.with_suffix(".md").write_text(text, encoding="utf-8")  # peers.py puts it into docs/bench.md

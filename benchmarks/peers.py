@@ -270,8 +270,8 @@ def table(results: dict[str, dict[str, Result]]) -> str:
             found = [results[name].get(case) for case in cases]
             cells.append(
                 " / ".join(
-                    _figure(getattr(one, value), scale, digits, sign=sign) if one is not None else "not run"
-                    for one in found
+                    _figure(getattr(match, value), scale, digits, sign=sign) if match is not None else "not run"
+                    for match in found
                 )
             )
         return f"| {label} | {' | '.join(cells)} |"
@@ -309,11 +309,11 @@ def ratios(results: dict[str, dict[str, Result]]) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for tool in TOOLS:
-        one = results.get(tool.name, {}).get("128")
-        if one is None or one is ours or one.fault:
+        item = results.get(tool.name, {}).get("128")
+        if item is None or item is ours or item.fault:
             continue
         pairs = [
-            (getattr(one, name), getattr(ours, name)) for name in ("cpu_s_per_1000", "peak_bytes", "first_request_s")
+            (getattr(item, name), getattr(ours, name)) for name in ("cpu_s_per_1000", "peak_bytes", "first_request_s")
         ]
         cells = [f"{peer / own:.1f} x" if peer and own else "-" for peer, own in pairs]
         lines.append(f"| {tool.name} | {' | '.join(cells)} |")
@@ -322,15 +322,18 @@ def ratios(results: dict[str, dict[str, Result]]) -> str:
 
 def page(results: dict[str, dict[str, Result]], further: str) -> str:
     """docs/bench.md."""
-    dates = sorted(one.date for cases in results.values() for one in cases.values())
+    dates = sorted(case.date for cases in results.values() for case in cases.values())
     faults = [
-        f"- {one.tool}, {one.case}: {one.fault}" for cases in results.values() for one in cases.values() if one.fault
+        f"- {item.tool}, {item.case}: {item.fault}"
+        for cases in results.values()
+        for item in cases.values()
+        if item.fault
     ]
     disturbed = [
-        f"{one.tool} {one.case} ({one.other_cores:.2f} cores)"
+        f"{item.tool} {item.case} ({item.other_cores:.2f} cores)"
         for cases in results.values()
-        for one in cases.values()
-        if one.other_cores is not None and one.other_cores > _OTHERS
+        for item in cases.values()
+        if item.other_cores is not None and item.other_cores > _OTHERS
     ]
     memory = psutil.virtual_memory().total / 1e9
     return "\n".join(
@@ -388,8 +391,8 @@ def main() -> None:
     results: dict[str, dict[str, Result]] = {}
     if asked.state.exists():
         kept = cast("dict[str, dict[str, dict[str, Any]]]", json.loads(asked.state.read_text()))
-        results = {tool: {case: Result(**one) for case, one in cases.items()} for tool, cases in kept.items()}
-    for tool in sorted(TOOLS, key=lambda one: one.name != "vllm"):  # whose environment makes the tokenizer
+        results = {tool: {case: Result(**item) for case, item in cases.items()} for tool, cases in kept.items()}
+    for tool in sorted(TOOLS, key=lambda item: item.name != "vllm"):  # whose environment makes the tokenizer
         if tool.name not in asked.tools.split(","):
             continue
         fault = install(tool)
@@ -407,8 +410,8 @@ def main() -> None:
                 mine[case.name] = Result(tool.name, case.name, "?", datetime.now(UTC).isoformat(), fault=fault)
             else:
                 mine[case.name] = run(tool, case, core=0, server_core=1)
-            one = mine[case.name]
-            sys.stderr.write(f" {one.fault or 'done'}\n")
+            entry = mine[case.name]
+            sys.stderr.write(f" {entry.fault or 'done'}\n")
             asked.state.parent.mkdir(parents=True, exist_ok=True)
             asked.state.write_text(json.dumps({t: {c: asdict(r) for c, r in o.items()} for t, o in results.items()}))
     further = environments() / "capacity.md"
