@@ -18,6 +18,7 @@ from rackrate.calibration.verification import verification_view, verify
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import CalibrationError
 from rackrate.metrics.summary import LevelSummary, summarise
+from rackrate.models.architecture import of_catalogue_model
 from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.simulate.finite_run import finite_run
 from rackrate.steptime.deployment import Deployment, deploy
@@ -28,7 +29,7 @@ SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "r
 
 def _box(values: dict[str, float] | None = SECRET) -> Deployment:
     catalog = load_catalog()
-    model, card = catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l40s"]
+    model, card = of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l40s"]
     return deploy(model, card, engine="vllm", version="0.10.0", values=values)
 
 

@@ -12,6 +12,7 @@ from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.engines import vllm
 from rackrate.errors import UserError
+from rackrate.models.architecture import of_catalogue_model
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, dump, parse_coefficients, shipped
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.load import Load, Observed
@@ -81,10 +82,13 @@ def test_leaving_rows_out_is_close_to_fitting_without_them(cases: list[Case]) ->
 def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
     catalog = load_catalog()
     made = deploy(
-        catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l4"], version="0.10", parallel=Parallel(),
+        of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"], version="0.10",
+        parallel=Parallel(),
         values={**TRUTH, "family:ada:memory": -0.25, "request_s@vllm-0.8": math.log(0.02)},
     )  # fmt: skip
-    known = deploy(catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l4"], version="0.10")
+    known = deploy(
+        of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"], version="0.10"
+    )
 
     def measured(load: Load) -> Observed:
         got = made.replay(load)
@@ -113,7 +117,9 @@ def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
 
 def test_one_anchor_moves_a_prediction_towards_the_box() -> None:
     catalog = load_catalog()
-    known = deploy(catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l4"], version="0.10")
+    known = deploy(
+        of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"], version="0.10"
+    )
     load = Load("closed", 8, 80, 256, 128, whole=False)
     plain = known.replay(load).output_tok_s
     moved = anchored(known, [(load, Observed(output_tok_s=plain * 0.8))])
@@ -122,7 +128,7 @@ def test_one_anchor_moves_a_prediction_towards_the_box() -> None:
 
 def test_nothing_measured_is_refused() -> None:
     catalog = load_catalog()
-    known = deploy(catalog.models["llama-3.1-8b-instruct"], catalog.accelerators["l4"])
+    known = deploy(of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"])
     with pytest.raises(UserError, match="nothing was measured"):
         calibrate_host(known, [(Load("closed", 1, 8, 10, 10), Observed())])
 

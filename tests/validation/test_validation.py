@@ -16,6 +16,7 @@ from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import WorkloadError
+from rackrate.models.architecture import of_catalogue_model
 from rackrate.simulate.settings import EngineLimits, Requests
 from rackrate.simulate.simulator import simulate
 from rackrate.simulate.step import StepTime
@@ -71,8 +72,8 @@ def test_tensor_parallel_over_pcie_gives_less_than_half_of_ideal_and_over_nvlink
     def gain(card: str) -> float:
         alone, four = (
             deploy(
-                catalog.models["llama-3-8b-instruct"], catalog.accelerators[card], version="0.7.3", weights="bf16",
-                parallel=Parallel(tensor=ranks),
+                of_catalogue_model(catalog.models["llama-3-8b-instruct"]), catalog.accelerators[card], version="0.7.3",
+                weights="bf16", parallel=Parallel(tensor=ranks),
             ).replay(load).output_tok_s
             for ranks in (1, 4)
         )  # fmt: skip
@@ -84,7 +85,7 @@ def test_tensor_parallel_over_pcie_gives_less_than_half_of_ideal_and_over_nvlink
 def test_a_step_takes_what_its_description_says() -> None:
     """The terms of a deployment's step, put together as simulate/step.py describes them."""
     catalog = load_catalog()
-    mixtral = catalog.models["mixtral-8x7b-instruct"]
+    mixtral = of_catalogue_model(catalog.models["mixtral-8x7b-instruct"])
     check_terms(deploy(mixtral, catalog.accelerators["h100-sxm"], parallel=Parallel(2)).step)
     assert deploy(mixtral, catalog.accelerators["h100-sxm"]).step.padding_s > 0
     large = deploy(mixtral, catalog.accelerators["mi300x"], parallel=Parallel(2), version="0.6.3").step
@@ -115,7 +116,7 @@ def check_terms(step: StepTime) -> None:
 def test_a_window_counts_for_the_share_of_the_context_that_it_shows() -> None:
     """Every other layer sees 128 tokens of a context; a simulation takes the mean for all."""
     catalog = load_catalog()
-    windowed = deploy(catalog.models["gpt-oss-20b"], catalog.accelerators["h100-sxm"]).step
+    windowed = deploy(of_catalogue_model(catalog.models["gpt-oss-20b"]), catalog.accelerators["h100-sxm"]).step
     assert windowed.window_tokens == 128
     for context in (64.0, 1000.0):
         linear = windowed.at_mean_context(context)
@@ -128,7 +129,7 @@ def test_a_window_counts_for_the_share_of_the_context_that_it_shows() -> None:
 def test_paged_attention_leaves_contexts_whole_in_large_batches() -> None:
     """Cards without FlashAttention under vLLM before 0.8: beyond 512 sequences x query heads of a rank."""
     catalog = load_catalog()
-    llama = catalog.models["llama-3-8b-instruct"]  # 32 query heads, 8 of keys and values
+    llama = of_catalogue_model(catalog.models["llama-3-8b-instruct"])  # 32 query heads, 8 of keys and values
 
     def step(card: str, version: str, ranks: int = 1) -> StepTime:
         return deploy(llama, catalog.accelerators[card], version=version, parallel=Parallel(ranks)).step
@@ -173,7 +174,7 @@ def test_mixtures_of_experts_have_intervals_of_their_own() -> None:
 def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
     catalog = load_catalog()
     card = catalog.accelerators["a100-sxm-80gb"]
-    made = deploy(catalog.models["llama-3.1-8b-instruct"], card, version="0.7.3")
+    made = deploy(of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), card, version="0.7.3")
     offline = engine_step(
         made.model,
         card,
@@ -187,7 +188,7 @@ def test_streaming_and_a_large_vocabulary_cost_time_per_sequence() -> None:
         64 * known_coefficients(made).stream_s, rel=1e-6
     )
     small = engine_step(
-        made.model.model_copy(update={"vocabulary": 32_000}), card, made.parallel, formats_on(card, "bf16"),
+        replace(made.model, vocabulary=32_000), card, made.parallel, formats_on(card, "bf16"),
         known_coefficients(made), made.release,
     )  # fmt: skip
     assert small.sequence_s < made.step.sequence_s
@@ -202,7 +203,7 @@ def test_a_tenth_of_the_configurations_keeps_the_loads_of_one_together() -> None
 
 def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
     catalog = load_catalog()
-    model = catalog.models["llama-3.1-8b-instruct"]
+    model = of_catalogue_model(catalog.models["llama-3.1-8b-instruct"])
     slow, fast = (deploy(model, catalog.accelerators[card]).step for card in ("l4", "h100-sxm"))
     assert fast.seconds(8, 8000) < slow.seconds(8, 8000)
     assert slow.seconds(8, 8000) < slow.seconds(16, 16000) < slow.seconds(16, 16000, 1, 512, 512 * 256)
@@ -235,8 +236,8 @@ def test_a_replica_count_multiplies_throughput_only() -> None:
 
 def test_activations_are_moved_beside_the_products_and_not_divided_where_every_rank_holds_them() -> None:
     catalog = load_catalog()
-    dense = linear_work(catalog.models["llama-3-8b-instruct"], Formats(16, "16"))
-    experts = linear_work(catalog.models["mixtral-8x7b-instruct"], Formats(16, "16"))
+    dense = linear_work(of_catalogue_model(catalog.models["llama-3-8b-instruct"]), Formats(16, "16"))
+    experts = linear_work(of_catalogue_model(catalog.models["mixtral-8x7b-instruct"]), Formats(16, "16"))
     assert dense.routed_bytes == 0 == dense.state_bytes
     # the same hidden size and layers; two copies of each token, gathered, written back and summed, in 16 bits
     assert experts.replicated_bytes == dense.replicated_bytes == 16 * 4096 * 32
@@ -244,7 +245,7 @@ def test_activations_are_moved_beside_the_products_and_not_divided_where_every_r
     card = catalog.accelerators["h100-sxm"]
 
     def activations_s(ranks: int) -> float:
-        made = deploy(catalog.models["mixtral-8x7b-instruct"], card, parallel=Parallel(ranks))
+        made = deploy(of_catalogue_model(catalog.models["mixtral-8x7b-instruct"]), card, parallel=Parallel(ranks))
         return made.step.token_s - communication_s(made.model, card, made.parallel, known_coefficients(made))[1]
 
     assert activations_s(1) / 8 < activations_s(8) < activations_s(1)
@@ -253,12 +254,15 @@ def test_activations_are_moved_beside_the_products_and_not_divided_where_every_r
 def test_recurrent_state_is_read_and_written_for_each_sequence() -> None:
     model = load_catalog().models["qwen3.5-397b-a17b"]
     assert model.fixed_state is not None
-    assert linear_work(model, Formats(8, "8")).state_bytes == 2 * 45 * model.fixed_state.bytes_per_layer
+    assert (
+        linear_work(of_catalogue_model(model), Formats(8, "8")).state_bytes
+        == 2 * 45 * model.fixed_state.bytes_per_layer
+    )
 
 
 def test_a_module_of_two_dies_is_two_ranks_and_old_libraries_reach_a_rate_not_a_share() -> None:
     catalog = load_catalog()
-    model, module = catalog.models["llama-3-8b-instruct"], catalog.accelerators["mi250"]
+    model, module = of_catalogue_model(catalog.models["llama-3-8b-instruct"]), catalog.accelerators["mi250"]
     values: dict[str, float] = {}
 
     def made(card: Accelerator, version: str) -> Deployment:

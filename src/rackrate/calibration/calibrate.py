@@ -56,7 +56,7 @@ def to_file(
         rackrate_version=version,
         run=directory.name,
         run_created=run.header.created,
-        model=deployment.model.id,
+        model=deployment.model.name,
         accelerator=deployment.accelerator.id,
         machine=box.machine,
         hardware_known=box.hardware_known,
@@ -84,7 +84,7 @@ def apply(known: CalibrationFile, box: CalibratedHost) -> Calibrated:
     box."""
     deployment = box.deployment
     for what, theirs, ours in (
-        ("model", known.model, deployment.model.id),
+        ("model", known.model, deployment.model.name),
         ("accelerator", known.accelerator, deployment.accelerator.id),
         ("engine", known.engine, deployment.release.id),
         ("weight format", known.weights, deployment.weights),

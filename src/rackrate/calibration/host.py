@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from rackrate.calibration.document import CalibrationFile
 from rackrate.calibration.replay import replay, slot_limits
 from rackrate.catalog.load import Catalog
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import scheduler_of
 from rackrate.engines.spec import Scheduler
 from rackrate.errors import CalibrationError, CatalogError
+from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulate.settings import EngineLimits
 from rackrate.steptime.deployment import Deployment, deploy, find_release
@@ -59,15 +60,15 @@ def host_of(run: Run, catalog: Catalog, tensor_parallel: int | None = None) -> C
     kv_capacity = math.inf if accelerator.kind == "cpu" else None  # a CPU's cache is bounded by the slots
     deployment = deploy(
         model, accelerator, engine=release.id, parallel=Parallel(tensor=tensor_parallel or (max(1, count))),
-        weights=_weights(header, model), box=None, kv_capacity=kv_capacity, scheduler=scheduler,
+        weights=_weights(header), box=None, kv_capacity=kv_capacity, scheduler=scheduler,
     )  # fmt: skip
     return CalibratedHost(deployment, known, machine, slot_limits(deployment, settings))
 
 
-def _model(header: RunHeader, catalog: Catalog) -> Model:
+def _model(header: RunHeader, catalog: Catalog) -> Architecture:
     for name in (header.model.catalogue_id, header.model.requested):
         if name and (found := catalog.known_model(name)) is not None:
-            return found
+            return of_catalogue_model(found, rounded=True)
     raise CalibrationError(
         f"the run's model {header.model.requested!r} is not in the catalogue; add it to models.yaml of an overlay "
         "(docs/catalogue.md), under this name or as an alias"
@@ -122,16 +123,17 @@ _FORMATS = {
 }  # fmt: skip
 
 
-def _weights(header: RunHeader, model: Model) -> str | None:
+def _weights(header: RunHeader) -> str | None:
     text = (header.model.weight_format or "").lower()
     return next((name for prefix, name in _FORMATS.items() if text.startswith(prefix)), None)
 
 
 def host_again(known: CalibrationFile, catalog: Catalog) -> CalibratedHost:
     """The box that a calibration describes, with its coefficients. Raises CalibrationError where it says too little."""
-    model = catalog.known_model(known.model)
-    if model is None:
+    listed = catalog.known_model(known.model)
+    if listed is None:
         raise CalibrationError(f"the calibration's model {known.model!r} is not in the catalogue")
+    model = of_catalogue_model(listed, rounded=True)
     if known.hardware_known:
         accelerator = catalog.accelerator(known.accelerator)
     elif known.cores is None:

@@ -144,8 +144,6 @@ class Model(Entry):
     """Layers whose cache grows with the whole context; None means all of them."""
     latent: LatentAttention | None = None
     fixed_state: FixedState | None = None
-    feed_forward_parameters: PositiveInt | None = None
-    """Of the feed-forwards that every token passes, dense and shared; None: as experts and intermediate_size say."""
     experts: Experts | None = None
     vision_parameters: PositiveInt | None = None
     """Vision tower and projector, part of `parameters`."""

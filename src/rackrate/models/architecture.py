@@ -30,6 +30,7 @@ class CacheGroup:
     key_dim: int = 0
     value_dim: int = 0
     latent_values: int = 0
+    """Rotary part included."""
     window_tokens: int | None = None
     """Tokens that a layer looks back; None: the whole context."""
     state_bytes: float = 0.0
@@ -105,6 +106,9 @@ class Architecture:
     """A feed-forward has three matrices (gate, up, down), else two."""
     native_weights: str = "bf16"
     """The format (of models.formats) in which the weights are published."""
+    rotary_values: int = 64
+    """Of the values of a latent vector, those that carry the position. Taken as 64 where the model is read from files,
+    as in all models of the catalogue."""
     origin: str = ""
     """Where these facts are from."""
 
@@ -123,16 +127,53 @@ class Architecture:
         return text - idle * self.experts.layers * (self.experts.parameters_each + self.experts.biases_each)
 
     @property
+    def expert_parameters(self) -> int:
+        """Parameters of all routed experts, their biases among them."""
+        if self.experts is None:
+            return 0
+        return self.parameters.experts + self.experts.layers * self.experts.routed * self.experts.biases_each
+
+    @property
+    def expert_inner_width(self) -> int:
+        """Inner width of one routed expert of three matrices; 0 without experts."""
+        if self.experts is None:
+            return 0
+        return max(1, self.experts.parameters_each // (3 * (self.experts.width or self.hidden_size)))
+
+    @property
+    def latent(self) -> CacheGroup | None:
+        """The layers with latent attention, all of one kind; an indexer's cache is not among them."""
+        return next((group for group in self.caches if group.kind == "latent"), None)
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Tokens that layers with a window look back; None where no layer has one."""
+        return next((group.window_tokens for group in self.caches if group.window_tokens is not None), None)
+
+    @property
+    def tied_embeddings(self) -> bool:
+        """The output matrix is the token embedding."""
+        return self.parameters.head == 0
+
+    @property
     def attention_layers(self) -> int:
         """Layers whose cache grows with the context."""
         return sum(group.layers for group in self.caches if group.kind != "state")
 
 
-def of_catalogue_model(model: Model) -> Architecture:
+def of_catalogue_model(model: Model, *, rounded: bool = False) -> Architecture:
     """The architecture of a catalogue entry. The parts add up to the entry's published number of parameters.
 
     Matrices whose shape the entry gives are computed from it. What is left over are norms and biases, or where the
     entry does not give the shapes (latent attention, linear attention) those layers' matrices.
+
+    Args:
+        model: the entry.
+        rounded: its numbers of parameters may be rounded, as those of a published benchmark, and count for more than
+            its shapes. Routed experts then follow from what a token leaves out, and what is left over may be negative.
+
+    Raises:
+        CatalogError: the entry gives too few shapes, or fewer parameters than they need and is not `rounded`.
 
     >>> from rackrate.catalog.load import load_catalog
     >>> of_catalogue_model(load_catalog().model("llama-3-8b-instruct")).parameters.total
@@ -165,6 +206,10 @@ def of_catalogue_model(model: Model) -> Architecture:
         inner = model.intermediate_size or 0
         feed_forward += dense_layers * 3 * h * inner
         widest = max(widest, inner)
+    if rounded and routed is not None and model.active_parameters is not None and routed.active < routed.routed:
+        # a token takes active of routed: parameters - active_parameters = routed experts x (1 - active / routed)
+        stated = (model.parameters - model.active_parameters) / (1 - routed.active / routed.routed)
+        experts_all = round(min(stated, model.parameters)) - routed.layers * routed.routed * routed.biases_each
     known = {
         "embedding": embedding,
         "head": 0 if model.tied_embeddings else embedding,
@@ -179,7 +224,7 @@ def of_catalogue_model(model: Model) -> Architecture:
         known["attention"] = grouped_layers * 2 * h * model.heads * model.head_dim
         known["key_value"] = grouped_layers * 2 * h * model.kv_heads * model.head_dim
     rest = model.parameters - sum(known.values())
-    if rest < 0:
+    if rest < 0 and not rounded:
         raise CatalogError(
             f"the model {model.id} has {model.parameters} parameters in the catalogue, fewer than its shapes need"
         )
@@ -202,6 +247,7 @@ def of_catalogue_model(model: Model) -> Architecture:
         parameters=Parameters(**known),
         caches=_caches(model, grouped_layers),
         experts=routed,
+        rotary_values=64 if model.latent is None else model.latent.rope_head_dim,
         native_weights=NATIVE_FORMATS.get(model.weight_format, model.weight_format),
         origin=f"catalogue entry {model.id}",
     )

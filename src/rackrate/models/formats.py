@@ -219,13 +219,13 @@ def step_name(name: str) -> str:
     return form.step_name or form.name
 
 
-def native_step_name(listed: NumberFormat) -> str:
-    """The same of a model of the catalogue as it is published; what has 16 bits is bf16.
+def native_step_name(native: str) -> str:
+    """The same of the format that a model is published in; what has 16 bits is bf16.
 
-    >>> native_step_name("fp16"), native_step_name("fp8"), native_step_name("fp4")
+    >>> native_step_name("fp16"), native_step_name("fp8-block"), native_step_name("mxfp4")
     ('bf16', 'fp8', 'mxfp4')
     """
-    form = weight_format(NATIVE_FORMATS.get(listed, listed))
+    form = weight_format(native)
     if form.bits == 16:
         return "bf16"
     # step times tell published mixtures of experts from those that were quantised afterwards

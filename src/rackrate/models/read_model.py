@@ -10,7 +10,6 @@ from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
 from rackrate.models.architecture import Architecture, of_catalogue_model
-from rackrate.models.as_model import model_of
 from rackrate.models.config_values import ConfigValues, read_json
 from rackrate.models.gguf_model import read_gguf_model
 from rackrate.models.hf_config import architecture_of_config
@@ -27,11 +26,6 @@ class ReadModel:
     notes: tuple[str, ...] = ()
     listed: Model | None = None
     """The catalogue's entry; None where the model was read from files."""
-
-    @property
-    def model(self) -> Model:
-        """The catalogue's entry, or one that is made of what was read."""
-        return self.listed or model_of(self.architecture)
 
     @property
     def reading_notes(self) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ def replica_of(
         return found.reasons[0]
     try:
         deployment = deploy(
-            read.model,
+            read.architecture,
             accelerator,
             engine=kind.engine,
             parallel=Parallel(tensor=kind.tp, pipeline=kind.pp),

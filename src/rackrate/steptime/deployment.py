@@ -13,10 +13,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import all_releases, release_by_id, release_of, scheduler_of
 from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.errors import UserError
+from rackrate.models.architecture import Architecture
 from rackrate.models.formats import native_step_name
 from rackrate.simulate.step import StepTime
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
@@ -44,7 +45,7 @@ class Estimate:
 class Deployment:
     """One way to serve a model, with everything that predicts its speed."""
 
-    model: Model
+    model: Architecture
     accelerator: Accelerator
     release: EngineRelease
     parallel: Parallel
@@ -126,7 +127,7 @@ def find_release(engine: str, version: str = "", cpu: bool = False) -> EngineRel
 
 
 def deploy(
-    model: Model,
+    model: Architecture,
     accelerator: Accelerator,
     *,
     engine: str = "vllm",
@@ -148,7 +149,7 @@ def deploy(
     known_file = coefficients or shipped()
     parallel = parallel or Parallel()
     release = find_release(engine, version, accelerator.kind == "cpu")
-    chosen = weights or native_step_name(model.weight_format)
+    chosen = weights or native_step_name(model.native_weights)
     groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, release.id, box)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, release, groups)

@@ -13,9 +13,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import shares_kv_heads, tuned_flop_s
 from rackrate.engines.spec import EngineRelease
+from rackrate.models.architecture import Architecture
 from rackrate.simulate.step import StepTime
 from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
@@ -177,7 +178,7 @@ def rates(accelerator: Accelerator, formats: Formats, known: Coefficients) -> Ra
 
 
 def engine_step(  # the one place where facts and fitted numbers meet
-    model: Model,
+    model: Architecture,
     accelerator: Accelerator,
     parallel: Parallel,
     formats: Formats,
@@ -255,12 +256,12 @@ def engine_step(  # the one place where facts and fitted numbers meet
         large_batch_context=large_batch_context,
         padding_s=padding,
         window_context_s=work.window_bytes / kv_rate,
-        window_tokens=float(model.sliding_window_tokens or 0),
+        window_tokens=float(model.window_tokens or 0),
     )
 
 
 def communication_s(
-    model: Model, accelerator: Accelerator, parallel: Parallel, known: Coefficients
+    model: Architecture, accelerator: Accelerator, parallel: Parallel, known: Coefficients
 ) -> tuple[float, float]:
     """What ranks take to hear from each other: latencies of a step [s/step], and transfers of a token [s/token].
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.errors import UserError
+from rackrate.models.architecture import Architecture
 from rackrate.models.formats import Unquantised, kv_value_bytes, step_format
 
 Compute = Literal["16", "8", "4"]
@@ -104,99 +105,88 @@ class Work:
     """Ranks over which the cache can be divided: its heads, or 1 for a latent cache."""
 
 
-def expert_parameters(model: Model) -> float:
-    """Parameters of all routed experts, from what a token leaves out. [parameter]
-
-    A token takes active of routed experts, so parameters - active_parameters = routed experts x (1 - active/routed).
-    >>> from rackrate.catalog.load import load_catalog
-    >>> round(expert_parameters(load_catalog().models["mixtral-8x7b-instruct"]) / 1e9, 2)    # 32 x 8 x 3 x 4096 x 14336
-    45.1
-    """
-    if model.experts is None or model.active_parameters is None:
-        return 0.0
-    left_out = 1 - model.experts.active / model.experts.routed
-    return min((model.parameters - model.active_parameters) / left_out, float(model.parameters))
-
-
-def unquantised_parameters(model: Model, formats: Formats, linear: float) -> float:
+def unquantised_parameters(model: Architecture, formats: Formats, linear: float) -> float:
     """Of the `linear` parameters that every token passes, those that a format of experts leaves in 16 bits. [parameter]
 
     Attention is what dense and shared feed-forwards (three matrices each) leave; the output projection of latent
     attention is no part of it where only attention is spared.
     >>> from rackrate.catalog.load import load_catalog
-    >>> models = load_catalog().models
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> deepseek, llama = (of_catalogue_model(load_catalog().models[i]) for i in ("deepseek-r1", "llama-3-8b-instruct"))
     >>> nvfp4 = Formats(4.5, "4", unquantised="attention")
-    >>> round(unquantised_parameters(models["deepseek-r1"], nvfp4, 16.0e9) / 1e9, 1)
+    >>> round(unquantised_parameters(deepseek, nvfp4, 16.0e9) / 1e9, 1)
     5.1
-    >>> unquantised_parameters(models["llama-3-8b-instruct"], nvfp4, 7e9)
+    >>> unquantised_parameters(llama, nvfp4, 7e9)
     0.0
     """
     if model.experts is None or formats.unquantised == "nothing":
         return 0.0
     if formats.unquantised == "all":
         return linear
-    forward = model.feed_forward_parameters
-    if forward is None:
-        dense = model.experts.dense_layers * (model.intermediate_size or 0)
-        shared = (model.layers - model.experts.dense_layers) * model.experts.shared * model.experts.intermediate_size
-        forward = 3 * model.hidden_size * (dense + shared)
-    attention = linear - forward
+    attention = linear - model.parameters.feed_forward
     if model.latent is not None:
-        value_dim = model.head_dim - model.latent.rope_head_dim
+        value_dim = model.head_dim - model.rotary_values
         attention -= float(model.layers * model.heads * value_dim * model.hidden_size)
     return min(max(attention, 0.0), linear)
 
 
-def linear_work(model: Model, formats: Formats) -> Work:
+def linear_work(model: Architecture, formats: Formats) -> Work:
     """FLOPs and bytes of a step of this model. Two FLOPs per parameter and token (Kaplan et al. 2020, table 1).
 
     Embeddings are looked up, not multiplied; the output layer is, for sequences that sample; both stay in 16 bits.
     >>> from rackrate.catalog.load import load_catalog
-    >>> work = linear_work(load_catalog().models["llama-3-8b-instruct"], Formats(16, "16"))
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> work = linear_work(of_catalogue_model(load_catalog().models["llama-3-8b-instruct"]), Formats(16, "16"))
     >>> round(work.weight_bytes / 1e9, 2), work.context_bytes    # 16.06 GB less the input embedding; 128 KiB a token
     (15.01, 131072.0)
     """
+    parts = model.parameters
     head = float(model.vocabulary * model.hidden_size)
-    routed_width = routed_hidden = 0  # values of all copies of a token in all layers: between a routed expert's two
-    if model.experts is not None:  # products, and before and after them
-        copies = (model.layers - model.experts.dense_layers) * model.experts.active
-        routed_width = copies * model.experts.intermediate_size
+    # values of all copies of a token in all layers: between a routed expert's two products, and before and after them
+    routed_width = routed_hidden = 0
+    expert_share = 0.0
+    if model.experts is not None:
+        copies = model.experts.layers * model.experts.active
+        routed_width = copies * model.expert_inner_width
         routed_hidden = copies * (model.experts.width or model.hidden_size)
-    state = model.fixed_state
-    experts = expert_parameters(model)
+        expert_share = model.experts.active / model.experts.routed
+    experts = float(min(model.expert_parameters, parts.total))
     embeddings = head if model.tied_embeddings else 2 * head
-    linear = max(model.parameters - (model.vision_parameters or 0) - embeddings - experts, 0.0)
+    linear = max(parts.total - parts.vision - embeddings - experts, 0.0)
     wide = unquantised_parameters(model, formats, linear)
-    full = model.layers if model.full_attention_layers is None else model.full_attention_layers
-    windowed = model.layers - full if model.sliding_window_tokens else 0
-    if model.latent is not None:
-        per_layer = (model.latent.kv_lora_rank + model.latent.rope_head_dim) * formats.kv_bytes
-        # absorbed decode: every head scores and sums over the latent vector
-        context_flop = 2.0 * model.heads * (2 * model.latent.kv_lora_rank + model.latent.rope_head_dim) * full
+    grouped = [group for group in model.caches if group.kind == "grouped"]
+    windowed = sum(group.layers for group in grouped if group.window_tokens is not None)
+    latent = model.latent
+    if latent is not None:
+        full = latent.layers
+        per_layer = latent.latent_values * formats.kv_bytes
+        # absorbed decode: every head scores over the whole latent vector and sums all of it but the rotary part
+        context_flop = 2.0 * model.heads * (2 * latent.latent_values - model.rotary_values) * full
     else:
+        full = sum(group.layers for group in grouped) - windowed
         per_layer = 2.0 * model.kv_heads * model.head_dim * formats.kv_bytes
         context_flop = 4.0 * model.heads * model.head_dim * full
     return Work(
         token_flop=2 * (linear - wide),
         wide_token_flop=2 * wide,
-        expert_token_flop=2 * experts * (model.experts.active / model.experts.routed) if model.experts else 0.0,
+        expert_token_flop=2 * experts * expert_share,
         head_flop=2 * head,
         weight_bytes=(linear - wide) * formats.weight_bits / 8 + 2 * wide + 2 * head,
         wide_bytes=2 * wide,
         expert_bytes=experts * formats.weight_bits / 8,
-        expert_share=model.experts.active / model.experts.routed if model.experts else 0.0,
+        expert_share=expert_share,
         # about ten tensors of the hidden size are written and read in each layer (Korthikanti et al. 2022, section 4);
         # four of them, around the two norms and residuals, are not divided by tensor parallelism
         activation_bytes=2.0 * 2 * 6 * model.hidden_size * model.layers + 2.0 * 2 * 3 * routed_width,
         replicated_bytes=2.0 * 2 * 4 * model.hidden_size * model.layers,
         # gathered by expert before the first product, weighed and summed after the second
         routed_bytes=2.0 * 2 * 2 * routed_hidden,
-        state_bytes=2.0 * state.layers * state.bytes_per_layer if state is not None else 0.0,
+        state_bytes=2.0 * sum(group.layers * group.state_bytes for group in model.caches if group.kind == "state"),
         context_bytes=per_layer * full,
         window_bytes=per_layer * windowed,
         context_flop=context_flop,
         pair_flop=4.0 * model.heads * model.head_dim * full,
-        kv_split=1 if model.latent is not None else model.kv_heads,
+        kv_split=1 if latent is not None else model.kv_heads,
     )
 
 

@@ -9,7 +9,6 @@ from rackrate.memory.engine_memory import engine_memory
 from rackrate.memory.fit import fit
 from rackrate.memory.sharding import tp_problem
 from rackrate.models.architecture import Architecture
-from rackrate.models.as_model import model_of
 from rackrate.steptime.deployment import deploy
 from rackrate.steptime.load import Load
 from rackrate.steptime.work import Parallel
@@ -69,7 +68,7 @@ def predicted_layouts(
             continue
         replicas = gpus // ranks
         deployment = deploy(
-            model_of(architecture), accelerator, engine=engine, parallel=Parallel(tensor=ranks, data=replicas),
+            architecture, accelerator, engine=engine, parallel=Parallel(tensor=ranks, data=replicas),
             weights=fitted.weights_format, kv_capacity=float(fitted.kv_tokens),
         )  # fmt: skip
         streams = max(1, round(concurrency / replicas))  # of each replica

@@ -41,7 +41,7 @@ def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: 
     for case in cases:
         if case.observed.output_tok_s is None or case.load.kind == "poisson":
             continue
-        key = (case.file, case.source, case.gpu, case.release.id, case.model.id, case.weights, case.parallel)
+        key = (case.file, case.source, case.gpu, case.release.id, case.model.name, case.weights, case.parallel)
         groups.setdefault(key, []).append(case)
     found: list[Comparison] = []
     for group in groups.values():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.engines.spec import EngineRelease, Scheduler
+from rackrate.models.architecture import Architecture
 from rackrate.steptime.load import Load, Observed
 from rackrate.steptime.replay import kv_capacity_tokens
 from rackrate.steptime.work import Parallel, Work
@@ -21,7 +22,7 @@ class Case:
     """The author: the source up to its first space or slash of a result."""
     gpu: str
     """The accelerator's id."""
-    model: Model
+    model: Architecture
     accelerator: Accelerator
     release: EngineRelease
     scheduler: Scheduler

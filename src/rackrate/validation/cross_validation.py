@@ -22,7 +22,7 @@ FOLDS = 10
 
 def fold_of(case: Case) -> str:
     """Which tenth of the configurations (file, accelerator, engine, model, tensor parallelism) a row is in."""
-    name = "|".join((case.file, case.gpu, case.release.engine, case.model.id, str(case.parallel.tensor)))
+    name = "|".join((case.file, case.gpu, case.release.engine, case.model.name, str(case.parallel.tensor)))
     return f"tenth {crc32(name.encode()) % FOLDS}"
 
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rackrate.catalog.types import Accelerator, Model
+from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import assumed_release, release_of, scheduler_of
 from rackrate.errors import UserError
+from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.formats import native_step_name
 from rackrate.steptime.load import Observed
 from rackrate.steptime.work import Parallel, formats_on, linear_work
@@ -63,7 +64,7 @@ def _author(row: Mapping[str, str]) -> str:
 
 
 def _layout(
-    row: Mapping[str, str], model: Model, accelerator: Accelerator, weights: str, layers_split: bool
+    row: Mapping[str, str], model: Architecture, accelerator: Accelerator, weights: str, layers_split: bool
 ) -> Parallel:
     """How the row's accelerators share the work. `layers_split`: each has its layers, one after the other."""
     count = int(number_of(row["n_gpus"]) or 1) * (2 if "dual" in row["gpu"].lower() else 1)
@@ -100,8 +101,8 @@ def _layout(
     return Parallel(tensor, pipeline, data, expert)
 
 
-def _smallest_tensor(count: int, model: Model, accelerator: Accelerator, weights: str) -> int:
-    size = model.parameters * formats_on(accelerator, weights).weight_bits / 8
+def _smallest_tensor(count: int, model: Architecture, accelerator: Accelerator, weights: str) -> int:
+    size = model.parameters.total * formats_on(accelerator, weights).weight_bits / 8
     memory = (accelerator.memory_gib or 0) * 2**30
     tensor = 1
     while tensor < count and tensor < 8 and size / tensor > 0.6 * memory:
@@ -112,7 +113,8 @@ def _smallest_tensor(count: int, model: Model, accelerator: Accelerator, weights
 def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: int) -> Case:
     """The case of a row. Raises CannotPredictError with the reason."""
     accelerator = names.accelerator(row["gpu"])
-    model, assumed = names.model(row["model"], row["params"])
+    listed, assumed = names.model(row["model"], row["params"])
+    model = of_catalogue_model(listed, rounded=True)
     year = re.search(r"20\d\d", row["date"])
     stated_year = int(year[0]) if year else None
     release = release_of(row["engine"], row["engine_version"], stated_year, cpu=accelerator.kind == "cpu")
@@ -126,10 +128,10 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
     if weights in {None, "bf16"} and named is not None:
         weights = named  # the column then states what is computed with, the name what is stored
     if weights is None:
-        weights = native_step_name(model.weight_format)
+        weights = native_step_name(model.native_weights)
         flags.add("assumed-format")
-    if (weights, model.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
-        weights = native_step_name(model.weight_format)  # the model's own checkpoint
+    if (weights, listed.weight_format) in {("w4a16", "int4"), ("fp4", "fp4")}:
+        weights = native_step_name(model.native_weights)  # the model's own checkpoint
     parallel = _layout(row, model, accelerator, weights, release.layers_in_turn)
     formats = formats_on(accelerator, weights)
     work = linear_work(model, formats)
