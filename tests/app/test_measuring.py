@@ -15,10 +15,10 @@ from rackrate.app.context import Collected, Context, Provenance
 from rackrate.app.measuring.measurement import Measurement, measure, start
 from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
 from rackrate.app.measuring.resume import resume
-from rackrate.app.measuring.watching import Ended, LevelEnded, LevelStarted
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import EndpointError, RunError
+from rackrate.measure.watching import Ended, LevelEnded, LevelStarted
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
 

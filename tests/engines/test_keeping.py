@@ -206,8 +206,8 @@ def test_want_of_memory_at_the_start_is_recognised(tmp_path: Path, words: str) -
 
 def test_what_would_fit_is_a_load_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice, taken, needs less than what is free: Llama-3-8B in 24 GiB, 131,072 bytes a token."""
-    from rackrate.app.serving_memory import what_would_fit
     from rackrate.catalog.load import load_catalog
+    from rackrate.memory.what_would_fit import what_would_fit
 
     class Memory:
         available = 24 * 2**30

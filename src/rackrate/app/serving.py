@@ -79,11 +79,11 @@ def prepare(request: ServeRequest, context: Context) -> Launchable:
     Raises:
         EngineError: nothing installed serves such weights, or they do not fit; no such setting.
     """
-    from rackrate.app.serving_gpus import settings_on_gpus
     from rackrate.engines.choose import choose
     from rackrate.engines.known import launcher
     from rackrate.engines.settings import LaunchOptions, read_settings
     from rackrate.engines.vllm import on_gpu
+    from rackrate.memory.gpus_here import settings_on_gpus
 
     for field, value in (("requests", request.requests), ("context", request.context)):
         if value < 1:
@@ -130,8 +130,8 @@ class Server:
         Raises:
             EngineError: it never was ready (of want of memory: with what would fit), or died more often than allowed.
         """
-        from rackrate.app.serving_memory import FIELDS, what_would_fit
         from rackrate.engines.supervise import OutOfMemoryAtStartError
+        from rackrate.memory.what_would_fit import FIELDS, what_would_fit
 
         try:
             self._supervisor.run()

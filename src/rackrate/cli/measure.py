@@ -14,9 +14,9 @@ from rackrate.cli import load_options as shape
 if TYPE_CHECKING:
     from rackrate.app.measuring.measurement import Measured
     from rackrate.app.measuring.several import EnginesMeasured
-    from rackrate.app.measuring.watching import Meter
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.sweep import Watcher
+    from rackrate.measure.watching import Meter
 
 
 def measure(

@@ -14,8 +14,8 @@ from rackrate.report.format import clock, ms, rate
 from rackrate.runs.records import Level
 
 if TYPE_CHECKING:
-    from rackrate.app.measuring.watching import Meter
     from rackrate.measure.live import LiveLevel
+    from rackrate.measure.watching import Meter
     from rackrate.metrics.summary import LevelSummary
 
 

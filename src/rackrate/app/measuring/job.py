@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate.app.measuring.load_shape import check_lengths
-from rackrate.app.measuring.watching import Meter
 from rackrate.app.request_json import to_json
+from rackrate.measure.watching import Meter
 
 if TYPE_CHECKING:
     import psutil
 
     from rackrate.app.context import Context
     from rackrate.app.measuring.request import MeasureRequest
-    from rackrate.app.measuring.watching import Watch
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from rackrate.measure.stop import Stop
     from rackrate.measure.sweep import Done, Outcome
     from rackrate.measure.target import Target, Timeouts
+    from rackrate.measure.watching import Watch
     from rackrate.measure.worker_pool import WorkerPool
     from rackrate.runs.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
@@ -64,13 +64,13 @@ class Job:
 
     def measure_engine(self, name: str, threads: int | None, port: int | None, settings: Settings | None = None) -> Run:
         """Starts an engine here, measures it, stops it."""
-        from rackrate.app.serving_gpus import settings_on_gpus
         from rackrate.engines.known import launcher
         from rackrate.engines.process import RunningEngine
         from rackrate.engines.settings import LaunchOptions
         from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
         from rackrate.measure.target import parse_url
+        from rackrate.memory.gpus_here import settings_on_gpus
         from rackrate.runs.records import Engine, ServedModel
 
         started = launcher(name)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
-from rackrate.app.measuring.watching import Event, Follower, Watch
 from rackrate.errors import EndpointError, RunError
+from rackrate.measure.watching import Event, Follower, Watch
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.app.measuring.job import Job
-    from rackrate.app.measuring.watching import Meter
     from rackrate.engines.settings import Settings
     from rackrate.measure.plan import SweepPlan
     from rackrate.measure.stop import Stop
+    from rackrate.measure.watching import Meter
     from rackrate.runs.records import Run
 
 

@@ -17,8 +17,8 @@ from rackrate.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
-    from rackrate.app.measuring.watching import Watch
     from rackrate.measure.stop import Stop
+    from rackrate.measure.watching import Watch
 
 _OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace")
 """What must be repeated of a run that was not begun here."""
