@@ -208,10 +208,17 @@ def measure(url: str | MeasureRequest | None = None, /, *, context: Context | No
     Raises:
         UserError: a request that cannot be, a server or engine that does not serve, a directory that holds a run.
     """
-    from rackrate.app.measuring.measurement import measure
+    import asyncio
+
+    from rackrate.app.measuring.measurement import measure, start
     from rackrate.app.measuring.request import MeasureRequest
 
-    return measure(_request(MeasureRequest, "url", url, fields), context or default_context())
+    asked, world = _request(MeasureRequest, "url", url, fields), context or default_context()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return measure(asked, world)
+    return start(asked, world).result()  # a notebook's loop runs already: the measurement has one of its own
 
 
 async def ameasure(

@@ -34,6 +34,7 @@ class UserError(RackrateError):
         self.message = message
         self.field = field
         self.fields = (field, *fields) if field else tuple(fields)
+        self.args = (str(self),)  # what a log or repr() shows
 
     def named(self, name: Callable[[str], str]) -> str:
         """The message with each field called as the shell calls it."""

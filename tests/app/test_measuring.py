@@ -17,7 +17,7 @@ from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
 from rackrate.app.measuring.resume import resume
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog
-from rackrate.errors import EndpointError, RunError
+from rackrate.errors import EndpointError, EngineError, RunError, WorkloadError
 from rackrate.measure.watching import Ended, LevelEnded, LevelStarted
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
@@ -140,6 +140,7 @@ def changed(run: Path, **request: Any) -> None:
         ({"url": None, "engines": ["llamacpp"], "model": "/etc/passwd"}, ["engines", "model"]),
         ({"url": None, "engines": ["llamacpp"], "settings": ["threads=1"]}, ["engines", "settings"]),
         ({"trace": "/etc/passwd"}, ["url", "trace"]),
+        ({"input_tokens": "file:/etc/passwd"}, ["url", "input_tokens"]),
     ],
 )
 def test_a_request_that_was_not_begun_here_is_shown_and_must_be_repeated(
@@ -162,6 +163,31 @@ def test_a_request_that_is_repeated_is_gone_on_with(stopped: Path, context: Cont
         resume(ResumeRequest(stopped, url="http://127.0.0.1:1"), elsewhere)
     found = resume(ResumeRequest(stopped, url=server.url), elsewhere)
     assert getattr(found, "run").header.state == "complete"  # noqa: B009 - one of two answers
+
+
+def test_what_must_be_repeated_is_quoted_for_a_shell(stopped: Path, context: Context) -> None:
+    changed(stopped, url=None, engines=["naive", "llamacpp"], model="a b; rm -rf ~")
+    with pytest.raises(RunError, match=r"add: engines naive engines llamacpp model 'a b; rm -rf ~'$"):
+        resume(ResumeRequest(stopped), context)
+
+
+def test_a_run_of_ones_own_is_gone_on_with_as_it_was_asked_for(stopped: Path, context: Context) -> None:
+    with pytest.raises(RunError, match="leave url out"):
+        resume(ResumeRequest(stopped, url="http://127.0.0.1:1"), context)
+
+
+@pytest.mark.parametrize("wrong", [{"processes": 10**6}, {"processes": 0}, {"seed": -1}, {"seed": 10**39}])
+def test_what_cannot_be_is_refused_before_anything_is_asked(
+    server: ScriptedServer, tmp_path: Path, context: Context, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(WorkloadError, match=next(iter(wrong))):
+        measure(short(server, tmp_path / "run", **wrong), context)
+    assert len(server.log) == 0
+
+
+def test_several_engines_are_refused_where_one_is_measured(tmp_path: Path, context: Context) -> None:
+    with pytest.raises(EngineError, match="engines names several"):
+        measure(MeasureRequest(engines=("llamacpp", "naive"), out=tmp_path / "run"), context)
 
 
 def test_escape_sequences_of_a_request_are_not_repeated(stopped: Path, context: Context) -> None:

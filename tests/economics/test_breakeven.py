@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from rackrate.economics.breakeven import BreakEven, break_even, crossing_tokens
@@ -195,6 +195,7 @@ def test_a_dearer_api_is_beaten_sooner(fixed: float, capacity: float, api: float
 
 
 @settings(deadline=None)
+@example(fixed=1.0, marginal=0.0, api=[5e-324])
 @given(fixed=st.floats(0, 1e5), marginal=st.floats(0, 1e-3), api=st.lists(st.floats(0, 1e-3), min_size=1, max_size=5))
 def test_crossings_of_many_draws_are_each_alone(fixed: float, marginal: float, api: list[float]) -> None:
     together = crossing_tokens(fixed, marginal, np.array(api))

@@ -31,7 +31,7 @@ class FitRequest(Request):
     """A number format; None: as published."""
     kv_format: str = "auto"
     """Of the KV cache; auto: 16 bits."""
-    context: int | None = None
+    context_tokens: int | None = None
     """Input and output tokens of a request; None: 4096, or the model's if less."""
     tp: int | None = None
     """Tensor-parallel ranks; None: as many as the model allows."""
@@ -117,7 +117,7 @@ class _Checking:
 
         return fit(
             self.architecture, accelerator, tp=tp, pp=pp, weights=self.request.weights, kv=self.request.kv_format,
-            context_tokens=self.request.context, engine=self.engine, memory_bytes=self.memory_bytes,
+            context_tokens=self.request.context_tokens, engine=self.engine, memory_bytes=self.memory_bytes,
             weights_file_bytes=self.file_bytes,
         )  # fmt: skip
 
@@ -142,6 +142,9 @@ class _Checking:
         tp, pp, count = self.request.tp, self.request.pp, place.count
         if tp is None and pp is None:
             return best_parallelism(self.architecture, count, self.engine)
+        for name, value in (("tp", tp), ("pp", pp)):
+            if value is not None and value < 1:
+                raise UserError(f"{{{name}}} must be at least 1, got {value}", field=name)
         tp = tp if tp is not None else max(1, count // (pp or 1))
         pp = pp if pp is not None else max(1, count // tp)
         if tp < 1 or pp < 1 or tp * pp != count:
@@ -159,7 +162,7 @@ class _Checking:
         if self.memory_bytes is None:
             found = smallest_count(
                 self.architecture, accelerator, weights=self.request.weights, kv=self.request.kv_format,
-                context_tokens=self.request.context, engine=self.engine, weights_file_bytes=self.file_bytes,
+                context_tokens=self.request.context_tokens, engine=self.engine, weights_file_bytes=self.file_bytes,
             )  # fmt: skip
         return found or self.fit(accelerator, 1, 1)
 

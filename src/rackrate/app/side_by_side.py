@@ -60,7 +60,7 @@ def side_by_side(request: SideBySideRequest, context: Context, failures: Sequenc
         RunError: a run cannot be read.
     """
     from rackrate.app.pricing import PriceRequest, price_run
-    from rackrate.errors import UserError
+    from rackrate.errors import CatalogError, UserError
     from rackrate.runs.store import read_run
 
     read = [(directory, read_run(directory)) for directory in request.runs]
@@ -74,6 +74,8 @@ def side_by_side(request: SideBySideRequest, context: Context, failures: Sequenc
         )  # fmt: skip
         try:
             pricing = price_run(asked, context).pricing
+        except CatalogError:
+            raise  # an offer that there is not is nobody's
         except UserError as error:
             failure = f"not priced: {error}"
         compared.append(ComparedRun(label, directory, summarised(run), pricing, _quality(directory), failure))
@@ -81,14 +83,19 @@ def side_by_side(request: SideBySideRequest, context: Context, failures: Sequenc
 
 
 def _quality(directory: Path) -> dict[str, Any] | None:
-    """The row of the model that is not the reference."""
+    """The row of the model that is not the reference. Raises RunError where the file is damaged."""
     import json
+
+    from rackrate.errors import RunError
 
     path = directory / QUALITY_FILE
     if not path.exists():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: is no comparison of qualities ({type(error).__name__})") from None
 
 
 def _labels(runs: Sequence[Run], directories: Sequence[Path]) -> list[str]:

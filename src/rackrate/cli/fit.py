@@ -65,7 +65,7 @@ def fit(
     from rackrate.cli.output import deliver
 
     request = FitRequest(
-        model=model, on=tuple(on or ()), weights=weights, kv_format=kv_format, context=context, tp=tp, pp=pp,
+        model=model, on=tuple(on or ()), weights=weights, kv_format=kv_format, context_tokens=context, tp=tp, pp=pp,
         engine=engine, memory=memory,
     )  # fmt: skip
     deliver(fits(request, shell_context()), as_json=as_json)

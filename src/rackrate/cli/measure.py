@@ -177,8 +177,10 @@ def measure(
     """
     engines, settings = tuple(engine or ()), tuple(set_ or ())
     if resume is not None:
+        _refuse_beside_resume(out=out, levels=concurrency, rates=rate, slo=slo, requests=requests, seconds=seconds)
         named = key_env if key_env != DEFAULT_KEY else None
-        _run(ResumeRequest(resume, url, engines, model, settings, ray, named, trace), json_out)
+        lengths = input_tokens, output_tokens, turns, think_time
+        _run(ResumeRequest(resume, url, engines, model, settings, ray, named, trace, *lengths), json_out)
         return
     request = MeasureRequest(
         url=url, engines=engines, model=model, input_tokens=input_tokens, output_tokens=output_tokens,
@@ -191,6 +193,17 @@ def measure(
         keep_answers=keep_answers, out=out,
     )  # fmt: skip
     _run(request, json_out)
+
+
+def _refuse_beside_resume(**given: object) -> None:
+    """Raises UserError where something is given that a run is not gone on with otherwise."""
+    from rackrate.errors import UserError
+
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"{{resume}} goes on as the run was asked for; leave {{{name}}} out", fields=("resume", name)
+            )
 
 
 def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 _OTHERS = {
     "apis": "--api",
     "contracts": "--contract",
+    "context_tokens": "--context",
     "discounts": "--discount",
     "engines": "--engine",
     "levels": "--concurrency",

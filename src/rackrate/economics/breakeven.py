@@ -36,6 +36,10 @@ def marginal_usd_per_token(busy_usd_h: Numbers, tok_s: Numbers) -> Numbers:
     return busy_usd_h / (tok_s * SECONDS_PER_HOUR)
 
 
+_LEAST_USD_PER_TOKEN = 1e-290
+"""A margin below it is none: dividing by it leaves the numbers."""
+
+
 def crossing_tokens(fixed_usd: Numbers, marginal_usd_per_token: Numbers, api_usd_per_token: Numbers) -> Numbers:
     """The volume at which machines cost what the API does; infinite where each token costs more than the API's.
 
@@ -45,7 +49,8 @@ def crossing_tokens(fixed_usd: Numbers, marginal_usd_per_token: Numbers, api_usd
     (730000000.0, inf)
     """
     margin = api_usd_per_token - marginal_usd_per_token
-    return where(margin > 0, fixed_usd / where(margin > 0, margin, 1.0), math.inf)
+    worth = margin > _LEAST_USD_PER_TOKEN
+    return where(worth, fixed_usd / where(worth, margin, 1.0), math.inf)
 
 
 @dataclass(frozen=True)

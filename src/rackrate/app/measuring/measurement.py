@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
-from rackrate.errors import EndpointError, RunError
+from rackrate.errors import EndpointError, EngineError, RunError
 from rackrate.measure.watching import Event, Follower, Watch
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def measure(
         from rackrate.measure.target import parse_url
 
         return Measured(job.directory, job.measure_url(parse_url(request.url)))
+    if len(request.engines) != 1:
+        raise EngineError("{engines} names several: measure one, or all in turn by the command", field="engines")
     (engine,) = request.engines
     settings = settings_for(engine, request.settings, [engine])
     return Measured(job.directory, job.measure_engine(engine, request.threads, request.port, settings))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY = "RACKRATE_API_KEY"
 DEFAULT_MOST_S = 60.0
+MOST_PROCESSES = 1024
+MOST_SEED = 2**63
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class ResumeRequest(Request):
     ray: str | None = None
     key_env: str | None = None
     trace: Path | None = None
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    turns: str | None = None
+    think_time: str | None = None
 
 
 def check(request: MeasureRequest) -> None:
@@ -103,8 +109,12 @@ def check(request: MeasureRequest) -> None:
         )
     if request.endpoint not in {"chat", "completions"}:
         raise WorkloadError(f"{{endpoint}} is chat or completions, not {request.endpoint!r}", field="endpoint")
-    if request.processes < 1:
-        raise WorkloadError(f"{{processes}} must be at least 1, got {request.processes}", field="processes")
+    if not 1 <= request.processes <= MOST_PROCESSES:
+        raise WorkloadError(
+            f"{{processes}} must be at least 1 and at most {MOST_PROCESSES}, got {request.processes}", field="processes"
+        )
+    if not 0 <= request.seed < MOST_SEED:
+        raise WorkloadError(f"{{seed}} must be at least 0 and below 2^63, got {request.seed}", field="seed")
 
 
 def timeouts_of(request: MeasureRequest) -> Timeouts:

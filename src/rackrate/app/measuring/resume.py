@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from rackrate.measure.stop import Stop
     from rackrate.measure.watching import Watch
 
-_OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace")
+_MAY_NAME_FILES = ("input_tokens", "output_tokens", "turns", "think_time")
+_OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace", *_MAY_NAME_FILES)
 """What must be repeated of a run that was not begun here."""
 
 
@@ -77,10 +79,16 @@ def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, 
     except UserError as error:
         raise RunError(f"{directory}: the request that it keeps cannot be read ({error})") from None
     if is_ours(directory, asked, context):
+        others = [name for name in _OURS if getattr(request, name) and getattr(request, name) != getattr(known, name)]
+        if others:
+            raise RunError(
+                f"{directory}: the run is gone on with as it was asked for; leave {{{others[0]}}} out, or measure anew",
+                field=others[0],
+            )
         return known
     missing = [name for name in _OURS if _differs(getattr(request, name), getattr(known, name), name)]
     if missing:
-        shown = " ".join(f"{{{name}}} {_shown(getattr(known, name))}" for name in missing)
+        shown = " ".join(f"{{{name}}} {word}" for name in missing for word in _words(getattr(known, name)))
         raise RunError(
             f"{directory}: the run was not begun here by you, so that what it asks for must be repeated; if you trust "
             f"it, add: {shown}",
@@ -92,12 +100,15 @@ def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, 
 def _differs(repeated: Any, kept: Any, name: str) -> bool:
     if name == "key_env" and kept == DEFAULT_KEY:
         return False
+    if name in _MAY_NAME_FILES and not str(kept or "").strip().lower().startswith("file:"):
+        return False
     return bool(kept) and repeated != kept
 
 
-def _shown(value: Any) -> str:
-    """A value from a file, on one line and not long."""
-    return _printable(",".join(value) if isinstance(value, tuple) else str(value))[:300]  # pyright: ignore[reportUnknownArgumentType]
+def _words(value: Any) -> list[str]:
+    """A value from a file as words for a shell, each quoted: whoever repeats them runs nothing else."""
+    words: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
+    return [shlex.quote(_printable(str(word))) for word in words]
 
 
 def _printable(text: str) -> str:
