@@ -149,7 +149,10 @@ def test_a_bad_input_is_one_sentence(call: Call, arguments: list[str], said: str
         ('{"request": {"request": "measure", "shell": "rm"}}', "keys that this version does not know: shell"),
         ('{"request": {"request": "price"}}', "the request is 'price', not 'measure'"),
         ('{"request": {"request": "measure", "levels": "many"}}', "measure: levels"),
-        ('{"request": {"request": "measure", "engines": ["llamacpp", "naive"]}}', "add: --engine llamacpp,naive"),
+        (
+            '{"request": {"request": "measure", "engines": ["llamacpp", "naive"]}}',
+            "add: --engine llamacpp --engine naive",
+        ),
     ],
 )
 def test_a_comparison_that_cannot_go_on_is_one_sentence(call: Call, tmp_path: Path, content: str, said: str) -> None:
