@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.simulate.settings import EngineLimits, Fleet, Requests
-from rackrate.simulate.simulator import simulate, simulate_blocks
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.settings import EngineLimits, Fleet, Requests
+from rackrate.simulation.simulator import simulate, simulate_blocks
+from rackrate.simulation.step import StepTime
 from rackrate.workload.slo import parse_slo
 from rackrate.workload.traces import read_trace
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from rackrate.catalog.load import load_catalog
-from rackrate.study.evaluate import evaluate
-from rackrate.study.loading import load_study
+from rackrate.studies.evaluate import evaluate
+from rackrate.studies.loading import load_study
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
 

@@ -12,10 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from rackrate.simulate.finite_run import finite_run
-from rackrate.simulate.settings import EngineLimits, Requests
-from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.finite_run import finite_run
+from rackrate.simulation.settings import EngineLimits, Requests
+from rackrate.simulation.simulator import simulate
+from rackrate.simulation.step import StepTime
 
 STEP = StepTime(weights_s=0.008, token_compute_s=4e-5, context_s=6e-8, step_s=0.003, pair_s=1e-10)
 CAPACITY = 400_000

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import httptools
 
-from rackrate.measure import exchange as exchanges
-from rackrate.measure.answers import Answer, Reading
-from rackrate.measure.connection import Connection
-from rackrate.measure.exchange import Exchange
-from rackrate.measure.loops import classify_exchange
+from rackrate.measurement import exchange as exchanges
+from rackrate.measurement.answers import Answer, Reading
+from rackrate.measurement.connection import Connection
+from rackrate.measurement.exchange import Exchange
+from rackrate.measurement.loops import classify_exchange
 from rackrate.runs.statuses import FAULTS, OK
 
 TEXTS = (
@@ -317,7 +317,7 @@ def compare(packets: list[bytes]) -> tuple[Seen | None, Seen | None]:
     return fast, slow
 
 
-from rackrate.measure import connection as _connection  # noqa: E402 - its clock is set above
+from rackrate.measurement import connection as _connection  # noqa: E402 - its clock is set above
 
 
 def way(packets: list[bytes]) -> tuple[object, ...]:

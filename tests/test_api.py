@@ -47,12 +47,12 @@ def test_each_function_is_found_and_documented(name: str) -> None:
     assert name in dir(package)
 
 
-def test_a_room_with_a_functions_name_can_still_be_imported_before_and_after() -> None:
+def test_functions_and_rooms_do_not_get_in_each_others_way() -> None:
     code = (
-        "import rackrate.study.results as before, rackrate\n"
-        "import rackrate.simulate.step as step\n"
-        "from rackrate.study import results\n"
-        "assert results is before and step.__name__ == 'rackrate.simulate.step'\n"
+        "import rackrate.studies.results as before, rackrate\n"
+        "import rackrate.simulation.step as step\n"
+        "from rackrate.studies import results\n"
+        "assert results is before and step.__name__ == 'rackrate.simulation.step'\n"
         "assert callable(rackrate.study) and callable(rackrate.simulate)\n"
         "try: rackrate.study('nowhere.yaml')\n"
         "except rackrate.errors.UserError as error: print(error)\n"

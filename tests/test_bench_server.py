@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from rackrate.measure.sse import decode
+from rackrate.measurement.sse import decode
 
 SERVER = Path(__file__).parents[1] / "benchmarks" / "scripted.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it waits with epoll")

@@ -22,7 +22,7 @@ INSIDE = [name for name in FILES if room_of(name) not in {None, *SHELLS}]
 
 # what is still to go: each number may only fall
 CLI_LINES = 3_600
-FLAGS_LEFT = {"app": 3, "importers": 2, "measure": 4, "report": 8}
+FLAGS_LEFT = {"app": 3, "importers": 2, "measurement": 4, "report": 8}
 """Options of the command line that texts of a room name."""
 LONG_COMMANDS: dict[str, int] = {}
 """Lines of a command's own body, where there are more than 40."""
@@ -33,10 +33,10 @@ AMBIENT_LEFT = {
     # to stay: an engine or a worker is a process, which is given its parent's environment and leaves Ctrl-C to it
     "rackrate.engines.process": {"environ"},
     "rackrate.engines.quality": {"environ"},
-    "rackrate.measure.worker": {"signals"},
-    "rackrate.measure.worker_pool": {"environ"},
+    "rackrate.measurement.worker": {"signals"},
+    "rackrate.measurement.worker_pool": {"environ"},
     # to stay: decorators compile, or do not, before anybody could pass anything in
-    "rackrate.simulate.compiled": {"environ"},
+    "rackrate.simulation.compiled": {"environ"},
 }
 """Modules of no shell that read the environment or install signal handlers."""
 GLOBAL_CATALOGUE: dict[str, int] = {}
@@ -192,7 +192,7 @@ def test_importing_the_command_line_loads_nothing_heavy(module: str) -> None:
 def test_a_request_is_asked_for_before_what_only_answers_need_is_imported() -> None:
     code = (
         "import json, sys\n"
-        "import rackrate.measure.probe as asked\n"
+        "import rackrate.measurement.probe as asked\n"
         "async def probe(*_):\n"
         "    print(json.dumps(sorted(sys.modules)))\n"
         "    raise SystemExit(0)\n"

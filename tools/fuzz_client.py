@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-CORPUS = TESTS / "measure" / "client_corpus.jsonl"
+CORPUS = TESTS / "measurement" / "client_corpus.jsonl"
 _LARGEST = 3000
 """Larger cases are not kept."""
 

@@ -24,9 +24,9 @@ PAGE = ROOT / "ARCHITECTURE.md"
 FLOORS: dict[str, tuple[str, ...]] = {
     "base": ("errors", "units"),
     "facts": ("catalog", "workload", "engines", "runs"),
-    "description": ("models", "simulate", "metrics"),
-    "theory": ("economics", "memory", "steptime", "measure"),
-    "answers": ("study", "planner", "validation", "calibration", "tuning", "importers"),
+    "description": ("models", "simulation", "metrics"),
+    "theory": ("economics", "memory", "steptime", "measurement"),
+    "answers": ("studies", "planner", "validation", "calibration", "tuning", "importers"),
     "use cases": ("app",),
     "presentation": ("report", "schemas"),
     "shells": ("cli", "api", "web", "meter", "deploy"),

@@ -19,7 +19,7 @@ def main() -> int:
             [python, "-m", "pip", "install", "--quiet", f"{ROOT}[ray]", "pytest", "pytest-timeout", "hypothesis"],
             check=True,
         )
-        test = ROOT / "tests" / "measure" / "test_ray.py"
+        test = ROOT / "tests" / "measurement" / "test_ray.py"
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", str(test)]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from rackrate.app.studying import StudyRequest
     from rackrate.catalog.load import Catalog
     from rackrate.economics.pricing import Pricing
-    from rackrate.study.results import StudyResult
+    from rackrate.studies.results import StudyResult
 
 R = TypeVar("R", bound=Request)
 A = TypeVar("A")

@@ -18,7 +18,7 @@ from rackrate.app.measuring.resume import resume
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import EndpointError, EngineError, RunError, WorkloadError
-from rackrate.measure.watching import Ended, LevelEnded, LevelStarted
+from rackrate.measurement.watching import Ended, LevelEnded, LevelStarted
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
 

@@ -20,7 +20,7 @@ from rackrate.errors import CalibrationError
 from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.models.architecture import of_catalogue_model
 from rackrate.runs.records import Engine, Gpu, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
-from rackrate.simulate.finite_run import finite_run
+from rackrate.simulation.finite_run import finite_run
 from rackrate.steptime.deployment import Deployment, deploy
 
 SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "request_s@vllm-0.8": math.log(0.03)}

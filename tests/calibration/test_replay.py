@@ -16,8 +16,8 @@ from rackrate.calibration.verification import verification_view, verify
 from rackrate.catalog.load import load_catalog
 from rackrate.metrics.summary import summarise
 from rackrate.runs.records import Engine, Level, Machine, RequestRecord, Run, RunHeader, ServedModel, WorkloadFacts
-from rackrate.simulate.record import simulate_level
-from rackrate.simulate.settings import Requests
+from rackrate.simulation.record import simulate_level
+from rackrate.simulation.settings import Requests
 from rackrate.steptime.deployment import Deployment
 from rackrate.steptime.own_machine import with_logs
 

@@ -49,7 +49,7 @@ def test_the_module_is_the_command() -> None:
 
 def test_compiling_is_said_before_it_is_done(tmp_path: Path) -> None:
     """Once, of an empty cache directory; what is compiled there is found afterwards."""
-    say = "from rackrate.simulate.compiled import first_use; print(first_use())"
+    say = "from rackrate.simulation.compiled import first_use; print(first_use())"
 
     def said(directory: Path) -> str:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(directory)}

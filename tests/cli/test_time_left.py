@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from rackrate.cli.progress import SweepDisplay
-from rackrate.measure.live import LiveLevel
-from rackrate.measure.sweep import SweepPlan
+from rackrate.measurement.live import LiveLevel
+from rackrate.measurement.sweep import SweepPlan
 from rackrate.runs.records import Level
 
 

@@ -20,7 +20,7 @@ from rackrate.engines.process import EngineCommand
 from rackrate.engines.settings import LaunchOptions, Setting
 from rackrate.engines.spec import EngineMemory, EngineRelease, EngineSpec, Fingerprint, HostTimes, Launch, Scheduler
 from rackrate.engines.weights import Weights
-from rackrate.measure.identify import identify
+from rackrate.measurement.identify import identify
 from rackrate.tuning.space import space_of
 
 SETTINGS = (Setting("beads", "whole", "strings of it", least=1),)

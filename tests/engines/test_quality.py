@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rackrate.engines.quality import prompts, read_results, text
 from rackrate.errors import EndpointError
-from rackrate.measure.token_check import Sample, check
+from rackrate.measurement.token_check import Sample, check
 
 
 def test_what_is_shipped_is_enough() -> None:

@@ -21,10 +21,10 @@ from rackrate.planner.mixed import MixShare, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
 from rackrate.planner.sizing import Sizer
 from rackrate.report.plan_view import plan_view
-from rackrate.simulate.capacity import Draw, poisson_draw
-from rackrate.simulate.settings import EngineLimits
-from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.capacity import Draw, poisson_draw
+from rackrate.simulation.settings import EngineLimits
+from rackrate.simulation.simulator import simulate
+from rackrate.simulation.step import StepTime
 from rackrate.workload.slo import parse_slo
 
 OFFERS = (

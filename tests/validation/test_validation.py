@@ -17,9 +17,9 @@ from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import Accelerator
 from rackrate.errors import WorkloadError
 from rackrate.models.architecture import of_catalogue_model
-from rackrate.simulate.settings import EngineLimits, Requests
-from rackrate.simulate.simulator import simulate
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.settings import EngineLimits, Requests
+from rackrate.simulation.simulator import simulate
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.coefficient_file import shipped
 from rackrate.steptime.deployment import Deployment, deploy
 from rackrate.steptime.engine_step import communication_s, engine_step

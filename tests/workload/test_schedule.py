@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
-from rackrate.measure.plan import Step, SweepPlan
+from rackrate.measurement.plan import Step, SweepPlan
 from rackrate.workload.distributions import parse_distribution
 from rackrate.workload.patterns import parse_pattern
 from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text

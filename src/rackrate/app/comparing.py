@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rackrate.economics.hourly import Rig
     from rackrate.economics.pricing import Priced, Pricing
     from rackrate.economics.uncertainty import Quantity
-    from rackrate.study.documents import Number, Owned, Scenario, Traffic
-    from rackrate.study.results import QuestionResult
+    from rackrate.studies.documents import Number, Owned, Scenario, Traffic
+    from rackrate.studies.results import QuestionResult
 
 SHOWN_APIS = 8
 DRAWS, SEED = 100_000, 1
@@ -81,9 +81,9 @@ def compare(request: CompareRequest, context: Context) -> Compared:
         PriceError, RunError, CatalogError: as `price` does, and for volumes, discounts and ratios that cannot be.
     """
     from rackrate.catalog.types import is_date
-    from rackrate.study.documents import Input, Number, Question, Study
-    from rackrate.study.evaluate import evaluate
-    from rackrate.study.loading import Loaded
+    from rackrate.studies.documents import Input, Number, Question, Study
+    from rackrate.studies.evaluate import evaluate
+    from rackrate.studies.loading import Loaded
 
     if request.as_of is not None and not is_date(request.as_of):
         raise PriceError(f"{{as_of}} is a date such as 2024-06-13, not {request.as_of!r}", field="as_of")
@@ -191,13 +191,13 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
 
 def _fixed(value: float) -> Number:
     from rackrate.economics.uncertainty import Fixed
-    from rackrate.study.documents import Number
+    from rackrate.studies.documents import Number
 
     return Number(Fixed(value), None)
 
 
 def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest) -> Scenario:
-    from rackrate.study.documents import Number, Scenario
+    from rackrate.studies.documents import Number, Scenario
 
     cost, rig = priced.cost, priced.rig
     notes = [*(f"{name}: not the machine's capacity" for name in priced.warnings), *priced.notes]
@@ -220,7 +220,7 @@ def _machine(priced: Priced, model: Model | None, served: str, request: CompareR
 
 def _owned(rig: Rig) -> Owned:
     """Money is in USD and a tariff is its mean by now; spares are bought, kept and sold like the rest."""
-    from rackrate.study.documents import Owned
+    from rackrate.studies.documents import Owned
 
     figures = {name: getattr(rig, name) for name in Owned.model_fields if name in type(rig).model_fields}
     del figures["spare_share"]
@@ -232,8 +232,8 @@ def _owned(rig: Rig) -> Owned:
 def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str) -> list[Scenario]:
     """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import chosen_apis
-    from rackrate.study.documents import Scenario
-    from rackrate.study.prices import moment
+    from rackrate.studies.documents import Scenario
+    from rackrate.studies.prices import moment
 
     chosen = chosen_apis(
         model, catalog, request.apis, when=moment(as_of), batch=request.batch,
@@ -286,7 +286,7 @@ def _by_name(given: Sequence[str], field: str, low: float, high: float) -> dict[
 
 def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Traffic, str]:
     """The volume in the run's mix, and where it comes from."""
-    from rackrate.study.documents import Number, Traffic
+    from rackrate.studies.documents import Number, Traffic
     from rackrate.units import SECONDS_PER_HOUR
 
     serving = pricing.serving

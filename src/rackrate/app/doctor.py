@@ -27,7 +27,7 @@ class Finding:
 
 def examine(context: Context) -> tuple[Finding, ...]:
     """Everything that measuring and pricing on this machine hang on."""
-    from rackrate.measure.host import detect_machine
+    from rackrate.measurement.host import detect_machine
 
     machine = detect_machine(context.catalog)
     return (*_machine(machine, context), *_engines(), *_tools(context), *_prices(context))

@@ -11,7 +11,7 @@ from rackrate.errors import PriceError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
-    from rackrate.measure.energy import Reading
+    from rackrate.measurement.energy import Reading
     from rackrate.metrics.summary import LevelSummary
 
 SCHEMA = "rackrate.energy/1"
@@ -70,7 +70,7 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
         PriceError: a figure is out of its range, or nobody read the machine's power and no watts are stated.
         RunError: the run cannot be read.
     """
-    from rackrate.measure.energy import read_power
+    from rackrate.measurement.energy import read_power
     from rackrate.metrics.summary import summarise
     from rackrate.runs.store import read_run
 
@@ -93,7 +93,7 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
 
 
 def _of_level(level: LevelSummary, readings: list[Reading], request: EnergyRequest) -> LevelEnergy:
-    from rackrate.measure.energy import energy_usd_per_1m, joules
+    from rackrate.measurement.energy import energy_usd_per_1m, joules
 
     length, start, end = level.window_s, level.window_start_s, level.window_end_s
     used = None

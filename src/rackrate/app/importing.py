@@ -49,7 +49,7 @@ def import_results(request: ImportRequest, context: Context) -> Imported:
     """
     from rackrate.importers.build import Stated, build
     from rackrate.importers.detect import read_results
-    from rackrate.measure.host import stated_machine
+    from rackrate.measurement.host import stated_machine
     from rackrate.runs.directories import fresh_directory
     from rackrate.runs.records import Machine
     from rackrate.runs.store import RunWriter, read_run

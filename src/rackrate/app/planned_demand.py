@@ -38,7 +38,7 @@ def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
     from rackrate.app.simulated_load import workload_of
     from rackrate.errors import UserError
     from rackrate.planner.plan import Demand, Tokens
-    from rackrate.simulate.capacity import Draw
+    from rackrate.simulation.capacity import Draw
     from rackrate.workload.distributions import DEFAULT_TOKENS
     from rackrate.workload.patterns import parse_pattern
     from rackrate.workload.schedule import draw

@@ -69,7 +69,7 @@ def plan(request: PlanRequest, context: Context) -> Planned:
     from rackrate.planner.explain import explained
     from rackrate.planner.plan import largest
     from rackrate.planner.plan import plan as ranked
-    from rackrate.simulate.compiled import first_use
+    from rackrate.simulation.compiled import first_use
 
     _check(request)
     catalog, say = context.catalog, context.notify.note

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rackrate.app.simulate_request import SimulateRequest
     from rackrate.app.simulated_levels import Simulation
     from rackrate.runs.records import RunHeader
-    from rackrate.simulate.simulator import Outcome
+    from rackrate.simulation.simulator import Outcome
     from rackrate.workload.slo import Slo
     from rackrate.workload.traces import Trace
 
@@ -74,8 +74,8 @@ def aggregate(
     work: Simulation, rate: float, slo: Slo | None, on_progress: Callable[[str, float, float | None], None]
 ) -> AggregatedLevel:
     """Simulates one load of `work.requests` requests."""
-    from rackrate.simulate.capacity import OVERLOADED, WARMUP_SHARE, sustained
-    from rackrate.simulate.simulator import simulate_blocks
+    from rackrate.simulation.capacity import OVERLOADED, WARMUP_SHARE, sustained
+    from rackrate.simulation.simulator import simulate_blocks
     from rackrate.workload.stream import stream
 
     began, number = time.monotonic(), work.requests or 0

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rackrate.metrics.summary import LevelSummary
     from rackrate.planner.candidates import Replica
     from rackrate.runs.records import Level, RequestRecord, RunHeader
-    from rackrate.simulate.capacity import Draw
-    from rackrate.simulate.settings import EngineLimits, Fleet
+    from rackrate.simulation.capacity import Draw
+    from rackrate.simulation.settings import EngineLimits, Fleet
     from rackrate.workload.slo import Slo
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -46,8 +46,8 @@ class Simulation:
         import numpy as np
 
         from rackrate.app.simulated_load import requests_of
-        from rackrate.simulate.record import simulate_level
-        from rackrate.simulate.settings import Requests
+        from rackrate.simulation.record import simulate_level
+        from rackrate.simulation.settings import Requests
 
         self.header.levels.append(level)
         sent, name = requests_of(
@@ -100,7 +100,7 @@ class Simulation:
 
     def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
         """So many in flight, one level after the other; where none are given, doubled until gains end; then prefill."""
-        from rackrate.measure.sweep import gains_ended
+        from rackrate.measurement.sweep import gains_ended
         from rackrate.metrics.summary import saturation, summarise_level
 
         wanted = levels or [2**n for n in range(MOST_IN_FLIGHT.bit_length())]
@@ -124,7 +124,7 @@ class Simulation:
         """The capacity within an SLO, and the loads of the run: shares of it, and one beyond."""
         from rackrate.errors import UserError
         from rackrate.planner.bounds import idle_words, least_busy_s, missed_when_idle, when_idle
-        from rackrate.simulate.capacity import find_capacity, telling_requests
+        from rackrate.simulation.capacity import find_capacity, telling_requests
 
         draw = self._draw()
         if missed_when_idle(draw, slo, self.served.step, self.limits):
@@ -145,7 +145,7 @@ class Simulation:
         """Requests at rate 1 as they will come: the draw of `plan`, for the same seed and arrivals."""
         import numpy as np
 
-        from rackrate.simulate.capacity import Draw
+        from rackrate.simulation.capacity import Draw
         from rackrate.workload.schedule import draw
 
         found = draw(self.pattern, 1.0, self.requests or SEARCHED, self.workload)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rackrate.simulate.settings import Autoscaler, Requests
+    from rackrate.simulation.settings import Autoscaler, Requests
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import Trace
 
@@ -66,7 +66,7 @@ def requests_of(
     """Requests of one level, and how their arrivals are called; without a pattern, of a closed loop."""
     import numpy as np
 
-    from rackrate.simulate.settings import Requests
+    from rackrate.simulation.settings import Requests
     from rackrate.workload.rows import Rows
     from rackrate.workload.schedule import draw
 
@@ -117,7 +117,7 @@ def own_rate(pattern: str, arrivals: str | None, *, given: bool, searches: bool)
 def autoscaler_of(text: str, cold_start_s: float) -> Autoscaler:
     """`LEAST:MOST:IN_FLIGHT`, such as 1:8:32. Raises UserError where it is not."""
     from rackrate.errors import WorkloadError
-    from rackrate.simulate.settings import Autoscaler
+    from rackrate.simulation.settings import Autoscaler
 
     found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text)
     if found is None:

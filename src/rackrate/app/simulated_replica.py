@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rackrate.models.read_model import ReadModel
     from rackrate.planner.candidates import Replica
     from rackrate.runs.records import RunHeader
-    from rackrate.simulate.settings import EngineLimits, Fleet
+    from rackrate.simulation.settings import EngineLimits, Fleet
     from rackrate.workload.synthetic import SyntheticWorkload
 
 

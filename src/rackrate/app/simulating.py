@@ -80,7 +80,7 @@ def simulate_aggregates(request: SimulateRequest, context: Context) -> Simulated
 def _check(request: SimulateRequest) -> None:
     """Raises UserError for what is wrong whatever the model and the machine."""
     from rackrate.errors import UserError
-    from rackrate.simulate.settings import ROUTERS
+    from rackrate.simulation.settings import ROUTERS
     from rackrate.workload.slo import parse_slo
 
     if request.rates and request.levels:
@@ -109,8 +109,8 @@ def _prepared(request: SimulateRequest, context: Context) -> Simulation:
     from rackrate.app.simulated_load import autoscaler_of, workload_of
     from rackrate.app.simulated_replica import header_of, placed
     from rackrate.models.read_model import read_model
-    from rackrate.simulate.compiled import first_use
-    from rackrate.simulate.settings import Fleet
+    from rackrate.simulation.compiled import first_use
+    from rackrate.simulation.settings import Fleet
 
     _check(request)
     say = context.notify.note

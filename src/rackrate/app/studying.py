@@ -11,9 +11,9 @@ from rackrate.app.request_json import Request
 from rackrate.errors import UserError
 
 if TYPE_CHECKING:
-    from rackrate.study.diff import Change
-    from rackrate.study.loading import Loaded
-    from rackrate.study.results import StudyResult
+    from rackrate.studies.diff import Change
+    from rackrate.studies.loading import Loaded
+    from rackrate.studies.results import StudyResult
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def compare_dates(request: StudyRequest, context: Context) -> ComparedStudy:
     Raises:
         UserError: a mistake in the file (with file, line and column), or a date that is none.
     """
-    from rackrate.study.diff import compare_results
+    from rackrate.studies.diff import compare_results
 
     before = _evaluated(request, None, context)
     after = _evaluated(request, _date(request.as_of) or context.today(), context)
@@ -65,7 +65,7 @@ def compare_dates(request: StudyRequest, context: Context) -> ComparedStudy:
 
 def validate(file: Path) -> Loaded:
     """A study that was read and checked, with warnings. Raises UserError at the first mistake."""
-    from rackrate.study.loading import load_study
+    from rackrate.studies.loading import load_study
 
     return load_study(file)
 
@@ -74,13 +74,13 @@ def template(name: str) -> str:
     """A commented study to begin with, as YAML."""
     from importlib import resources
 
-    text = (resources.files("rackrate.study") / "template.yaml").read_text(encoding="utf-8")
+    text = (resources.files("rackrate.studies") / "template.yaml").read_text(encoding="utf-8")
     return text.replace("study: my-study", f"study: {name}", 1)
 
 
 def _evaluated(request: StudyRequest, as_of: str | None, context: Context) -> StudyResult:
-    from rackrate.study.evaluate import evaluate
-    from rackrate.study.loading import load_study, with_draws
+    from rackrate.studies.evaluate import evaluate
+    from rackrate.studies.loading import load_study, with_draws
 
     loaded = with_draws(load_study(request.file), request.draws, request.seed)
     return evaluate(loaded, context.catalog, as_of, now=context.today())

@@ -10,8 +10,8 @@ from rackrate.errors import EndpointError, UserError, WorkloadError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
-    from rackrate.measure.http import Client
-    from rackrate.measure.token_check import Checked, Counts, Sample
+    from rackrate.measurement.http import Client
+    from rackrate.measurement.token_check import Checked, Counts, Sample
 
 SCHEMA = "rackrate.tokens/1"
 FEWEST = 4
@@ -68,7 +68,7 @@ def check_tokens(request: TokensRequest, context: Context, api_key: str | None =
     """
     import asyncio
 
-    from rackrate.measure.token_check import check
+    from rackrate.measurement.token_check import check
 
     if request.requests < FEWEST:
         raise WorkloadError(
@@ -93,9 +93,9 @@ def _tokenizers(request: TokensRequest) -> dict[str, Counts]:
 
 
 async def _ask(request: TokensRequest, context: Context, api_key: str | None) -> tuple[str, list[Sample]]:
-    from rackrate.measure.http import Client
-    from rackrate.measure.probe import choose_model
-    from rackrate.measure.target import Timeouts, parse_url
+    from rackrate.measurement.http import Client
+    from rackrate.measurement.probe import choose_model
+    from rackrate.measurement.target import Timeouts, parse_url
 
     timeouts = Timeouts(first_token_s=120.0, gap_s=120.0, total_s=300.0)
     async with Client(parse_url(request.url), api_key, timeouts) as client:
@@ -119,8 +119,8 @@ def _prompts(number: int) -> list[str]:
 async def _sample(client: Client, model: str, prompt: str, output_tokens: int) -> Sample:
     import orjson
 
-    from rackrate.measure.lenient_json import as_list, as_object, as_text, error_text, parse
-    from rackrate.measure.token_check import Sample
+    from rackrate.measurement.lenient_json import as_list, as_object, as_text, error_text, parse
+    from rackrate.measurement.token_check import Sample
     from rackrate.runs.statuses import OK
 
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": output_tokens}

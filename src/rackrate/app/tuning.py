@@ -114,7 +114,7 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
         WorkloadError: a load below one request.
     """
     from rackrate.economics.hardware import describe
-    from rackrate.measure.host import detect_machine
+    from rackrate.measurement.host import detect_machine
     from rackrate.tuning.search import Search
     from rackrate.tuning.trial import Trials
 

@@ -14,7 +14,7 @@ from rackrate.engines.spec import Scheduler
 from rackrate.errors import CalibrationError, CatalogError
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.runs.records import Run, RunHeader
-from rackrate.simulate.settings import EngineLimits
+from rackrate.simulation.settings import EngineLimits
 from rackrate.steptime.deployment import Deployment, deploy, find_release
 from rackrate.steptime.load import Load
 from rackrate.steptime.own_machine import with_logs

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from rackrate.metrics.steady import soft_rate
 from rackrate.metrics.summary import LevelSummary
 from rackrate.runs.records import Level, RequestRecord
-from rackrate.simulate.finite_run import finite_run
-from rackrate.simulate.settings import EngineLimits, Requests
-from rackrate.simulate.simulator import simulate
+from rackrate.simulation.finite_run import finite_run
+from rackrate.simulation.settings import EngineLimits, Requests
+from rackrate.simulation.simulator import simulate
 from rackrate.steptime.deployment import Deployment
 from rackrate.steptime.load import Load
 from rackrate.steptime.replay import Predicted

@@ -14,9 +14,9 @@ from rackrate.cli import load_options as shape
 if TYPE_CHECKING:
     from rackrate.app.measuring.measurement import Measured
     from rackrate.app.measuring.several import EnginesMeasured
-    from rackrate.measure.plan import SweepPlan
-    from rackrate.measure.sweep import Watcher
-    from rackrate.measure.watching import Meter
+    from rackrate.measurement.plan import SweepPlan
+    from rackrate.measurement.sweep import Watcher
+    from rackrate.measurement.watching import Meter
 
 
 def measure(

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rackrate.cli.output import console, say
-from rackrate.measure.plan import Step, SweepPlan
+from rackrate.measurement.plan import Step, SweepPlan
 from rackrate.report.format import clock, ms, rate
 from rackrate.runs.records import Level
 
 if TYPE_CHECKING:
-    from rackrate.measure.live import LiveLevel
-    from rackrate.measure.watching import Meter
+    from rackrate.measurement.live import LiveLevel
+    from rackrate.measurement.watching import Meter
     from rackrate.metrics.summary import LevelSummary
 
 

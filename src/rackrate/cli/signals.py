@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from rackrate.measure.stop import Stop
+from rackrate.measurement.stop import Stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -23,7 +23,7 @@ from rackrate.importers.results import (
     whole,
     within,
 )
-from rackrate.measure.sse import decode
+from rackrate.measurement.sse import decode
 from rackrate.runs.records import StatedFigures, StatedQuantiles
 
 _DECODED = (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rackrate.simulate.capacity import Draw, load_point
-from rackrate.simulate.settings import EngineLimits
-from rackrate.simulate.state import Floats
-from rackrate.simulate.step import StepTime, fixed_part_s
+from rackrate.simulation.capacity import Draw, load_point
+from rackrate.simulation.settings import EngineLimits
+from rackrate.simulation.state import Floats
+from rackrate.simulation.step import StepTime, fixed_part_s
 from rackrate.workload.slo import Objective, Slo
 
 

@@ -15,8 +15,8 @@ from rackrate.memory.fit import Fit, fit, runnable_format
 from rackrate.memory.sharding import tp_problem
 from rackrate.models.formats import step_name, weight_format
 from rackrate.models.read_model import ReadModel
-from rackrate.simulate.settings import EngineLimits
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.settings import EngineLimits
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.deployment import Deployment, deploy
 from rackrate.steptime.work import Parallel
 

@@ -19,7 +19,7 @@ from rackrate.planner.bounds import idle_words, loosened, missed_when_idle, ms_t
 from rackrate.planner.candidates import Candidate, Replica, ReplicaSpec, candidates, replica_of
 from rackrate.planner.mixed import Mixed, MixShare, cheapest_mix
 from rackrate.planner.sizing import Sized, Sizer, fewest_machines
-from rackrate.simulate.capacity import Draw, Point, curve
+from rackrate.simulation.capacity import Draw, Point, curve
 from rackrate.steptime.deployment import Deployment
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
 from rackrate.workload.slo import Objective, Slo

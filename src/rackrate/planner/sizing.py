@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rackrate.planner.bounds import least_busy_s
 from rackrate.planner.candidates import Replica
-from rackrate.simulate.capacity import Capacity, Draw, Point, find_capacity, load_point
+from rackrate.simulation.capacity import Capacity, Draw, Point, find_capacity, load_point
 from rackrate.workload.slo import Slo
 
 MOST_MACHINES = 4096

@@ -7,8 +7,8 @@ from typing import Any
 
 from rackrate.app.planning import Planned
 from rackrate.planner.plan import Demand, Plan, RankedDeployment, Rejection
-from rackrate.simulate.capacity import Point
-from rackrate.simulate.simulator import Latencies
+from rackrate.simulation.capacity import Point
+from rackrate.simulation.simulator import Latencies
 from rackrate.units import SECONDS_PER_HOUR
 
 SCHEMA = "rackrate.plan/1"

@@ -7,7 +7,7 @@ from typing import Any
 from rackrate.app.simulated_aggregates import AggregatedLevel, SimulatedAggregates
 from rackrate.app.simulating import SimulatedRun
 from rackrate.report.view import run_view
-from rackrate.simulate.simulator import Latencies, Outcome
+from rackrate.simulation.simulator import Latencies, Outcome
 
 SCHEMA = "rackrate.simulated-aggregates/1"
 

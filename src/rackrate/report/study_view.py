@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rackrate import __version__
-from rackrate.study.results import QuestionResult, StudyResult
+from rackrate.studies.results import QuestionResult, StudyResult
 
 if TYPE_CHECKING:
     from rackrate.app.comparing import Compared

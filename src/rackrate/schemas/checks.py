@@ -13,7 +13,7 @@ from pydantic import Field
 from rackrate.calibration.document import CalibrationFile
 from rackrate.calibration.verification import Check
 from rackrate.engines.quality import Quality
-from rackrate.measure.token_check import Checked
+from rackrate.measurement.token_check import Checked
 from rackrate.schemas.root import Root
 from rackrate.steptime.coefficient_file import InputFile
 from rackrate.workload.trace_summary import TraceSummary

@@ -13,8 +13,8 @@ from rackrate.economics.sensitivity import Bar
 from rackrate.economics.uncertainty import Estimate
 from rackrate.runs.records import Engine
 from rackrate.schemas.root import Root
-from rackrate.study.diff import Change
-from rackrate.study.results import AlternativeRow, Assumption, ClaimResult, QuestionVerdict
+from rackrate.studies.diff import Change
+from rackrate.studies.results import AlternativeRow, Assumption, ClaimResult, QuestionVerdict
 from rackrate.tuning.search import Alone, Trial, Worth
 
 Setting = str | int | float | bool | None

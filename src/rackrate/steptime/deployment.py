@@ -19,7 +19,7 @@ from rackrate.engines.spec import EngineRelease, Scheduler
 from rackrate.errors import UserError
 from rackrate.models.architecture import Architecture
 from rackrate.models.formats import native_step_name
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.coefficient_file import CoefficientFile, Spread, shipped
 from rackrate.steptime.engine_step import engine_step
 from rackrate.steptime.load import Load

@@ -17,7 +17,7 @@ from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import shares_kv_heads, tuned_flop_s
 from rackrate.engines.spec import EngineRelease
 from rackrate.models.architecture import Architecture
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.work import Formats, Parallel, linear_work, peak_flop_s
 from rackrate.units import GB
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rackrate.simulate.finite_run import finite_run
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.finite_run import finite_run
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.load import Load
 from rackrate.units import GIB
 from rackrate.workload.quantiles import normal_quantile

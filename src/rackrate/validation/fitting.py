@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rackrate.simulate.step import StepTime
+from rackrate.simulation.step import StepTime
 from rackrate.steptime.engine_step import Coefficients, engine_step
 from rackrate.steptime.parameters import Groups, coefficients_of, fields_of, logs_of, of_logs, parameter_priors
 from rackrate.steptime.replay import Predicted, replay

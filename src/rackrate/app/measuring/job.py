@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rackrate.app.measuring.load_shape import check_lengths
 from rackrate.app.request_json import to_json
-from rackrate.measure.watching import Meter
+from rackrate.measurement.watching import Meter
 
 if TYPE_CHECKING:
     import psutil
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
     from rackrate.engines.settings import Settings
-    from rackrate.measure.host import CpuAccount
-    from rackrate.measure.plan import SweepPlan
-    from rackrate.measure.probe import Probe
-    from rackrate.measure.stop import Stop
-    from rackrate.measure.sweep import Done, Outcome
-    from rackrate.measure.target import Target, Timeouts
-    from rackrate.measure.watching import Watch
-    from rackrate.measure.worker_pool import WorkerPool
+    from rackrate.measurement.host import CpuAccount
+    from rackrate.measurement.plan import SweepPlan
+    from rackrate.measurement.probe import Probe
+    from rackrate.measurement.stop import Stop
+    from rackrate.measurement.sweep import Done, Outcome
+    from rackrate.measurement.target import Target, Timeouts
+    from rackrate.measurement.watching import Watch
+    from rackrate.measurement.worker_pool import WorkerPool
     from rackrate.runs.records import Engine, Machine, Run, RunHeader, ServedModel
     from rackrate.workload.synthetic import SyntheticWorkload
 
@@ -69,7 +69,7 @@ class Job:
         from rackrate.engines.settings import LaunchOptions
         from rackrate.engines.weights import EMBEDDED
         from rackrate.errors import WorkloadError
-        from rackrate.measure.target import parse_url
+        from rackrate.measurement.target import parse_url
         from rackrate.memory.gpus_here import settings_on_gpus
         from rackrate.runs.records import Engine, ServedModel
 
@@ -127,7 +127,7 @@ class Job:
 
     def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
         """The machine behind a URL, and the server's process where that is this one."""
-        from rackrate.measure.host import detect_machine, listener, stated_machine
+        from rackrate.measurement.host import detect_machine, listener, stated_machine
         from rackrate.runs.records import Machine
 
         process = listener(target.port) if target.is_loopback else None
@@ -146,8 +146,8 @@ class Job:
     async def _measure(self, target: Target, started: Started | None) -> Run:
         from threading import Thread
 
-        from rackrate.measure.http import Client
-        from rackrate.measure.probe import probe
+        from rackrate.measurement.http import Client
+        from rackrate.measurement.probe import probe
 
         ours = started.process if started is not None else None
         ahead = Thread(target=_import_ahead)
@@ -168,11 +168,11 @@ class Job:
             from rackrate.app.measuring.started import remember
             from rackrate.engines.known import engine_of_label
             from rackrate.errors import EngineError
-            from rackrate.measure.energy import PowerMeter, find_source
-            from rackrate.measure.host import CpuAccount, detect_machine
-            from rackrate.measure.identify import identify
-            from rackrate.measure.server_side import ServerSide
-            from rackrate.measure.sweep import NOTHING, sweep
+            from rackrate.measurement.energy import PowerMeter, find_source
+            from rackrate.measurement.host import CpuAccount, detect_machine
+            from rackrate.measurement.identify import identify
+            from rackrate.measurement.server_side import ServerSide
+            from rackrate.measurement.sweep import NOTHING, sweep
             from rackrate.runs.records import Engine, ServedModel
             from rackrate.runs.store import RunWriter, read_run
 
@@ -229,11 +229,11 @@ class Job:
         """Several load processes, here or on the machines of a Ray cluster."""
         import asyncio
 
-        from rackrate.measure.worker_pool import ProcessChannel, WorkerChannel, WorkerPool
+        from rackrate.measurement.worker_pool import ProcessChannel, WorkerChannel, WorkerPool
 
         channels: list[WorkerChannel] = []
         if self.ray is not None:
-            from rackrate.measure.ray_channels import start_channels
+            from rackrate.measurement.ray_channels import start_channels
 
             remote = await start_channels(self.ray, self.processes)
             header.clock_uncertainty_s = max(channel.uncertainty_s for channel in remote)
@@ -248,7 +248,7 @@ class Job:
 
     def _complete_model(self, served: ServedModel, found: Probe, catalog: Catalog) -> None:
         """What the server says of its model, and the catalogue's entry for it."""
-        from rackrate.measure.lenient_json import as_object, as_text
+        from rackrate.measurement.lenient_json import as_object, as_text
 
         served.requested = found.model
         known = catalog.known_model(found.model) if served.catalogue_id is None else None
@@ -295,7 +295,7 @@ def _import_ahead() -> None:
     """What is needed once the server has answered: it takes longer to import than most servers to answer."""
     for name in (
         "psutil",
-        "rackrate.measure.sweep",
+        "rackrate.measurement.sweep",
         "rackrate.catalog.load",
         "rackrate.engines.known",
         "rackrate.economics.hardware",
@@ -307,7 +307,7 @@ def _import_ahead() -> None:
 def _what_is_done(run: Run, header: RunHeader, now: str) -> Done:
     """What a run that is gone on with has; takes its facts over into the new header."""
     from rackrate.errors import RunError
-    from rackrate.measure.sweep import Done
+    from rackrate.measurement.sweep import Done
     from rackrate.metrics.summary import summarise
 
     old = run.header

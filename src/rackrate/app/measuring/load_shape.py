@@ -10,7 +10,7 @@ from rackrate.app.measuring.request import DEFAULT_MOST_S
 if TYPE_CHECKING:
     from rackrate.app.context import Listener
     from rackrate.app.measuring.request import MeasureRequest
-    from rackrate.measure.plan import SweepPlan
+    from rackrate.measurement.plan import SweepPlan
     from rackrate.workload.distributions import Distribution
     from rackrate.workload.patterns import Pattern
     from rackrate.workload.prompts import PromptLength
@@ -169,7 +169,7 @@ def _conversations(given: MeasureRequest) -> Conversations | None:
 
 def plan_of(request: MeasureRequest, load: LoadShape) -> SweepPlan:
     """Which levels are held, and for how long. Raises WorkloadError."""
-    from rackrate.measure.plan import SweepPlan
+    from rackrate.measurement.plan import SweepPlan
     from rackrate.workload.slo import parse_slo
 
     longest_s = request.max_seconds if request.max_seconds != DEFAULT_MOST_S else max(DEFAULT_MOST_S, load.seconds)

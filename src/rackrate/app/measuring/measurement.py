@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
 from rackrate.errors import EndpointError, EngineError, RunError
-from rackrate.measure.watching import Event, Follower, Watch
+from rackrate.measurement.watching import Event, Follower, Watch
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.app.measuring.job import Job
     from rackrate.engines.settings import Settings
-    from rackrate.measure.plan import SweepPlan
-    from rackrate.measure.stop import Stop
-    from rackrate.measure.watching import Meter
+    from rackrate.measurement.plan import SweepPlan
+    from rackrate.measurement.stop import Stop
+    from rackrate.measurement.watching import Meter
     from rackrate.runs.records import Run
 
 
@@ -53,7 +53,7 @@ def measure(
     """
     job = job_of(request, context, watch=watch, stop=stop, continued=continued)
     if request.url is not None:
-        from rackrate.measure.target import parse_url
+        from rackrate.measurement.target import parse_url
 
         return Measured(job.directory, job.measure_url(parse_url(request.url)))
     if len(request.engines) != 1:
@@ -74,7 +74,7 @@ def job_of(
     """The work that a request comes to; everything that is wrong with it is said here. Raises UserError."""
     from rackrate.app.measuring.job import Job
     from rackrate.app.measuring.load_shape import load_shape, plan_of
-    from rackrate.measure.stop import Stop
+    from rackrate.measurement.stop import Stop
     from rackrate.runs.directories import fresh_directory
 
     check(request)
@@ -139,7 +139,7 @@ class Measurement:
 
     def __init__(self, request: MeasureRequest, context: Context, continued: Run | None = None) -> None:
         """Begins at once; what is wrong with the request is raised by `result`."""
-        from rackrate.measure.stop import Stop
+        from rackrate.measurement.stop import Stop
 
         self._stop = Stop()
         self._follower = Follower()

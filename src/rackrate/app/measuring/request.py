@@ -10,7 +10,7 @@ from rackrate.app.request_json import Request
 from rackrate.errors import EndpointError, WorkloadError
 
 if TYPE_CHECKING:
-    from rackrate.measure.target import Timeouts
+    from rackrate.measurement.target import Timeouts
 
 DEFAULT_KEY = "RACKRATE_API_KEY"
 DEFAULT_MOST_S = 60.0
@@ -119,6 +119,6 @@ def check(request: MeasureRequest) -> None:
 
 def timeouts_of(request: MeasureRequest) -> Timeouts:
     """How long requests may take. Raises WorkloadError."""
-    from rackrate.measure.target import Timeouts
+    from rackrate.measurement.target import Timeouts
 
     return Timeouts(request.connect_timeout, request.first_token_timeout, request.gap_timeout, request.timeout)

@@ -18,8 +18,8 @@ from rackrate.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
-    from rackrate.measure.stop import Stop
-    from rackrate.measure.watching import Watch
+    from rackrate.measurement.stop import Stop
+    from rackrate.measurement.watching import Watch
 
 _MAY_NAME_FILES = ("input_tokens", "output_tokens", "turns", "think_time")
 _OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace", *_MAY_NAME_FILES)

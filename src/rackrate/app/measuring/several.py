@@ -16,8 +16,8 @@ from rackrate.errors import EngineError, RunError, UserError
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.app.side_by_side import SideBySide
-    from rackrate.measure.stop import Stop
-    from rackrate.measure.watching import Watch
+    from rackrate.measurement.stop import Stop
+    from rackrate.measurement.watching import Watch
 
 REQUEST_FILE = "request.json"
 """What a comparison of engines was asked for, to go on with it."""

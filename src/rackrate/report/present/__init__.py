@@ -44,7 +44,7 @@ VIEWS: dict[str, str] = {
     "rackrate.app.pricing.PricedRun": "rackrate.report.view:priced_run_view",
     "rackrate.app.comparing.Compared": "rackrate.report.study_view:compare_view",
     "rackrate.app.side_by_side.SideBySide": "rackrate.report.comparison:side_by_side_view",
-    "rackrate.study.results.StudyResult": "rackrate.report.study_view:study_view",
+    "rackrate.studies.results.StudyResult": "rackrate.report.study_view:study_view",
     "rackrate.app.studying.ComparedStudy": "rackrate.report.study_view:diff_view",
     "rackrate.workload.traffic_summary.TrafficSummary": "rackrate.report.fleet_view:traffic_view",
     "rackrate.app.fleets.PricedFleet": "rackrate.report.fleet_view:fleet_view",

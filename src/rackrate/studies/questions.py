@@ -1,0 +1,427 @@
+"""A question: scenarios ranked for the same requests, how sure the ranking is, and when it turns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rackrate.catalog.load import Catalog
+from rackrate.economics.alternatives import (
+    Demand,
+    Machine,
+    MachineMonth,
+    api_month_usd,
+    first_crossing_tokens,
+    fleet_month,
+)
+from rackrate.economics.breakeven import break_even, hybrid_split, marginal_usd_per_token, payback_months
+from rackrate.economics.sensitivity import Tornado, tornado
+from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
+from rackrate.errors import UserError
+from rackrate.studies.alternatives import (
+    Alternative,
+    ParameterTable,
+    Valuation,
+    alternative,
+    demand_at,
+    traffic_figures,
+)
+from rackrate.studies.dimensions import COUNTED
+from rackrate.studies.documents import Question
+from rackrate.studies.inputs import Inputs, unit_of
+from rackrate.studies.loading import Loaded, figures, scenarios_of
+from rackrate.studies.results import Against, AlternativeRow, Crossing, QuestionResult, QuestionVerdict
+from rackrate.units import PER_MILLION, SECONDS_PER_HOUR, tokens_per_month
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rackrate.units import Numbers
+
+SURE = 0.9
+"""A verdict is given where at least this share of the draws agrees."""
+
+
+@dataclass(frozen=True)
+class _Worked:
+    """An alternative with its month, at the central case and for all draws."""
+
+    alternative: Alternative
+    price: str
+    usd: float
+    usd_drawn: NDArray[np.float64]
+    machine: Machine | None = None
+    machine_drawn: Machine | None = None
+    month: MachineMonth | None = None
+    month_drawn: MachineMonth | None = None
+
+
+def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs, as_of: str) -> QuestionResult:
+    """Prices a question's scenarios, ranks them, and finds what the ranking hangs on.
+
+    Raises:
+        UserError: a scenario needs an input that is not known, or names what the catalogue does not have.
+    """
+    study = loaded.study
+    scenarios = scenarios_of(study, question.among)
+    _refuse_unknown(loaded, question, inputs)
+    table = ParameterTable()
+    traffic_figures(question.traffic, table)
+    table.add("discount rate", "discount_rate", question.discount_rate)
+    table.add("API price decline", "api_price_decline", question.api_price_decline)
+    for name, quantity in inputs.leaves.items():
+        table.quantities[name] = quantity
+        table.units[name] = unit_of(name, inputs)
+
+    middle_of = {name: central(quantity) for name, quantity in table.quantities.items()}
+    demand = demand_at(question.traffic, _at(inputs, middle_of), study.hours_per_month)
+    per_request = question.traffic.input_tokens
+    length = (
+        float(_at(inputs, middle_of).of("traffic: input_tokens", "input_tokens", per_request)) if per_request else 0
+    )
+    alternatives = [alternative(loaded, scenario, catalog, as_of, table, length) for scenario in scenarios]
+    middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
+    drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
+    demand_drawn = demand_at(question.traffic, drawn, study.hours_per_month)
+    try:
+        worked = [_work(alternative, middle, drawn, demand, demand_drawn, study.draws) for alternative in alternatives]
+    except UserError as error:
+        place = loaded.place(["questions", study.questions.index(question), "traffic"])
+        raise UserError(f"{place}: {error}") from None
+
+    served = {alternative.model for alternative in alternatives if alternative.kind != "api"}
+    same = {
+        alternative.name: _same_model(alternative, served) for alternative in alternatives if alternative.kind == "api"
+    }
+    apis = [each for each in worked if each.alternative.kind == "api" and same[each.alternative.name] is not False]
+    like_for_like = bool(apis)
+    apis = apis or [each for each in worked if each.alternative.kind == "api"]
+    hosted = [each for each in worked if each.alternative.kind != "api"]
+    chosen = [each for each in worked if each.alternative.name == question.against]
+    reference = min(chosen or apis, key=lambda each: each.usd, default=None)
+    best = min(hosted, key=lambda each: each.usd, default=None)
+
+    notes = [question.notes] if question.notes else []
+    if apis and hosted and not like_for_like and not chosen:
+        notes.append("No API here sells the model that the machines serve: the comparison is with another model.")
+    p_cheapest = _cheapest([*hosted, *apis], study.draws)
+    cheapest_api = _least([each.usd_drawn for each in chosen or apis])
+    rows = [
+        _row(
+            each,
+            demand,
+            demand_drawn,
+            same.get(each.alternative.name),
+            p_cheapest.get(each.alternative.name),
+            cheapest_api,
+            study.draws,
+        )
+        for each in worked
+    ]
+    if reference is not None:
+        rate = (middle.of("discount rate", "discount_rate", question.discount_rate),
+                drawn.of("discount rate", "discount_rate", question.discount_rate))  # fmt: skip
+        fall = (middle.of("API price decline", "api_price_decline", question.api_price_decline),
+                drawn.of("API price decline", "api_price_decline", question.api_price_decline))  # fmt: skip
+        rows = [
+            _with_crossing(row, each, reference, demand, demand_drawn, rate, fall)
+            for row, each in zip(rows, worked, strict=True)
+        ]
+    every = sorted((each for each in worked if each.alternative.kind == "api"), key=lambda each: each.usd)
+    rows = [_with_each(row, each, every, demand, study.draws) for row, each in zip(rows, worked, strict=True)]
+    rows = [_with_limits(row, each, demand) for row, each in zip(rows, worked, strict=True)]
+    rows.sort(key=lambda row: row.usd_month.value or 0.0)
+
+    verdict: QuestionVerdict = "not compared"
+    p_self, chart = None, None
+    if best is not None and reference is not None and cheapest_api is not None:
+        p_self = probability(best.usd_drawn < cheapest_api, study.draws)
+        verdict = "self-hosting" if p_self >= SURE else "api" if p_self <= 1 - SURE else "too close to call"
+        chart = _tornado(question, inputs, table, best.alternative, reference.alternative, study.hours_per_month)
+    return QuestionResult(
+        id=question.id,
+        asks=question.asks,
+        prices_as_of=as_of,
+        tokens_month=estimate(float(demand.tokens), demand_drawn.tokens),
+        input_share=float((demand.new_input_tokens + demand.cached_input_tokens) / demand.tokens),
+        cached_share=_share(demand.cached_input_tokens, demand.new_input_tokens + demand.cached_input_tokens),
+        peak_to_mean=float(demand.peak_to_mean),
+        rows=tuple(rows),
+        verdict=verdict,
+        p_self_cheaper=p_self,
+        against=question.against,
+        tornado=chart,
+        tornado_units={bar.name: table.units.get(bar.name) for bar in chart.bars} if chart is not None else {},
+        compared=(best.alternative.name, reference.alternative.name)
+        if best is not None and reference is not None
+        else None,
+        difference_usd_month=estimate(best.usd - reference.usd, best.usd_drawn - reference.usd_drawn)
+        if best is not None and reference is not None
+        else None,
+        notes=tuple(notes),
+    )
+
+
+def _at(inputs: Inputs, values: Mapping[str, Numbers]) -> Valuation:
+    return Valuation(values, inputs.values(values))
+
+
+def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
+    position = loaded.study.questions.index(question)
+    for where, key, number in figures(loaded.study):
+        if number.formula is None or (where[0] == "questions" and where[1] != position):
+            continue
+        if where[0] == "scenarios":
+            index = where[1]
+            named = isinstance(index, int) and loaded.study.scenarios[index].name in question.among
+            if question.among and not named:
+                continue
+        for name in number.formula.names:
+            if name in inputs.missing:
+                raise UserError(
+                    f"{loaded.place(where)}: {key} needs {name}, which is not known: {inputs.missing[name]}"
+                )
+
+
+def _work(
+    item: Alternative, middle: Valuation, drawn: Valuation, demand: Demand, demand_drawn: Demand, draws: int
+) -> _Worked:
+    import numpy as np
+
+    if item.kind == "api":
+        usd = np.broadcast_to(np.asarray(api_month_usd(item.tariff(drawn), demand_drawn), dtype=float), (draws,))
+        return _Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle), demand)), usd)
+    machine, machine_drawn = item.machine(middle, demand), item.machine(drawn, demand_drawn)
+    month, month_drawn = fleet_month(machine, demand), fleet_month(machine_drawn, demand_drawn)
+    usd = np.broadcast_to(np.asarray(month_drawn.usd, dtype=float), (draws,))
+    return _Worked(item, item.price(middle, demand), float(month.usd), usd, machine, machine_drawn, month, month_drawn)
+
+
+def _same_model(item: Alternative, served: set[str | None]) -> bool | None:
+    """Whether an API sells what the machines serve; None: not said."""
+    models = served - {None}
+    if item.model is None or not models:
+        return None
+    return item.model in models
+
+
+def _cheapest(worked: Sequence[_Worked], draws: int) -> dict[str, float]:
+    """The share of draws in which each is the cheapest."""
+    import numpy as np
+
+    if not worked:
+        return {}
+    least = np.argmin(np.stack([each.usd_drawn for each in worked]), axis=0)
+    counts = np.bincount(least, minlength=len(worked))
+    return {each.alternative.name: float(count) / draws for each, count in zip(worked, counts, strict=True)}
+
+
+def _least(drawn: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    import numpy as np
+
+    return np.minimum.reduce(drawn) if drawn else None
+
+
+def _row(
+    each: _Worked,
+    demand: Demand,
+    demand_drawn: Demand,
+    same: bool | None,
+    p_cheapest: float | None,
+    cheapest_api: NDArray[np.float64] | None,
+    draws: int,
+) -> AlternativeRow:
+    item = each.alternative
+    per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
+    month = estimate(each.usd, each.usd_drawn)
+    machines = used = beats = None
+    if each.month is not None and each.month_drawn is not None:
+        machines = estimate(float(each.month.machines), each.month_drawn.machines)
+        used = estimate(float(each.month.utilisation), each.month_drawn.utilisation)
+        beats = probability(each.usd_drawn < cheapest_api, draws) if cheapest_api is not None else None
+    return AlternativeRow(
+        name=item.name,
+        kind=item.kind,
+        model=item.model,
+        same_model=same,
+        usd_month=month,
+        usd_per_1m=per_1m,
+        machines=machines,
+        utilisation=used,
+        p_cheapest=p_cheapest,
+        p_beats_api=beats,
+        crossing=None,
+        against=(),
+        price=each.price,
+        source=item.source,
+        date=item.date,
+        notes=(*item.notes, *_outside(each, (month, per_1m), draws)),
+    )
+
+
+def _outside(each: _Worked, estimates: Sequence[Estimate], draws: int) -> tuple[str, ...]:
+    """Says why a figure lies outside its own interval: with whole machines, medians in are no median out."""
+    if each.month is None or each.month_drawn is None or not any(_is_outside(estimate) for estimate in estimates):
+        return ()
+    machines = float(each.month.machines)
+    more = probability(each.month_drawn.machines > machines, draws)
+    fewer = probability(each.month_drawn.machines < machines, draws)
+    share, which = (more, "more") if more >= fewer else (fewer, "fewer")
+    if share == 0:
+        return ()
+    word = "machine is" if machines == 1 else "machines are"
+    return (
+        f"with every number at its median {machines:.0f} {word} enough, but in {share:.0%} of the draws it takes "
+        f"{which}: go by the interval",
+    )
+
+
+def _is_outside(item: Estimate) -> bool:
+    low, high, value = item.low, item.high, item.value
+    if low is None or high is None or value is None:
+        return False
+    return not low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+
+
+def _with_crossing(
+    row: AlternativeRow,
+    each: _Worked,
+    api: _Worked,
+    demand: Demand,
+    demand_drawn: Demand,
+    rate: tuple[Numbers, Numbers],
+    fall: tuple[Numbers, Numbers],
+) -> AlternativeRow:
+    machine, machine_drawn, month, month_drawn = each.machine, each.machine_drawn, each.month, each.month_drawn
+    if machine is None or machine_drawn is None or month is None or month_drawn is None:
+        return row
+    full = float(tokens_per_month(machine.tok_s, demand.hours))
+    full_drawn = tokens_per_month(machine_drawn.tok_s, demand_drawn.hours)
+    marginal = float(marginal_usd_per_token(machine.busy_usd_h, machine.tok_s))
+    first = float(first_crossing_tokens(machine, demand, api.usd))
+    first_drawn = first_crossing_tokens(machine_drawn, demand_drawn, api.usd_drawn)
+    p = api.usd / float(demand.tokens)
+    staircase = break_even(
+        float(machine.fixed_usd_h) * demand.hours,
+        marginal,
+        full * float(machine.max_load) / float(demand.peak_to_mean),
+        p,
+    )
+    payback = discounted = life = None
+    if machine.capex_usd is not None and machine_drawn.capex_usd is not None:
+        payback = estimate(
+            float(payback_months(month.capex_usd, month.running_usd, api.usd)),
+            payback_months(month_drawn.capex_usd, month_drawn.running_usd, api.usd_drawn),
+        )
+        discounted = estimate(
+            float(payback_months(month.capex_usd, month.running_usd, api.usd, rate[0], fall[0])),
+            payback_months(month_drawn.capex_usd, month_drawn.running_usd, api.usd_drawn, rate[1], fall[1]),
+        )
+        own = each.alternative.scenario.own
+        if own is not None and own.life_years.quantity is not None:
+            life = central(own.life_years.quantity) * 12
+    slot = demand.hours / len(demand.profile)
+    peak_in_slot = float(demand.peak_to_mean) / max(demand.profile)
+    split = hybrid_split(
+        [float(demand.tokens) / len(demand.profile) * rate for rate in demand.profile],
+        float(machine.tok_s) * SECONDS_PER_HOUR * slot * float(machine.max_load) / peak_in_slot,
+        float(machine.fixed_usd_h) * slot,
+        marginal,
+        p,
+    )
+    mixed = None
+    if split.verdict == "hybrid":
+        mixed = estimate(split.usd, _hybrid_drawn(split.machines, machine_drawn, demand_drawn, api.usd_drawn))
+    crossing = Crossing(
+        against=api.alternative.name,
+        verdict="at" if first < float("inf") and first > 0 else "always" if first == 0 else "never",
+        tokens_per_month=estimate(first, first_drawn),
+        last_tokens_per_month=_last(staircase.last_crossing_tokens_per_month, machine.least),
+        utilisation=estimate(first / (full * machine.least), first_drawn / (full_drawn * machine_drawn.least)),
+        payback_months=payback,
+        payback_discounted_months=discounted,
+        life_months=life,
+        hybrid=split,
+        hybrid_usd_month=mixed,
+    )
+    return replace(row, crossing=crossing)
+
+
+def _with_each(
+    row: AlternativeRow, each: _Worked, apis: Sequence[_Worked], demand: Demand, draws: int
+) -> AlternativeRow:
+    if each.machine is None:
+        return row
+    against = [
+        Against(
+            api=api.alternative.name,
+            tokens_per_month=first if math.isfinite(first) else None,
+            p_cheaper=probability(each.usd_drawn < api.usd_drawn, draws),
+        )
+        for api in apis
+        for first in [float(first_crossing_tokens(each.machine, demand, api.usd))]
+    ]
+    return replace(row, against=tuple(against))
+
+
+def _last(tokens: float | None, least: int) -> float | None:
+    """The last crossing of the staircase; not known where more than one machine is kept from the start."""
+    return tokens if least == 1 and tokens is not None and tokens < float("inf") else None
+
+
+def _hybrid_drawn(machines: int, machine: Machine, demand: Demand, api_usd: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The bill of that many machines with the API above them, per draw: the number is decided before it is known."""
+    import numpy as np
+
+    slots = len(demand.profile)
+    slot_h = demand.hours / slots
+    room = machines * machine.tok_s * SECONDS_PER_HOUR * slot_h * machine.max_load * max(demand.profile)
+    room = room / demand.peak_to_mean
+    own = np.zeros_like(api_usd)
+    for share in demand.profile:
+        own = own + np.minimum(demand.tokens / slots * share, room)
+    per_token = api_usd / demand.tokens
+    marginal = marginal_usd_per_token(machine.busy_usd_h, machine.tok_s)
+    return machines * machine.fixed_usd_h * demand.hours + own * marginal + (demand.tokens - own) * per_token
+
+
+def _with_limits(row: AlternativeRow, each: _Worked, demand: Demand) -> AlternativeRow:
+    """Warns where the peak asks for more than an API allows."""
+    if not row.is_api:
+        return row
+    stated, listed = each.alternative.scenario.rate_limit, each.alternative.listed
+    allowed = stated.tokens_per_minute if stated is not None else None
+    if allowed is None and listed is not None:
+        allowed = listed.tokens_per_minute
+    if allowed is None:
+        return row
+    asked = float(demand.tokens) / demand.hours / 60 * float(demand.peak_to_mean)
+    if asked <= allowed:
+        note = f"rate limit: the peak asks for {asked:,.0f} of the {allowed:,.0f} tokens a minute that are allowed"
+    else:
+        note = f"over the rate limit: the peak asks for {asked:,.0f} tokens a minute, {allowed:,.0f} are allowed"
+    return replace(row, notes=(*row.notes, note))
+
+
+def _tornado(
+    question: Question, inputs: Inputs, table: ParameterTable, own: Alternative, api: Alternative, hours: float
+) -> Tornado:
+    """What moves the difference between the cheapest machines and the cheapest API. [USD/month]"""
+
+    def difference(values: Mapping[str, float]) -> float:
+        at = _at(inputs, values)
+        demand = demand_at(question.traffic, at, hours)
+        return float(fleet_month(own.machine(at, demand), demand).usd) - float(api_month_usd(api.tariff(at), demand))
+
+    # a fifth of a card does not exist
+    whole = {name for name, unit in table.units.items() if unit is not None and unit.lower() in COUNTED}
+    moved = {name: quantity for name, quantity in table.quantities.items() if name not in whole}
+    fixed = {name: central(table.quantities[name]) for name in whole}
+    return tornado(lambda values: difference({**fixed, **values}), moved, table.limits)
+
+
+def _share(part: Numbers, whole: Numbers) -> float:
+    return float(part / whole) if float(whole) else 0.0
