@@ -22,7 +22,7 @@ PACKAGE = ROOT / "src" / "rackrate"
 PAGE = ROOT / "ARCHITECTURE.md"
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "base": ("errors", "units"),
+    "base": ("errors", "files", "units"),
     "facts": ("catalog", "workload", "engines", "runs"),
     "description": ("models", "simulation", "metrics"),
     "theory": ("economics", "memory", "steptime", "measurement"),

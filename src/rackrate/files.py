@@ -1,0 +1,101 @@
+"""Files that the user names: opened only where they are files, and asked for under names that a disk can hold.
+
+What opens a file by these raises `OSError` alone, with a reason that a sentence can end with: a pipe would be waited
+for without end, a device has none, and a name may be longer than a file system takes or hold a NUL.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import IO, BinaryIO, TextIO, cast
+
+_KINDS = (
+    (stat.S_ISDIR, "it is a directory, not a file"),
+    (stat.S_ISFIFO, "it is a pipe, not a file: save what comes through it in a file"),
+    (stat.S_ISCHR, "it is a device, not a file"),
+    (stat.S_ISBLK, "it is a device, not a file"),
+    (stat.S_ISSOCK, "it is a socket, not a file"),
+)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is there. A name that no disk can hold is nowhere.
+
+    >>> is_there(Path("x" * 300)), is_there(Path("a\\0b")), is_there(Path("/"))
+    (False, False, True)
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file is there, as opposed to nothing, a directory, a pipe or a device."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory is there."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raises OSError where there is no file: nothing, a directory, a pipe, a device, or no name that could be one."""
+    _refuse(path, _status(path).st_mode)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """A file, opened to be read. Raises OSError as `refuse_other_than_file`, and where it may not be read."""
+    refuse_other_than_file(path)
+    # between the look and the opening it may have become a pipe: that is opened without waiting, and seen
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _refuse(path, os.fstat(descriptor).st_mode)
+        return cast("BinaryIO", os.fdopen(descriptor, "rb"))
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -> TextIO:
+    """A text file, opened to be read. Raises OSError as `open_bytes`; reading it raises UnicodeDecodeError."""
+    return io.TextIOWrapper(cast("IO[bytes]", open_bytes(path)), encoding=encoding, newline=newline)
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """What a file holds. Raises OSError as `open_bytes`, and where that is more than `most` bytes."""
+    with open_bytes(path) as file:
+        data = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, too many for such a file", str(path))
+    return data
+
+
+def read_text(path: Path, encoding: str = "utf-8", most: int | None = None) -> str:
+    """The text of a file, line ends made \\n. Raises OSError as `read_bytes`, and UnicodeDecodeError."""
+    text = read_bytes(path, most).decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file's name has a NUL in it", str(path)) from None
+
+
+def _refuse(path: Path, mode: int) -> None:
+    reason = next((said for is_kind, said in _KINDS if is_kind(mode)), None)
+    if reason is not None:
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, reason, str(path))
