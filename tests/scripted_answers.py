@@ -18,7 +18,7 @@ Oddity = Literal[
     # usage and length
     "no-usage", "cached", "ends-early",
     # half-way through the tokens
-    "reset", "cut", "stall", "malformed", "error-event",
+    "reset", "cut", "stall", "malformed", "error-event", "aborts", "object-error", "named-error",
     # before the first token: no byte of the body, or the role alone
     "stall-first", "stall-role",
     # spellings that are right

@@ -256,6 +256,13 @@ class _Stream:
             await self._events(b'{"choices": [{"delta": {"conte')
         elif "error-event" in self._odd:
             await self._events(error("the engine ran out of memory"))
+        elif "object-error" in self._odd:
+            await self._events(b'{"object": "error", "message": "engine died", "code": 500}', b"[DONE]")
+        elif "named-error" in self._odd:
+            self._packet(b'event: error\ndata: {"message": "upstream overloaded"}\n\n')
+            await self._events(b"[DONE]")
+        elif "aborts" in self._odd:
+            await self._events(chunk(self._served, finish="abort"), b"[DONE]")
         else:
             return True
         self._end()

@@ -203,6 +203,9 @@ def test_port_zero_is_refused() -> None:
         ("stall-first", "timeout-first-token", 200),
         ("malformed", "malformed", 200),
         ("error-event", "error-event", 200),
+        ("object-error", "error-event", 200),
+        ("named-error", "error-event", 200),
+        ("aborts", "broken-off", 200),
     ],
 )
 def test_each_fault_has_its_name(server: ScriptedServer, oddity: str, status: str, http_status: int) -> None:

@@ -268,6 +268,7 @@ def test_counted_tokens_without_text_came_with_the_end() -> None:
         ({"message": "out of memory", "code": 500}, "out of memory"),
         ("out of memory", "out of memory"),
         ({"code": 500}, '{"error": {"code": 500}}'),
+        ([{"message": "out of memory"}], "out of memory"),
     ],
 )
 def test_an_error_event_is_a_fault_with_the_servers_words(error: object, said: str) -> None:
@@ -275,6 +276,76 @@ def test_an_error_event_is_a_fault_with_the_servers_words(error: object, said: s
     assert (answer.status, answer.detail) == ("error-event", said)
     assert answer.text == "a"
     assert answer.output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        # vLLM until 0.10
+        ({"object": "error", "message": "engine died", "type": "InternalServerError", "code": 500}, "engine died"),
+        ({"detail": "engine died"}, "engine died"),
+        ({"detail": [{"loc": ["body"], "msg": "engine died"}]}, "engine died"),
+        ({"errors": [{"message": "engine died"}]}, "engine died"),
+        ({"type": "error", "message": "engine died"}, "engine died"),
+        ({"message": "engine died", "status_code": 503}, "engine died"),
+        ({"error": {"type": "overloaded"}}, "overloaded"),
+        # a gateway's, within the choice
+        ({"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "engine died"}}]}, "engine died"),
+    ],
+)
+def test_errors_of_other_shapes_are_faults_too(event: dict[str, Any], said: str) -> None:
+    answer = at_once(chat("a"), event, {"choices": [], "usage": USAGE})
+    assert (answer.status, answer.detail) == ("error-event", said)
+    assert answer.text == "a"
+
+
+@pytest.mark.parametrize("event", [{"type": "ping"}, {"message": "queued", "code": 0}, {"id": 3, "model": "m"}])
+def test_events_that_are_no_answer_are_no_errors(event: dict[str, Any]) -> None:
+    assert at_once(chat("a"), event, chat("b"), chat(finish="stop"), {"choices": [], "usage": USAGE}).text == "ab"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'event: error\ndata: {"message": "full"}\n\n',
+        b'data: {"message": "full"}\nevent: error\n\n',
+        b'event: error\r\nid: 3\r\n: note\r\ndata: {"message": "full"}\r\n\r\n',
+        b'event:error\rretry: 10\rdata: {"message": "full"}\r\r',
+        b"event: error\ndata: full\n\n",
+        # llama.cpp until 2025: a field of its own
+        b'error: {"code": 500, "message": "full"}\n\n',
+    ],
+)
+def test_an_event_named_error_is_a_fault(event: bytes) -> None:
+    answer = decode([(1.0, stream(chat("a"), done=False)), (2.0, event)])
+    assert (answer.status, answer.detail, answer.text) == ("error-event", "full", "a")
+
+
+def test_the_name_of_another_event_or_a_text_is_no_error() -> None:
+    whole = stream(chat("event: error"), chat("b"), chat(finish="stop"))
+    assert decode([(1.0, b"event: error\n\n" + whole)]).status == OK  # without data it is no event
+    assert decode([(1.0, b"event: message\n" + whole)]).status == OK
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("abort", "finish_reason abort"),
+        ("error", "finish_reason error"),
+        ("insufficient_system_resource", "finish_reason insufficient_system_resource"),
+        ({"type": "abort", "message": "out of memory"}, "finish_reason abort: out of memory"),
+    ],
+)
+def test_an_answer_that_the_server_broke_off_is_a_fault(reason: Any, said: str) -> None:
+    usage = {"choices": [], "usage": USAGE}
+    answer = at_once(chat("a"), {"choices": [{"delta": {}, "finish_reason": reason}]}, usage)
+    assert (answer.status, answer.detail) == ("broken-off", said)
+    assert (answer.text, answer.output_tokens) == ("a", None)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "eos_token", {"type": "length"}])
+def test_other_ends_of_an_answer_are_whole(reason: Any) -> None:
+    assert at_once(chat("a"), {"choices": [{"delta": {}, "finish_reason": reason}]}).status == OK
 
 
 def test_a_null_error_is_none() -> None:

@@ -325,15 +325,15 @@ def test_faults_are_counted_by_kind_and_keep_their_tokens(tmp_path: Path) -> Non
 def test_faults_of_several_kinds_are_counted_apart(tmp_path: Path) -> None:
     kinds: dict[Oddity, str] = {
         "status-500": "http-5xx", "status-429": "http-429", "error-event": "error-event", "stall": "timeout-gap",
-        "cut": "reset", "malformed": "malformed", "not-streaming": "not-streaming",
+        "cut": "reset", "malformed": "malformed", "not-streaming": "not-streaming", "aborts": "broken-off",
     }  # fmt: skip
-    plan = SweepPlan(levels=(14,), requests=28, warmup_requests=0, prefill=False)
+    plan = SweepPlan(levels=(16,), requests=32, warmup_requests=0, prefill=False)
     script = ScriptedServer(ttft_s=0.005, itl_s=0.0, oddities=list(kinds), spared=PROBES, every=2, in_turn=True)
     with script as server:
         swept = measure(server, tmp_path / "run", plan, timeouts=Timeouts(gap_s=0.1))
     (summary,) = summarise(swept.run)
     assert summary.failed == dict.fromkeys(kinds.values(), 2)
-    assert summary.requests == 14
+    assert summary.requests == 16
 
 
 @pytest.mark.timed

@@ -16,9 +16,14 @@ from typing import Any
 import orjson
 
 from rackrate.measurement.lenient_json import Object, as_list, as_object, as_text, error_text, parse, printable
-from rackrate.runs.statuses import OK
+from rackrate.runs.statuses import BROKEN_OFF, OK
 
 _DONE = b"[DONE]"
+_BROKEN_OFF = re.compile("abort|cancel|error|fail|insufficient|timeout|timed_out", re.IGNORECASE)
+"""Reasons to finish of an answer that the server broke off: abort and error of vLLM and SGLang, cancelled of gateways,
+insufficient_system_resource of DeepSeek, network_error of Z.ai. An answer that is whole ends by stop, length, a tool
+call, a filter and the like."""
+_STATES_FAULT = re.compile("error|exception|fail", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 """What may not stand in a JSON string."""
 _FEWEST, _FEW, _MOST = 8, 128, 256
@@ -74,9 +79,12 @@ class Reading:
         self._finish_place = 0
         self._seen = False
 
-    def take(self, place: int, data: bytes) -> None:
-        """Reads an event that ends at a place as JSON. One that is a fault sets `fault`."""
+    def take(self, place: int, data: bytes, *, named_error: bool = False) -> None:
+        """Reads an event that ends at a place as JSON. One that is a fault, or is named an error, sets `fault`."""
         self._seen = True
+        if named_error:
+            self.take_error(data)
+            return
         if data == _DONE:
             self.done = True
         if not data or self.done:  # what follows the end belongs to nobody
@@ -87,15 +95,18 @@ class Reading:
         if not message:
             self.fault = "malformed", f"not a JSON object: {_excerpt(data)}"
             return
-        if message.get("error"):
-            self.fault = "error-event", error_text(message) or _excerpt(data)
+        choices = message.get("choices")
+        if message.get("error") or (not choices and _is_error(message)):
+            self.take_error(data)
             return
         usage = as_object(message.get("usage"))
         self._usage = usage or self._usage
-        choices = message.get("choices")
         if not choices:
             return
         choice = as_object(as_list(choices)[0]) if isinstance(choices, list) else {}
+        if choice.get("error"):
+            self.fault = "error-event", error_text(choice) or _excerpt(data)
+            return
         text = _text(choice)
         finish = choice.get("finish_reason")
         del message, choices, choice
@@ -108,6 +119,15 @@ class Reading:
                 self._learn(data, quoted)
         if finish:
             self._finish, self._finish_place = finish, place
+            # SGLang's own form of a reason is an object
+            reason = as_text(finish) or as_text(as_object(finish).get("type"))
+            if _BROKEN_OFF.search(reason):
+                said = printable(as_text(as_object(finish).get("message")))
+                self.fault = BROKEN_OFF, f"finish_reason {printable(reason)}" + (f": {said}" if said else "")
+
+    def take_error(self, data: bytes) -> None:
+        """Reads what the server says is a fault, in whatever form."""
+        self.fault = "error-event", error_text(as_object(parse(data))) or _excerpt(data) or "no reason was given"
 
     def take_rest(self, place: int, line: bytes) -> None:
         """Reads a last line whose end never came: whole it counts; cut off it is a fault, if the answer had ended."""
@@ -123,6 +143,11 @@ class Reading:
             at = data.index(quoted)
             self.before = b"data: " + data[: at + 1]
             self.after = data[at + len(quoted) - 1 :]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer said that it was over."""
+        return bool(self.done or self._finish or self._usage)
 
     @property
     def text_at_end(self) -> int | None:
@@ -141,7 +166,7 @@ class Reading:
             return broken(*self.fault)
         if not self._seen:
             return broken("malformed", _excerpt(body))
-        if not (self.done or finish or usage):
+        if not self.ended:
             return broken("reset", "the stream ended before the answer did")
         if not chunk_s:
             return broken("empty", "the answer had no text")
@@ -246,6 +271,25 @@ def _sound(texts: list[bytes]) -> int:
         if (b"\\" in text or b'"' in text) and not as_text(parse(b'"' + text + b'"')):
             return number
     return len(texts)
+
+
+def _is_error(message: Object) -> bool:
+    """Whether an event that has neither choices nor an `error` is one all the same.
+
+    vLLM until 0.10 wrote {"object": "error", "message": ..., "code": 500}, FastAPI writes {"detail": ...}.
+
+    >>> _is_error({"object": "error"}), _is_error({"detail": "no such route"}), _is_error({"type": "ping"})
+    (True, True, False)
+    >>> _is_error({"message": "upstream is full", "code": 529}), _is_error({"message": "queued", "code": 0})
+    (True, False)
+    """
+    if message.get("usage"):
+        return False
+    if any(_STATES_FAULT.search(as_text(message.get(key))) for key in ("object", "type", "status", "error_type")):
+        return True
+    codes = (message.get(key) for key in ("code", "status", "status_code", "statusCode"))
+    failed = any(isinstance(code, int) and 400 <= code < 600 for code in codes)
+    return bool(message.get("detail") or message.get("errors")) or (failed and bool(message.get("message")))
 
 
 def _text(choice: Object) -> str:

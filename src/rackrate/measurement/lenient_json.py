@@ -8,6 +8,9 @@ import orjson
 
 Object = dict[str, Any]
 
+_SAYS = ("message", "msg", "detail", "error", "type")
+"""Where the words of an error stand, the best first."""
+
 
 def as_object(value: Any) -> Object:
     """A JSON object, or an empty one.
@@ -37,13 +40,18 @@ def parse(data: bytes) -> Any:
 
 
 def error_text(body: Object) -> str | None:
-    """The sentence inside an OpenAI-style error body; None where there is none.
+    """The sentence inside an error body, in OpenAI's form or one like it; None where there is none.
 
-    >>> error_text({"error": {"message": "no such model"}})
-    'no such model'
+    >>> error_text({"error": {"message": "no such model"}}), error_text({"object": "error", "message": "engine died"})
+    ('no such model', 'engine died')
+    >>> error_text({"detail": [{"loc": ["body"], "msg": "field required"}]})
+    'field required'
     """
-    error: Any = body.get("error", body.get("detail", body.get("message")))
-    return printable(as_text(as_object(error).get("message") or error)) or None
+    errors = (body.get(key) for key in ("error", "errors", "detail", "message", "msg"))
+    error: Any = next((found for found in errors if found and not isinstance(found, bool)), None)
+    error = next(iter(as_list(error)), error)
+    inner = as_object(error)
+    return printable(as_text(error) or next(filter(None, (as_text(inner.get(key)) for key in _SAYS)), "")) or None
 
 
 def printable(text: str) -> str:

@@ -24,6 +24,11 @@ _DECODED_BYTES = 2**20
 _LEAST_BYTES = len(b"data:{}")
 """Two places are further apart than that."""
 _LINE = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)")
+_ERROR_NAMES = {b"event: error", b"event:error"}
+_ERROR_LINE = re.compile(rb"(?:^|[\r\n])error:([^\r\n]+)")
+"""llama.cpp until 2025 wrote an error as a field of this name, without data."""
+_NAMED_LINES = 4
+"""How many lines before its data are looked at for the name of an event: id, retry and comments may stand between."""
 _SHORT_LINE = re.compile(rb"([^\n]*+)\n")
 
 
@@ -46,7 +51,7 @@ def events(pieces: Sequence[Piece]) -> list[Event]:
     """
     times, ends = [time_s for time_s, _ in pieces], list(accumulate(len(part) for _, part in pieces))
     found = list(_events(b"".join(part for _, part in pieces)))
-    return list(map(Event, _stamped([end for end, _ in found], times, ends), [data for _, data in found]))
+    return list(map(Event, _stamped([end for end, _, _ in found], times, ends), [data for _, data, _ in found]))
 
 
 def _stamped(places: Sequence[int], times: Sequence[float], ends: Sequence[int]) -> list[float]:
@@ -69,8 +74,10 @@ def _stamped(places: Sequence[int], times: Sequence[float], ends: Sequence[int])
     return stamped
 
 
-def _events(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The data of the events of a body from a place on, each with where the text of its last line ends."""
+def _events(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes, bool]]:
+    """The data of the events of a body from a place on: where the text of its last line ends, the data, and whether the
+    event is named an error.
+    """
     if start == 0 and body.startswith(b"\xef\xbb\xbf"):
         start = 3
     line_of = _LINE.match if body.find(b"\r", start) >= 0 else _SHORT_LINE.match
@@ -78,6 +85,7 @@ def _events(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     while start < len(body):
         data: list[bytes] = []
         place = start
+        is_error = _names_error(body, start)
         # one event: up to its blank line
         while (match := line_of(body, start)) is not None:
             end, start = match.end(1), match.end()
@@ -87,11 +95,27 @@ def _events(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
             if line.startswith(b"data:") or line == b"data":
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
                 place = end
+            elif line in _ERROR_NAMES:
+                is_error = True
         if data:  # the blank line after the last event may never have come, but its data did
-            yield place, data[0] if len(data) == 1 else b"\n".join(data)
+            yield place, data[0] if len(data) == 1 else b"\n".join(data), is_error
         if match is None:
             return  # what comes after the last line's end is no line
         start = _next_data(body, start)
+
+
+def _names_error(body: bytes, start: int) -> bool:
+    """Whether one of the lines before a place names the event that this line is of an error."""
+    for _ in range(_NAMED_LINES):
+        end = start - 1
+        if body[max(end - 1, 0) : start] == b"\r\n":
+            end -= 1
+        start = max(body.rfind(b"\n", 0, max(end, 0)), body.rfind(b"\r", 0, max(end, 0))) + 1
+        if end <= start:
+            return False
+        if body[start:end] in _ERROR_NAMES:
+            return True
+    return False
 
 
 def _next_data(body: bytes, start: int) -> int:
@@ -122,12 +146,14 @@ def decode_body(times: Sequence[float], lengths: Sequence[int], body: bytes) -> 
     if b"\r" not in body and (body.isascii() or _is_utf8(body)):
         start = _read_plain(body, reading)
     if reading.fault is None and start < len(body):
-        for place, data in _events(body, start):
-            reading.take(place, data)
+        for place, data, is_error in _events(body, start):
+            reading.take(place, data, named_error=is_error)
             if reading.fault is not None or reading.done:
                 break
     if reading.fault is None and not reading.done:
         reading.take_rest(len(body), body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :])
+    if reading.fault is None and not reading.ended and (error := _ERROR_LINE.search(body)):
+        reading.take_error(error[1])
     return _amount(reading, body, times, lengths)
 
 

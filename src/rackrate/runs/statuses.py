@@ -5,6 +5,9 @@ from __future__ import annotations
 OK = "ok"
 """Status of a request that was answered whole. Any other status names its fault: see FAULTS."""
 
+BROKEN_OFF = "broken-off"
+"""The server ended the answer itself before it was whole, and said so."""
+
 FAULTS = {
     "refused": "the connection could not be made",
     "tls": "the TLS handshake failed",
@@ -20,6 +23,7 @@ FAULTS = {
     "malformed": "the answer is not a stream of JSON events",
     "not-streaming": "the answer came in one piece",
     "error-event": "the stream carried an error",
+    BROKEN_OFF: "the server broke the answer off",
     "oversize": "the answer is larger than any answer should be",
     "empty": "the answer had no token",
     "unnamed": "failed; the imported file does not say how",
