@@ -7,7 +7,16 @@ import pytest
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import UserError
 from rackrate.models.architecture import Architecture, of_catalogue_model
-from rackrate.models.formats import FORMATS, support, weight_format
+from rackrate.models.formats import (
+    FORMATS,
+    SPELLINGS,
+    format_in_results,
+    native_step_name,
+    step_format,
+    step_name,
+    support,
+    weight_format,
+)
 from rackrate.models.weight_sizes import bits_per_weight, weight_bytes
 from rackrate.units import GIB
 
@@ -87,3 +96,30 @@ def test_what_cards_lack() -> None:
     for name in FORMATS:
         if FORMATS[name].family == "gguf":
             assert support(FORMATS[name], t4).runs
+
+
+def test_mxfp4_has_the_bits_of_its_standard_wherever_it_is_counted() -> None:
+    # OCP Microscaling Formats (MX) v1.0, table 1: 32 elements of 4 bits share a scale of 8 bits
+    bits = 4 + 8 / 32
+    assert weight_format("mxfp4").bits == bits
+    for name in (step_name("mxfp4"), native_step_name("mxfp4"), format_in_results("MXFP4 (native)") or ""):
+        form = step_format(name)
+        assert (form.bits, form.unquantised) == (bits, "all")
+
+
+def test_spellings_are_of_formats_that_there_are() -> None:
+    for spelling in SPELLINGS:
+        assert step_format(spelling.form)
+    words = [word for spelling in SPELLINGS for word in spelling.config]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("Q4_0 from Q4_1", "q4_0"), ("bf16 from Q4_1", "bf16"), ("F16", "bf16"), ("AWQ", "w4a16"), ("Q8_0", "q8_0"),
+        ("something", None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_format_that_a_run_records(text: str, form: str | None) -> None:
+    assert format_in_results(text) == form

@@ -11,8 +11,9 @@ from published_row import ROW
 from rackrate.catalog.load import load_catalog
 from rackrate.engines.releases import release_of
 from rackrate.errors import UserError
+from rackrate.models.formats import format_in_results
 from rackrate.validation.fitting import observations
-from rackrate.validation.names import CannotPredictError, PublishedNames, stated_sizes, weight_format
+from rackrate.validation.names import CannotPredictError, PublishedNames, stated_sizes
 from rackrate.validation.published import COLUMNS, read_published, understand
 
 NAMES = PublishedNames(load_catalog())
@@ -228,9 +229,9 @@ def test_offline_runs_stream_to_nobody() -> None:
 
 
 def test_formats_and_eras() -> None:
-    assert [weight_format(item) for item in ("AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "w8a16")] == [
-        "w4a16", "q4_k", "w8a8", "bf16", "fp4", "w8a16",
-    ]  # fmt: skip
+    assert [format_in_results(item) for item in (
+        "AWQ", "Q4_K_M", "fp8 (W8A8)", "bfloat16", "nvfp4", "mxfp4", "w8a16",
+    )] == ["w4a16", "q4_k", "w8a8", "bf16", "fp4", "mxfp4", "w8a16"]  # fmt: skip
     assert [getattr(release_of(name, version), "id", None) for name, version in (
         ("vLLM", "0.6.2"), ("vllm", "0.8.5"), ("SGLang", "0.5.6"), ("TensorRT-LLM", ""),
         ("nim (trt-llm)", "1.0"), ("x", ""),

@@ -13,6 +13,7 @@ from rackrate.engines.releases import scheduler_of
 from rackrate.engines.spec import Scheduler
 from rackrate.errors import CalibrationError, CatalogError
 from rackrate.models.architecture import Architecture, of_catalogue_model
+from rackrate.models.formats import format_in_results
 from rackrate.runs.records import Run, RunHeader
 from rackrate.simulation.settings import EngineLimits
 from rackrate.steptime.deployment import Deployment, deploy, find_release
@@ -60,7 +61,7 @@ def host_of(run: Run, catalog: Catalog, tensor_parallel: int | None = None) -> C
     kv_capacity = math.inf if accelerator.kind == "cpu" else None  # a CPU's cache is bounded by the slots
     deployment = deploy(
         model, accelerator, engine=release.id, parallel=Parallel(tensor=tensor_parallel or (max(1, count))),
-        weights=_weights(header), box=None, kv_capacity=kv_capacity, scheduler=scheduler,
+        weights=format_in_results(header.model.weight_format or ""), kv_capacity=kv_capacity, scheduler=scheduler,
     )  # fmt: skip
     return CalibratedHost(deployment, known, machine, slot_limits(deployment, settings))
 
@@ -115,17 +116,6 @@ def _nominal(cores: int, name: str, architecture: str, memory_gib: float) -> Acc
             "sources": [{"source": "nominal rates of a core; the calibration measures the real ones", "date": "2026"}],
         }
     )  # fmt: skip
-
-
-_FORMATS = {
-    "q4_0": "q4_0", "q4": "q4_k", "q5": "q5_k", "q6": "q6_k", "q8": "q8_0", "f16": "bf16",
-    "fp16": "bf16", "bf16": "bf16", "fp8": "fp8",
-}  # fmt: skip
-
-
-def _weights(header: RunHeader) -> str | None:
-    text = (header.model.weight_format or "").lower()
-    return next((name for prefix, name in _FORMATS.items() if text.startswith(prefix)), None)
 
 
 def host_again(known: CalibrationFile, catalog: Catalog) -> CalibratedHost:

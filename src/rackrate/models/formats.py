@@ -14,6 +14,7 @@ definitions ([ggml]_ block structures, [mx]_, [nvfp4]_, [gptq]_, [dsv3]_).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +115,7 @@ _FORMATS = (
     WeightFormat("gptq", "w4a16", grouped_bits(4, 128, 16, 4), arithmetic="fp16", step_name="w4a16"),
     WeightFormat("w8a16", "w4a16", grouped_bits(8, 128, 16)),
     WeightFormat("nvfp4", "fp4", grouped_bits(4, 16, 8), unquantised="attention", arithmetic="fp4", step_name="fp4"),
-    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), unquantised="all", arithmetic="fp4", step_name="fp4"),
+    WeightFormat("mxfp4", "fp4", grouped_bits(4, 32, 8), unquantised="all", arithmetic="fp4"),
     WeightFormat("nf4", "bnb", grouped_bits(4, 64, 8 + 32 / 256)),
     _gguf("Q4_0", "Q4_0", step_name="q4_0"),
     _gguf("Q4_1", "Q4_1"),
@@ -157,11 +158,108 @@ NATIVE_FORMATS = {
 }  # fmt: skip
 """The catalogue's number formats of weights as weight formats."""
 
-_OTHER_NAMES = {
-    "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16", "f32": "fp32", "f16": "fp16",
-    "e4m3": "fp8", "fp8-e4m3": "fp8", "w8a8": "int8", "int4": "w4a16", "w4": "w4a16", "fp4": "nvfp4",
-    "bnb": "nf4", "bitsandbytes": "nf4", "q4_k": "q4_k_m", "q5_k": "q5_k_m",
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Spelling:
+    """How others write a weight format, by who writes. Patterns are regular expressions of lower-case text."""
+
+    form: str
+    """Name of the weight format (`weight_format`), or of the coarser one of step times (`step_format`)."""
+    users: tuple[str, ...] = ()
+    """Whole words, of people and of frameworks for a dtype."""
+    config: tuple[str, ...] = ()
+    """quant_method, quant_algo, or the layout of compressed-tensors in a config.json, where the word decides alone."""
+    repository: str = ""
+    """Pattern of how the name of a repository ends."""
+    results: str = ""
+    """Pattern of what tables of published measurements and the records of runs contain."""
+
+
+SPELLINGS: tuple[Spelling, ...] = (
+    Spelling("q2_k", results="q2_k|iq2"),
+    Spelling("q3_k", results="q3_k|iq3"),
+    Spelling("q4_k", results="q4_k|iq4|q4_1"),
+    Spelling("q4_0", results="q4_0"),
+    Spelling("q5_k", results="q5"),
+    Spelling("q6_k", results="q6"),
+    Spelling("q8_0", results="q8"),
+    Spelling("q4_k_m", users=("q4_k",)),
+    Spelling("q5_k_m", users=("q5_k",)),
+    Spelling("mxfp4", config=("mxfp4",), repository="mxfp4", results="mxfp4"),
+    Spelling(
+        "nvfp4", users=("fp4",), config=("nvfp4", "nvfp4-awq", "w4a8-nvfp4-fp8"), repository="nvfp4|fp4",
+        results="fp4|w4a4",
+    ),
+    Spelling("awq", repository=r"awq(?:[-_.]int4)?"),
+    Spelling("gptq", repository=r"gptq(?:[-_.]?int4)?"),
+    Spelling(
+        "w4a16", users=("int4", "w4"), config=("w4a16-awq", "w4a8-awq"), repository="w4a16|int4",
+        results=r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|marlin|exl2|[34]\.\d*bpw|exllama|compressed-tensors int4",
+    ),
+    Spelling("w8a16", repository=r"gptq[-_.]?int8|w8a16", results="w8a16"),
+    Spelling("int8", users=("w8a8",), config=("int8-sq", "w8a8-sq-per-channel"), repository="w8a8|int8"),
+    Spelling("w8a8", results="w8a8|int8|smooth"),
+    Spelling(
+        "fp8", users=("e4m3", "fp8-e4m3"), config=("fp8", "fbgemm-fp8", "fp8-per-channel-per-token"),
+        repository=r"fp8(?:[-_.](?:dynamic|kv))?", results="fp8|w8fp8|e4m3",
+    ),
+    Spelling("fp8-block", config=("fp8-pb-wo", "fp8-block")),
+    Spelling("w8a16", results=r"8-?bit"),
+    Spelling("fp32", users=("float32", "f32"), results=r"fp32|float32|\bf32"),
+    Spelling("bf16", users=("bfloat16",), results=r"bf16|bfloat16"),
+    Spelling("fp16", users=("float16", "half", "f16"), results=r"fp16|float16|half|\bf16"),
+    Spelling("nf4", users=("bnb", "bitsandbytes")),
+)  # fmt: skip
+"""Every spelling, in the order in which patterns are tried: what contains another comes first."""
+
+_OTHER_NAMES = {word: spelling.form for spelling in SPELLINGS for word in spelling.users}
+
+
+def format_in_config(word: str) -> str | None:
+    """The weight format that a word of a config.json decides alone; None where it does not.
+
+    >>> format_in_config("NVFP4_AWQ"), format_in_config("mxfp4-pack-quantized"), format_in_config("gptq")
+    ('nvfp4', 'mxfp4', None)
+    """
+    key = word.lower().replace("_", "-").removesuffix("-pack-quantized")
+    return next((spelling.form for spelling in SPELLINGS if key in spelling.config), None)
+
+
+def dtype_format(dtype: str) -> str | None:
+    """The format of 16 or 32 bits that frameworks call a dtype; None for another.
+
+    >>> dtype_format("torch.bfloat16"), dtype_format("float8_e4m3fn")
+    ('bf16', None)
+    """
+    name = dtype.removeprefix("torch.")
+    form = FORMATS.get(_OTHER_NAMES.get(name, name))
+    return form.name if form is not None and form.family == "plain" else None
+
+
+def repository_formats(name: str) -> Iterator[tuple[str, str]]:
+    """What the end of a repository's name may say: what is before it, and the weight format.
+
+    >>> list(repository_formats("Qwen2.5-32B-Instruct-GPTQ-Int8"))
+    [('Qwen2.5-32B-Instruct', 'w8a16'), ('Qwen2.5-32B-Instruct-GPTQ', 'int8')]
+    """
+    for spelling in SPELLINGS:
+        ending = rf"(.+?)[-_.](?:quantized[-_.])?(?:{spelling.repository})"
+        if spelling.repository and (found := re.fullmatch(ending, name, re.IGNORECASE)):
+            yield found[1], spelling.form
+
+
+def format_in_results(text: str) -> str | None:
+    """The format that a published row or the record of a run states, as step times count it; None where none is stated.
+
+    >>> format_in_results("fp16/bf16 (native; see repo)"), format_in_results("awq-int4 (marlin)"), format_in_results("")
+    ('bf16', 'w4a16', None)
+    >>> format_in_results("Q4_0 from Q4_1")
+    'q4_0'
+    """
+    lowered = text.lower().split(" from ")[0]
+    found = next((item.form for item in SPELLINGS if item.results and re.search(item.results, lowered)), None)
+    return None if found is None else "bf16" if weight_format(found).bits == 16 else step_name(found)
+
 
 KV_FORMATS: dict[str, float] = {
     "fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0,

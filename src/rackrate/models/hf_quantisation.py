@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from rackrate.errors import UserError
 from rackrate.models.config_values import ConfigValues
-
-_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "half": "fp16"}
+from rackrate.models.formats import dtype_format, format_in_config
 
 
 def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigValues | None = None) -> str:
@@ -36,10 +35,10 @@ def plain_format(config: ConfigValues, text: ConfigValues) -> str:
             if stated is not None and not isinstance(stated, str):
                 raise UserError(f"{config.file}: {part.prefix}{key} should be a word such as bfloat16, not {stated!r}")
     dtype = text.text("dtype", "torch_dtype") or config.text("dtype", "torch_dtype") or "bfloat16"
-    name = dtype.removeprefix("torch.")
-    if name not in _DTYPES:
+    name = dtype_format(dtype)
+    if name is None:
         raise UserError(f"{config.file}: torch_dtype {dtype!r} is not a number format of weights")
-    return _DTYPES[name]
+    return name
 
 
 def _quantised(config: ConfigValues) -> str:
@@ -49,11 +48,9 @@ def _quantised(config: ConfigValues) -> str:
             return "nf4"
         if config.text("quant_algo"):
             return _modelopt(config)
+    if (stated := format_in_config(method)) is not None:
+        return "fp8-block" if stated == "fp8" and config.values.get("weight_block_size") else stated
     match method:
-        case "fp8" | "fbgemm-fp8":
-            return "fp8-block" if config.values.get("weight_block_size") else "fp8"
-        case "mxfp4":
-            return "mxfp4"
         case "gptq" | "awq" | "gptq-marlin" | "awq-marlin" | "auto-round" | "intel/auto-round":
             return _weight_only(config, config.whole("bits", "w_bit", default=4), config.values.get("group_size", 128))
         case "bitsandbytes":
@@ -91,10 +88,8 @@ def _compressed_tensors(config: ConfigValues) -> str:
     if first is None or weights is None:
         raise _unknown(config, "config_groups", config.values.get("config_groups"))
     layout = first.text("format") or config.text("format") or ""
-    if layout.startswith("mxfp4"):
-        return "mxfp4"
-    if layout.startswith("nvfp4"):
-        return "nvfp4"
+    if (stated := format_in_config(layout)) is not None:
+        return stated
     bits = weights.whole("num_bits")
     if weights.text("type") == "float":
         if bits == 8:
@@ -109,17 +104,8 @@ def _compressed_tensors(config: ConfigValues) -> str:
 
 
 def _modelopt(config: ConfigValues) -> str:
-    algorithm = (config.text("quant_algo") or "").upper()
-    match algorithm:
-        case "FP8" | "FP8_PER_CHANNEL_PER_TOKEN":
-            return "fp8"
-        case "FP8_PB_WO" | "FP8_BLOCK":
-            return "fp8-block"
-        case "NVFP4" | "NVFP4_AWQ" | "W4A8_NVFP4_FP8":
-            return "nvfp4"
-        case "W4A16_AWQ" | "W4A8_AWQ":
-            return "w4a16"
-        case "INT8_SQ" | "W8A8_SQ_PER_CHANNEL":
-            return "int8"
-        case _:
-            raise _unknown(config, "quant_algo", algorithm or "nothing")
+    algorithm = config.text("quant_algo") or ""
+    stated = format_in_config(algorithm)
+    if stated is None:
+        raise _unknown(config, "quant_algo", algorithm.upper() or "nothing")
+    return stated

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues, read_json
+from rackrate.models.formats import repository_formats
 from rackrate.models.gguf_model import read_gguf_model
 from rackrate.models.hf_config import architecture_of_config
 from rackrate.models.safetensors_header import safetensors_size
@@ -74,23 +74,10 @@ def read_model(name: str, catalog: Catalog, *, weights_stated: bool = False) -> 
     )
 
 
-_NAMED_FORMATS: tuple[tuple[str, str], ...] = (
-    (r"gptq[-_.]?int8|w8a16", "w8a16"),
-    (r"awq(?:[-_.]int4)?", "awq"),
-    (r"gptq(?:[-_.]?int4)?", "gptq"),
-    (r"w4a16|int4", "w4a16"),
-    (r"fp8(?:[-_.](?:dynamic|kv))?", "fp8"),
-    (r"w8a8|int8", "int8"),
-    (r"nvfp4|fp4", "nvfp4"),
-)
-"""How publishers of quantised weights end the names of their repositories, and what that is."""
-
-
 def _with_format(name: str, catalog: Catalog) -> ReadModel | None:
     """A model of the catalogue in a format that its name ends with, as in Qwen2.5-32B-Instruct-AWQ; else None."""
-    for pattern, form in _NAMED_FORMATS:
-        found = re.fullmatch(rf"(.+?)[-_.](?:quantized[-_.])?(?:{pattern})", name, re.IGNORECASE)
-        model = catalog.known_model(found[1]) if found else None
+    for base, form in repository_formats(name):
+        model = catalog.known_model(base)
         if model is not None:
             architecture = replace(of_catalogue_model(model), native_weights=form)
             return ReadModel(architecture, notes=(f"{name}: taken as {model.id} in {form}",), listed=model)

@@ -192,33 +192,3 @@ def number_of(text: str) -> float | None:
     except ValueError:
         return None
     return value if value > 0 and value < 1e15 else None
-
-
-# Weight formats as authors spell them.
-_FORMATS: tuple[tuple[str, str], ...] = (
-    (r"q2_k|iq2", "q2_k"),
-    (r"q3_k|iq3", "q3_k"),
-    (r"q4_k|iq4|q4_1", "q4_k"),
-    (r"q4_0", "q4_0"),
-    (r"q5", "q5_k"),
-    (r"q6", "q6_k"),
-    (r"q8", "q8_0"),
-    (r"nvfp4|mxfp4|fp4|w4a4", "fp4"),
-    (r"w4a16|awq|gptq|int4|uint4|4-?bit|q4|marlin|exl2|[34]\.\d*bpw|exllama|compressed-tensors int4", "w4a16"),
-    (r"w8a16", "w8a16"),
-    (r"w8a8|int8|smooth", "w8a8"),
-    (r"fp8|w8fp8|e4m3", "fp8"),
-    (r"8-?bit", "w8a16"),
-    (r"fp32|float32", "fp32"),
-    (r"fp16|bf16|bfloat16|float16|half", "bf16"),
-)
-
-
-def weight_format(text: str) -> str | None:
-    """Our name of a published weight format; None where nothing is stated.
-
-    >>> weight_format("fp16/bf16 (native; see repo)"), weight_format("awq-int4 (marlin)"), weight_format("")
-    ('bf16', 'w4a16', None)
-    """
-    lowered = text.lower()
-    return next((name for pattern, name in _FORMATS if re.search(pattern, lowered)), None)

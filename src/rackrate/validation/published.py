@@ -17,12 +17,12 @@ from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import assumed_release, release_of, scheduler_of
 from rackrate.errors import UserError
 from rackrate.models.architecture import Architecture, of_catalogue_model
-from rackrate.models.formats import native_step_name
+from rackrate.models.formats import format_in_results, native_step_name
 from rackrate.steptime.load import Observed
 from rackrate.steptime.work import Parallel, formats_on, linear_work
 from rackrate.units import GIB
 from rackrate.validation.cases import Case
-from rackrate.validation.names import CannotPredictError, PublishedNames, number_of, weight_format
+from rackrate.validation.names import CannotPredictError, PublishedNames, number_of
 from rackrate.validation.row_load import load_of_row
 
 COLUMNS = (
@@ -123,8 +123,8 @@ def understand(row: Mapping[str, str], names: PublishedNames, file: str, line: i
         # another engine, or none stated: the arithmetic is the same, the host's time that of vLLM at that date
         release = assumed_release(stated_year)
         flags.add("assumed-engine")
-    weights = weight_format(row["weight_dtype"])
-    named = weight_format(row["model"])
+    weights = format_in_results(row["weight_dtype"])
+    named = format_in_results(row["model"])
     if weights in {None, "bf16"} and named is not None:
         weights = named  # the column then states what is computed with, the name what is stored
     if weights is None:
