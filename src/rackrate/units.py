@@ -19,7 +19,7 @@ GIB = 2**30
 SECONDS_PER_HOUR = 3600
 HOURS_PER_MONTH = 730.0
 """A year of 8,760 hours by twelve. The 720 of some articles (30 days) is a parameter wherever this is used."""
-HOURS_PER_YEAR = 8760.0
+MONTHS_PER_YEAR = 12
 PER_MILLION = 1_000_000
 
 

@@ -294,3 +294,20 @@ def test_only_a_detected_machine_without_gpus_is_assumed() -> None:
     assert "assumption" in (assumed.notes or "").lower()
     assert assumed_rig(T4S) is None
     assert assumed_rig(Machine(origin="unknown")) is None
+
+
+def test_what_is_paid_by_the_month_does_not_shrink_with_its_hours() -> None:
+    rig = Rig(
+        name="rig", capex_usd=38_000, life_years=5, resale_usd=4_000, discount_rate=0.08, idle_w=350, busy_w=1650,
+        pue=1.4, usd_per_kwh=0.19, hosting_usd_per_kw_month=150, labour_hours_per_month=4, labour_usd_per_hour=60,
+        spare_share=0.05,
+    )  # fmt: skip
+    # by hand: labour 240, hosting 247.50, and a twelfth of 1.05 x annuity; only energy counts hours
+    annuity = (38_000 - 4_000 / 1.08**5) * 0.08 / (1 - 1.08**-5)
+    energy = 720 * (350 + 0.3 * 1300) / 1000 * 1.4 * 0.19
+    by_hand = 1.05 * annuity / 12 + 150 * 1.65 + 240 + energy
+    assert owned(rig, "rig.yaml", 720).usd_h(0.3) * 720 == pytest.approx(by_hand, rel=1e-12)
+    assert round(by_hand, 2) == 1402.33
+    for hours in (672, 720, 744):
+        fixed = owned(rig.model_copy(update={"idle_w": 0.0}), "rig.yaml", hours).fixed_usd_h * hours
+        assert fixed == pytest.approx(1.05 * annuity / 12 + 247.5 + 240, rel=1e-12)

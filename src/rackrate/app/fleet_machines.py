@@ -101,7 +101,7 @@ class _Machines:
                 )
             often = ASSUMED_INTERRUPTIONS_PER_MONTH if stated is None else stated
             recovery_s = seconds(request.cold_start)
-            cost = with_interruptions(cost, often, recovery_s)
+            cost = with_interruptions(cost, often, recovery_s, request.hours_per_month)
             self.notes.append(
                 f"{cost.name}: {often:g} interruptions a month "
                 f"{'assumed, since none are stated' if stated is None else 'stated'}, each {recovery_s:g} s until a "
@@ -119,8 +119,8 @@ class _Machines:
         rig = read_rig(path, self.catalog)
         self._check(rig_mismatch(self.machine, rig) if self.machine is not None else None, "measure on the rig")
         self.notes += energy_warning(rig, path)
-        replicas = self.request.replicas_per_machine
-        self.offers.append(FleetOffer(owned(rig, str(path)), committed=True, replicas=replicas))
+        cost, replicas = owned(rig, str(path), self.request.hours_per_month), self.request.replicas_per_machine
+        self.offers.append(FleetOffer(cost, committed=True, replicas=replicas))
 
     def add_contract(self, path: Path) -> None:
         """A machine that is rented at terms of one's own."""
@@ -130,7 +130,10 @@ class _Machines:
 
         contract = read_document(path, Contract)
         self._check(_contract_mismatch(self.machine, contract), "measure on the machine that is rented")
-        cost, replicas = contracted(contract, str(path)), self.request.replicas_per_machine
+        cost, replicas = (
+            contracted(contract, str(path), self.request.hours_per_month),
+            self.request.replicas_per_machine,
+        )
         self.offers.append(FleetOffer(cost, committed=contract.committed, replicas=replicas))
 
     def add_stated(self, usd_per_hour: float) -> None:

@@ -265,7 +265,8 @@ def _machines(
             raise PriceError(
                 f"{path}: {why}: a figure belongs to its machine; measure on the rig, or use {{as_if}}", field="as_if"
             )
-        add(owned(rig, str(path)), rig, other=why is not None, notes=[*_as_if_note(why), *energy_warning(rig, path)])
+        cost = owned(rig, str(path), load.hours_per_month)
+        add(cost, rig, other=why is not None, notes=[*_as_if_note(why), *energy_warning(rig, path)])
     if request.usd_per_hour is not None:
         if not 0 <= request.usd_per_hour < math.inf:
             raise PriceError(
@@ -291,7 +292,7 @@ def _machines(
     rig = assumed_rig(machine)
     if rig is not None:
         add(
-            owned(rig, "assumption: nobody has stated what this machine costs"),
+            owned(rig, "assumption: nobody has stated what this machine costs", load.hours_per_month),
             rig,
             notes=[EDIT_THE_RIG],
         )

@@ -68,7 +68,7 @@ def fleet(
     cached_share: about.CachedShare = None,
     growth: about.Growth = 0.0,
     over: about.Over = None,
-    step: about.Step = None,
+    step: about.FleetStep = None,
     usage_model: about.UsageModel = None,
     utc_offset: about.UtcOffset = 0.0,
     headroom: Annotated[

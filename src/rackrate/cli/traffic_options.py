@@ -56,6 +56,12 @@ Step = Annotated[
         "--step", help="Steps in which it is seen, such as 1min or 1h.", show_default="1min of a trace, else its own"
     ),
 ]
+FleetStep = Annotated[
+    str | None,
+    typer.Option(
+        "--step", help="Steps in which it is seen, such as 30s or 1h.", show_default="1min, or its own if finer"
+    ),
+]
 UsageModel = Annotated[
     str | None,
     typer.Option(

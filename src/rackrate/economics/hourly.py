@@ -14,7 +14,7 @@ from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Document, EnergyPrice, Offer, Price, newest
 from rackrate.economics.currency import to_usd_keys
 from rackrate.errors import PriceError
-from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, where
+from rackrate.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, where
 
 if TYPE_CHECKING:
     from rackrate.units import Numbers
@@ -206,39 +206,45 @@ def owned_parts(
     hosting_usd_per_kw_month: Numbers = 0.0,
     labour_hours_per_month: Numbers = 0.0,
     labour_usd_per_hour: Numbers = 0.0,
+    hours_per_month: float = HOURS_PER_MONTH,
 ) -> dict[str, Numbers]:
     """What an hour of an owned machine at full load is made of. [USD/h]
 
     Annuity of the purchase, hosting, labour and idle energy are paid anyway, `busy energy` only while it is busy. The
-    arguments are those of a `Rig`, and may be arrays.
+    arguments are those of a `Rig`, and may be arrays. What is paid by the month (a twelfth of the annuity, hosting,
+    labour) is the same for a month of 720 hours as for one of 730; energy goes by the hour.
 
     >>> parts = owned_parts(capex_usd=3800, life_years=5, idle_w=100, busy_w=300, usd_per_kwh=0.2)
     >>> {name: round(usd, 6) for name, usd in parts.items() if usd}
     {'purchase': 0.086758, 'idle energy': 0.02, 'busy energy': 0.04}
+    >>> round(720 * owned_parts(capex_usd=3800, life_years=5, hours_per_month=720)["purchase"], 6)    # 760 a year
+    63.333333
     """
     usd_per_watt_hour = pue * usd_per_kwh / 1000
     annuity = annuity_usd_per_year(capex_usd, resale_usd, discount_rate, life_years)
     return {
-        "purchase": (1 + spare_share) * annuity / HOURS_PER_YEAR,
-        "hosting": hosting_usd_per_kw_month * busy_w / 1000 / HOURS_PER_MONTH,
-        "labour": labour_hours_per_month * labour_usd_per_hour / HOURS_PER_MONTH,
+        "purchase": (1 + spare_share) * annuity / MONTHS_PER_YEAR / hours_per_month,
+        "hosting": hosting_usd_per_kw_month * busy_w / 1000 / hours_per_month,
+        "labour": labour_hours_per_month * labour_usd_per_hour / hours_per_month,
         "idle energy": idle_w * usd_per_watt_hour,
         "busy energy": (busy_w - idle_w) * usd_per_watt_hour,
     }
 
 
-def owned(rig: Rig, origin: str) -> HourlyCost:
+def owned(rig: Rig, origin: str, hours_per_month: float = HOURS_PER_MONTH) -> HourlyCost:
     """The hourly cost of a rig: annuity, hosting, labour and idle energy anyway, energy above idle while busy.
 
     Args:
         rig: its prices and watts.
         origin: where they come from (a file, an assumption), for the provenance.
+        hours_per_month: over which what is paid by the month is spread.
     """
     made_of = owned_parts(
         capex_usd=rig.capex_usd, life_years=rig.life_years, resale_usd=rig.resale_usd, spare_share=rig.spare_share,
         discount_rate=rig.discount_rate, idle_w=rig.idle_w, busy_w=rig.busy_w, pue=rig.pue,
         usd_per_kwh=rig.usd_per_kwh, hosting_usd_per_kw_month=rig.hosting_usd_per_kw_month,
         labour_hours_per_month=rig.labour_hours_per_month, labour_usd_per_hour=rig.labour_usd_per_hour,
+        hours_per_month=hours_per_month,
     )  # fmt: skip
     parts = {name: float(usd) for name, usd in made_of.items()}
     busy = parts["busy energy"]

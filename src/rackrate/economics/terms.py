@@ -12,7 +12,7 @@ from rackrate.catalog.types import Document
 from rackrate.economics.currency import to_usd_keys
 from rackrate.economics.hourly import HourlyCost, RigHardware, annuity_usd_per_year
 from rackrate.errors import PriceError
-from rackrate.units import HOURS_PER_MONTH, HOURS_PER_YEAR, SECONDS_PER_HOUR, where
+from rackrate.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, SECONDS_PER_HOUR, where
 
 if TYPE_CHECKING:
     from rackrate.units import Numbers
@@ -22,7 +22,9 @@ ASSUMED_INTERRUPTIONS_PER_MONTH = 0.2
 instances of a type interrupted in a month. Printed with every figure that uses it."""
 
 
-def lost_share(interruptions_per_month: Numbers, recovery_s: Numbers) -> Numbers:
+def lost_share(
+    interruptions_per_month: Numbers, recovery_s: Numbers, hours_per_month: float = HOURS_PER_MONTH
+) -> Numbers:
     """Share of its paid time in which a spot machine does not serve: restarting and warming up. 0 to 1.
 
     Interruptions per hour x hours to recover; at most 1. One interruption in 20 hours, 6 minutes to be back:
@@ -30,7 +32,7 @@ def lost_share(interruptions_per_month: Numbers, recovery_s: Numbers) -> Numbers
     >>> round(lost_share(interruptions_per_month=36.5, recovery_s=360), 4)
     0.005
     """
-    lost = interruptions_per_month / HOURS_PER_MONTH * recovery_s / SECONDS_PER_HOUR
+    lost = interruptions_per_month / hours_per_month * recovery_s / SECONDS_PER_HOUR
     return where(lost < 1, lost, 1.0)
 
 
@@ -46,34 +48,43 @@ def spot_usd_h(price_usd_h: Numbers, lost: Numbers) -> Numbers:
     return where(lost < 1, price_usd_h / where(lost < 1, 1 - lost, 1.0), math.inf)
 
 
-def _served_usd_h(price_usd_h: float, interruptions_per_month: float, recovery_s: float) -> float:
+def _served_usd_h(
+    price_usd_h: float, interruptions_per_month: float, recovery_s: float, hours_per_month: float
+) -> float:
     """`spot_usd_h` of one machine. Raises PriceError where it never serves."""
-    lost = lost_share(interruptions_per_month, recovery_s)
+    lost = lost_share(interruptions_per_month, recovery_s, hours_per_month)
     usd_h = float(spot_usd_h(price_usd_h, lost))
     if lost >= 1:
         raise PriceError(f"a spot machine that loses {lost:.0%} of its time to interruptions never serves")
     return usd_h
 
 
-def committed_usd_h(upfront_usd: float, usd_h: float, term_years: float, discount_rate: float = 0.0) -> float:
+def committed_usd_h(
+    upfront_usd: float,
+    usd_h: float,
+    term_years: float,
+    discount_rate: float = 0.0,
+    hours_per_month: float = HOURS_PER_MONTH,
+) -> float:
     """What an hour of a commitment costs: its hourly price and the money up front, spread over the term. [USD/h]
 
-    The up-front payment as an annuity over the term (see `annuity_usd_per_year`), by 8,760 hours a year. 8,760 USD for
-    a year, and half a dollar an hour:
+    A twelfth of the up-front payment's annuity over the term (see `annuity_usd_per_year`), by the hours of a month.
+    8,760 USD for a year, and half a dollar an hour:
 
     >>> committed_usd_h(upfront_usd=8760, usd_h=0.5, term_years=1)
     1.5
     """
-    return usd_h + float(annuity_usd_per_year(upfront_usd, 0.0, discount_rate, term_years)) / HOURS_PER_YEAR
+    yearly = float(annuity_usd_per_year(upfront_usd, 0.0, discount_rate, term_years))
+    return usd_h + yearly / MONTHS_PER_YEAR / hours_per_month
 
 
-def storage_usd_h(gib: float, usd_per_gib_month: float) -> float:
-    """What keeping disks costs, by 730 hours a month. [USD/h]
+def storage_usd_h(gib: float, usd_per_gib_month: float, hours_per_month: float = HOURS_PER_MONTH) -> float:
+    """What keeping disks costs, by the hours of a month. [USD/h]
 
     >>> storage_usd_h(gib=500, usd_per_gib_month=0.073)    # 36.50 USD a month
     0.05
     """
-    return gib * usd_per_gib_month / HOURS_PER_MONTH
+    return gib * usd_per_gib_month / hours_per_month
 
 
 def egress_usd_h(gb_per_busy_hour: float, usd_per_gb: float) -> float:
@@ -127,8 +138,8 @@ class Contract(Document):
         return self
 
 
-def contracted(contract: Contract, origin: str) -> HourlyCost:
-    """The hourly cost of a machine rented under a contract.
+def contracted(contract: Contract, origin: str, hours_per_month: float = HOURS_PER_MONTH) -> HourlyCost:
+    """The hourly cost of a machine rented under a contract; what is paid by the month is spread over its hours.
 
     >>> deal = Contract(name="deal", usd_per_hour=1.0, committed=True, term_years=3, upfront_usd=26280)
     >>> contracted(deal, "contract.yaml").usd_h(1.0)
@@ -137,15 +148,19 @@ def contracted(contract: Contract, origin: str) -> HourlyCost:
     rent = contract.usd_per_hour
     upfront = 0.0
     if contract.term_years is not None:
-        upfront = committed_usd_h(contract.upfront_usd, 0.0, contract.term_years, contract.discount_rate)
+        upfront = committed_usd_h(
+            contract.upfront_usd, 0.0, contract.term_years, contract.discount_rate, hours_per_month
+        )
     parts = {
         "rent": rent,
         "up front": upfront,
-        "interruptions": _served_usd_h(rent + upfront, contract.interruptions_per_month, contract.recovery_s)
+        "interruptions": _served_usd_h(
+            rent + upfront, contract.interruptions_per_month, contract.recovery_s, hours_per_month
+        )
         - rent
         - upfront,
-        "storage": storage_usd_h(contract.storage_gib, contract.storage_usd_per_gib_month),
-        "labour": contract.labour_hours_per_month * contract.labour_usd_per_hour / HOURS_PER_MONTH,
+        "storage": storage_usd_h(contract.storage_gib, contract.storage_usd_per_gib_month, hours_per_month),
+        "labour": contract.labour_hours_per_month * contract.labour_usd_per_hour / hours_per_month,
         "egress": egress_usd_h(contract.egress_gb_per_busy_hour, contract.egress_usd_per_gb),
     }
     kept = {name: usd for name, usd in parts.items() if usd or name == "rent"}
@@ -154,13 +169,15 @@ def contracted(contract: Contract, origin: str) -> HourlyCost:
     return HourlyCost(contract.name, "rented", fixed, egress, kept, source=origin)
 
 
-def with_interruptions(cost: HourlyCost, interruptions_per_month: float, recovery_s: float) -> HourlyCost:
+def with_interruptions(
+    cost: HourlyCost, interruptions_per_month: float, recovery_s: float, hours_per_month: float = HOURS_PER_MONTH
+) -> HourlyCost:
     """A spot machine's cost with the time that interruptions take from it.
 
     >>> spot = HourlyCost("box (spot)", "rented", 1.0, 0.0, {"rent": 1.0})
     >>> round(with_interruptions(spot, interruptions_per_month=73, recovery_s=360).fixed_usd_h, 5)
     1.0101
     """
-    dearer = _served_usd_h(cost.fixed_usd_h, interruptions_per_month, recovery_s)
+    dearer = _served_usd_h(cost.fixed_usd_h, interruptions_per_month, recovery_s, hours_per_month)
     parts = {**cost.parts, "interruptions": dearer - cost.fixed_usd_h}
     return replace(cost, fixed_usd_h=dearer, parts=parts)

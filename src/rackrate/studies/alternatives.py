@@ -129,7 +129,7 @@ class Alternative:
         if scenario.own is not None:
             get = {key: at.of(f"{self.name}: {key}", key, getattr(scenario.own, key)) for key in Owned.model_fields}
             other = get.pop("other_usd_per_month") / demand.hours
-            parts = owned_parts(**get)
+            parts = owned_parts(**get, hours_per_month=demand.hours)
             busy = parts.pop("busy energy")
             running = sum((usd for name, usd in parts.items() if name != "purchase"), start=other)
             fixed = running + parts["purchase"]
@@ -141,7 +141,7 @@ class Alternative:
         if (often := _interruptions(scenario)) is not None:
             recovery = at.of(f"{self.name}: recovery_s", "recovery_s", scenario.recovery_s)
             interruptions = at.of(f"{self.name}: interruptions_per_month", "interruptions_per_month", often)
-            fixed = spot_usd_h(fixed, lost_share(interruptions, recovery))
+            fixed = spot_usd_h(fixed, lost_share(interruptions, recovery, demand.hours))
         return Machine(
             tok_s=self._tok_s(at, demand),
             fixed_usd_h=fixed,
