@@ -34,6 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 """From the ground up. A room imports from the floors below its own."""
 NEIGHBOURS: dict[str, set[str]] = {
     "units": {"errors"},
+    "files": {"errors"},
     "engines": {"catalog"},
 }
 """And, of its own floor, from these."""

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from rackrate.catalog.apis import ApiPrice, api_price, apis_of_model, list_apis, price_list_origin
-from rackrate.catalog.documents import read_yaml
 from rackrate.catalog.load import DATA, Catalog, load_catalog
 from rackrate.errors import CatalogError, UserError
+from rackrate.files.yaml import read_yaml
 
 Overlay = Callable[..., Catalog]
 

@@ -151,9 +151,12 @@ def test_a_price_in_cents_that_comes_of_a_formula_is_warned_of(tmp_path: Path) -
         (b'study: t\ntitle: "caf\xe9"\n', ":2:12: is not UTF-8 text (byte 0xe9)"),
         ("study: t\n".encode("utf-16"), ":1:1: is not UTF-8 text (byte 0xff)"),
         (b"study: t\ntitle: a test\ntitle: twice\n", ":3:1: not valid YAML: the key 'title' is written twice"),
-        (b"study: t\ntitle: a test\ninputs: &a {x: {value: 1, notes: *a}}\n", ":3:27: inputs.x.notes: should be a"),
+        (
+            b"study: t\ntitle: a test\ninputs: &a {x: {value: 1, notes: *a}}\n",
+            ":3:9: not valid YAML: an alias (*name) stands",
+        ),
         (b"study: t\ntitle: a test\ninputs: " + b"[" * 5000 + b"]" * 5000, ":3:72: not valid YAML: more than 64 lists"),
-        (b"!!python/object/apply:os.getcwd []\n", ":1:1: not valid YAML: could not determine a constructor"),
+        (b"!!python/object/apply:os.getcwd []\n", ":1:1: not valid YAML: the tag 'tag:yaml.org,2002:python/"),
     ],
 )
 def test_what_is_no_study_is_said_with_its_place(tmp_path: Path, raw: bytes, says: str) -> None:
@@ -170,7 +173,7 @@ def test_anchors_that_would_unfold_to_a_billion_values_are_refused_at_once(tmp_p
     for before, name in itertools.pairwise("abcdefghi"):
         layers.append(f"  {name}: &{name} [{', '.join(['*' + before] * 10)}]")
     path = write(tmp_path, "study: t\ntitle: a test\ninputs:\n" + "\n".join(layers) + "\n")
-    with pytest.raises(UserError, match=r"study\.yaml:4:3: inputs\.a: should be "):
+    with pytest.raises(UserError, match=r"study\.yaml:9:6: .*stand for more than 200,000 values"):
         load_study(path)
 
 

@@ -9,10 +9,10 @@ from functools import cache
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
-from rackrate.catalog.documents import read_yaml
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import CatalogError, did_you_mean
+from rackrate.files.yaml import read_yaml
 from rackrate.units import PER_MILLION
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Reads YAML documents safely and says where they are wrong: file, line, column, key."""
+"""Reads YAML documents as types, and says where they are wrong: file, line, column, key."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -10,91 +10,9 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rackrate.errors import UserError, did_you_mean
+from rackrate.files.yaml import read_nodes, read_yaml
 
 T = TypeVar("T")
-
-
-_FastestSafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-_MOST_DIGITS = 300
-
-
-class _Loader(_FastestSafeLoader):
-    """The safe loader, except that dates stay text and a key written twice or an endless number is an error."""
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """A whole number, of no more digits than can be meant."""
-        if len(node.value) > _MOST_DIGITS:
-            raise yaml.MarkedYAMLError(
-                problem=f"a number of {len(node.value):,} characters", problem_mark=node.start_mark
-            )
-        return super().construct_yaml_int(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-MOST_NESTED = 64
-"""Levels of lists and mappings in a file; no document of ours has more than ten."""
-
-
-def read_yaml(path: Path) -> Any:
-    """The plain values of a YAML file. Raises UserError, with line and column, where it cannot be read."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a directory, not a YAML file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8", "replace").split("\n")
-        place = f"{path}:{len(before)}:{len(before[-1]) + 1}"
-        raise UserError(f"{place}: is not UTF-8 text (byte 0x{raw[error.start]:02x}); save the file as UTF-8") from None
-    try:
-        _refuse_depth(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
-def _refuse_depth(text: str) -> None:
-    """Nesting that would exhaust the stack is refused while it is only read, before anything is built of it."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_FastestSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MOST_NESTED:
-                raise yaml.MarkedYAMLError(
-                    problem=f"more than {MOST_NESTED} lists and mappings inside each other",
-                    problem_mark=event.start_mark,  # pyright: ignore[reportArgumentType] - libyaml's own mark
-                )
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 def read_document(path: Path, kind: type[T], context: Mapping[str, Any] | None = None) -> T:
@@ -180,8 +98,8 @@ def _model_in(kind: Any) -> type[BaseModel] | None:
 def _position(path: Path, where: list[int | str]) -> tuple[int, int]:
     """Line and column (from 1) of the deepest node of the path through the document that exists."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError):
+        node = read_nodes(path)
+    except UserError:
         return 1, 1
     if node is None:
         return 1, 1
@@ -218,8 +136,8 @@ def value_position(path: Path, where: list[int | str], line: int = 0, column: in
     """
     found = _position(path, where)
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError):
+        node = read_nodes(path)
+    except UserError:
         return found
     for part in where:
         if isinstance(node, yaml.MappingNode):

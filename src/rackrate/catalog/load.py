@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from rackrate.catalog.documents import parse_document, read_document, read_yaml
+from rackrate.catalog.documents import parse_document, read_document
 from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, EnergyPrice, Entry, Model, Offer
 from rackrate.errors import CatalogError, UserError, did_you_mean
+from rackrate.files.yaml import read_yaml
 
 E = TypeVar("E", bound=Entry)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from rackrate.catalog.documents import parse_document, read_yaml, value_position
+from rackrate.catalog.documents import parse_document, value_position
 from rackrate.economics.hourly import DEAR_USD_PER_KWH
 from rackrate.economics.uncertainty import central
 from rackrate.errors import UserError, WorkloadError, did_you_mean
+from rackrate.files.yaml import read_yaml
 from rackrate.studies.dimensions import check_units, dimension_of
 from rackrate.studies.documents import BUILT_IN, Number, Question, Scenario, Study
 from rackrate.studies.expressions import Expression, ExpressionError

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rackrate.catalog.documents import parse_document, read_yaml
+from rackrate.catalog.documents import parse_document
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Accelerator, Model
 from rackrate.errors import CatalogError
+from rackrate.files.yaml import read_yaml
 
 D = TypeVar("D", bound=BaseModel)
 
