@@ -266,6 +266,9 @@ def test_the_usage_api_says_the_same_as_the_export(tmp_path: Path) -> None:
     answer = read_traffic(write(tmp_path / "usage.json", json.dumps(page)), 60.0)
     for name, values in export.series().items():
         other = answer.series()[name]
+        if name.startswith("written"):
+            assert (values, other) == (None, None)  # neither has a column of them
+            continue
         assert values is not None
         assert other is not None
         assert other.tolist() == values.tolist(), name

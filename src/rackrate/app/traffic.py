@@ -91,7 +91,9 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
             over_s = parse_duration("1y" if request.growth else "7d" if profile else "1month")
         traffic = steady(rate, max(own_step_s, min(over_s, 86_400.0)), own_step_s, f"stated: {request.traffic}")
     else:
-        traffic = read_traffic(Path(request.traffic).expanduser(), step_s or 60.0, request.usage_model)
+        traffic = read_traffic(
+            Path(request.traffic).expanduser(), step_s or 60.0, request.usage_model, steps_stated=step_s is not None
+        )
         if request.utc_offset:
             traffic = shifted(traffic, request.utc_offset)
         traffic, profile = _on_steps(traffic, step_s, profile, step_at_most_s)

@@ -36,6 +36,8 @@ COLUMNS: dict[str, Field] = {
     "timestamp": "time", "contexttokens": "input", "generatedtokens": "output",
     # HPMLL/BurstGPT
     "request tokens": "input", "response tokens": "output", "session id": "session",
+    # OpenRouter's export of single generations
+    "created_at": "time", "tokens_prompt": "input", "tokens_completion": "output", "tokens_cached": "cached",
 }  # fmt: skip
 """Names of CSV columns, in lower case, and what they hold; other columns are left out."""
 MOONCAKE: dict[str, Field] = {
@@ -47,22 +49,32 @@ MOONCAKE: dict[str, Field] = {
 _TOKENS: tuple[Field, ...] = ("input", "output", "cached", "prefix_tokens")
 _KNOWN_LAYOUTS = (
     "known are CSV with the columns time_s, input_tokens, output_tokens (or Azure's TIMESTAMP, ContextTokens, "
-    "GeneratedTokens) and JSON lines with timestamp, input_length, output_length (Mooncake)"
+    "GeneratedTokens, or OpenRouter's export of generations) and JSON lines with timestamp, input_length, "
+    "output_length (Mooncake)"
 )
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+
+
+Kind = Literal["azure", "csv", "mooncake", "openrouter"]
+_CSV_KINDS: dict[str, Kind] = {"contexttokens": "azure", "tokens_prompt": "openrouter"}
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where a file has what."""
 
-    kind: Literal["azure", "csv", "mooncake"]
+    kind: Kind
     columns: tuple[str, ...]
     """All columns of the file, in order."""
     fields: dict[Field, str]
     """What is read, and the column that holds it."""
     moments: bool
     """Whether times are dates and times of day; else they are numbers."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the file must have its requests in order of time. OpenRouter's exports have the newest first."""
+        return self.kind != "openrouter"
 
     @property
     def time_unit_s(self) -> float:
@@ -129,7 +141,7 @@ def _csv_layout(path: Path, lines: list[str]) -> Layout:
             raise WorkloadError(f"{path}:1: no column {name} (there are: {found}); {_KNOWN_LAYOUTS}")
     if ("prefix" in fields) != ("prefix_tokens" in fields):
         raise WorkloadError(f"{path}:1: the columns prefix and prefix_tokens belong together; one is missing")
-    kind = "azure" if fields["input"].lower() == "contexttokens" else "csv"
+    kind = _CSV_KINDS.get(fields["input"].lower(), "csv")
     row = next(csv.reader(lines[1:2]), list[str]())
     position = columns.index(fields["time"])
     return Layout(kind, columns, fields, moments=position < len(row) and _MOMENT.fullmatch(row[position]) is not None)
@@ -153,7 +165,7 @@ def first_fault(path: Path, layout: Layout) -> str | None:
             if fault is not None:
                 return f"{path}:{line}: {fault}"
             time = _seconds(values[layout.fields["time"]], layout)
-            if before is not None and time < before:
+            if before is not None and time < before and layout.in_order:
                 column = layout.fields["time"]
                 return (
                     f"{path}:{line}: column {column}: {values[column]} is earlier than the row before; "

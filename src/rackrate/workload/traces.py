@@ -309,7 +309,11 @@ def _read(path: Path, layout: Layout) -> Trace:
     if layout.time_unit_s != 1.0:
         arrival_s /= round(1 / layout.time_unit_s)
     if (np.diff(arrival_s) < 0).any():
-        raise _RefusedError("times are not sorted")
+        if layout.in_order:
+            raise _RefusedError("times are not sorted")
+        order = np.argsort(arrival_s, kind="stable")
+        found = {field: values[order] for field, values in found.items()}
+        arrival_s = found["time"] - found["time"][0]
     cached, prefix, shared = found.get("cached"), found.get("prefix"), found.get("prefix_tokens")
     for inside in (cached, shared):
         if inside is not None and (inside > found["input"]).any():

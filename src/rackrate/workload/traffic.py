@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
 from rackrate.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
+from rackrate.workload.prompt_mix import PromptMix
 
 if TYPE_CHECKING:
     from rackrate.workload.traces import Trace
@@ -64,6 +65,10 @@ class Traffic:
     output_tokens: Floats | None
     cached_tokens: Floats | None = None
     """Input tokens that a prefix cache can serve; None where nobody counted them."""
+    written_tokens: Floats | None = None
+    """Input tokens that were written to an API's cache, for some minutes; None where nobody counted them."""
+    written_1h_tokens: Floats | None = None
+    """Input tokens that were written to an API's cache for an hour."""
     start_s: float = 0.0
     """When the first step begins, in seconds from Monday 00:00."""
     start_known: bool = False
@@ -72,6 +77,8 @@ class Traffic:
     output_lengths: LengthQuantiles | None = None
     origin: str = ""
     notes: tuple[str, ...] = ()
+    prompts: PromptMix | None = None
+    """How an API bills the source's tokens: shares of them, which hold over any time; None: nothing is known of it."""
     detail: Traffic | None = None
     """The source in finer steps: how what falls into one of its steps is spread within it; None: not known."""
     source: npt.NDArray[np.int64] | None = None
@@ -96,6 +103,8 @@ class Traffic:
             "requests": self.requests,
             "input_tokens": self.input_tokens,
             "cached_tokens": self.cached_tokens,
+            "written_tokens": self.written_tokens,
+            "written_1h_tokens": self.written_1h_tokens,
             "output_tokens": self.output_tokens,
         }
 
@@ -266,6 +275,29 @@ def of_trace(trace: Trace, step_s: float, start_s: float | None = None, detail_s
     )
 
 
+def as_one_step(trace: Trace, start_s: float | None = None) -> Traffic:
+    """A short trace as one step, which lasts as long as that many requests do at its mean rate.
+
+    n requests have n - 1 gaps between them, so that the step lasts n / (n - 1) of the time from the first to the last.
+    """
+    count = len(trace)
+    step_s = trace.duration_s * count / (count - 1)
+    cached = None if trace.cached_tokens is None else np.array([float(np.maximum(trace.cached_tokens, 0).sum())])
+    return Traffic(
+        step_s=step_s,
+        requests=np.array([float(count)]),
+        input_tokens=np.array([float(trace.input_tokens.sum())]),
+        output_tokens=np.array([float(trace.output_tokens.sum())]),
+        cached_tokens=cached,
+        start_s=0.0 if start_s is None else start_s,
+        start_known=start_s is not None,
+        input_lengths=LengthQuantiles.of(trace.input_tokens),
+        output_lengths=LengthQuantiles.of(trace.output_tokens),
+        origin=f"recorded: {trace.name}, {count:,} requests in {trace.duration_s:.4g} s",
+        notes=(f"only {trace.duration_s:.4g} s are recorded: too little to know a rate, or when it is high",),
+    )
+
+
 def tiled(
     traffic: Traffic, duration_s: float, profile: Profile | None = None, growth_per_month: float = 0.0
 ) -> Traffic:
@@ -321,8 +353,7 @@ def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) ->
     steps = _steps(traffic.duration_s, step_s)
     shape: Floats | None = None
     if profile is not None:
-        fine = replace(traffic, step_s=step_s, requests=np.ones(steps), input_tokens=None, cached_tokens=None,
-                       output_tokens=None)  # fmt: skip
+        fine = Traffic(step_s, np.ones(steps), None, None, start_s=traffic.start_s)
         factors = profile.factors(fine).reshape(len(traffic), parts)
         sums = factors.sum(axis=1, keepdims=True)
         shape = np.where(sums > 0, factors / np.where(sums > 0, sums, 1), 1 / parts)
@@ -367,6 +398,10 @@ def _end_slope(last: float, inner: float) -> float:
     return 3 * last if last * inner <= 0 and abs(slope) > 3 * abs(last) else slope
 
 
+_OF_INPUT = ("cached_tokens", "written_tokens", "written_1h_tokens")
+"""Series of part of the input."""
+
+
 def together(parts: Sequence[Traffic]) -> Traffic:
     """Several models' traffic as one: sums; None where one of them does not know.
 
@@ -388,7 +423,7 @@ def together(parts: Sequence[Traffic]) -> Traffic:
     for name in names:
         known = [values for part in parts if (values := part.series()[name]) is not None]
         # a model without cached tokens has none, one without requests is not known
-        enough = known if name == "cached_tokens" or len(known) == len(parts) else []
+        enough = known if name in _OF_INPUT or len(known) == len(parts) else []
         sums[name] = sum(enough, start=np.zeros(len(first))) if enough else None
     if sums["requests"] is None and sums["output_tokens"] is None:
         raise WorkloadError(
@@ -396,7 +431,9 @@ def together(parts: Sequence[Traffic]) -> Traffic:
         )
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     origin = "; ".join(part.origin for part in parts)
-    return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
+    mixes = [part.prompts for part in parts if part.prompts is not None]
+    prompts = PromptMix.together(mixes) if len(mixes) == len(parts) else None
+    return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes, prompts=prompts,
                    detail=None, source=None, start_known=all(part.start_known for part in parts))  # fmt: skip
 
 
@@ -432,6 +469,9 @@ def with_lengths(traffic: Traffic, input_tokens: float, output_tokens: float, ca
         input_tokens=traffic.requests * input_tokens,
         output_tokens=traffic.requests * output_tokens,
         cached_tokens=traffic.requests * cached_tokens,
+        written_tokens=None,
+        written_1h_tokens=None,
+        prompts=PromptMix.of_length(input_tokens, output_tokens, cached_tokens),
         detail=None
         if traffic.detail is None
         else with_lengths(traffic.detail, input_tokens, output_tokens, cached_tokens),
@@ -451,4 +491,8 @@ def with_cached_share(traffic: Traffic, share: float) -> Traffic:
     if not 0 <= share <= 1:
         raise WorkloadError(f"the share of cached input is 0 to 1, got {share:g}")
     detail = None if traffic.detail is None else with_cached_share(traffic.detail, share)
-    return replace(traffic, cached_tokens=traffic.input_tokens * share, detail=detail)
+    prompts = None if traffic.prompts is None else traffic.prompts.with_cached_share(share)
+    return replace(
+        traffic, cached_tokens=traffic.input_tokens * share, written_tokens=None, written_1h_tokens=None,
+        prompts=prompts, detail=detail,
+    )  # fmt: skip

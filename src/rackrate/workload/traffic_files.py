@@ -18,9 +18,11 @@ import numpy as np
 from rackrate.errors import WorkloadError
 from rackrate.units import HOURS_PER_MONTH
 from rackrate.workload.csv_rows import csv_number, csv_rows, first_of
-from rackrate.workload.trace_files import detect_layout
-from rackrate.workload.traffic import DAY_S, Profile, Traffic, of_trace
-from rackrate.workload.usage_exports import read_usage, read_usage_json, usage_layout
+from rackrate.workload.prompt_mix import PromptMix
+from rackrate.workload.trace_files import detect_layout, nanoseconds, open_text
+from rackrate.workload.traffic import DAY_S, Profile, Traffic, as_one_step, of_trace
+from rackrate.workload.usage_exports import read_usage, read_usage_json
+from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout
 
 _PER = {
     "s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86_400.0, "day": 86_400.0,
@@ -67,6 +69,8 @@ _TIME_COLUMNS = ("t_s", "time_s")
 _HOUR_COLUMNS = ("hour_of_week", "hour_of_day", "hour")
 _PROFILE_COLUMNS = ("relative", "factor", "mean_rate", *_RATE_COLUMNS)
 
+_MONDAY_S = 3 * DAY_S
+"""From a Monday 00:00 to the beginning of 1970, a Thursday."""
 DETAIL_S = 1.0
 """Traces are also kept by the second, so that bursts within a step are seen."""
 
@@ -78,13 +82,14 @@ def is_trace(path: Path) -> bool:
     return _detect(path)[0] == "trace"
 
 
-def read_traffic(path: Path, step_s: float, model: str | None = None) -> Traffic:
+def read_traffic(path: Path, step_s: float, model: str | None = None, *, steps_stated: bool = True) -> Traffic:
     """The traffic that a file records.
 
     Args:
         path: rates over time, rates by hour, an API's usage export, or recorded requests.
         step_s: of recorded requests; the other files have steps of their own.
         model: of a usage export: only the rows whose model contains this.
+        steps_stated: whether requests that last less than a step are refused, instead of being one step of their own.
 
     Raises:
         WorkloadError: with file, line and column of what cannot be.
@@ -104,7 +109,12 @@ def read_traffic(path: Path, step_s: float, model: str | None = None) -> Traffic
         case "trace":
             from rackrate.workload.traces import read_trace
 
-            return of_trace(read_trace(path), step_s, _week_start_s(path), DETAIL_S)
+            trace = read_trace(path)
+            prompts = PromptMix.of_requests(trace.input_tokens, trace.output_tokens, trace.cached_tokens)
+            start_s = _week_start_s(path)
+            if not steps_stated and 0 < trace.duration_s < step_s:
+                return replace(as_one_step(trace, start_s), prompts=prompts)
+            return replace(of_trace(trace, step_s, start_s, DETAIL_S), prompts=prompts)
 
 
 def read_profile(text: str) -> Profile:
@@ -171,7 +181,19 @@ def _detect(path: Path) -> tuple[Kind, list[str]]:
         return "hours", columns
     if any(name in columns for name in _TIME_COLUMNS) and any(name in columns for name in _RATE_COLUMNS):
         return "rates", columns
+    _refuse_unknown(path)
     return "trace", columns
+
+
+def _refuse_unknown(path: Path) -> None:
+    """Raises WorkloadError where a file is no trace either: the sentence says what else would be read."""
+    try:
+        detect_layout(path)
+    except WorkloadError as error:
+        said = str(error)
+        if "known are" in said:
+            said += f"; usage exports of {KNOWN_EXPORTS}; rates with t_s and rate, or hour_of_day and mean_rate"
+        raise WorkloadError(said) from None
 
 
 def _rates(path: Path, columns: Sequence[str]) -> Traffic:
@@ -238,6 +260,11 @@ def _week_start_s(path: Path) -> float | None:
     layout = detect_layout(path)
     if not layout.moments:
         return None
+    if not layout.in_order:
+        with open_text(path) as file:
+            stamps = [nanoseconds(row[layout.fields["time"]]) for row in csv.DictReader(file)]
+        earliest = min(stamp for stamp in stamps if stamp is not None) / 1e9
+        return (earliest + _MONDAY_S) % (7 * DAY_S)
     import gzip
 
     with (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,63 +13,10 @@ import numpy as np
 
 from rackrate.errors import WorkloadError
 from rackrate.workload.csv_rows import MOST, csv_number, csv_rows, first_of
+from rackrate.workload.prompt_mix import PromptMix
 from rackrate.workload.traffic import MOST_STEPS, Traffic
-
-
-@dataclass(frozen=True)
-class UsageLayout:
-    """The columns of an API's usage export, by what they hold."""
-
-    name: str
-    begin: str
-    end: str | None
-    requests: tuple[str, ...]
-    input_all: tuple[str, ...]
-    """Columns that sum to all input tokens, cached ones included."""
-    cached: tuple[str, ...]
-    output: tuple[str, ...]
-    model: tuple[str, ...]
-    """The first of them that the file has."""
-
-
-USAGE_LAYOUTS = (
-    # OpenAI, usage of completions: the export of the usage page has the fields of GET /organization/usage/completions,
-    # whose reference says that input_tokens includes cached ones (OpenAI API reference, Usage, 2026)
-    UsageLayout(
-        "OpenAI usage export", "start_time", "end_time", ("num_model_requests",), ("input_tokens",),
-        ("input_cached_tokens",), ("output_tokens",), ("model",),
-    ),
-    # OpenAI, the activity export of before 2025
-    UsageLayout(
-        "OpenAI activity export", "timestamp", None, ("n_requests",), ("n_context_tokens_total",),
-        ("n_cached_context_tokens_total",), ("n_generated_tokens_total",), ("model", "snapshot_id"),
-    ),
-    # Anthropic, the Console's usage export: a day a row, input by how the cache took part, no number of requests
-    UsageLayout(
-        "Anthropic usage export", "usage_date_utc", None, (),
-        ("usage_input_tokens_no_cache", "usage_input_tokens_cache_write_5m", "usage_input_tokens_cache_write_1h",
-         "usage_input_tokens_cache_read"),
-        ("usage_input_tokens_cache_read",), ("usage_output_tokens",), ("model_version",),
-    ),
-)  # fmt: skip
-"""Columns of real exports, as their publishers document them or as users of them publish them."""
-
-
-def usage_layout(columns: Sequence[str]) -> UsageLayout | None:
-    """Whose export has these columns; None where it is nobody's."""
-    return next((layout for layout in USAGE_LAYOUTS if {layout.begin, *layout.output} <= set(columns)), None)
-
-
-@dataclass
-class _Bucket:
-    begin: datetime
-    end: datetime | None
-    requests: float | None
-    input: float
-    cached: float | None
-    output: float
-    line: int | None = None
-    """Of the file."""
+from rackrate.workload.usage_format import Bucket, is_batch, longer_than
+from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout, usage_pages
 
 
 def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic:
@@ -83,11 +29,15 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
     assert layout is not None  # noqa: S101 - the caller has looked
     requests = first_of(layout.requests, columns)
     cached = first_of(layout.cached, columns)
+    written, written_1h = first_of(layout.written, columns), first_of(layout.written_1h, columns)
+    batch, context = first_of(layout.batch, columns), first_of(layout.context, columns)
     model_column = first_of(layout.model, columns)
     inputs = [name for name in layout.input_all if name in columns]
+    if tuple(columns) == layout.empty:
+        raise WorkloadError(f"{path}: this {layout.name} has no usage in it: nothing was asked for in its time")
     if not inputs:
         raise WorkloadError(f"{path}:1: no column {layout.input_all[0]}; this looks like an {layout.name}")
-    buckets: list[_Bucket] = []
+    buckets: list[Bucket] = []
     models: set[str] = set()
     for line, row in csv_rows(path, columns):
         name = row.get(model_column or "", "")
@@ -97,9 +47,9 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
         if end is not None and end <= begin:
             raise WorkloadError(f"{path}:{line}: column {layout.end}: the row ends before it begins")
         if model is not None and model.lower() not in name.lower():
-            buckets.append(_Bucket(begin, end, 0.0, 0.0, 0.0, 0.0))  # its time is still part of the export
+            buckets.append(Bucket(begin, end, 0.0, 0.0, 0.0, 0.0))  # its time is still part of the export
             continue
-        bucket = _Bucket(
+        bucket = Bucket(
             begin,
             end,
             None if requests is None else csv_number(path, line, row, requests, empty=0.0),
@@ -107,6 +57,10 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
             None if cached is None else csv_number(path, line, row, cached, empty=0.0),
             sum(csv_number(path, line, row, item, empty=0.0) for item in layout.output),
             line,
+            0.0 if written is None else csv_number(path, line, row, written, empty=0.0),
+            0.0 if written_1h is None else csv_number(path, line, row, written_1h, empty=0.0),
+            batch is not None and is_batch(row[batch]),
+            None if context is None else longer_than(row[context]),
         )
         if bucket.cached is not None and bucket.cached > bucket.input:
             raise WorkloadError(
@@ -120,7 +74,7 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
 
 
 def read_usage_json(path: Path, model: str | None) -> Traffic:
-    """The answer of OpenAI's GET /organization/usage/completions (one page, or a list of them).
+    """The answer of a usage API (one page, or a list of them): OpenAI's, Anthropic's or OpenRouter's.
 
     Raises:
         WorkloadError: it is none.
@@ -133,36 +87,43 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
         raise WorkloadError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg})") from None
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be read ({error.strerror or error})") from None
+    refused = f"{path}: is not the answer of a usage API; known are exports of {KNOWN_EXPORTS}"
     listed = cast("list[Any]", pages if isinstance(pages, list) else [pages])
-    buckets: list[_Bucket] = []
+    try:
+        entries: list[dict[str, Any]] = [item for page in listed for item in page["data"]]
+        known = usage_pages(entries[0]) if entries else None
+    except (KeyError, TypeError):
+        raise WorkloadError(refused) from None
+    if not entries:
+        raise WorkloadError(f"{path}: has no buckets of usage: nothing was asked for in its time")
+    if known is None:
+        raise WorkloadError(refused)
+    buckets: list[Bucket] = []
     models: set[str] = set()
     try:
-        for bucket in (item for page in listed for item in page["data"]):
-            begin = datetime.fromtimestamp(bucket["start_time"], UTC)
-            end = datetime.fromtimestamp(bucket["end_time"], UTC)
-            buckets.append(_Bucket(begin, end, 0.0, 0.0, 0.0, 0.0))
-            for row in bucket["results"]:
-                name = str(row.get("model") or "")
-                models.add(name)
-                if model is None or model.lower() in name.lower():
-                    numbers = [
-                        float(row.get(key) or 0)
-                        for key in ("num_model_requests", "input_tokens", "input_cached_tokens", "output_tokens")
-                    ]
-                    asked, into, cached, out = numbers
-                    buckets.append(_Bucket(begin, end, asked, into, cached, out))
+        for name, bucket in (row for entry in entries for row in known.rows(entry)):
+            models.add(name)
+            if model is not None and model.lower() not in name.lower():
+                requests = 0.0 if known.has_requests else None
+                buckets.append(Bucket(bucket.begin, bucket.end, requests, 0.0, 0.0, 0.0))  # its time is part of it
+            else:
+                buckets.append(bucket)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WorkloadError(
-            f"{path}: is not the answer of a usage API: data[] of buckets with start_time, end_time and results[] "
+            f"{path}: is not the answer of {known.name}: data[] of entries with {known.shape} "
             f"({type(error).__name__}: {error})"
         ) from None
     if any(min(bucket.requests or 0, bucket.input, bucket.cached or 0, bucket.output) < 0 for bucket in buckets):
         raise WorkloadError(f"{path}: a number of requests or tokens is negative")
-    if any((bucket.cached or 0) > bucket.input for bucket in buckets):
-        raise WorkloadError(f"{path}: there are more input_cached_tokens than input_tokens, which have them in them")
+    if any((bucket.cached or 0) + bucket.written + bucket.written_1h > bucket.input for bucket in buckets):
+        raise WorkloadError(
+            f"{path}: there are more {known.cached_key} than {known.input_key}, which have them in them"
+        )
     if any(max(bucket.requests or 0, bucket.input, bucket.output) > MOST for bucket in buckets):
         raise WorkloadError(f"{path}: a number of requests or tokens is more than can be meant")
-    return _of_buckets(path, "OpenAI usage API", buckets, models, model, has_requests=True, has_cached=True)
+    return _of_buckets(
+        path, known.name, buckets, models, model, has_requests=known.has_requests, has_cached=bool(known.cached_key)
+    )
 
 
 def _moment(path: Path, line: int, row: dict[str, str], column: str | None) -> datetime:
@@ -180,7 +141,7 @@ def _moment(path: Path, line: int, row: dict[str, str], column: str | None) -> d
 def _of_buckets(
     path: Path,
     kind: str,
-    buckets: list[_Bucket],
+    buckets: list[Bucket],
     models: set[str],
     model: str | None,
     *,
@@ -198,7 +159,7 @@ def _of_buckets(
     steps = round((max(bucket.begin for bucket in buckets) - first) / width) + 1
     if steps > MOST_STEPS:
         raise WorkloadError(f"{path}: {steps:,} buckets from the first to the last are too many")
-    series = np.zeros((4, steps))
+    series = np.zeros((6, steps))
     for bucket in buckets:
         at = (bucket.begin - first) / width
         if abs(at - round(at)) > 1e-6:
@@ -207,13 +168,24 @@ def _of_buckets(
                 f"{place}: {bucket.begin:%Y-%m-%d %H:%M:%S} is not a whole number of steps of {_hours(width)} after "
                 f"the first row, {first:%Y-%m-%d %H:%M:%S}"
             )
-        series[:, round(at)] += (bucket.requests or 0.0, bucket.input, bucket.cached or 0.0, bucket.output)
+        series[:, round(at)] += (
+            bucket.requests or 0.0, bucket.input, bucket.cached or 0.0, bucket.output, bucket.written,
+            bucket.written_1h,
+        )  # fmt: skip
     step_s = width.total_seconds()
     notes = [f"times are UTC; one row covers {step_s / 3600:g} h, bursts within it are not seen"]
     if len([name for name in models if name]) > 1 and model is None:
         notes.append(f"all models together ({known})")
     if not has_requests:
         notes.append("the export has no number of requests: rates are of tokens")
+    mix = _mix(buckets)
+    if series[4:].any():
+        notes.append(
+            f"{series[4].sum():,.0f} input tokens were written to the API's cache for minutes, {series[5].sum():,.0f} "
+            "for an hour: it bills them as writes"
+        )
+    if mix.batch_share:
+        notes.append(f"{mix.batch_share:.0%} of the tokens are of batches, which an API sells for less")
     midnight = datetime.combine(first.date() - timedelta(days=first.weekday()), datetime.min.time(), first.tzinfo)
     return Traffic(
         step_s=step_s,
@@ -221,6 +193,9 @@ def _of_buckets(
         input_tokens=series[1],
         cached_tokens=np.minimum(series[2], series[1]) if has_cached else None,
         output_tokens=series[3],
+        written_tokens=series[4] if series[4].any() else None,
+        written_1h_tokens=series[5] if series[5].any() else None,
+        prompts=mix,
         start_s=(first - midnight).total_seconds(),
         start_known=True,
         origin=f"{kind}: {path.name}, {first:%Y-%m-%d} to {max(bucket.begin for bucket in buckets):%Y-%m-%d}"
@@ -229,12 +204,35 @@ def _of_buckets(
     )
 
 
+def _mix(buckets: Sequence[Bucket]) -> PromptMix:
+    """Each row a class of its own: what it says of the length of its requests is their mean, at best."""
+    used = [bucket for bucket in buckets if bucket.input or bucket.output]
+    rows = np.array(
+        [
+            (
+                _length(item), item.input - (item.cached or 0.0) - item.written - item.written_1h, item.cached or 0.0,
+                item.written, item.written_1h, item.output,
+            )
+            for item in used
+        ]
+    ).reshape(-1, 6)  # fmt: skip
+    batch = np.array([item.batch for item in used], dtype=np.bool_)
+    return PromptMix(rows[:, 0], batch, np.maximum(rows[:, 1], 0.0), *rows[:, 2:].T, exact=False)
+
+
+def _length(bucket: Bucket) -> float:
+    mean = bucket.input / bucket.requests if bucket.requests else float("nan")
+    if bucket.longer_than is None:
+        return mean
+    return mean if mean > bucket.longer_than else bucket.longer_than + 1
+
+
 def _hours(width: timedelta) -> str:
     hours = width.total_seconds() / 3600
     return f"{hours:g} h" if hours >= 1 else f"{hours * 60:g} min"
 
 
-def _width(path: Path, buckets: list[_Bucket]) -> timedelta:
+def _width(path: Path, buckets: list[Bucket]) -> timedelta:
     """How long a bucket lasts: what the rows say, else the least distance between two; a day where there is one."""
     stated = {bucket.end - bucket.begin for bucket in buckets if bucket.end is not None}
     if len(stated) == 1:

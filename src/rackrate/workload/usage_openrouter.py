@@ -1,0 +1,36 @@
+"""OpenRouter's activity export and activity API. Its export of single generations is read as recorded requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rackrate.workload.usage_format import Bucket, UsageLayout, UsagePages, number
+
+LAYOUTS = (
+    # the activity page's export: a day and model a row; reasoning tokens are part of the completion
+    UsageLayout(
+        "OpenRouter activity export", "Date", None, ("Requests",), ("Prompt Tokens",), (), ("Completion Tokens",),
+        ("Slug", "Model"),
+    ),
+)  # fmt: skip
+
+
+def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[str, Bucket]]:
+    """GET /api/v1/activity: a day, model and endpoint an entry."""
+    day = datetime.fromisoformat(str(entry["date"]))
+    begin = day if day.tzinfo else day.replace(tzinfo=UTC)
+    yield (
+        str(entry.get("model") or ""),
+        Bucket(
+            begin, None, number(entry, "requests"), number(entry, "prompt_tokens"), None,
+            number(entry, "completion_tokens"),
+        ),
+    )  # fmt: skip
+
+
+PAGES = UsagePages(
+    "OpenRouter activity API", "date", "date, requests, prompt_tokens and completion_tokens", _rows, has_requests=True,
+    cached_key="", input_key="prompt_tokens",
+)  # fmt: skip
