@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from pages import serve_pages
 from rackrate.measurement.http import Client
 from rackrate.measurement.identify import identify
 from rackrate.measurement.target import Timeouts, parse_url
@@ -18,34 +16,12 @@ from rackrate.measurement.target import Timeouts, parse_url
 def ask(pages: dict[str, Any], served: dict[str, Any]) -> tuple[str, str | None]:
     """What a server with these pages is taken for."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            page = pages.get(self.path)
-            body = page.encode() if isinstance(page, str) else json.dumps(page).encode()
-            self.send_response(200 if page is not None else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-
-    async def run() -> tuple[str, str | None]:
-        async with Client(parse_url(f"http://127.0.0.1:{server.server_port}"), None, Timeouts(5, 5, 5)) as client:
+    async def run(url: str) -> tuple[str, str | None]:
+        async with Client(parse_url(url), None, Timeouts(5, 5, 5)) as client:
             return await identify(client, served)
 
-    try:
-        return asyncio.run(run())
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve_pages(pages) as url:
+        return asyncio.run(run(url))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +31,12 @@ def ask(pages: dict[str, Any], served: dict[str, Any]) -> tuple[str, str | None]
         ({"/get_server_info": {"version": "0.5.3"}}, {"owned_by": "sglang"}, ("SGLang", "0.5.3")),
         ({"/metrics": "# HELP x y\nvllm:num_requests_running 0\n"}, {}, ("vLLM", None)),
         ({"/metrics": "sglang:num_running_reqs 0\n"}, {}, ("SGLang", None)),
+        ({"/metrics": "sglang_num_running_reqs 0\n"}, {}, ("SGLang", None)),
+        ({"/metrics": "ray_vllm_num_requests_running 0\n"}, {}, ("vLLM", None)),
+        ({"/metrics": "dynamo_frontend_inflight_requests 0\n"}, {"owned_by": "nvidia"}, ("Dynamo", None)),
+        ({"/metrics": "lmdeploy:num_requests_running 0\n"}, {}, ("LMDeploy", None)),
+        ({}, {"owned_by": "lmdeploy"}, ("LMDeploy", None)),
+        ({"/version": {"version": "1.2.0"}}, {"owned_by": "tensorrt_llm"}, ("TensorRT-LLM", "1.2.0")),
         ({"/info": {"router": "text-generation-router", "version": "3.3.4"}}, {"owned_by": "org/model"},
          ("Text Generation Inference", "3.3.4")),
         ({"/api/version": {"version": "0.12.3"}}, {"owned_by": "someone"}, ("Ollama", "0.12.3")),

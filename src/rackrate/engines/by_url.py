@@ -36,6 +36,34 @@ LM_STUDIO = EngineSpec(
     url="http://HOST:1234",
     fingerprint=Fingerprint(owned_by=("organization_owner",), page="/api/v0/models", on_page=_lists_formats),
 )
+LMDEPLOY = EngineSpec(
+    name="lmdeploy",
+    title="LMDeploy",
+    label="LMDeploy",
+    needs="a server that you started",
+    url="http://HOST:23333",
+    # lmdeploy/metrics/loggers.py, 0.10 on
+    metrics={
+        "output_tokens": ("lmdeploy:generation_tokens_total",),
+        "running": ("lmdeploy:num_requests_running",),
+        "waiting": ("lmdeploy:num_requests_waiting",),
+        "kv_use": ("lmdeploy:gpu_cache_usage_perc",),
+    },
+    fingerprint=Fingerprint(owned_by=("lmdeploy",), metric_prefix="lmdeploy:"),
+)
+DYNAMO = EngineSpec(
+    name="dynamo",
+    title="NVIDIA Dynamo",
+    label="Dynamo",
+    needs="a server that you started",
+    url="http://HOST:8000",
+    # of its front end: what is queued there is a part of what is in flight (docs.nvidia.com/dynamo, metrics catalogue)
+    metrics={
+        "output_tokens": ("dynamo_frontend_output_tokens_total", "dynamo_frontend_output_sequence_tokens_sum"),
+        "running": ("dynamo_frontend_inflight_requests",),
+    },
+    fingerprint=Fingerprint(metric_prefix="dynamo_frontend_"),
+)
 OPENAI = EngineSpec(
     name="openai",
     title="any OpenAI-compatible server or API",

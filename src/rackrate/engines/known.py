@@ -25,6 +25,8 @@ ENGINES: tuple[EngineSpec, ...] = (
     tgi.SPEC,
     by_url.OLLAMA,
     by_url.LM_STUDIO,
+    by_url.LMDEPLOY,
+    by_url.DYNAMO,
     by_url.OPENAI,
     tensorrt_llm.SPEC,
     deepspeed_mii.SPEC,

@@ -54,7 +54,7 @@ class Fingerprint:
     owned_by: tuple[str, ...] = ()
     """Values of `owned_by` in /v1/models."""
     metric_prefix: str | None = None
-    """What names in /metrics begin with."""
+    """What names in /metrics begin with; colons may have become underscores, `ray_` may stand before."""
     page: str | None = None
     """A page that this engine alone has, as a JSON object ..."""
     on_page: Callable[[Mapping[str, Any]], bool] = lambda _: True
@@ -198,8 +198,10 @@ class EngineSpec:
     chosen_for: Mapping[WeightKind, str] = field(default_factory=dict[WeightKind, str])
     """What it is chosen for where the user names no engine, and why."""
     metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """What it calls output_tokens, running, waiting, kv_use and preemptions in /metrics; the first name that is there
-    counts, and labels are summed over."""
+    """What it calls output_tokens, running, waiting, kv_use and preemptions; the first name that is there counts, and
+    labels are summed over."""
+    metrics_page: str = "/metrics"
+    """Where they are."""
     fingerprint: Fingerprint = Fingerprint()
     memory: EngineMemory | None = None
     """None: nothing is known of it."""

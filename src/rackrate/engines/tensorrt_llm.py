@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rackrate.engines import vllm
-from rackrate.engines.spec import EngineRelease, EngineSpec, HostTimes, PublishedEngine, Scheduler
+from rackrate.engines.spec import EngineRelease, EngineSpec, Fingerprint, HostTimes, PublishedEngine, Scheduler
 
 if TYPE_CHECKING:
     from rackrate.catalog.types import Accelerator
@@ -45,6 +45,15 @@ SPEC = EngineSpec(
     title="TensorRT-LLM",
     label="TensorRT-LLM",
     aliases=("trtllm",),
+    # trtllm-serve 1.2, tensorrt_llm/metrics/collector.py; its /metrics is a JSON of the latest steps
+    metrics={
+        "output_tokens": ("trtllm_generation_tokens_total",),
+        "running": ("trtllm_num_requests_running",),
+        "waiting": ("trtllm_num_requests_waiting",),
+        "kv_use": ("trtllm_kv_cache_utilization",),
+    },
+    metrics_page="/prometheus/metrics",
+    fingerprint=Fingerprint(owned_by=("tensorrt_llm",), metric_prefix="trtllm_", version_pages=("/version",)),
     memory=replace(vllm.MEMORY, name="tensorrt-llm"),
     releases=(_BEFORE_1, replace(_BEFORE_1, id="trtllm-1")),
     spellings=("trt", "tensorrt"),

@@ -36,7 +36,8 @@ async def _by_metrics(client: Client) -> EngineSpec | None:
     text = "\n" + metrics.body[:200_000].decode("utf-8", "replace")
     for spec in known.ENGINES:
         prefix = spec.fingerprint.metric_prefix
-        if prefix is not None and f"\n{prefix}" in text:
+        plain = prefix.replace(":", "_") if prefix is not None else None
+        if any(f"\n{begin}" in text for begin in (prefix, plain, f"ray_{plain}") if prefix is not None):
             return spec
     return None
 

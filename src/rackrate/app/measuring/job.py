@@ -166,12 +166,11 @@ class Job:
             import psutil
 
             from rackrate.app.measuring.started import remember
-            from rackrate.engines.known import engine_of_label
             from rackrate.errors import EngineError
             from rackrate.measurement.energy import PowerMeter, find_source
             from rackrate.measurement.host import CpuAccount, detect_machine
             from rackrate.measurement.identify import identify
-            from rackrate.measurement.server_side import ServerSide
+            from rackrate.measurement.server_side import find_server_side
             from rackrate.measurement.sweep import NOTHING, sweep
             from rackrate.runs.records import Engine, ServedModel
             from rackrate.runs.store import RunWriter, read_run
@@ -198,8 +197,7 @@ class Job:
                 shown = self.watch(self.plan, _meter(machine, self.context.catalog))
                 power = find_source() if process is not None else None
                 with shown as watcher, PowerMeter(power, watcher) as display:
-                    known = engine_of_label(engine.name)
-                    names = known.metrics if known is not None else None
+                    counters = await find_server_side(client, engine.name, self.context.notify.note)
                     outcome = await sweep(
                         client,
                         found,
@@ -209,7 +207,7 @@ class Job:
                         account,
                         display,
                         (lambda: ours.alive) if ours else lambda: True,
-                        ServerSide(client, names) if names else None,
+                        counters,
                         pool,
                         done,
                         self.stop,
