@@ -24,18 +24,18 @@ from rackrate.simulation.finite_run import finite_run
 from rackrate.steptime.deployment import Deployment, deploy
 
 SECRET = {"family:ada:memory": -0.35, "host_step_s@vllm-0.8": math.log(5e-3), "request_s@vllm-0.8": math.log(0.03)}
-"""A box with slow memory and a slow host."""
+"""A machine with slow memory and a slow host."""
 
 
-def _box(values: dict[str, float] | None = SECRET) -> Deployment:
+def _host(values: dict[str, float] | None = SECRET) -> Deployment:
     catalog = load_catalog()
     model, card = of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l40s"]
     return deploy(model, card, engine="vllm", version="0.10.0", values=values)
 
 
 def served(loads: list[int], prompt: int, output: int, each: int = 14, origin: str = "detected") -> Run:
-    """The run that a sweep of that box would have recorded, streams out of step as our load generator starts them."""
-    box = _box()
+    """The run that a sweep of that host would have recorded, streams out of step as our load generator starts them."""
+    host = _host()
     levels: list[Level] = []
     requests: list[RequestRecord] = []
     clock = 0.0
@@ -44,14 +44,14 @@ def served(loads: list[int], prompt: int, output: int, each: int = 14, origin: s
         outputs = np.full(count, output)
         outputs[:streams] = np.maximum(output * np.arange(1, streams + 1) // streams, 1)
         started, first, done = finite_run(
-            box.step, np.zeros(count), np.full(count, prompt), outputs, streams=streams,
-            slots=box.scheduler.slots, budget=box.scheduler.budget, mixed=True, kv_capacity=box.kv_capacity_tokens,
+            host.step, np.zeros(count), np.full(count, prompt), outputs, streams=streams,
+            slots=host.scheduler.slots, budget=host.scheduler.budget, mixed=True, kv_capacity=host.kv_capacity_tokens,
         )  # fmt: skip
         stopped = float(started.max())
         for index in range(count):
             tokens = int(outputs[index])
-            begin = clock + float(first[index]) + box.request_s
-            end = clock + float(done[index]) + box.request_s
+            begin = clock + float(first[index]) + host.request_s
+            end = clock + float(done[index]) + host.request_s
             requests.append(
                 RequestRecord(
                     index=len(requests),
@@ -106,14 +106,14 @@ def _levels(run: Run) -> list[LevelSummary]:
     return summarise(run)
 
 
-def test_a_calibrated_box_predicts_what_it_did_not_serve(tmp_path: Path) -> None:
+def test_a_calibrated_machine_predicts_what_it_did_not_serve(tmp_path: Path) -> None:
     run = served([1, 2, 4, 8, 16, 32], prompt=300, output=100)
     points = points_of(_levels(run))
     assert len(points) == 6
-    box = host_of(run, load_catalog())
-    found = calibrate(box, points)
+    host = host_of(run, load_catalog())
+    found = calibrate(host, points)
     document = to_file(
-        run, tmp_path, box, found, points, created="2026-11-23", command="rackrate calibrate", version="0"
+        run, tmp_path, host, found, points, created="2026-11-23", command="rackrate calibrate", version="0"
     )
     (tmp_path / FILE).write_text(document.model_dump_json(by_alias=True), encoding="utf-8")
     again = read_calibration(tmp_path)
@@ -124,7 +124,7 @@ def test_a_calibrated_box_predicts_what_it_did_not_serve(tmp_path: Path) -> None
     assert view["errors"]["output_tok_s"]["largest"] < 0.10
     assert view["errors"]["tpot_s"]["median"] < 0.10
     # and it was the calibration that did it
-    plain = _box(None)
+    plain = _host(None)
     wrong = [abs(math.log(plain.replay(load).output_tok_s / (seen.output_tok_s or 1))) for _, load, seen in
              points_of(_levels(other))]  # fmt: skip
     assert view["errors"]["output_tok_s"]["largest"] < 0.5 * max(wrong)
@@ -145,14 +145,24 @@ def test_runs_that_must_not_be_priced_are_refused_with_their_fault() -> None:
     assert len(points_of(spoiled, force=True)) == 3
 
 
-def test_a_calibration_of_another_box_is_refused(tmp_path: Path) -> None:
+def test_a_calibration_of_an_earlier_version_is_read_by_the_names_of_now(tmp_path: Path) -> None:
     run = served([1, 2, 4], prompt=64, output=32)
-    box = host_of(run, load_catalog())
+    host = host_of(run, load_catalog())
     points = points_of(_levels(run))
-    document = to_file(run, tmp_path, box, calibrate(box, points), points, created="", command="", version="")
+    document = to_file(run, tmp_path, host, calibrate(host, points), points, created="", command="", version="")
+    text = document.model_copy(update={"coefficients": {"dequantise_gap_s": -12.0}}).model_dump_json(by_alias=True)
+    (tmp_path / FILE).write_text(text.replace("dequantise_gap_s", "widen_gap_s"), encoding="utf-8")
+    assert read_calibration(tmp_path).coefficients == {"dequantise_gap_s": -12.0}
+
+
+def test_a_calibration_of_another_machine_is_refused(tmp_path: Path) -> None:
+    run = served([1, 2, 4], prompt=64, output=32)
+    host = host_of(run, load_catalog())
+    points = points_of(_levels(run))
+    document = to_file(run, tmp_path, host, calibrate(host, points), points, created="", command="", version="")
     other = document.model_copy(update={"model": "llama-3-70b-instruct"})
     with pytest.raises(CalibrationError, match="of another model: llama-3-70b-instruct"):
-        apply(other, box)
+        apply(other, host)
     with pytest.raises(CalibrationError, match="nothing is known of the machine"):
         host_of(served([1], prompt=8, output=8, origin="unknown"), load_catalog())
 

@@ -28,7 +28,7 @@ SECRET = {
     "memory": -0.4, "compute16": -1.2, "attention_memory": -0.8, "host_step_s": math.log(2e-3),
     "request_s": math.log(9e-3), "gap_s": math.log(6e-5),
 }  # fmt: skip
-"""A box that is slower than a nominal one in some ways."""
+"""A host that is slower than a nominal one in some ways."""
 
 
 def header(levels: list[Level], prompt: int, output: int) -> RunHeader:
@@ -42,14 +42,14 @@ def header(levels: list[Level], prompt: int, output: int) -> RunHeader:
     )  # fmt: skip
 
 
-def secret_box() -> Deployment:
+def secret_host() -> Deployment:
     return with_logs(host_of(Run(header([], 1, 1), []), load_catalog()).deployment, dict(SECRET))
 
 
 def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int = 0, spread: float = 0.0) -> Run:
-    """What that box gives: closed loops with random first lengths, or Poisson arrivals, as the load generator sends."""
-    box = secret_box()
-    limits = slot_limits(box, SETTINGS)
+    """What that host gives: closed loops with random first lengths, or Poisson arrivals, as a load generator sends."""
+    host = secret_host()
+    limits = slot_limits(host, SETTINGS)
     assert limits is not None
     generator = np.random.default_rng(seed)
     levels: list[Level] = []
@@ -69,10 +69,10 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
             due = np.cumsum(generator.exponential(1 / value, count))
         else:
             outputs[: int(value)] = np.ceil(outputs[: int(value)] * generator.uniform(size=int(value))).clip(1)
-        step = box.step.at_mean_context(prompt + output / 2)
+        step = host.step.at_mean_context(prompt + output / 2)
         from dataclasses import replace
 
-        at = replace(limits, block_tokens=1, request_s=box.request_s)
+        at = replace(limits, block_tokens=1, request_s=host.request_s)
         _, done = simulate_level(level, Requests(due, inputs, outputs), step, at, first_index=len(records))
         levels.append(level)
         records += done
@@ -80,14 +80,14 @@ def served(loads: list[tuple[str, float]], prompt: int, output: int, seed: int =
     return Run(header(levels, prompt, output), records)
 
 
-def test_the_same_box_gives_what_was_measured() -> None:
+def test_the_same_host_gives_what_was_measured() -> None:
     run = served([("closed", 3), ("closed", 8), ("open", 0.9)], 150, 30, spread=0.3)
-    box = host_of(run, load_catalog())
-    assert box.slots is not None
-    assert box.slots.max_num_seqs == 8
+    host = host_of(run, load_catalog())
+    assert host.slots is not None
+    assert host.slots.max_num_seqs == 8
     for _, load, seen in points_of(summarise(run), run):
         assert isinstance(load, RecordedLoad)
-        got = replay(secret_box(), load, box.slots)
+        got = replay(secret_host(), load, host.slots)
         assert got.output_tok_s == pytest.approx(seen.output_tok_s, rel=0.03)
         assert got.tpot_s == pytest.approx(seen.tpot_s, rel=0.03)
         assert got.ttft_s == pytest.approx(seen.ttft_s, rel=0.03)
@@ -97,13 +97,13 @@ def test_a_calibration_on_one_shape_predicts_others_and_an_open_loop(tmp_path: P
     run = served([("closed", n) for n in (1, 2, 3, 4, 6, 8)], 64, 64)
     levels = summarise(run)
     points = points_of(levels, run)
-    box = host_of(run, load_catalog())
-    found = calibrate(box, points)
+    host = host_of(run, load_catalog())
+    found = calibrate(host, points)
     document = to_file(
-        run, tmp_path, box, found, points, created="2026-11-28", command="rackrate calibrate", version="0"
+        run, tmp_path, host, found, points, created="2026-11-28", command="rackrate calibrate", version="0"
     )
     again = host_again(document, load_catalog())
-    assert again.slots == box.slots
+    assert again.slots == host.slots
     assert again.deployment.step.seconds(3, 500, 1, 64, 2000) == pytest.approx(
         found.deployment.step.seconds(3, 500, 1, 64, 2000), rel=1e-4
     )

@@ -79,7 +79,7 @@ def test_leaving_rows_out_is_close_to_fitting_without_them(cases: list[Case]) ->
     assert quick["accelerator:l40s:memory"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
+def test_a_sweep_of_ones_own_machine_predicts_loads_that_it_did_not_have() -> None:
     catalog = load_catalog()
     made = deploy(
         of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"], version="0.10",
@@ -115,7 +115,7 @@ def test_a_sweep_of_ones_own_box_predicts_loads_that_it_did_not_have() -> None:
         assert estimate.low <= truth.output_tok_s <= estimate.high
 
 
-def test_one_anchor_moves_a_prediction_towards_the_box() -> None:
+def test_one_anchor_moves_a_prediction_towards_the_machine() -> None:
     catalog = load_catalog()
     known = deploy(
         of_catalogue_model(catalog.models["llama-3.1-8b-instruct"]), catalog.accelerators["l4"], version="0.10"
@@ -173,6 +173,19 @@ def test_weighted_quantiles_agree_with_numpy_for_equal_weights() -> None:
     assert mine == pytest.approx(np.quantile(values, [0.1, 0.5, 0.9]).tolist(), abs=0.01)
 
 
-def test_a_box_is_known_by_its_author_and_card(cases: list[Case]) -> None:
-    assert groups_of(cases[0]).box == "a blog/a100-sxm-80gb"
-    assert groups_of(cases[0], with_box=False).box is None
+def test_a_machine_is_known_by_its_author_and_card(cases: list[Case]) -> None:
+    assert groups_of(cases[0]).machine == "a blog/a100-sxm-80gb"
+    assert groups_of(cases[0], with_machine=False).machine is None
+
+
+def test_coefficients_of_earlier_versions_are_read_by_their_names_of_now() -> None:
+    text = dump(shipped())
+    earlier = text
+    for new, old in (
+        ("weight_only_experts", "widened_experts"), ("large_batch_heads", "crowded_heads"),
+        ("dequantise_gap_s", "widen_gap_s"), ('"machine:', '"box:'),
+    ):  # fmt: skip
+        assert new in text
+        earlier = earlier.replace(new, old)
+    assert earlier != text
+    assert parse_coefficients(earlier, "earlier") == shipped()

@@ -212,7 +212,7 @@ def test_more_load_takes_longer_steps_and_more_bandwidth_shorter_ones() -> None:
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="RACKRATE_PUBLISHED names no folder of published rows")
 def test_published_tables_are_met_within_what_the_page_says() -> None:
     cases = [case for path in sorted(PUBLISHED.glob("*.csv")) for case in read_published(path, NAMES).cases][::20]
-    compared, failed = compare_all(cases, shipped().values, with_box=False)
+    compared, failed = compare_all(cases, shipped().values, with_machine=False)
     assert not failed
     errors = {kind: errors_of(found) for kind, found in by_class(compared).items()}
     throughput, low = errors["throughput"], errors["tpot-low"]
@@ -229,7 +229,7 @@ def test_a_replica_count_multiplies_throughput_only() -> None:
     assert case.parallel.data == 4
     assert case.load.value == 2
     item = replace(case, parallel=Parallel(1))
-    four, alone = (compare_all([each], shipped().values, with_box=False)[0] for each in (case, item))
+    four, alone = (compare_all([each], shipped().values, with_machine=False)[0] for each in (case, item))
     assert four[0].predicted == pytest.approx(4 * alone[0].predicted)
     assert four[1].predicted == pytest.approx(alone[1].predicted)
 
@@ -294,7 +294,7 @@ def test_rows_of_other_authors_are_met_within_what_the_documentation_says() -> N
     published = [read_published(path, NAMES) for path in sorted((MEASUREMENTS / "holdout").glob("*.csv"))]
     cases = [case for table in published for case in table.cases]
     assert len(cases) > 0.95 * sum(table.rows for table in published)
-    compared, failed = compare_all(cases, shipped().values, with_box=False)
+    compared, failed = compare_all(cases, shipped().values, with_machine=False)
     assert not failed
     errors = {kind: errors_of(found) for kind, found in by_class(compared).items()}
     throughput, tpot = errors["throughput"], errors["tpot-low"]

@@ -31,7 +31,7 @@ class CalibrateRequest(Request):
 
 
 def calibrate(request: CalibrateRequest, context: Context) -> CalibrationFile:
-    """The coefficients of the box that a run was measured on, as a document to be written beside the run.
+    """The coefficients of the machine that a run was measured on, as a document to be written beside the run.
 
     Raises:
         RunError: the run cannot be read.
@@ -48,7 +48,7 @@ def calibrate(request: CalibrateRequest, context: Context) -> CalibrationFile:
     run = read_run(directory)
     if run.header.mode == "simulated" and not force:
         raise CalibrationError(
-            f"{directory}: was simulated: a calibration with it gives back what was predicted; measure the box, or "
+            f"{directory}: was simulated: a calibration with it gives back what was predicted; measure the machine, or "
             "{force} it",
             field="force",
         )
@@ -58,10 +58,10 @@ def calibrate(request: CalibrateRequest, context: Context) -> CalibrationFile:
     points = points_of(levels, run, force=force)
     if not points:
         raise CalibrationError(f"{directory}: no level of the run was served")
-    box = host_of(run, context.catalog, request.tp)
-    found = calibration.calibrate(box, points)
+    host = host_of(run, context.catalog, request.tp)
+    found = calibration.calibrate(host, points)
     return calibration.to_file(
-        run, directory.resolve(), box, found, points, created=context.now(),
+        run, directory.resolve(), host, found, points, created=context.now(),
         command=_command(context), version=context.provenance.version,
     )  # fmt: skip
 
@@ -157,7 +157,7 @@ def verify(request: VerifyRequest, context: Context) -> Verification:
 
     Raises:
         RunError: the run cannot be read.
-        CalibrationError: the calibration is of another box, or no level of the run was served.
+        CalibrationError: the calibration is of another machine, or no level of the run was served.
     """
     from rackrate.calibration import verification
     from rackrate.calibration.document import read_calibration

@@ -47,9 +47,9 @@ class PlanRequest(Request):
     apis: tuple[str, ...] = ()
     """Compared with besides who sells the same model; none: two well-known ones."""
     anchor: str | None = None
-    """`ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS]`: one measured point of a box, of the first engine."""
+    """`ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS]`: one measured point of a machine, of the first engine."""
     calibration: Path | None = None
-    """Or all that was measured on a box."""
+    """Or all that was measured on a machine."""
     rows: int = 12
     """Offers to price exactly."""
     explain: str | None = None

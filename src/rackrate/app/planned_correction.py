@@ -1,4 +1,4 @@
-"""What was measured on a box, and what it says of the deployments of a plan: one point, or a calibration."""
+"""What was measured on a machine, and what it says of the deployments of a plan: one point, or a calibration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rackrate.steptime.deployment import Deployment
 
 FARTHEST = 1.5
-"""A point that the corrected prediction misses by more than this factor is of another box or load than it says."""
+"""A point that the corrected prediction misses by more than this factor is of another machine or load than it says."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Correction:
 
 
 def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> Correction:
-    """What one measured point of a box says of every deployment on its accelerator and engine, and that in a sentence.
+    """What one measured point of a machine says of the deployments on its accelerator and engine, and a sentence on it.
 
-    The coefficients are corrected of the deployment that was measured; others of the box then follow from these.
+    The coefficients are corrected of the deployment that was measured; others of the machine then follow from these.
 
     Raises:
         UserError: not such a point, a deployment that cannot be, or a throughput that no correction explains.
@@ -90,7 +90,7 @@ def by_anchor(text: str, catalog: Catalog, read: ReadModel, engine: str) -> Corr
 
 
 def by_calibration(path: Path, catalog: Catalog) -> Correction:
-    """What a calibrated box says of every deployment on its accelerator and engine, and that in a sentence."""
+    """What a calibrated machine says of every deployment on its accelerator and engine, and that in a sentence."""
     from rackrate.calibration.document import read_calibration
     from rackrate.calibration.host import host_again
     from rackrate.errors import UserError

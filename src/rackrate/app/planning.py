@@ -135,13 +135,13 @@ def _check(request: PlanRequest) -> None:
             raise UserError(f"{{price_kinds}} is one of {', '.join(PRICE_KINDS)}, not {kind!r}", field="price_kinds")
     if request.anchor is not None and request.calibration is not None:
         raise UserError(
-            "{anchor} and {calibration} both correct a box by what was measured on it: give one of them",
+            "{anchor} and {calibration} both correct a machine by what was measured on it: give one of them",
             fields=("anchor", "calibration"),
         )
 
 
 def _correction(request: PlanRequest, read: ReadModel, engine: str, context: Context) -> Correction | None:
-    """What was measured on a box, where something was."""
+    """What was measured on a machine, where something was."""
     from rackrate.app.planned_correction import by_anchor, by_calibration
 
     if request.anchor is not None:

@@ -96,12 +96,12 @@ def _calibrated(request: SimulateRequest, read: ReadModel, workload: SyntheticWo
     known = read_calibration(path)
     if read.listed is None or read.listed.id != known.model:
         raise UserError(f"{path}: is a calibration of {known.model}, not of {read.architecture.name}")
-    box = host_again(known, context.catalog)
+    host = host_again(known, context.catalog)
     if known.caveats:
         context.notify.note(f"note: calibrated with levels that must not be priced ({', '.join(known.caveats)})")
     context.notify.note(f"step times: calibration of {known.run} on {known.machine}, measured {known.run_created}")
-    replica = calibrated_replica(box.deployment, box.slots, read, workload.longest_context, mean_context(workload))
-    place = Place(box.deployment.accelerator, replica.kind.accelerators)
+    replica = calibrated_replica(host.deployment, host.slots, read, workload.longest_context, mean_context(workload))
+    place = Place(host.deployment.accelerator, replica.kind.accelerators)
     return Placed(replica, place, f"the calibration of {known.run} (measured {known.run_created})")
 
 

@@ -26,7 +26,7 @@ class ValidateRequest(Request):
     other: Path | None = None
     """A folder of rows of other authors, shown apart: no fit has seen them."""
     anchor: bool = False
-    """Also predict the rest of each box from one of its rows."""
+    """Also predict the rest of each machine from one of its rows."""
     coefficients: Path | None = None
     """None: the shipped ones."""
 

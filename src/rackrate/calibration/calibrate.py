@@ -1,7 +1,7 @@
 """Calibration: the one arrow back. A measured run of one's own endpoint refits the coefficients of its step time.
 
 A run's levels become the loads that the step-time model replays (`points`); the coefficients that agree with them
-best are written beside the run, and price or verify any other load of the same box
+best are written beside the run, and price or verify any other load of the same machine
 (steptime/own_machine.py has the arithmetic).
 """
 
@@ -19,20 +19,20 @@ from rackrate.runs.records import Run
 from rackrate.steptime.own_machine import Calibrated, calibrate_host, known_coefficients, with_logs
 
 
-def calibrate(box: CalibratedHost, points: Sequence[Point]) -> Calibrated:
-    """The box's own coefficients."""
+def calibrate(host: CalibratedHost, points: Sequence[Point]) -> Calibrated:
+    """The host's own coefficients."""
     return calibrate_host(
-        box.deployment,
+        host.deployment,
         [(load, observed) for _, load, observed in points],
-        unknown_hardware=not box.hardware_known,
-        replay=box.replay,
+        unknown_hardware=not host.hardware_known,
+        replay=host.replay,
     )
 
 
 def to_file(
     run: Run,
     directory: Path,
-    box: CalibratedHost,
+    host: CalibratedHost,
     calibrated: Calibrated,
     points: Sequence[Point],
     *,
@@ -49,7 +49,7 @@ def to_file(
         residuals.append(
             Residual(load=label(level), figure=figure, measured=measured, predicted=measured * math.exp(error))
         )
-    deployment = box.deployment
+    deployment = host.deployment
     return CalibrationFile(
         created=created,
         command=command,
@@ -58,8 +58,8 @@ def to_file(
         run_created=run.header.created,
         model=deployment.model.name,
         accelerator=deployment.accelerator.id,
-        machine=box.machine,
-        hardware_known=box.hardware_known,
+        machine=host.machine,
+        hardware_known=host.hardware_known,
         engine=deployment.release.id,
         weights=deployment.weights,
         tensor_parallel=deployment.parallel.tensor,
@@ -79,16 +79,16 @@ def to_file(
     )
 
 
-def apply(known: CalibrationFile, box: CalibratedHost) -> Calibrated:
-    """The box of another run with the coefficients of a calibration. Raises CalibrationError where it is another
-    box."""
-    deployment = box.deployment
+def apply(known: CalibrationFile, host: CalibratedHost) -> Calibrated:
+    """The host of another run with the coefficients of a calibration. Raises CalibrationError where that is
+    another."""
+    deployment = host.deployment
     for what, theirs, ours in (
         ("model", known.model, deployment.model.name),
         ("accelerator", known.accelerator, deployment.accelerator.id),
         ("engine", known.engine, deployment.release.id),
         ("weight format", known.weights, deployment.weights),
-        ("machine", known.machine, box.machine),
+        ("machine", known.machine, host.machine),
     ):
         if theirs != ours:
             raise CalibrationError(f"the calibration is of another {what}: {theirs}, and the run is of {ours}")

@@ -1,4 +1,4 @@
-"""calibration.json: the coefficients of a box, where they are from, and how well they describe it."""
+"""calibration.json: the coefficients of a machine, where they are from, and how well they describe it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rackrate.errors import CalibrationError
+from rackrate.steptime.parameters import current_name
 
 FILE = "calibration.json"
 SCHEMA = "rackrate.calibration/2"
@@ -28,7 +29,7 @@ class Residual(_Document):
 
 
 class CalibrationFile(_Document):
-    """calibration.json: a box's coefficients and where they are from."""
+    """calibration.json: a machine's coefficients and where they are from."""
 
     format: Annotated[str, Field(alias="schema")] = SCHEMA
     created: str
@@ -40,7 +41,7 @@ class CalibrationFile(_Document):
     accelerator: str
     machine: str
     hardware_known: bool
-    """False where the catalogue has no datasheet of the hardware: rates are this box's own, of a nominal peak."""
+    """False where the catalogue has no datasheet of the hardware: rates are this machine's own, of a nominal peak."""
     engine: str
     weights: str
     tensor_parallel: int
@@ -58,6 +59,11 @@ class CalibrationFile(_Document):
     """Names of CAVEATS of levels that were used although they must not be priced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @field_validator("coefficients", "spreads")
+    @classmethod
+    def _current(cls, values: dict[str, float]) -> dict[str, float]:
+        return {current_name(name): value for name, value in values.items()}
 
 
 def read_calibration(path: Path) -> CalibrationFile:

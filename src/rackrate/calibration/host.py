@@ -1,4 +1,4 @@
-"""The box that a run was measured on, or that a calibration describes, as a deployment of the step-time model."""
+"""The host that a run was measured on, or that a calibration describes, as a deployment of the step-time model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CalibratedHost:
     """How llama.cpp's server schedules; None for other engines."""
 
     def replay(self, deployment: Deployment, load: Load) -> Predicted:
-        """What a deployment on this box makes of a load."""
+        """What a deployment on this host makes of a load."""
         return replay(deployment, load, self.slots)
 
 
@@ -119,7 +119,7 @@ def _nominal(cores: int, name: str, architecture: str, memory_gib: float) -> Acc
 
 
 def host_again(known: CalibrationFile, catalog: Catalog) -> CalibratedHost:
-    """The box that a calibration describes, with its coefficients. Raises CalibrationError where it says too little."""
+    """The host of a calibration, with its coefficients. Raises CalibrationError if it says too little."""
     listed = catalog.known_model(known.model)
     if listed is None:
         raise CalibrationError(f"the calibration's model {known.model!r} is not in the catalogue")

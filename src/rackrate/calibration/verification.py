@@ -36,11 +36,11 @@ class Check:
 
 def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary], catalog: Catalog) -> list[Check]:
     """Every figure of a run beside what the calibration predicts. Levels with faults are compared and named."""
-    box = host_of(run, catalog, known.tensor_parallel)
-    calibrated = apply(known, box)
+    host = host_of(run, catalog, known.tensor_parallel)
+    calibrated = apply(known, host)
     checks: list[Check] = []
     for level, load, observed in points_of(levels, run, force=True):
-        predicted = calibrated.predict(load, box.replay)
+        predicted = calibrated.predict(load, host.replay)
         for name in ("output_tok_s", "tpot_s", "ttft_s"):
             measured = getattr(observed, name)
             if measured is None or name not in predicted:

@@ -35,7 +35,7 @@ COMMANDS = {
     "fit": "Say whether a model fits: weights, KV cache, working memory; the longest context, the most requests, "
     "what would",
     "calibrate": "Fit the step-time model to a run of your own endpoint, so that other loads of the same "
-    "box can be predicted",
+    "machine can be predicted",
     "verify": "Show what a calibration predicts beside what a run measured, load by load",
     "validate": "Predict every row of files in the published format and print the errors, by class of prediction",
     "simulate": "Simulate a load on a deployment that need not exist: a run like a measured one, for show, "

@@ -46,7 +46,7 @@ def calibrate(
     force: Annotated[bool, typer.Option("--force", help="Use levels that must not be priced, too.")] = False,
     as_json: given.AsJson = False,
 ) -> None:
-    """Fit the step-time model to a run of your own endpoint, so that other loads of the same box can be predicted.
+    """Fit the step-time model to a run of your own endpoint, so that other loads of the same machine can be predicted.
 
     Measure six to ten loads first, such as `rackrate measure --url ... -c 1,2,4,8,16,32,64`. With `fit`, the shared
     coefficients are fitted to a folder of published rows instead; that is how the shipped ones were made.

@@ -38,7 +38,7 @@ Calibrated = Annotated[
     Path | None,
     typer.Option(
         "--calibration",
-        help="Step times of your own box: a calibration of `rackrate calibrate`, or the run that has one.",
+        help="Step times of your own machine: a calibration of `rackrate calibrate`, or the run that has one.",
         show_default=False,
     ),
 ]

@@ -70,8 +70,8 @@ def plan(
         typer.Option(
             "--anchor",
             metavar="ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS]",
-            help="One measured point of your box (output tokens/s of a closed loop, of the first --engine), such as "
-            "l4:512:256:32:410 or l4x2:512:256:32:700:awq; corrects every deployment on that accelerator and engine.",
+            help="One measured point of your machine (output tokens/s of a closed loop, of the first --engine), such "
+            "as l4:512:256:32:410 or l4x2:512:256:32:700:awq; corrects the deployments on that accelerator and engine.",
             show_default=False,
         ),
     ] = None,

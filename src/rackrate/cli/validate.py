@@ -26,7 +26,7 @@ def validate(
         ),
     ] = None,
     anchor: Annotated[
-        bool, typer.Option("--anchor", help="Also predict the rest of each box from one of its rows.")
+        bool, typer.Option("--anchor", help="Also predict the rest of each machine from one of its rows.")
     ] = False,
     coefficients: Annotated[
         Path | None,
@@ -40,7 +40,7 @@ def validate(
 ) -> None:
     """Predict every row of files in the published format and print the errors, by class of prediction.
 
-    Rows are predicted as an unknown machine: without what their own box taught. A row that cannot be predicted is
+    Rows are predicted as an unknown machine: without what their own machine taught. A row that cannot be predicted is
     counted with its reason.
     """
     from rackrate.app.validating import ValidateRequest

@@ -174,7 +174,7 @@ def with_interruptions(
 ) -> HourlyCost:
     """A spot machine's cost with the time that interruptions take from it.
 
-    >>> spot = HourlyCost("box (spot)", "rented", 1.0, 0.0, {"rent": 1.0})
+    >>> spot = HourlyCost("server (spot)", "rented", 1.0, 0.0, {"rent": 1.0})
     >>> round(with_interruptions(spot, interruptions_per_month=73, recovery_s=360).fixed_usd_h, 5)
     1.0101
     """

@@ -207,10 +207,10 @@ def limits_of(deployment: Deployment, fit: Fit, longest: int) -> EngineLimits:
 def calibrated_replica(
     deployment: Deployment, slots: EngineLimits | None, read: ReadModel, longest: int, mean_context: float
 ) -> Replica:
-    """One replica of a box whose step time was calibrated.
+    """One replica of a machine whose step time was calibrated.
 
     Args:
-        deployment: with the box's own coefficients.
+        deployment: with the machine's own coefficients.
         slots: how its llama.cpp server schedules; None for other engines.
         read: what it serves.
         longest: input and output tokens of the longest request; slots are made as long.

@@ -181,7 +181,7 @@ class PlanView(Root):
     simulations: int
     origin: str
     corrected: str | None = None
-    """How predictions were corrected by what was measured on the box."""
+    """How predictions were corrected by what was measured on the machine."""
     explained: Explained | None = None
 
 

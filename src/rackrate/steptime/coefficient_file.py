@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rackrate.errors import UserError
+from rackrate.steptime.parameters import current_name
 
 FILE = "coefficients.json"
 SCHEMA = "rackrate.coefficients/1"
@@ -95,7 +96,12 @@ class CoefficientFile(_Document):
         bad = next((name for name, value in values.items() if not math.isfinite(value)), None)
         if bad is not None:
             raise ValueError(f"{bad} is not a finite number")
-        return values
+        return {current_name(name): value for name, value in values.items()}
+
+    @field_validator("covariance_names")
+    @classmethod
+    def _current(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(current_name(name) for name in names)
 
     def distance(self, accelerator: str, family: str) -> str:
         """How far an accelerator is from the data: seen itself, its family only, or neither."""

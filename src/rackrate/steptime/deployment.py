@@ -4,7 +4,7 @@ deployment = deploy(model, accelerator, engine="vllm", parallel=Parallel(tensor=
 deployment.step                                  # a StepTime; .at_mean_context(tokens) for simulations
 deployment.scheduler, deployment.request_s       # slots, token budget, ...; seconds of HTTP and tokenising
 deployment.predict(Load("closed", 32, 256, 512, 256))   # throughput, TPOT, TTFT with 80 % intervals
-anchored(deployment, [(load, Observed(...))])    # the same box, corrected by what was measured on it
+anchored(deployment, [(load, Observed(...))])    # the same machine, corrected by what was measured on it
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Deployment:
     """Where the coefficients are from, for provenance."""
     coefficients: CoefficientFile
     values: Mapping[str, float]
-    box: str | None = None
+    machine: str | None = None
     kv: str | None = None
     """Format of the KV cache; None for 16 bits."""
     streaming: bool = True
@@ -137,7 +137,7 @@ def deploy(
     kv: str | None = None,
     coefficients: CoefficientFile | None = None,
     values: Mapping[str, float] | None = None,
-    box: str | None = None,
+    machine: str | None = None,
     kv_capacity: float | None = None,
     scheduler: Scheduler | None = None,
 ) -> Deployment:
@@ -150,7 +150,7 @@ def deploy(
     parallel = parallel or Parallel()
     release = find_release(engine, version, accelerator.kind == "cpu")
     chosen = weights or native_step_name(model.native_weights)
-    groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, release.id, box)
+    groups = Groups(accelerator.vendor, accelerator.architecture, accelerator.id, release.id, machine)
     logs = values if values is not None else known_file.values
     known = coefficients_of(logs, release, groups)
     formats = formats_on(accelerator, chosen, kv)
@@ -164,6 +164,6 @@ def deploy(
     )
     return Deployment(
         model, accelerator, release, parallel, chosen, step, schedule, known.request_s, kv_capacity,
-        known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, box,
+        known_file.distance(accelerator.id, accelerator.architecture), source, known_file, logs, machine,
         kv,
     )  # fmt: skip

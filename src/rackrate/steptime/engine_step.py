@@ -35,11 +35,11 @@ class Coefficients:
     power_exponent: float
     """What a power limit costs: shares of compute go with (W per 16-bit TFLOPS) to this exponent."""
     dequantise_compute: float
-    """Factor on compute16 where 8- or 4-bit weights are widened before the product."""
+    """Factor on compute16 where 8- or 4-bit weights are dequantised before the product."""
     memory: float
     """Share of the bandwidth with which weights are read."""
     dequantise_memory: float
-    """Factor on `memory` for weights that are widened before the product."""
+    """Factor on `memory` for weights that are dequantised before the product."""
     four_bit_memory: float
     """Factor on `memory` for weights of about 4 bits: scales and unpacking, natively or not."""
     attention_memory: float
@@ -58,17 +58,17 @@ class Coefficients:
     """[s] per layer more for routing tokens to experts and back."""
     quantise_gap_s: float
     """[s] per layer more where activations are brought to 8 or 4 bits before each product, kernels of their own."""
-    widen_gap_s: float
-    """[s] per layer more where 8- or 4-bit weights are widened: kernels that fuse less, four products a layer."""
+    dequantise_gap_s: float
+    """[s] per layer more where 8- or 4-bit weights are dequantised: kernels that fuse less, four products a layer."""
     expert_padding: float
     """Rows of padding in the products of each expert that a batch touches: kernels compute whole tiles. [token]"""
-    widened_experts: float
-    """Factor on `experts_compute` where the weights of experts are widened."""
+    weight_only_experts: float
+    """Factor on `experts_compute` where the weights of experts are dequantised."""
     unshared_heads: float
     """Exponent g: attention kernels that do not share key-value heads among query heads read (heads/kv_heads)^g as
     much;
     1 if nothing is found in the cache, 0 if everything."""
-    crowded_heads: float
+    large_batch_heads: float
     """Exponent: where many sequences decode, such kernels take (heads/kv_heads) to this power as long once more."""
     engine_gib: float
     """[GiB] that context, activations and engine take of each accelerator beside weights and cache."""
@@ -153,7 +153,7 @@ class Rates:
     read_b_s: float
     """[byte/s] of weights."""
     weight_only: bool
-    """Whether weights are widened before the product."""
+    """Whether weights are dequantised before the product."""
     peak16_flop_s: float
     """[FLOP/s] of its datasheet in 16 bits."""
     head_share: float
@@ -207,7 +207,7 @@ def engine_step(  # the one place where facts and fitted numbers meet
     padding = 0.0
     if work.expert_token_flop:
         expert_rate = own.compute_flop_s * known.experts_compute
-        expert_rate *= known.widened_experts if own.weight_only else 1.0
+        expert_rate *= known.weight_only_experts if own.weight_only else 1.0
         expert_token = work.expert_token_flop / (expert_rate * tp * pp)
         token_compute += expert_token
         # each of the routed experts: active of them are the FLOPs of a token; spread over the replicas, too
@@ -220,14 +220,14 @@ def engine_step(  # the one place where facts and fitted numbers meet
     if not shares_kv_heads(release, accelerator):
         kv_rate /= (model.heads / model.kv_heads) ** known.unshared_heads
         large_batch_over = LARGE_BATCH_HEADS * tp / model.heads
-        large_batch_context = (model.heads / model.kv_heads) ** known.crowded_heads
+        large_batch_context = (model.heads / model.kv_heads) ** known.large_batch_heads
     moved = work.activation_bytes / tp + work.replicated_bytes + work.routed_bytes / parallel.expert
     context = max(work.context_bytes / kv_rate, work.context_flop / (peak16 * known.attention_compute * tp * pp))
     gaps = model.layers * (
         known.gap_s
         + (known.experts_gap_s if work.expert_bytes else 0.0)
         + (known.quantise_gap_s if formats.compute != "16" else 0.0)
-        + (known.widen_gap_s if own.weight_only else 0.0)
+        + (known.dequantise_gap_s if own.weight_only else 0.0)
     )
     sampling = (
         work.head_flop / (peak16 * own.head_share * tp)

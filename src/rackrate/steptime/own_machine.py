@@ -1,6 +1,6 @@
 """One's own machine: the few coefficients of a deployment corrected by what was measured on it.
 
-One measured point (an anchor) moves the three departures of a box a little; a sweep of six to ten loads determines
+One measured point (an anchor) moves the three departures of a machine a little; a sweep of six to ten loads determines
 rates and host times. Both are the same estimate: the fitted coefficients are the prior, the measurements are the data.
 """
 
@@ -41,13 +41,13 @@ ANCHOR_SPREADS: dict[str, float] = {
     "link_latency_s": 0.4, "pcie_latency_s": 0.4, "gap_s": 0.5,
     "experts_memory": 0.3, "experts_compute": 0.3, "experts_gap_s": 0.5,
 }  # fmt: skip
-"""The same where one point is known: chosen by how well it predicts the other rows of published boxes."""
+"""The same where one point is known: chosen by how well it predicts the other rows of published machines."""
 
 UNKNOWN_HARDWARE = 1.5
 """Spread of rates where the catalogue has no datasheet of the hardware."""
 
 FIGURE_SPREAD = {"output_tok_s": 0.04, "tpot_s": 0.05, "ttft_s": 0.12}
-"""What a repeated measurement of one box differs by (logarithm)."""
+"""What a repeated measurement of one machine differs by (logarithm)."""
 
 Point = tuple[Load, Observed]
 Replay = Callable[[Deployment, Load], Predicted]
@@ -100,7 +100,7 @@ def known_coefficients(deployment: Deployment) -> Coefficients:
         deployment.accelerator.architecture,
         deployment.accelerator.id,
         deployment.release.id,
-        deployment.box,
+        deployment.machine,
     )
     return coefficients_of(deployment.values, deployment.release, groups)
 
@@ -216,5 +216,5 @@ def map_estimate(
 
 
 def anchored(deployment: Deployment, points: Sequence[Point]) -> Calibrated:
-    """The deployment moved towards one or a few points of the same box."""
+    """The deployment moved towards one or a few points of the same machine."""
     return calibrate_host(deployment, points, spreads=ANCHOR_SPREADS)

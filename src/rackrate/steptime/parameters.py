@@ -1,8 +1,8 @@
 """The fitted model: which coefficients there are, how groups depart from them, and how both make `Coefficients`.
 
 Every coefficient is a logarithm with a prior. Departures of a group (an accelerator family, an accelerator, an engine,
-a box) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on its
-family and one with none on all.
+a machine) are shrunk towards zero by how little its rows say: partial pooling, so that a card with few rows leans on
+its family and one with none on all.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ SHARED: dict[str, Prior] = {
     "gap_s": Prior(10e-6, 0.7),
     "experts_gap_s": Prior(15e-6, 0.7),
     "quantise_gap_s": Prior(6e-6, 0.7),
-    "widen_gap_s": Prior(6e-6, 0.7),
+    "dequantise_gap_s": Prior(6e-6, 0.7),
     "expert_padding": Prior(8.0, 0.8),
-    "widened_experts": Prior(0.7, 0.4),
+    "weight_only_experts": Prior(0.7, 0.4),
     "unshared_heads": Prior(0.7, 0.4),
-    "crowded_heads": Prior(0.8, 0.8),
+    "large_batch_heads": Prior(0.8, 0.8),
     "engine_gib": Prior(3.0, 0.4),
     "launch_s": Prior(80e-6, 0.7),
     "logit_passes": Prior(6.0, 0.8),
@@ -81,7 +81,7 @@ GROUPS: dict[str, dict[str, float]] = {
     # all-reduces by NCCL's or RCCL's rings, or by the engine's own one-shot kernels; kernels fused or not; packed
     # weights read by Marlin's kernels, or by those of llama.cpp, whose blocks were made for it
     "release": {"latency": 0.6, "gaps": 0.15, "unpacking": 0.15},
-    "box": {"host": 0.8, "compute": 0.06, "memory": 0.05},
+    "machine": {"host": 0.8, "compute": 0.06, "memory": 0.05},
 }
 _TERMS: dict[str, tuple[str, ...]] = {
     "memory": ("memory",),
@@ -91,7 +91,7 @@ _TERMS: dict[str, tuple[str, ...]] = {
     "experts": ("experts_compute",),
     "host": ("host_step_s", "host_sequence_s", "host_prefill_s", "stream_s", "rank_s"),
     "latency": ("link_latency_s", "pcie_latency_s"),
-    "gaps": ("gap_s", "experts_gap_s", "quantise_gap_s", "widen_gap_s"),
+    "gaps": ("gap_s", "experts_gap_s", "quantise_gap_s", "dequantise_gap_s"),
     "link": ("link_share", "pcie_share"),
 }
 _CEILING: dict[str, float] = {
@@ -102,15 +102,29 @@ _CEILING: dict[str, float] = {
 """Shares cannot exceed one: an accelerator's departure stops here."""
 
 
+_EARLIER_NAMES = {
+    "widened_experts": "weight_only_experts", "crowded_heads": "large_batch_heads", "widen_gap_s": "dequantise_gap_s",
+}  # fmt: skip
+
+
+def current_name(name: str) -> str:
+    """The name of a coefficient or of a group's departure, where an earlier version wrote it under another.
+
+    >>> current_name("widened_experts"), current_name("box:someone/t4:host"), current_name("memory")
+    ('weight_only_experts', 'machine:someone/t4:host', 'memory')
+    """
+    return f"machine:{name.removeprefix('box:')}" if name.startswith("box:") else _EARLIER_NAMES.get(name, name)
+
+
 @dataclass(frozen=True)
 class Groups:
-    """The groups of one deployment. `box` None: a machine that no row was seen of."""
+    """The groups of one deployment. `machine` None: one that no row was seen of."""
 
     vendor: str
     family: str
     accelerator: str
     release: str
-    box: str | None = None
+    machine: str | None = None
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Level and name of each group."""
@@ -120,8 +134,8 @@ class Groups:
         if self.vendor != "nvidia":
             yield "vendor", f"{self.vendor} {self.release}"
             yield "kernels", f"{self.family} {self.release}"
-        if self.box is not None:
-            yield "box", self.box
+        if self.machine is not None:
+            yield "machine", self.machine
 
 
 def parameter_priors(releases: Iterable[str], groups: Iterable[Groups]) -> dict[str, tuple[float, float]]:

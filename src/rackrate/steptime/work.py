@@ -20,7 +20,7 @@ class Formats:
     weight_bits: float
     """Per weight of the linear layers, scales included."""
     compute: Compute
-    """Width of the matrix products. 16 with fewer weight bits: weights are widened first (weight-only)."""
+    """Width of the matrix products. 16 with fewer weight bits: weights are dequantised first (weight-only)."""
     kv_bytes: float = 2.0
     """Per value of the KV cache."""
     unquantised: Unquantised = "nothing"

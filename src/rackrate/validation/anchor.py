@@ -1,4 +1,4 @@
-"""One measured row of a box as anchor: how much better the others are predicted."""
+"""One measured row of a machine as anchor: how much better the others are predicted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rackrate.validation.fitting import groups_of
 
 
 def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
-    """The deployment of a published row, without what its own box taught."""
-    terms = coefficients_of(known.values, case.release, groups_of(case, with_box=False))
+    """The deployment of a published row, without what its own machine taught."""
+    terms = coefficients_of(known.values, case.release, groups_of(case, with_machine=False))
     formats = formats_on(case.accelerator, case.weights, case.kv)
     streaming = case.load.streamed
     step = engine_step(case.model, case.accelerator, case.parallel, formats, terms, case.release, streaming)
@@ -33,9 +33,9 @@ def deployment_of(case: Case, known: CoefficientFile) -> Deployment:
 
 
 def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: int = 3) -> list[Comparison]:
-    """Throughput of every row but the anchor, of each box that has at least `fewest` rows of one deployment.
+    """Throughput of every row but the anchor, of each machine that has at least `fewest` rows of one deployment.
 
-    The anchor is the middle row by load of the deployment (box, model, formats, parallelism).
+    The anchor is the middle row by load of the deployment (machine, model, formats, parallelism).
     """
     groups: dict[object, list[Case]] = {}
     for case in cases:
@@ -61,7 +61,7 @@ def anchored_comparisons(cases: Sequence[Case], known: CoefficientFile, fewest: 
                 kv_capacity_tokens=deployment_of(case, known).kv_capacity_tokens,
                 scheduler=case.scheduler,
             )
-            # what the box's terms do not explain of the anchor is taken to hold for the others
+            # what the machine's terms do not explain of the anchor is taken to hold for the others
             predicted = other.replay(case.load).output_tok_s * 2.718281828459045 ** (-left)
             kind = classes_of(case, None)["throughput"]
             found.append(Comparison(case, kind, case.observed.output_tok_s, predicted))

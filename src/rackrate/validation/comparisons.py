@@ -74,16 +74,16 @@ def classes_of(case: Case, level: str | None) -> dict[str, str]:
     return kinds
 
 
-def compare_case(case: Case, values: Mapping[str, float], with_box: bool) -> list[Comparison]:
+def compare_case(case: Case, values: Mapping[str, float], with_machine: bool) -> list[Comparison]:
     """Each published figure of a row with what the model says."""
     from dataclasses import replace
 
-    got = figures(predict(case, values, with_box))
+    got = figures(predict(case, values, with_machine))
     level = None
     if case.load.kind == "poisson":
         count = max(case.load.requests, 200)
         flood = replace(case, load=replace(case.load, kind="burst", value=0.0, requests=count))
-        sustained = predict(flood, values, with_box).output_tok_s
+        sustained = predict(flood, values, with_machine).output_tok_s
         level = load_level(case, sustained)
     kinds = classes_of(case, level)
     seen = case.observed
@@ -163,14 +163,14 @@ def reasons(published: Iterable[Published]) -> list[tuple[str, int]]:
 
 
 def compare_all(
-    cases: Sequence[Case], values: Mapping[str, float], with_box: bool, tick: Callable[[int], None] = lambda _: None
+    cases: Sequence[Case], values: Mapping[str, float], with_machine: bool, tick: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Comparison], list[tuple[int, str]]]:
     """All comparisons, and the rows that could not be predicted after all with the reason."""
     found: list[Comparison] = []
     failed: list[tuple[int, str]] = []
     for number, case in enumerate(cases, start=1):
         try:
-            found.extend(compare_case(case, values, with_box))
+            found.extend(compare_case(case, values, with_machine))
         except UserError as error:
             failed.append((case.line, str(error)))
         if number % 50 == 0:

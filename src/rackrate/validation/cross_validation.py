@@ -72,7 +72,7 @@ def leave_out(
             outside = [case for case, name in zip(cases, names, strict=True) if name != group]
             accelerators = {case.gpu for case in outside}
             families = {case.accelerator.architecture for case in outside}
-            compared, _ = compare_all(inside, values, with_box=False)
+            compared, _ = compare_all(inside, values, with_machine=False)
             for comparison in compared:
                 here = comparison.case
                 near = distance_from(accelerators, families, here.gpu, here.accelerator.architecture)
@@ -85,7 +85,7 @@ def others_of(
 ) -> list[LeftOut]:
     """Every row of other authors, each machine predicted as an unknown one; `distance` of an accelerator and a
     family."""
-    compared, _ = compare_all(others, values, with_box=False)
+    compared, _ = compare_all(others, values, with_machine=False)
     return [
         LeftOut(
             OTHER,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("throughput", "tpot", "ttft")
 SCALE = {"throughput": 0.12, "tpot": 0.12, "ttft": 0.30}
-"""Spread of log ratios that is expected of a good row: 0.1 is what two boxes of one card differ by."""
+"""Spread of log ratios that is expected of a good row: 0.1 is what two machines with one card differ by."""
 FREEDOM = 3.0
 """Degrees of freedom of the Student-t: at 3 a residual of five spreads counts an eighth."""
 CELL_WEIGHT = 3.0
@@ -57,17 +57,16 @@ class Observation:
     log_value: float
 
 
-def groups_of(case: Case, with_box: bool = True) -> Groups:
-    """The groups of a published row; its box is the file and the accelerator, for machines have no column."""
-    box = f"{case.source}/{case.gpu}".replace(":", " ")
-    return Groups(
-        case.accelerator.vendor, case.accelerator.architecture, case.gpu, case.release.id, box if with_box else None
-    )
+def groups_of(case: Case, with_machine: bool = True) -> Groups:
+    """The groups of a published row; its machine is the file and the accelerator, since no column names one."""
+    machine = f"{case.source}/{case.gpu}".replace(":", " ")
+    known = case.accelerator
+    return Groups(known.vendor, known.architecture, case.gpu, case.release.id, machine if with_machine else None)
 
 
-def predict(case: Case, values: Parameters, with_box: bool = True) -> Predicted:
+def predict(case: Case, values: Parameters, with_machine: bool = True) -> Predicted:
     """What the fitted model says of a row. Raises UserError where facts of its accelerator are missing."""
-    return replay_of(case, replay_terms(case, coefficients_of(values, case.release, groups_of(case, with_box))))
+    return replay_of(case, replay_terms(case, coefficients_of(values, case.release, groups_of(case, with_machine))))
 
 
 Terms = tuple[StepTime, float, float]

@@ -39,7 +39,7 @@ class Validation:
     left_out: tuple[LeftOut, ...]
     """Predicted without the row's whole group; empty where this was not asked for."""
     anchored: tuple[Comparison, ...]
-    """Predicted with one row of the same box; empty where this was not asked for."""
+    """Predicted with one row of the same machine; empty where this was not asked for."""
 
 
 def csv_files(paths: Sequence[Path]) -> list[Path]:
@@ -65,14 +65,14 @@ def validation_of(
     files: list[FileResult] = []
     for table in published:
         say(f"{table.path.name}: {table.rows} rows")
-        compared, failed = compare_all(table.cases, known.values, with_box=False)
+        compared, failed = compare_all(table.cases, known.values, with_machine=False)
         comparisons.extend(with_interval(each, known) for each in compared)
         reasons = Counter([reason for _, reason in table.left_out] + [reason for _, reason in failed])
         predicted = len(table.cases) - len(failed)
         files.append(FileResult(table.path.name, table.rows, predicted, tuple(reasons.most_common())))
     anchored: list[Comparison] = []
     if anchor:
-        say("anchoring each box on one of its rows")
+        say("anchoring each machine on one of its rows")
         anchored = anchored_comparisons([case for table in published for case in table.cases], known)
     return Validation(known, tuple(files), tuple(comparisons), tuple(left_out), tuple(anchored))
 

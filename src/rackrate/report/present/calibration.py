@@ -1,4 +1,4 @@
-"""A calibration: the coefficients of a box, and what was measured beside what they predict."""
+"""A calibration: the coefficients of a machine, and what was measured beside what they predict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def document(view: Json, *, full: bool = False) -> Document:
     if not view["hardware_known"]:
         text = (
             "the catalogue has no datasheet of this hardware: "
-            "shares are of nominal rates, and only this box is described"
+            "shares are of nominal rates, and only this machine is described"
         )
         about.append(Note(text, "soft"))
     residuals = Table(

@@ -31,7 +31,7 @@ def document(view: Json, *, full: bool = False) -> Document:
         *(_left_out(group, full=full) for group in view["left_out_groups"]),
     ]
     if view["anchored"]:
-        sections.append(Section("With one measured point of the same box", (_errors(view["anchored"], "class"),)))
+        sections.append(Section("With one measured point of the same machine", (_errors(view["anchored"], "class"),)))
     sections += [
         Section(f"By {name}", (_errors(view[f"by_{name}"], name),)) for name in ("accelerator", "engine", "source")
     ]
