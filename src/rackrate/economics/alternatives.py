@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rackrate.catalog.apis import bill_usd
 from rackrate.economics.breakeven import crossing_tokens, marginal_usd_per_token, whole_machines
+from rackrate.economics.horizon import purchase_usd_month
 from rackrate.units import HOURS_PER_MONTH, tokens_per_month, where
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Machine:
     """Purchase price where it is owned; None: rented."""
     running_usd_h: Numbers = 0.0
     """Of the fixed cost, what goes on being paid for an owned machine: all but the purchase."""
+    resale_usd: Numbers = 0.0
+    """What an owned machine sells for at the end of its life."""
+    life_months: Numbers = math.inf
+    """Of an owned machine."""
     max_load: Numbers = 1.0
     """The share of full load that the peak may take; the rest is headroom."""
     least: int = 1
@@ -103,6 +108,22 @@ def fleet_month(machine: Machine, demand: Demand) -> MachineMonth:
     )
 
 
+def levelled(machine: Machine, discount_rate: Numbers, hours: float) -> Machine:
+    """The same machine with its purchase as the equal sum a month that is worth as much at that discount rate.
+
+    So a month of it is its present value over its life (or over any time in which it is bought again at the same price)
+    as a level sum. A rented machine stays as it is.
+
+    >>> rig = Machine(tok_s=1, fixed_usd_h=2.0, capex_usd=73_000, running_usd_h=1.0, life_months=100)
+    >>> levelled(rig, 0.0, hours=730).fixed_usd_h    # 730 USD a month for the purchase, as much for the rest
+    2.0
+    """
+    if machine.capex_usd is None:
+        return machine
+    purchase = purchase_usd_month(machine.capex_usd, machine.resale_usd, discount_rate, machine.life_months)
+    return replace(machine, fixed_usd_h=machine.running_usd_h + purchase / hours)
+
+
 def api_month_usd(tariff: Tariff, demand: Demand) -> Numbers:
     """The API's bill for the same requests. [USD/month]
 
@@ -122,14 +143,19 @@ def first_crossing_tokens(machine: Machine, demand: Demand, api_usd: Numbers) ->
     Infinite beyond what they may serve of that profile (K x max load / peak to mean): a further machine would be needed
     before these have paid for themselves (see `breakeven.break_even`).
     """
-    volume = crossing_tokens(
+    volume = unlimited_crossing_tokens(machine, demand, api_usd)
+    capacity = tokens_per_month(machine.tok_s, demand.hours)
+    most = machine.least * capacity * machine.max_load / demand.peak_to_mean
+    return where(volume <= most * (1 + 1e-12), volume, math.inf)
+
+
+def unlimited_crossing_tokens(machine: Machine, demand: Demand, api_usd: Numbers) -> Numbers:
+    """The volume at which the fewest machines cost what the API does, could they be as busy all month. [token/month]"""
+    return crossing_tokens(
         machine.least * machine.fixed_usd_h * demand.hours,
         marginal_usd_per_token(machine.busy_usd_h, machine.tok_s),
         api_usd / demand.tokens,
     )
-    capacity = tokens_per_month(machine.tok_s, demand.hours)
-    most = machine.least * capacity * machine.max_load / demand.peak_to_mean
-    return where(volume <= most * (1 + 1e-12), volume, math.inf)
 
 
 def profile_of(rates: Sequence[float]) -> tuple[float, ...]:

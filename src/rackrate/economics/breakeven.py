@@ -165,7 +165,7 @@ def payback_months(
     log_w, log_both = np.log(w), np.log(w * fall)
 
     def net(n: NDArray[np.float64]) -> NDArray[np.float64]:
-        return b * w * _geometric(log_both, n) - m * w * _geometric(log_w, n) - c
+        return b * w * geometric_sum(log_both, n) - m * w * geometric_sum(log_w, n) - c
 
     # while the API falls, each month saves less than the one before; from the month that saves nothing on it gets worse
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -185,8 +185,8 @@ def payback_months(
     return np.where(never, np.inf, months)
 
 
-def _geometric(log_ratio: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 + q + ... + q^(n-1), by the logarithm of q."""
+def geometric_sum(log_ratio: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 + q + ... + q^(n-1), by the logarithm of q; any n."""
     import numpy as np
 
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -22,7 +22,8 @@ VERDICTS = {
     "reproduced": "the formula, over the study's inputs, gives the published number within the tolerance",
     "does not follow": "it gives another number, which is shown",
     "cannot be checked": "an input that it needs was not published, or does not exist",
-    "self-hosting": "the cheapest machines cost less than the cheapest API in at least 90 % of the draws",
+    "self-hosting": "the cheapest machines cost less than the cheapest API in at least 90 % of the draws (where "
+    "something is bought, by present value over its life or the stated horizon)",
     "api": "they do in at most 10 % of the draws",
     "too close to call": "anything between",
     "not compared": "the question has no machines, or no API",

@@ -14,7 +14,7 @@ from rackrate.economics.uncertainty import Estimate
 from rackrate.runs.records import Engine
 from rackrate.schemas.root import Root
 from rackrate.studies.diff import Change
-from rackrate.studies.results import AlternativeRow, Assumption, ClaimResult, QuestionVerdict
+from rackrate.studies.results import AlternativeRow, Assumption, ClaimResult, HorizonResult, QuestionVerdict
 from rackrate.tuning.search import Alone, Trial, Worth
 
 Setting = str | int | float | bool | None
@@ -273,7 +273,10 @@ class QuestionView:
     """The cheapest first."""
     verdict: QuestionVerdict
     p_self_cheaper: float | None
-    """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen)."""
+    """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen), over the
+    horizon where there is one."""
+    horizon: HorizonResult | None
+    """None: nothing is bought and none is stated; the month decides."""
     against: str | None
     """The API that the question chose."""
     tornado: TornadoView | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from rackrate.studies.documents import Number, Owned, Scenario, Traffic
 from rackrate.studies.loading import Loaded, Where, limits_of
 from rackrate.studies.prices import TypedPrice, api_at, offer_at
 from rackrate.studies.tokenizers import measured_ratio
+from rackrate.units import MONTHS_PER_YEAR
 
 if TYPE_CHECKING:
     from rackrate.units import Numbers
@@ -126,6 +128,7 @@ class Alternative:
         """Its machine, for a demand's mix of tokens."""
         scenario = self.scenario
         capex, running, busy = None, 0.0, 0.0
+        resale, life = 0.0, math.inf
         if scenario.own is not None:
             get = {key: at.of(f"{self.name}: {key}", key, getattr(scenario.own, key)) for key in Owned.model_fields}
             other = get.pop("other_usd_per_month") / demand.hours
@@ -133,7 +136,8 @@ class Alternative:
             busy = parts.pop("busy energy")
             running = sum((usd for name, usd in parts.items() if name != "purchase"), start=other)
             fixed = running + parts["purchase"]
-            capex = get["capex_usd"] * (1 + get["spare_share"])
+            capex, resale = (get[key] * (1 + get["spare_share"]) for key in ("capex_usd", "resale_usd"))
+            life = get["life_years"] * MONTHS_PER_YEAR
         elif scenario.usd_per_hour is not None:
             fixed = at.of(f"{self.name}: usd_per_hour", "usd_per_hour", scenario.usd_per_hour)
         else:
@@ -148,6 +152,8 @@ class Alternative:
             busy_usd_h=busy,
             capex_usd=capex,
             running_usd_h=running,
+            resale_usd=resale,
+            life_months=life,
             max_load=at.of(f"{self.name}: max_load", "max_load", scenario.max_load),
             least=scenario.least_machines,
         )

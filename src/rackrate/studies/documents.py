@@ -330,10 +330,12 @@ class Question(Document):
     """The API that machines are held against; by default the cheapest that sells the same model."""
     prices_as_of: PartialDate | None = None
     """The study's by default."""
+    horizon_years: float | None = Field(default=None, gt=0, le=30)
+    """Over which alternatives are compared by present value; by default the life of what is bought, else a month."""
     discount_rate: Share = _number(0)
-    """A year, for payback."""
+    """A year; by default that of the machine that is bought."""
     api_price_decline: Figure = _number(0)
-    """Share that API prices lose a year, for payback."""
+    """Share that API prices lose a year."""
     notes: str | None = None
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rackrate.catalog.load import Catalog
 from rackrate.economics.alternatives import (
     Demand,
-    Machine,
-    MachineMonth,
     api_month_usd,
-    first_crossing_tokens,
     fleet_month,
 )
-from rackrate.economics.breakeven import break_even, hybrid_split, marginal_usd_per_token, payback_months
 from rackrate.economics.sensitivity import Tornado, tornado
 from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
 from rackrate.errors import UserError
@@ -28,12 +23,14 @@ from rackrate.studies.alternatives import (
     demand_at,
     traffic_figures,
 )
+from rackrate.studies.crossings import with_crossing, with_each
 from rackrate.studies.dimensions import COUNTED
 from rackrate.studies.documents import Question
+from rackrate.studies.horizon import Horizon, Worked, horizon_of, over
 from rackrate.studies.inputs import Inputs, unit_of
 from rackrate.studies.loading import Loaded, figures, scenarios_of
-from rackrate.studies.results import Against, AlternativeRow, Crossing, QuestionResult, QuestionVerdict
-from rackrate.units import PER_MILLION, SECONDS_PER_HOUR, tokens_per_month
+from rackrate.studies.results import AlternativeRow, HorizonResult, QuestionResult, QuestionVerdict
+from rackrate.units import PER_MILLION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,20 +40,6 @@ if TYPE_CHECKING:
 
 SURE = 0.9
 """A verdict is given where at least this share of the draws agrees."""
-
-
-@dataclass(frozen=True)
-class _Worked:
-    """An alternative with its month, at the central case and for all draws."""
-
-    alternative: Alternative
-    price: str
-    usd: float
-    usd_drawn: NDArray[np.float64]
-    machine: Machine | None = None
-    machine_drawn: Machine | None = None
-    month: MachineMonth | None = None
-    month_drawn: MachineMonth | None = None
 
 
 def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs, as_of: str) -> QuestionResult:
@@ -92,6 +75,9 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         place = loaded.place(["questions", study.questions.index(question), "traffic"])
         raise UserError(f"{place}: {error}") from None
 
+    horizon = horizon_of(question, worked)
+    worked = [over(horizon, each, middle, drawn, demand, demand_drawn) for each in worked]
+
     served = {alternative.model for alternative in alternatives if alternative.kind != "api"}
     same = {
         alternative.name: _same_model(alternative, served) for alternative in alternatives if alternative.kind == "api"
@@ -99,21 +85,27 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
     apis = [each for each in worked if each.alternative.kind == "api" and same[each.alternative.name] is not False]
     like_for_like = bool(apis)
     apis = apis or [each for each in worked if each.alternative.kind == "api"]
-    hosted = [each for each in worked if each.alternative.kind != "api"]
+    hosted = [each for each in worked if not each.is_api]
     chosen = [each for each in worked if each.alternative.name == question.against]
-    reference = min(chosen or apis, key=lambda each: each.usd, default=None)
-    best = min(hosted, key=lambda each: each.usd, default=None)
+    reference = min(chosen or apis, key=lambda each: each.level, default=None)
+    best = min(hosted, key=lambda each: each.level, default=None)
 
     notes = [question.notes] if question.notes else []
     if apis and hosted and not like_for_like and not chosen:
         notes.append("No API here sells the model that the machines serve: the comparison is with another model.")
+    if horizon is None and apis and hosted and _falls(question):
+        notes.append(
+            "Falling API prices are not counted: nothing here is bought, so the month decides. State horizon_years to "
+            "compare over years."
+        )
     p_cheapest = _cheapest([*hosted, *apis], study.draws)
-    cheapest_api = _least([each.usd_drawn for each in chosen or apis])
+    cheapest_api = _least([each.drawn for each in chosen or apis])
     rows = [
         _row(
             each,
             demand,
             demand_drawn,
+            horizon is not None,
             same.get(each.alternative.name),
             p_cheapest.get(each.alternative.name),
             cheapest_api,
@@ -122,25 +114,23 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         for each in worked
     ]
     if reference is not None:
-        rate = (middle.of("discount rate", "discount_rate", question.discount_rate),
-                drawn.of("discount rate", "discount_rate", question.discount_rate))  # fmt: skip
-        fall = (middle.of("API price decline", "api_price_decline", question.api_price_decline),
-                drawn.of("API price decline", "api_price_decline", question.api_price_decline))  # fmt: skip
         rows = [
-            _with_crossing(row, each, reference, demand, demand_drawn, rate, fall)
+            with_crossing(row, each, reference, (demand, demand_drawn), horizon, (middle, drawn))
             for row, each in zip(rows, worked, strict=True)
         ]
-    every = sorted((each for each in worked if each.alternative.kind == "api"), key=lambda each: each.usd)
-    rows = [_with_each(row, each, every, demand, study.draws) for row, each in zip(rows, worked, strict=True)]
+    every = sorted((each for each in worked if each.is_api), key=lambda each: each.level)
+    rows = [with_each(row, each, every, demand, study.draws) for row, each in zip(rows, worked, strict=True)]
     rows = [_with_limits(row, each, demand) for row, each in zip(rows, worked, strict=True)]
-    rows.sort(key=lambda row: row.usd_month.value or 0.0)
+    rows.sort(key=lambda row: (row.levelised_usd_month or row.usd_month).value or 0.0)
 
     verdict: QuestionVerdict = "not compared"
     p_self, chart = None, None
     if best is not None and reference is not None and cheapest_api is not None:
-        p_self = probability(best.usd_drawn < cheapest_api, study.draws)
+        p_self = probability(best.drawn < cheapest_api, study.draws)
         verdict = "self-hosting" if p_self >= SURE else "api" if p_self <= 1 - SURE else "too close to call"
-        chart = _tornado(question, inputs, table, best.alternative, reference.alternative, study.hours_per_month)
+        chart = _tornado(
+            question, inputs, table, best.alternative, reference.alternative, study.hours_per_month, horizon
+        )
     return QuestionResult(
         id=question.id,
         asks=question.asks,
@@ -152,16 +142,44 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
         rows=tuple(rows),
         verdict=verdict,
         p_self_cheaper=p_self,
+        horizon=_horizon(horizon, best, chosen or apis, middle, drawn, study.draws),
         against=question.against,
         tornado=chart,
         tornado_units={bar.name: table.units.get(bar.name) for bar in chart.bars} if chart is not None else {},
         compared=(best.alternative.name, reference.alternative.name)
         if best is not None and reference is not None
         else None,
-        difference_usd_month=estimate(best.usd - reference.usd, best.usd_drawn - reference.usd_drawn)
+        difference_usd_month=estimate(best.level - reference.level, best.drawn - reference.drawn)
         if best is not None and reference is not None
         else None,
         notes=tuple(notes),
+    )
+
+
+def _falls(question: Question) -> bool:
+    quantity = question.api_price_decline.quantity
+    return quantity is None or central(quantity) != 0
+
+
+def _horizon(
+    horizon: Horizon | None,
+    best: Worked | None,
+    apis: Sequence[Worked],
+    middle: Valuation,
+    drawn: Valuation,
+    draws: int,
+) -> HorizonResult | None:
+    if horizon is None:
+        return None
+    month = _least([each.usd_drawn for each in apis])
+    return HorizonResult(
+        months=float(horizon.months(middle)),
+        life_of=horizon.life_of,
+        discount_rate=estimate(float(horizon.discount_rate(middle)), horizon.discount_rate(drawn)),
+        api_price_decline=estimate(float(horizon.api_price_decline(middle)), horizon.api_price_decline(drawn)),
+        p_self_cheaper_first_month=probability(best.usd_drawn < month, draws)
+        if best is not None and month is not None
+        else None,
     )
 
 
@@ -188,16 +206,16 @@ def _refuse_unknown(loaded: Loaded, question: Question, inputs: Inputs) -> None:
 
 def _work(
     item: Alternative, middle: Valuation, drawn: Valuation, demand: Demand, demand_drawn: Demand, draws: int
-) -> _Worked:
+) -> Worked:
     import numpy as np
 
     if item.kind == "api":
         usd = np.broadcast_to(np.asarray(api_month_usd(item.tariff(drawn), demand_drawn), dtype=float), (draws,))
-        return _Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle), demand)), usd)
+        return Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle), demand)), usd)
     machine, machine_drawn = item.machine(middle, demand), item.machine(drawn, demand_drawn)
     month, month_drawn = fleet_month(machine, demand), fleet_month(machine_drawn, demand_drawn)
     usd = np.broadcast_to(np.asarray(month_drawn.usd, dtype=float), (draws,))
-    return _Worked(item, item.price(middle, demand), float(month.usd), usd, machine, machine_drawn, month, month_drawn)
+    return Worked(item, item.price(middle, demand), float(month.usd), usd, machine, machine_drawn, month, month_drawn)
 
 
 def _same_model(item: Alternative, served: set[str | None]) -> bool | None:
@@ -208,13 +226,13 @@ def _same_model(item: Alternative, served: set[str | None]) -> bool | None:
     return item.model in models
 
 
-def _cheapest(worked: Sequence[_Worked], draws: int) -> dict[str, float]:
+def _cheapest(worked: Sequence[Worked], draws: int) -> dict[str, float]:
     """The share of draws in which each is the cheapest."""
     import numpy as np
 
     if not worked:
         return {}
-    least = np.argmin(np.stack([each.usd_drawn for each in worked]), axis=0)
+    least = np.argmin(np.stack([each.drawn for each in worked]), axis=0)
     counts = np.bincount(least, minlength=len(worked))
     return {each.alternative.name: float(count) / draws for each, count in zip(worked, counts, strict=True)}
 
@@ -226,9 +244,10 @@ def _least(drawn: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
 
 
 def _row(
-    each: _Worked,
+    each: Worked,
     demand: Demand,
     demand_drawn: Demand,
+    levelised: bool,
     same: bool | None,
     p_cheapest: float | None,
     cheapest_api: NDArray[np.float64] | None,
@@ -237,17 +256,19 @@ def _row(
     item = each.alternative
     per_1m = estimate(float(each.usd / demand.tokens) * PER_MILLION, each.usd_drawn / demand_drawn.tokens * PER_MILLION)
     month = estimate(each.usd, each.usd_drawn)
+    level = estimate(each.level, each.drawn) if levelised else None
     machines = used = beats = None
     if each.month is not None and each.month_drawn is not None:
         machines = estimate(float(each.month.machines), each.month_drawn.machines)
         used = estimate(float(each.month.utilisation), each.month_drawn.utilisation)
-        beats = probability(each.usd_drawn < cheapest_api, draws) if cheapest_api is not None else None
+        beats = probability(each.drawn < cheapest_api, draws) if cheapest_api is not None else None
     return AlternativeRow(
         name=item.name,
         kind=item.kind,
         model=item.model,
         same_model=same,
         usd_month=month,
+        levelised_usd_month=level,
         usd_per_1m=per_1m,
         machines=machines,
         utilisation=used,
@@ -258,11 +279,11 @@ def _row(
         price=each.price,
         source=item.source,
         date=item.date,
-        notes=(*item.notes, *_outside(each, (month, per_1m), draws)),
+        notes=(*item.notes, *_outside(each, (month, per_1m, *((level,) if level else ())), draws)),
     )
 
 
-def _outside(each: _Worked, estimates: Sequence[Estimate], draws: int) -> tuple[str, ...]:
+def _outside(each: Worked, estimates: Sequence[Estimate], draws: int) -> tuple[str, ...]:
     """Says why a figure lies outside its own interval: with whole machines, medians in are no median out."""
     if each.month is None or each.month_drawn is None or not any(_is_outside(estimate) for estimate in estimates):
         return ()
@@ -286,109 +307,7 @@ def _is_outside(item: Estimate) -> bool:
     return not low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
 
 
-def _with_crossing(
-    row: AlternativeRow,
-    each: _Worked,
-    api: _Worked,
-    demand: Demand,
-    demand_drawn: Demand,
-    rate: tuple[Numbers, Numbers],
-    fall: tuple[Numbers, Numbers],
-) -> AlternativeRow:
-    machine, machine_drawn, month, month_drawn = each.machine, each.machine_drawn, each.month, each.month_drawn
-    if machine is None or machine_drawn is None or month is None or month_drawn is None:
-        return row
-    full = float(tokens_per_month(machine.tok_s, demand.hours))
-    full_drawn = tokens_per_month(machine_drawn.tok_s, demand_drawn.hours)
-    marginal = float(marginal_usd_per_token(machine.busy_usd_h, machine.tok_s))
-    first = float(first_crossing_tokens(machine, demand, api.usd))
-    first_drawn = first_crossing_tokens(machine_drawn, demand_drawn, api.usd_drawn)
-    p = api.usd / float(demand.tokens)
-    staircase = break_even(
-        float(machine.fixed_usd_h) * demand.hours,
-        marginal,
-        full * float(machine.max_load) / float(demand.peak_to_mean),
-        p,
-    )
-    payback = discounted = life = None
-    if machine.capex_usd is not None and machine_drawn.capex_usd is not None:
-        payback = estimate(
-            float(payback_months(month.capex_usd, month.running_usd, api.usd)),
-            payback_months(month_drawn.capex_usd, month_drawn.running_usd, api.usd_drawn),
-        )
-        discounted = estimate(
-            float(payback_months(month.capex_usd, month.running_usd, api.usd, rate[0], fall[0])),
-            payback_months(month_drawn.capex_usd, month_drawn.running_usd, api.usd_drawn, rate[1], fall[1]),
-        )
-        own = each.alternative.scenario.own
-        if own is not None and own.life_years.quantity is not None:
-            life = central(own.life_years.quantity) * 12
-    slot = demand.hours / len(demand.profile)
-    peak_in_slot = float(demand.peak_to_mean) / max(demand.profile)
-    split = hybrid_split(
-        [float(demand.tokens) / len(demand.profile) * rate for rate in demand.profile],
-        float(machine.tok_s) * SECONDS_PER_HOUR * slot * float(machine.max_load) / peak_in_slot,
-        float(machine.fixed_usd_h) * slot,
-        marginal,
-        p,
-    )
-    mixed = None
-    if split.verdict == "hybrid":
-        mixed = estimate(split.usd, _hybrid_drawn(split.machines, machine_drawn, demand_drawn, api.usd_drawn))
-    crossing = Crossing(
-        against=api.alternative.name,
-        verdict="at" if first < float("inf") and first > 0 else "always" if first == 0 else "never",
-        tokens_per_month=estimate(first, first_drawn),
-        last_tokens_per_month=_last(staircase.last_crossing_tokens_per_month, machine.least),
-        utilisation=estimate(first / (full * machine.least), first_drawn / (full_drawn * machine_drawn.least)),
-        payback_months=payback,
-        payback_discounted_months=discounted,
-        life_months=life,
-        hybrid=split,
-        hybrid_usd_month=mixed,
-    )
-    return replace(row, crossing=crossing)
-
-
-def _with_each(
-    row: AlternativeRow, each: _Worked, apis: Sequence[_Worked], demand: Demand, draws: int
-) -> AlternativeRow:
-    if each.machine is None:
-        return row
-    against = [
-        Against(
-            api=api.alternative.name,
-            tokens_per_month=first if math.isfinite(first) else None,
-            p_cheaper=probability(each.usd_drawn < api.usd_drawn, draws),
-        )
-        for api in apis
-        for first in [float(first_crossing_tokens(each.machine, demand, api.usd))]
-    ]
-    return replace(row, against=tuple(against))
-
-
-def _last(tokens: float | None, least: int) -> float | None:
-    """The last crossing of the staircase; not known where more than one machine is kept from the start."""
-    return tokens if least == 1 and tokens is not None and tokens < float("inf") else None
-
-
-def _hybrid_drawn(machines: int, machine: Machine, demand: Demand, api_usd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The bill of that many machines with the API above them, per draw: the number is decided before it is known."""
-    import numpy as np
-
-    slots = len(demand.profile)
-    slot_h = demand.hours / slots
-    room = machines * machine.tok_s * SECONDS_PER_HOUR * slot_h * machine.max_load * max(demand.profile)
-    room = room / demand.peak_to_mean
-    own = np.zeros_like(api_usd)
-    for share in demand.profile:
-        own = own + np.minimum(demand.tokens / slots * share, room)
-    per_token = api_usd / demand.tokens
-    marginal = marginal_usd_per_token(machine.busy_usd_h, machine.tok_s)
-    return machines * machine.fixed_usd_h * demand.hours + own * marginal + (demand.tokens - own) * per_token
-
-
-def _with_limits(row: AlternativeRow, each: _Worked, demand: Demand) -> AlternativeRow:
+def _with_limits(row: AlternativeRow, each: Worked, demand: Demand) -> AlternativeRow:
     """Warns where the peak asks for more than an API allows."""
     if not row.is_api:
         return row
@@ -407,14 +326,23 @@ def _with_limits(row: AlternativeRow, each: _Worked, demand: Demand) -> Alternat
 
 
 def _tornado(
-    question: Question, inputs: Inputs, table: ParameterTable, own: Alternative, api: Alternative, hours: float
+    question: Question,
+    inputs: Inputs,
+    table: ParameterTable,
+    own: Alternative,
+    api: Alternative,
+    hours: float,
+    horizon: Horizon | None,
 ) -> Tornado:
-    """What moves the difference between the cheapest machines and the cheapest API. [USD/month]"""
+    """What moves the difference between the cheapest machines and the cheapest API, over the horizon. [USD/month]"""
 
     def difference(values: Mapping[str, float]) -> float:
         at = _at(inputs, values)
         demand = demand_at(question.traffic, at, hours)
-        return float(fleet_month(own.machine(at, demand), demand).usd) - float(api_month_usd(api.tariff(at), demand))
+        machine, bill = own.machine(at, demand), float(api_month_usd(api.tariff(at), demand))
+        if horizon is not None:
+            machine, bill = horizon.machine(machine, at, demand.hours), bill * float(horizon.api_share(at))
+        return float(fleet_month(machine, demand).usd) - bill
 
     # a fifth of a card does not exist
     whole = {name for name, unit in table.units.items() if unit is not None and unit.lower() in COUNTED}

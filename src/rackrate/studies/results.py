@@ -53,14 +53,23 @@ class Crossing:
     """When machines cost what an API does, in the question's mix of tokens."""
 
     against: str
-    verdict: Literal["at", "never", "always"]
+    verdict: Literal["at", "never", "always", "limited"]
+    """never: not even at full load; limited: it would, but peak or max_load forbid it to be that busy."""
     tokens_per_month: Estimate
     """First crossing; an end that is None: never."""
+    unlimited_tokens_per_month: float | None
+    """The same, could the machines be as busy all month; None: not even at full load."""
+    unlimited_utilisation: float | None
+    """How busy they would be there."""
+    most_utilisation: float
+    """How busy they may be in the mean: max_load over peak to mean."""
     last_tokens_per_month: float | None
     utilisation: Estimate
     payback_months: Estimate | None
-    """None: nothing was bought."""
+    """At today's prices, not discounted. None: nothing was bought."""
     payback_discounted_months: Estimate | None
+    """Discounted and with falling API prices, resale counted, within the horizon: it comes just where the present value
+    over the horizon is below the API's."""
     life_months: float | None
     hybrid: HybridSplit | None
     hybrid_usd_month: Estimate | None
@@ -74,7 +83,7 @@ class Against:
     tokens_per_month: float | None
     """First crossing with all figures at their medians; None: never."""
     p_cheaper: float
-    """The share of draws in which the machines cost less, at the question's volume."""
+    """The share of draws in which the machines cost less, at the question's volume (over the horizon)."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +96,17 @@ class AlternativeRow:
     same_model: bool | None
     """An API: whether it sells the model that the machines serve; None: not known."""
     usd_month: Estimate
+    """Of the first month."""
+    levelised_usd_month: Estimate | None
+    """The equal sum a month that is worth as much over the horizon; None: alternatives are compared by the month."""
     usd_per_1m: Estimate
+    """Of the first month."""
     machines: Estimate | None
     utilisation: Estimate | None
     p_cheapest: float | None
     """Among machines and APIs of the same model; None: another model."""
     p_beats_api: float | None
-    """Machines: the share of draws in which they cost less than the cheapest API."""
+    """Machines: the share of draws in which they cost less than the cheapest API (over the horizon)."""
     crossing: Crossing | None
     """With the cheapest API of the same model."""
     against: tuple[Against, ...]
@@ -111,6 +124,21 @@ class AlternativeRow:
 
 
 @dataclass(frozen=True)
+class HorizonResult:
+    """The time over which alternatives are compared by present value."""
+
+    months: float
+    life_of: str | None
+    """Whose life it is; None: the question states it."""
+    discount_rate: Estimate
+    """A year."""
+    api_price_decline: Estimate
+    """A year."""
+    p_self_cheaper_first_month: float | None
+    """What would be said of the first month alone."""
+
+
+@dataclass(frozen=True)
 class QuestionResult:
     """Scenarios ranked by what they cost for the same requests, the cheapest first."""
 
@@ -124,16 +152,19 @@ class QuestionResult:
     rows: tuple[AlternativeRow, ...]
     verdict: QuestionVerdict
     p_self_cheaper: float | None
-    """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen)."""
+    """The share of draws in which the cheapest machines cost less than the cheapest API (or the one chosen), over the
+    horizon where there is one."""
+    horizon: HorizonResult | None
+    """None: nothing is bought and none is stated; the month decides."""
     against: str | None
     """The API that the question chose to be held against."""
     tornado: Tornado | None
-    """Of USD a month: the cheapest machines less the cheapest API."""
+    """Of USD a month (levelised, where there is a horizon): the cheapest machines less the cheapest API."""
     tornado_units: dict[str, str | None]
     compared: tuple[str, str] | None
     """Which two the tornado is of."""
     difference_usd_month: Estimate | None
-    """The first of the two less the second."""
+    """The first of the two less the second; levelised, where there is a horizon."""
     notes: tuple[str, ...]
 
 

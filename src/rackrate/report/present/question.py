@@ -39,7 +39,7 @@ def question_section(question: Json, *, full: bool, number: int = 0, title: str 
     if not full:
         blocks += verdict
     rows = question["rows"]
-    blocks += [Note(sentence) for row in rows if (sentence := crossing_sentence(row))]
+    blocks += [Note(sentence) for row in rows if (sentence := crossing_sentence(row, question))]
     blocks += [Note(sentence, "soft") for row in rows if (sentence := against_each(row))]
     blocks += [
         Note(f"{row['name']}: {note}", "warn" if note.startswith("over") else "soft")
@@ -79,7 +79,27 @@ def _verdict(question: Json) -> list[Block]:
     own, api = question["compared"]
     cheapest = "" if question["against"] else ", the cheapest API here,"
     text = f"{own} costs less than {api}{cheapest} in {percent(question['p_self_cheaper'])} of the draws"
-    return [Note(f"verdict: {question['verdict']} ({text})", TONES[question["verdict"]])]
+    horizon = question["horizon"]
+    if horizon is None:
+        return [Note(f"verdict: {question['verdict']} ({text})", TONES[question["verdict"]])]
+    text += f" over {_long(horizon)}; in the first month alone in {percent(horizon['p_self_cheaper_first_month'])}"
+    return [Note(f"verdict: {question['verdict']} ({text})", TONES[question["verdict"]]), Note(_means(horizon), "soft")]
+
+
+def _long(horizon: Json) -> str:
+    """How long the horizon is, and why."""
+    return f"{horizon['months']:.3g} months" + (f", the life of {horizon['life_of']}" if horizon["life_of"] else "")
+
+
+def _means(horizon: Json) -> str:
+    """What present value means here, in words."""
+    rate, fall = horizon["discount_rate"]["value"], horizon["api_price_decline"]["value"]
+    falls = f"falling by {percent(fall)} a year" if fall > 0 else f"rising by {percent(-fall)} a year"
+    return (
+        f"Over {horizon['months']:.3g} months is by present value: discounted at {percent(rate)} a year, API prices "
+        f"{falls if fall else 'as they are'}, resale counted; as the equal sum a month that is worth as much. "
+        "USD/month and USD per 1M are of the first month. Break-evens, splits and what it hangs on go by the equal sum."
+    )
 
 
 def interval(estimate: Json | None, unit: str | None) -> Between | None:
@@ -89,10 +109,13 @@ def interval(estimate: Json | None, unit: str | None) -> Between | None:
 
 def _ranking(question: Json) -> Table:
     rows = question["rows"]
-    sure = any(interval(row[key], "USD") for row in rows for key in ("usd_month", "usd_per_1m"))
+    horizon = question["horizon"]
+    money = ("usd_month", *(("levelised_usd_month",) if horizon else ()), "usd_per_1m")
+    sure = any(interval(row[key], "USD") for row in rows for key in money)
     spread = (Column("80 %", "figure", "USD"),) if sure else ()
+    level = (Column(f"over {horizon['months']:.3g} months", "money"), *spread) if horizon else ()
     columns = (
-        Column("alternative", wraps=True), Column("kind"), Column("USD/month", "money"), *spread,
+        Column("alternative", wraps=True), Column("kind"), Column("USD/month", "money"), *spread, *level,
         Column("USD per 1M", "money"), *spread, Column("machines", "integer"), Column("busy", "share"),
         Column("cheapest in", "share"), Column("price", wraps=True),
     )  # fmt: skip
@@ -101,7 +124,7 @@ def _ranking(question: Json) -> Table:
         other = row["is_api"] and row["same_model"] is False
         yield Cell(row["name"], "soft" if other else "plain" if row["is_api"] else "strong")
         yield "another model" if other else row["kind"]
-        for key in ("usd_month", "usd_per_1m"):
+        for key in money:
             yield row[key]["value"]
             if sure:
                 yield interval(row[key], "USD") or ""
@@ -113,7 +136,7 @@ def _ranking(question: Json) -> Table:
     return Table(columns, tuple(tuple(cells(row)) for row in rows))
 
 
-def crossing_sentence(row: Json) -> str:
+def crossing_sentence(row: Json, question: Json) -> str:
     """When a machine costs what the API does, in words."""
     crossing = row["crossing"]
     if crossing is None:
@@ -123,6 +146,8 @@ def crossing_sentence(row: Json) -> str:
         share = crossing["tokens_per_month"]["finite_share"]
         text = f"{row['name']}: never breaks even with {against}, however full it is"
         text += f" (it does in {percent(share)} of draws)" if share >= 0.001 else ""
+    elif crossing["verdict"] == "limited":
+        text = f"{row['name']}: {_limited(crossing, question)}"
     elif crossing["verdict"] == "always":
         text = f"{row['name']}: always cheaper than {against}"
     else:
@@ -135,20 +160,35 @@ def crossing_sentence(row: Json) -> str:
         last = crossing["last_tokens_per_month"]
         if last and at["value"] and last > at["value"] * 1.001:
             text += f", for good from {count(last)}"
-    return text + _payback(crossing) + _split(crossing) + "."
+    return text + _payback(crossing, question["horizon"]) + _split(crossing) + "."
 
 
-def _payback(crossing: Json) -> str:
+def _limited(crossing: Json, question: Json) -> str:
+    """Which limit forbids a machine to be as busy as would pay, in words."""
+    peak, most = question["peak_to_mean"], crossing["most_utilisation"]
+    load = f"max_load ({percent(most * peak)} of full load)" if most * peak < 1 - 1e-9 else ""
+    limits = " and ".join(word for word in (f"the peak ({peak:.3g} x mean)" if peak > 1 else "", load) if word)
+    allow = "allow" if " and " in limits else "allows"
+    share = crossing["tokens_per_month"]["finite_share"]
+    return (
+        f"would cost what {crossing['against']} does if each machine were {percent(crossing['unlimited_utilisation'])} "
+        f"busy all month ({count(crossing['unlimited_tokens_per_month'])} tokens a month), but {limits} {allow} "
+        f"{percent(most)}: no break-even with this traffic"
+        + (f" (there is one in {percent(share)} of draws)" if share >= 0.001 else "")
+    )
+
+
+def _payback(crossing: Json, horizon: Json) -> str:
     if crossing["payback_months"] is None:
         return ""
-    text = f"; payback {_months(crossing['payback_months'])}"
-    discounted = crossing["payback_discounted_months"]
-    if discounted != crossing["payback_months"]:
-        text += f", discounted and with falling API prices {_months(discounted)}"
-    life, months = crossing["life_months"], crossing["payback_months"]["value"]
-    if life and months and months > life:
-        text += f" (after its life of {life:.0f} months)"
-    return text
+    months, life = crossing["payback_months"], crossing["life_months"]
+    late = life and months["value"] and months["value"] > life
+    text = f"; payback at today's prices {_months(months)}" + (
+        f" (after its life of {life:.0f} months)" if late else ""
+    )
+    kept = crossing["payback_discounted_months"]
+    when = _months(kept) if kept["value"] is not None else f"not{_months(kept).removeprefix('never')}"
+    return f"{text}, by present value within {horizon['months']:.3g} months {when}"
 
 
 def _split(crossing: Json) -> str:
@@ -245,7 +285,7 @@ def _signed(value: float) -> str:
 
 def records(questions: list[Json]) -> Table:
     """A row per question and alternative, for a spreadsheet."""
-    estimates = ("usd_month", "usd_per_1m", "machines", "utilisation")
+    estimates = ("usd_month", "levelised_usd_month", "usd_per_1m", "machines", "utilisation")
     rows = tuple(
         (
             question["asks"], row["name"], row["kind"], row["same_model"],
