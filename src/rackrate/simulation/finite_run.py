@@ -10,7 +10,6 @@ docs/decisions/0019.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -63,21 +62,21 @@ def _run(
         reserve_fraction: of a request's output, reserved when it is admitted.
     """
     count = len(started)
-    steps = 0  # decoding steps so far
-    soonest = 1 << 60  # the least of `ends` among those that decode
-    head = 0
-    tail = 0
-    n = 0
-    context: Any = 0.0  # tokens in the cache of what decodes
-    reserved = 0.0  # output tokens kept free for it
-    held = 0.0  # cache reserved by prompts under way
-    arrived = 0
-    t = 0.0
-    finished = 0
-    part = -1  # the request whose prompt is under way
-    part_done = 0
-    released = min(streams, count) if streams > 0 else count
-    guard = 0
+    steps: int = 0  # decoding steps so far
+    soonest: int = 1 << 60  # the least of `ends` among those that decode
+    head: int = 0
+    tail: int = 0
+    n: int = 0
+    context: float = 0.0  # tokens in the cache of what decodes
+    reserved: float = 0.0  # output tokens kept free for it
+    held: float = 0.0  # cache reserved by prompts under way
+    arrived: int = 0
+    t: float = 0.0
+    finished: int = 0
+    part: int = -1  # the request whose prompt is under way
+    part_done: int = 0
+    released: int = min(streams, count) if streams > 0 else count
+    guard: int = 0
     while finished < count:
         guard += 1
         if guard > 2000000:
@@ -91,17 +90,17 @@ def _run(
             tail += 1
             arrived += 1
         # prompts of this step
-        tokens = 0
-        pairs = 0.0
-        ended = 0
+        tokens: int = 0
+        pairs: float = 0.0
+        ended: int = 0
         first_ended = n
-        limit = budget - n if mixed == 1 else budget
+        limit: int = budget - n if mixed == 1 else budget
         while limit > 0 and n + ended < slots:
             if part < 0:
                 if head >= tail:
                     break
-                item = queue[head]
-                need = todo[item] + reserve_fraction * left[item]
+                item: int = queue[head]
+                need: float = todo[item] + reserve_fraction * left[item]
                 if context + reserved + held + need > kv_capacity and n + ended > 0:
                     break
                 if mixed == 0 and tokens > 0 and tokens + todo[item] > budget:
@@ -110,7 +109,7 @@ def _run(
                 part = item
                 part_done = 0
                 held += need
-            size = todo[part] - part_done
+            size: int = todo[part] - part_done
             if mixed == 1 and size > limit:
                 size = limit
             tokens += size
@@ -141,12 +140,12 @@ def _run(
                 reserved += reserve_fraction * left[item]
             n += ended
         elif n > 0:
-            jump = soonest - steps
+            jump: int = soonest - steps
             if reserve_fraction == 0.0 and kv_capacity < math.inf:
                 jump = min(jump, max(int((kv_capacity - context) / n), 1))
             if arrived < released and n < slots:
-                now = step_s(step, n, context, 0, 0, 0.0)
-                wait = started[arrived] - t
+                now: float = step_s(step, n, context, 0, 0, 0.0)
+                wait: float = started[arrived] - t
                 jump = min(jump, int(wait / now) + 1)
                 # steps grow with the context: the last one is that in which the next request arrives
                 while jump > 1:
@@ -168,7 +167,7 @@ def _run(
                 continue
             break
         if soonest <= steps:
-            kept = 0
+            kept: int = 0
             soonest = 1 << 60
             for i in range(n):
                 item = running[i]
@@ -203,7 +202,8 @@ def _run(
         if evicted:
             soonest = 1 << 60
             for i in range(n):
-                soonest = min(soonest, ends[running[i]])
+                item = running[i]
+                soonest = min(soonest, ends[item])
 
 
 def finite_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from rackrate.steptime.work import formats_on
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
 
 SWEEP_SPREADS: dict[str, float] = {
     "memory": 0.5, "compute16": 0.5, "compute8": 0.5, "compute4": 0.5, "attention_memory": 0.5,
@@ -181,7 +181,8 @@ def map_estimate(
     >>> round(float(at[0]), 3)
     3.0
     """
-    at, damping = mean.copy(), 1e-3
+    at: Floats = mean.copy()
+    damping = 1e-3
     now = predict(at)
 
     def loss(values: Floats, logs: Floats) -> float:
@@ -189,21 +190,23 @@ def map_estimate(
         return float(2.0 * np.log1p(unit * unit / 3.0).sum() + 0.5 * (((values - mean) / spread) ** 2).sum())
 
     best = loss(at, now)
-    hessian = np.diag(1 / spread**2)
+    hessian: Floats = np.diag(1 / spread**2)
     for _ in range(iterations):
-        jacobian = np.empty((len(observed), len(at)))
+        jacobian: Floats = np.empty((len(observed), len(at)))
         for column in range(len(at)):
             nudged = at.copy()
             nudged[column] += 0.02
             jacobian[:, column] = (predict(nudged) - now) / 0.02
-        unit = (now - observed) / scale
-        weight = 4.0 / (3.0 + unit * unit) / scale**2
+        unit: Floats = (now - observed) / scale
+        weight: Floats = 4.0 / (3.0 + unit * unit) / scale**2
         hessian = jacobian.T @ (weight[:, None] * jacobian) + np.diag(1 / spread**2)
-        gradient = jacobian.T @ (weight * (now - observed)) + (at - mean) / spread**2
+        gradient: Floats = jacobian.T @ (weight * (now - observed)) + (at - mean) / spread**2
         gained = 0.0
         for _ in range(8):
-            move = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
-            tried = at - np.clip(move, -1.0, 1.0)
+            move: Floats = np.asarray(
+                np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient), np.float64
+            )
+            tried: Floats = at - np.clip(move, -1.0, 1.0)
             then = predict(tried)
             lost = loss(tried, then)
             if lost < best:
@@ -212,7 +215,7 @@ def map_estimate(
             damping *= 5
         if gained < 1e-6 * max(best, 1.0):
             break
-    return at, np.linalg.inv(hessian)
+    return at, np.asarray(np.linalg.inv(hessian), np.float64)
 
 
 def anchored(deployment: Deployment, points: Sequence[Point]) -> Calibrated:

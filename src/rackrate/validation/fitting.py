@@ -12,7 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rackrate.validation.cases import Case
 
-    Floats = NDArray[np.floating[Any]]
+    Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
 
 CLASSES = ("throughput", "tpot", "ttft")
@@ -205,13 +205,15 @@ class Problem:
         chosen = slice(None) if kept_rows is None else kept_rows
         best = self.loss(residual, at, kept_rows)
         for _ in range(steps):
-            weight = self.weight(residual)[chosen]
-            hessian = self.curvature(jacobian[chosen], weight)
-            gradient = jacobian[chosen].T @ (weight * residual[chosen]) + (at - self.mean) / self.spread**2
+            weight: Floats = self.weight(residual)[chosen]
+            hessian: Floats = self.curvature(jacobian[chosen], weight)
+            gradient: Floats = jacobian[chosen].T @ (weight * residual[chosen]) + (at - self.mean) / self.spread**2
             for _ in range(6):
-                step = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
-                tried = at - np.clip(step, -most, most)
-                then = self.logs(tried, kept_rows) - self.observed
+                step: Floats = np.asarray(
+                    np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient), np.float64
+                )
+                tried: Floats = at - np.clip(step, -most, most)
+                then: Floats = self.logs(tried, kept_rows) - self.observed
                 lost = self.loss(then, tried, kept_rows)
                 if lost < best:
                     break
@@ -271,9 +273,9 @@ def fit(
 ) -> Fit:
     """Coefficients that these rows make most probable: Gauss-Newton, with a few steps for each set of derivatives."""
     problem = Problem(cases)
-    values = np.array([(start or {}).get(name, problem.priors[name][0]) for name in problem.names])
-    residual = problem.logs(values) - problem.observed
-    jacobian = np.zeros((len(problem.seen), len(problem.names)))
+    values: Floats = np.array([(start or {}).get(name, problem.priors[name][0]) for name in problem.names])
+    residual: Floats = problem.logs(values) - problem.observed
+    jacobian: Floats = np.zeros((len(problem.seen), len(problem.names)))
     done = 0
     for number in range(iterations):
         before = problem.loss(residual, values)
@@ -288,7 +290,7 @@ def fit(
     return Fit(
         dict(zip(problem.names, values.tolist(), strict=True)),
         problem.names,
-        np.linalg.inv(hessian),
+        np.asarray(np.linalg.inv(hessian), np.float64),
         residual,
         done,
         jacobian,
