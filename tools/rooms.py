@@ -22,7 +22,7 @@ PACKAGE = ROOT / "src" / "rackrate"
 PAGE = ROOT / "ARCHITECTURE.md"
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "base": ("errors", "files", "units"),
+    "base": ("errors", "bounds", "files", "units"),
     "facts": ("catalog", "workload", "engines", "runs"),
     "description": ("models", "simulation", "metrics"),
     "theory": ("economics", "memory", "steptime", "measurement"),
@@ -33,6 +33,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 }
 """From the ground up. A room imports from the floors below its own."""
 NEIGHBOURS: dict[str, set[str]] = {
+    "bounds": {"errors"},
     "units": {"errors"},
     "files": {"errors"},
     "engines": {"catalog"},

@@ -22,11 +22,11 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from rackrate import __version__
 from rackrate.app.context import Context, Provenance
-from rackrate.app.request_json import Request, from_json
+from rackrate.app.request_json import Request, from_json, hints_of
 from rackrate.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _request(kind: type[R], subject: str, first: object, fields: Mapping[str, An
     if unknown is not None:
         raise TypeError(f"{kind.NAME}: there is no field {unknown!r}{did_you_mean(unknown, known)}")
     values = dict(fields) if first is None else {subject: first, **fields}
-    hints = get_type_hints(kind)
+    hints = hints_of(kind)
     return from_json(kind, {name: _as_asked(value, hints[name]) for name, value in values.items()})
 
 
@@ -306,6 +306,8 @@ def _as_asked(value: object, hint: Any) -> object:
     >>> _as_asked("aws/g5.xlarge", tuple[str, ...]), _as_asked(2e9, str | None), _as_asked(2, float)
     (('aws/g5.xlarge',), '2000000000.0', 2)
     """
+    if get_origin(hint) is Annotated:
+        return _as_asked(value, get_args(hint)[0])
     if get_origin(hint) is tuple:
         items = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
         return tuple(_as_asked(item, get_args(hint)[0]) for item in items)

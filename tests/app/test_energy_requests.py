@@ -11,7 +11,7 @@ from rackrate.app.context import Context, Provenance
 from rackrate.app.energy import EnergyRequest, energy
 from rackrate.app.request_json import from_json, to_json
 from rackrate.catalog.load import load_catalog
-from rackrate.errors import PriceError
+from rackrate.errors import UserError
 from rackrate.report.present import present
 
 CONTEXT = Context(load_catalog, Provenance("test", "0", "3"), Path("/nonexistent"))
@@ -41,7 +41,7 @@ def test_stated_watts_over_the_tokens_of_the_window(run: Path) -> None:
     ("request_", "field"), [({"watts": -3.0}, "watts"), ({"watts": 3.0, "pue": 0.9}, "pue"), ({}, "watts")]
 )
 def test_what_cannot_be_used_names_its_field(run: Path, request_: dict[str, float], field: str) -> None:
-    with pytest.raises(PriceError) as caught:
+    with pytest.raises(UserError) as caught:
         energy(EnergyRequest(run, **request_), CONTEXT)
     assert caught.value.field == field
 

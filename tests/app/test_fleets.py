@@ -13,7 +13,7 @@ from rackrate.app.fleet_machines import parse_offer
 from rackrate.app.fleets import FleetRequest, price
 from rackrate.app.request_json import from_json, to_json
 from rackrate.catalog.load import load_catalog
-from rackrate.errors import PriceError, UserError
+from rackrate.errors import UserError
 
 STATED = FleetRequest(traffic="2/s", over="1d", lengths="100:50", capacity="1/s", usd_per_hour=1.0, headroom="1")
 
@@ -79,10 +79,14 @@ def test_models_of_a_file_share_machines(tmp_path: Path, context: Context) -> No
         ({"traffic": None}, "traffic", "say what is asked for: {traffic}"),
         ({"capacity": None}, "capacity", "say what one replica can do: either a {run} directory, or {capacity}"),
         ({"usd_per_hour": None}, "offers", "say on which machines: {offers}, {rigs}, {contracts} or {usd_per_hour}"),
-        ({"usd_per_hour": -1.0}, "usd_per_hour", "{usd_per_hour} is a number of at least 0"),
+        ({"usd_per_hour": -1.0}, "usd_per_hour", "{usd_per_hour} is a number of USD per hour from 0 to"),
         ({"shapes": ("fixt",)}, "shapes", "{shapes} is one of fixed, autoscaled, mix, not 'fixt'; did you mean"),
         ({"headroom": "lots"}, "headroom", "{headroom} is a number from 1 on"),
-        ({"hours_per_month": 800.0}, "hours_per_month", "{hours_per_month} must be above 0 and at most 744"),
+        (
+            {"hours_per_month": 800.0},
+            "hours_per_month",
+            "{hours_per_month} is a number of hours above 0 and at most 744",
+        ),
         ({"offers": ("aws/g4dn.12xlarge:spto",)}, "offers", "{offers} aws/g4dn.12xlarge:spto: 'spto' is no kind of"),
         ({"offers": ("aws/g4dn.12xlarge,much=2",)}, "offers", "{offers} aws/g4dn.12xlarge,much=2: 'much' is not one"),
     ],
@@ -102,7 +106,7 @@ def test_how_often_spot_is_interrupted_is_assumed_or_stated(context: Context) ->
     )
     stated = price(dataclasses.replace(spot, spot_interruptions=5), context)
     assert any("5 interruptions a month stated, each 180 s" in note for note in stated.notes)
-    with pytest.raises(PriceError, match="spot_interruptions is a number of at least 0"):
+    with pytest.raises(UserError, match="spot_interruptions is a number a month from 0 to"):
         price(dataclasses.replace(spot, spot_interruptions=-1), context)
 
 

@@ -17,7 +17,7 @@ from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
 from rackrate.app.measuring.resume import resume
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog
-from rackrate.errors import EndpointError, EngineError, RunError, WorkloadError
+from rackrate.errors import EndpointError, EngineError, RunError, UserError
 from rackrate.measurement.watching import Ended, LevelEnded, LevelStarted
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
@@ -180,7 +180,7 @@ def test_a_run_of_ones_own_is_gone_on_with_as_it_was_asked_for(stopped: Path, co
 def test_what_cannot_be_is_refused_before_anything_is_asked(
     server: ScriptedServer, tmp_path: Path, context: Context, wrong: dict[str, Any]
 ) -> None:
-    with pytest.raises(WorkloadError, match=next(iter(wrong))):
+    with pytest.raises(UserError, match=next(iter(wrong))):
         measure(short(server, tmp_path / "run", **wrong), context)
     assert len(server.log) == 0
 

@@ -10,12 +10,12 @@ import pytest
 
 from rackrate.app.context import Collected, Context, Provenance
 from rackrate.app.request_json import from_json, to_json
-from rackrate.app.serving import Launchable, Server, ServeRequest, prepare
+from rackrate.app.serving import Launchable, Server, ServeRequest
 from rackrate.catalog.load import load_catalog
 from rackrate.cli.names import option_name
 from rackrate.engines.process import EngineCommand, free_port
 from rackrate.engines.weights import Weights
-from rackrate.errors import EngineError
+from rackrate.errors import EngineError, UserError
 
 
 def context(directory: Path) -> Context:
@@ -41,17 +41,17 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-@pytest.mark.parametrize("field", ["requests", "context"])
-def test_a_number_below_one_names_its_field(tmp_path: Path, field: str) -> None:
-    wrong = from_json(ServeRequest, {"model": "m.gguf", field: 0})
-    with pytest.raises(EngineError) as caught:
-        prepare(wrong, context(tmp_path))
-    assert caught.value.named(option_name) == f"--{field} must be at least 1, got 0"
+@pytest.mark.parametrize("field", ["requests", "context_tokens"])
+def test_a_number_below_one_names_its_field(field: str) -> None:
+    with pytest.raises(UserError) as caught:
+        from_json(ServeRequest, {"model": "m.gguf", field: 0})
+    assert caught.value.named(option_name).startswith(f"{option_name(field)} is a whole number of ")
+    assert caught.value.field == field
 
 
 def test_want_of_memory_says_what_would_fit_in_the_words_of_the_shell(tmp_path: Path) -> None:
     dies = launchable(tmp_path, "print('failed to allocate'); raise SystemExit(1)")
-    request = ServeRequest("llama-3-8b-instruct", requests=10**6, context=8192)
+    request = ServeRequest("llama-3-8b-instruct", requests=10**6, context_tokens=8192)
     with pytest.raises(EngineError, match="It ran out of memory") as caught:
         Server(dies, request, context(tmp_path)).run()
     assert "{" not in caught.value.named(option_name)
@@ -75,5 +75,5 @@ def test_another_thread_ends_it(tmp_path: Path) -> None:
 
 
 def test_the_request_is_json() -> None:
-    request = ServeRequest("m", engine="vllm", set=("eager=on",), log=Path("x.log"))
+    request = ServeRequest("m", engine="vllm", settings=("eager=on",), log=Path("x.log"))
     assert from_json(ServeRequest, to_json(request)) == request

@@ -112,11 +112,20 @@ def test_a_config_file(tmp_path: Path, values: Values) -> None:
         (["llama-3-8b-instruct", "--on", "epyc-9654"], "has no memory of its own: say how much"),
         (["llama-3-8b-instruct", "--weights", "q9"], "no weight format is called 'q9'"),
         (["llama-3-8b-instruct", "--kv-format", "fp3"], "no KV cache format is called 'fp3'"),
-        (["llama-3-8b-instruct", "--context", "0"], "context_tokens must be at least 1, got 0"),
+        (
+            ["llama-3-8b-instruct", "--context", "0"],
+            "--context is a whole number of tokens from 1 to 1,",
+        ),
+        (["llama-3-8b-instruct", "--on", "t4", "--tp", "0"], "--tp is a whole number from 1 to 1,024, got 0"),
+        (["llama-3-8b-instruct", "--on", "t4", "--memory", "1e308"], "at most 1,000,000, got 1e+308"),
+        (["smollm2-135m-instruct", "--on", "epyc-9654", "--memory", "1e308"], "at most 1,000,000, got 1e+308"),
         (["llama-3-8b-instruct", "--on", "t4x4", "--tp", "3"], "--tp 3 times --pp 1 is 3, but --on names 4 x t4"),
         (["llama-3-8b-instruct", "--tp", "2"], "--tp and --pp need --on"),
         (["llama-3-8b-instruct", "--on", "t4x37"], "too many"),
-        (["llama-3-8b-instruct", "--memory", "-1"], "--memory should be more than 0 GiB"),
+        (
+            ["llama-3-8b-instruct", "--memory", "-1"],
+            "--memory is a number of GiB above 0 and at most",
+        ),
         (["llama-3-8b-instruct", "--engine", "tgi"], "no memory facts for the engine 'tgi'"),
     ],
 )

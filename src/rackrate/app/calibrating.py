@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class CalibrateRequest(Request):
     NAME: ClassVar[str] = "calibrate"
 
     run: Path
-    tp: int | None = None
+    tp: bounds.Ranks | None = None
     """Accelerators of a replica; None: all of the machine."""
     force: bool = False
     """Use levels that must not be priced, too."""
@@ -80,11 +81,11 @@ class FitCoefficientsRequest(Request):
 
     NAME: ClassVar[str] = "fit-coefficients"
 
-    data: tuple[Path, ...]
+    data: bounds.Paths
     """Folders of CSV files of published rows."""
     other: Path | None = None
     """A folder of other authors' rows, held out: not fitted."""
-    iterations: int = 8
+    iterations: bounds.Count = 8
     """Newton steps at most."""
     from_scratch: bool = False
     """Begin at the priors, not at the shipped coefficients."""

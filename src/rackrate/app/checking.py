@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 
 if TYPE_CHECKING:
@@ -25,21 +26,21 @@ class FitRequest(Request):
 
     model: str
     """A catalogue name or hub id, or the path of a model's files."""
-    on: tuple[str, ...] = ()
+    on: bounds.Names = ()
     """`t4`, `t4x4`, or offers; none: every GPU of the catalogue."""
     weights: str | None = None
     """A number format; None: as published."""
     kv_format: str = "auto"
     """Of the KV cache; auto: 16 bits."""
-    context_tokens: int | None = None
+    context_tokens: bounds.Tokens | None = None
     """Input and output tokens of a request; None: 4096, or the model's if less."""
-    tp: int | None = None
+    tp: bounds.Ranks | None = None
     """Tensor-parallel ranks; None: as many as the model allows."""
-    pp: int | None = None
+    pp: bounds.Ranks | None = None
     """Pipeline stages; None: the rest."""
     engine: str | None = None
     """None: llamacpp for GGUF, else vllm."""
-    memory: float | None = None
+    memory: bounds.GiB | None = None
     """Of each accelerator, for programs; None: the catalogue's. [GiB]"""
 
 
@@ -91,14 +92,11 @@ class _Checking:
     """What is asked, read and checked."""
 
     def __init__(self, request: FitRequest, context: Context) -> None:
-        from rackrate.errors import UserError
         from rackrate.memory.engine_memory import engine_memory
         from rackrate.models.formats import kv_value_bytes, weight_format
         from rackrate.models.read_model import read_model
         from rackrate.units import GIB
 
-        if request.memory is not None and not request.memory > 0:
-            raise UserError(f"{{memory}} should be more than 0 GiB, not {request.memory:g}", field="memory")
         if request.kv_format != "auto":
             kv_value_bytes(request.kv_format)
         self.request, self.catalog = request, context.catalog
@@ -142,12 +140,9 @@ class _Checking:
         tp, pp, count = self.request.tp, self.request.pp, place.count
         if tp is None and pp is None:
             return best_parallelism(self.architecture, count, self.engine)
-        for name, value in (("tp", tp), ("pp", pp)):
-            if value is not None and value < 1:
-                raise UserError(f"{{{name}}} must be at least 1, got {value}", field=name)
         tp = tp if tp is not None else max(1, count // (pp or 1))
         pp = pp if pp is not None else max(1, count // tp)
-        if tp < 1 or pp < 1 or tp * pp != count:
+        if tp * pp != count:
             raise UserError(
                 f"{{tp}} {tp} times {{pp}} {pp} is {tp * pp}, but {{on}} names {count} x {place.accelerator.id}",
                 fields=("tp", "pp", "on"),

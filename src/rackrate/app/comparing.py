@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rackrate.app.pricing import PriceRequest, check_share_of_load, price_run, price_stated
+from rackrate import bounds
+from rackrate.app.pricing import PriceRequest, price_run, price_stated
 from rackrate.app.request_json import Request
 from rackrate.errors import PriceError, RunError
 
@@ -39,27 +40,27 @@ class CompareRequest(Request):
     """Instead of a run: a number, or a range LOW..HIGH (80 %). [token/s]"""
     mix: str = "1:1"
     model: str | None = None
-    offers: tuple[str, ...] = ()
-    rigs: tuple[Path, ...] = ()
-    usd_per_hour: float | None = None
+    offers: bounds.Names = ()
+    rigs: bounds.Paths = ()
+    usd_per_hour: bounds.UsdPerHour | None = None
     price_kind: str = "on-demand"
     as_if: bool = False
-    utilisation: float | None = None
+    utilisation: bounds.ShareAbove0 | None = None
     tokens_per_month: str | None = None
     """A number, or a range LOW..HIGH (80 %)."""
-    requests_per_day: float | None = None
-    peak_to_mean: float = 1.0
-    apis: tuple[str, ...] = ()
+    requests_per_day: bounds.RequestsPerDay | None = None
+    peak_to_mean: bounds.FactorFrom1 = 1.0
+    apis: bounds.Names = ()
     all_apis: bool = False
     batch: bool = False
-    discounts: tuple[str, ...] = ()
+    discounts: bounds.Names = ()
     """NAME=SHARE each."""
-    tokenizer_ratios: tuple[str, ...] = ()
+    tokenizer_ratios: bounds.Names = ()
     """NAME=RATIO each."""
     as_of: str | None = None
     """List prices of this date, YYYY-MM-DD; None: today's."""
-    hours_per_month: float = 730.0
-    at_concurrency: int | None = None
+    hours_per_month: bounds.HoursPerMonth = 730.0
+    at_concurrency: bounds.Concurrency | None = None
     force: bool = False
 
 
@@ -87,8 +88,6 @@ def compare(request: CompareRequest, context: Context) -> Compared:
 
     if request.as_of is not None and not is_date(request.as_of):
         raise PriceError(f"{{as_of}} is a date such as 2024-06-13, not {request.as_of!r}", field="as_of")
-    if not 1 <= request.peak_to_mean < math.inf:
-        raise PriceError(f"{{peak_to_mean}} is at least 1, got {request.peak_to_mean:g}", field="peak_to_mean")
     as_of = request.as_of or context.today()
     catalog = context.catalog
     pricing, model, speed = _priced(request, context)
@@ -304,10 +303,6 @@ def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Traffic, str]:
         volume = Number(quantity(request.tokens_per_month, "tokens_per_month"), None)
         said = "Volume: as stated."
     elif request.requests_per_day is not None:
-        if not 0 < request.requests_per_day < math.inf:
-            raise PriceError(
-                f"{{requests_per_day}} must be above 0, got {request.requests_per_day:g}", field="requests_per_day"
-            )
         if not serving.request_s:
             raise RunError(
                 "how many tokens a request has is not known here; give {tokens_per_month} instead",
@@ -318,7 +313,6 @@ def _traffic(request: CompareRequest, pricing: Pricing) -> tuple[Traffic, str]:
             f"Volume: {request.requests_per_day:,.0f} requests a day of {serving.tok_s / serving.request_s:.0f} tokens."
         )
     elif request.utilisation is not None:
-        check_share_of_load(request.utilisation)
         volume = Number.product(request.utilisation, *full)
         said = f"Volume: {request.utilisation:.0%} of what one machine serves."
     else:

@@ -65,6 +65,10 @@ def _no_secret(name: str) -> str | None:
     return None
 
 
+def _as_it_is(field: str) -> str:
+    return field
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -87,6 +91,9 @@ class Context:
     """Where it is noted what this user began on this machine; None: nowhere."""
     secret: Callable[[str], str | None] = _no_secret
     """The value of a secret by its name, such as an API key's; None where it is not set. Never written anywhere."""
+
+    name_field: Callable[[str], str] = _as_it_is
+    """What the shell calls a field, for errors that become notes and parts of answers."""
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import PriceError
 
@@ -24,10 +25,10 @@ class EnergyRequest(Request):
     NAME: ClassVar[str] = "energy"
 
     run: Path
-    watts: float | None = None
+    watts: bounds.Watts | None = None
     """What the machine draws under load, where it has no sensor. [W]"""
-    usd_per_kwh: float = 0.146
-    pue: float = 1.0
+    usd_per_kwh: bounds.UsdPerKwh = 0.146
+    pue: bounds.Pue = 1.0
     """Power of the whole site over that of its machines."""
 
 
@@ -67,7 +68,7 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
     """Watts, joules per token and USD per 1M tokens of each load of a run.
 
     Raises:
-        PriceError: a figure is out of its range, or nobody read the machine's power and no watts are stated.
+        PriceError: nobody read the machine's power and no watts are stated.
         RunError: the run cannot be read.
     """
     from rackrate.measurement.energy import read_power
@@ -76,10 +77,6 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
 
     del context
     watts = request.watts
-    for name, value, least in (("usd_per_kwh", request.usd_per_kwh, 0.0), ("pue", request.pue, 1.0),
-                               ("watts", watts or 1.0, 0.0)):  # fmt: skip
-        if not least <= value < float("inf"):
-            raise PriceError(f"{{{name}}} must be at least {least:g}, got {value:g}", field=name)
     readings, source = read_power(request.run)
     if watts is not None:
         source = f"stated: {watts:g} W"

@@ -95,10 +95,6 @@ class _Machines:
             from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH, with_interruptions
 
             stated = request.spot_interruptions
-            if stated is not None and not 0 <= stated < float("inf"):
-                raise PriceError(
-                    f"{{spot_interruptions}} is a number of at least 0, got {stated:g}", field="spot_interruptions"
-                )
             often = ASSUMED_INTERRUPTIONS_PER_MONTH if stated is None else stated
             recovery_s = seconds(request.cold_start)
             cost = with_interruptions(cost, often, recovery_s, request.hours_per_month)
@@ -141,8 +137,6 @@ class _Machines:
         from rackrate.economics.hourly import HourlyCost
         from rackrate.economics.mix import FleetOffer
 
-        if not 0 <= usd_per_hour < float("inf"):
-            raise PriceError(f"{{usd_per_hour}} is a number of at least 0, got {usd_per_hour:g}", field="usd_per_hour")
         parts = {"rent": usd_per_hour}
         cost = HourlyCost("stated price", "stated", usd_per_hour, 0.0, parts, "stated on the command line")
         self.offers.append(FleetOffer(cost, replicas=self.request.replicas_per_machine))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, get_args
 
+from rackrate import bounds
 from rackrate.app.traffic import TrafficFields
 from rackrate.errors import PriceError, did_you_mean
 
@@ -24,36 +25,36 @@ class FleetRequest(TrafficFields):
     """Instead of a run: `2.5/s`, or `input=8000,output=1500` token/s."""
     models: Path | None = None
     """Instead of run, capacity and traffic: several models that share machines, as YAML."""
-    offers: tuple[str, ...] = ()
+    offers: bounds.Names = ()
     """Rented machines, `ID[:KIND][,share=0.3][,most=8][,replicas=4]`. With none at all: the run's cheapest offer."""
-    rigs: tuple[Path, ...] = ()
+    rigs: bounds.Paths = ()
     """Owned machines, as YAML."""
-    contracts: tuple[Path, ...] = ()
+    contracts: bounds.Paths = ()
     """Rented machines at the user's own terms, as YAML."""
-    usd_per_hour: float | None = None
+    usd_per_hour: bounds.UsdPerHour | None = None
     """A machine at a stated price."""
-    replicas_per_machine: int = 1
+    replicas_per_machine: bounds.Replicas = 1
     """Replicas (or slots, with `models`) of a machine."""
-    shapes: tuple[str, ...] = ()
+    shapes: bounds.Names = ()
     """Only these of fixed, autoscaled and mix; empty: all."""
     headroom: str = "auto"
     """Replicas kept per replica of load; auto: as many as being in time takes."""
-    floor: int = 1
-    spares: int = 0
+    floor: bounds.Machines = 1
+    spares: bounds.Machines = 0
     cold_start: str = "3min"
     scale_down: str = "5min"
     resize: str | None = None
     max_wait: str = "1s"
-    late_limit: float = 0.01
-    labour_usd_per_month: float = 0.0
-    spot_interruptions: float | None = None
+    late_limit: bounds.Share = 0.01
+    labour_usd_per_month: bounds.Usd = 0.0
+    spot_interruptions: bounds.PerMonth | None = None
     """Of a spot machine, a month; None: as assumed."""
-    apis: tuple[str, ...] = ()
+    apis: bounds.Names = ()
     """Whose bill for the same tokens is shown; of a run also the cheapest sellers of its model."""
     currency: str = "USD"
     """Money is shown in it, at a stated rate: `EUR=1.08` is USD a euro."""
-    hours_per_month: float = 730.0
-    at_concurrency: int | None = None
+    hours_per_month: bounds.HoursPerMonth = 730.0
+    at_concurrency: bounds.Concurrency | None = None
     as_if: bool = False
     """Take machines other than the one the run ran on, and say so."""
     force: bool = False
@@ -84,8 +85,6 @@ def plan_of(request: FleetRequest) -> FleetPlan:
             f"{{headroom}} is a number from 1 on, such as 1.25, or auto, not {request.headroom!r}", field="headroom"
         ) from None
     hours = request.hours_per_month
-    if not 0 < hours <= 744:
-        raise PriceError(f"{{hours_per_month}} must be above 0 and at most 744, got {hours:g}", field="hours_per_month")
     return FleetPlan(
         policy=Policy(
             headroom=factor,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
 
@@ -22,7 +23,7 @@ class ImportRequest(Request):
 
     NAME: ClassVar[str] = "import"
 
-    files: tuple[Path, ...]
+    files: bounds.Paths
     """Results of one tool and model; several become the levels of one run."""
     out: Path | None = None
     """Where the run goes; None: runs/MODEL-TIME."""

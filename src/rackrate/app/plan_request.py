@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 
 DEFAULT_SLO = "p95 ttft < 2s, p95 tpot < 100ms"
@@ -29,34 +30,34 @@ class PlanRequest(Request):
     """`poisson` where None, `constant`, `gamma:CV`, or `trace` for the recorded pattern; at the rate of the traffic."""
     trace: Path | None = None
     """Lengths from recorded requests."""
-    longest: int | None = None
+    longest: bounds.Tokens | None = None
     """Leave out recorded requests of more tokens, in and out."""
     cached_share: str | None = None
     """Of each prompt, what the prefix cache has: a share, or `trace`. None: 0, or what the file records."""
-    peak: float | None = None
+    peak: bounds.FactorFrom1 | None = None
     """Peak over mean rate; None: 1, or the file's."""
-    offers: tuple[str, ...] = ()
+    offers: bounds.Names = ()
     """Only these; none: all of the catalogue."""
-    price_kinds: tuple[str, ...] = ("on-demand",)
-    engines: tuple[str, ...] = ()
+    price_kinds: bounds.Names = ("on-demand",)
+    engines: bounds.Names = ()
     """None: llamacpp for GGUF, else vllm."""
-    weights: tuple[str, ...] = ()
+    weights: bounds.Names = ()
     """Number formats; none: as published, fp8 and awq."""
-    spares: int = 0
+    spares: bounds.Machines = 0
     """Machines beyond those that the load needs."""
-    apis: tuple[str, ...] = ()
+    apis: bounds.Names = ()
     """Compared with besides who sells the same model; none: two well-known ones."""
     anchor: str | None = None
     """`ACCELERATOR[xN]:IN:OUT:CONCURRENCY:TOK_S[:WEIGHTS]`: one measured point of a machine, of the first engine."""
     calibration: Path | None = None
     """Or all that was measured on a machine."""
-    rows: int = 12
+    rows: bounds.Count = 12
     """Offers to price exactly."""
     explain: str | None = None
     """An offer whose row is wanted from FLOPs to dollars."""
-    requests: int = 10_000
+    requests: bounds.Requests = 10_000
     """Of a simulation."""
-    hours_per_month: float = 730.0
-    seed: int = 0
+    hours_per_month: bounds.HoursPerMonth = 730.0
+    seed: bounds.Seed = 0
     prune: bool = True
     """Rule candidates out by bounds; the winner is the same without."""

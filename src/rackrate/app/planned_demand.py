@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rackrate import bounds
+
 if TYPE_CHECKING:
     from rackrate.app.plan_request import PlanRequest
     from rackrate.models.read_model import ReadModel
@@ -45,8 +47,6 @@ def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
     from rackrate.workload.slo import parse_slo
     from rackrate.workload.traces import read_trace
 
-    if request.peak is not None and not 1 <= request.peak < 1e6:
-        raise UserError(f"{{peak}} is the peak rate over the mean rate, at least 1, got {request.peak:g}", field="peak")
     pattern = parse_pattern(request.arrivals or "poisson")
     if pattern.mean_rate is not None:
         raise UserError(
@@ -180,8 +180,7 @@ def _cached(request: PlanRequest, rates: _Rates, trace: Trace | None) -> tuple[f
             raise UserError(
                 f"{{cached_share}} is a share such as 0.4, or trace, not {given!r}", field="cached_share"
             ) from None
-        if not 0 <= share < 1:
-            raise UserError(f"{{cached_share}} must be at least 0 and below 1, got {share:g}", field="cached_share")
+        bounds.SHARE_BELOW_1.check(share, "cached_share")
         return share, []
     series = rates.series
     if series is not None and request.trace is None and request.input_tokens is None:

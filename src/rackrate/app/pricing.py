@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import PriceError
 
@@ -35,25 +36,25 @@ class PriceRequest(Request):
     NAME: ClassVar[str] = "price"
 
     run: Path | None = None
-    tokens_per_second: float | None = None
+    tokens_per_second: bounds.TokensPerSecond | None = None
     """Instead of a run: what one machine serves, input and output. [token/s]"""
     mix: str = "1:1"
     """Input to output tokens of a stated throughput."""
     model: str | None = None
     """The model of a stated throughput, to find who sells it."""
-    offers: tuple[str, ...] = ()
-    rigs: tuple[Path, ...] = ()
+    offers: bounds.Names = ()
+    rigs: bounds.Paths = ()
     """Files of owned machines."""
-    usd_per_hour: float | None = None
+    usd_per_hour: bounds.UsdPerHour | None = None
     price_kind: str = "on-demand"
     as_if: bool = False
     """Price by a machine other than the one that the run was on."""
-    utilisation: float | None = None
-    requests_per_second: float | None = None
-    requests_per_day: float | None = None
-    apis: tuple[str, ...] = ()
-    hours_per_month: float = 730.0
-    at_concurrency: int | None = None
+    utilisation: bounds.ShareAbove0 | None = None
+    requests_per_second: bounds.RequestsPerSecond | None = None
+    requests_per_day: bounds.RequestsPerDay | None = None
+    apis: bounds.Names = ()
+    hours_per_month: bounds.HoursPerMonth = 730.0
+    at_concurrency: bounds.Concurrency | None = None
     force: bool = False
     """Price figures that are not the machine's capacity."""
 
@@ -138,10 +139,6 @@ def price_stated(request: PriceRequest, context: Context) -> Pricing:
     from rackrate.runs.records import Machine
 
     tokens_per_second, mix = request.tokens_per_second or 0.0, request.mix
-    if not 0 < tokens_per_second < float("inf"):
-        raise PriceError(
-            f"{{tokens_per_second}} is a number above 0, got {tokens_per_second:g}", field="tokens_per_second"
-        )
     parts = mix.split(":")
     try:
         into, out = (float(part) for part in parts)
@@ -183,28 +180,10 @@ def _load(request: PriceRequest) -> Load:
             "give one of {utilisation}, {requests_per_second} and {requests_per_day}, not several",
             fields=("utilisation", "requests_per_second", "requests_per_day"),
         )
-    if not 0 < request.hours_per_month <= 744:
-        raise PriceError(
-            f"{{hours_per_month}} must be above 0 and at most 744, got {request.hours_per_month:g}",
-            field="hours_per_month",
-        )
-    if request.utilisation is not None:
-        check_share_of_load(request.utilisation)
     rate = request.requests_per_second
     if request.requests_per_day is not None:
         rate = request.requests_per_day / 86_400
-    if rate is not None and not 0 < rate < math.inf:
-        ((field, value),) = given.items()
-        raise PriceError(f"{{{field}}} is a number above 0, got {value:g}", field=field)
     return Load(request.utilisation, rate, request.hours_per_month)
-
-
-def check_share_of_load(utilisation: float) -> None:
-    """Raises PriceError where a share of full load is none."""
-    if not 0 < utilisation <= 1:
-        raise PriceError(
-            f"{{utilisation}} is a share above 0 and at most 1 (0.3 is 30 %), got {utilisation:g}", field="utilisation"
-        )
 
 
 def _apis(
@@ -268,10 +247,6 @@ def _machines(
         cost = owned(rig, str(path), load.hours_per_month)
         add(cost, rig, other=why is not None, notes=[*_as_if_note(why), *energy_warning(rig, path)])
     if request.usd_per_hour is not None:
-        if not 0 <= request.usd_per_hour < math.inf:
-            raise PriceError(
-                f"{{usd_per_hour}} is a number of at least 0, got {request.usd_per_hour:g}", field="usd_per_hour"
-            )
         add(
             HourlyCost(
                 "stated price",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError
 
@@ -30,16 +31,16 @@ class ServeRequest(Request):
     engine: str | None = None
     """None: what fits the weights and the machine."""
     host: str = "127.0.0.1"
-    port: int = 8000
-    requests: int = 16
+    port: bounds.Port = 8000
+    requests: bounds.Concurrency = 16
     """Served at once; more wait."""
-    context: int = 2048
+    context_tokens: bounds.Tokens = 2048
     """Longest input + output of a request. [token]"""
-    threads: int | None = None
+    threads: bounds.Threads | None = None
     """For computing, on a CPU; None: all physical cores."""
-    set: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     """NAME=VALUE of settings of the engine."""
-    restarts: int | None = None
+    restarts: bounds.CountFrom0 | None = None
     """After so many restarts it gives up; None: never."""
     log: Path | None = None
     """Where the engine's log goes; None: in the cache directory."""
@@ -85,19 +86,18 @@ def prepare(request: ServeRequest, context: Context) -> Launchable:
     from rackrate.engines.vllm import on_gpu
     from rackrate.memory.gpus_here import settings_on_gpus
 
-    for field, value in (("requests", request.requests), ("context", request.context)):
-        if value < 1:
-            raise EngineError(f"{{{field}}} must be at least 1, got {value}", field=field)
     if request.engine is not None:
         engine, why = request.engine.lower(), "as asked for"
     else:
         engine, why = choose(request.model, gpu=on_gpu(), ready=lambda name: launcher(name).is_ready())
     launch = launcher(engine)
-    settings = read_settings(engine, launch.settings, request.set)
+    settings = read_settings(engine, launch.settings, request.settings)
     weights = launch.find(request.model, context.notify.note, install=False)
-    fitted = settings_on_gpus(engine, weights.argument, request.requests, request.context, settings, context.catalog)
+    fitted = settings_on_gpus(
+        engine, weights.argument, request.requests, request.context_tokens, settings, context.catalog
+    )
     options = LaunchOptions(
-        slots=request.requests, context_tokens=request.context, threads=request.threads, host=request.host,
+        slots=request.requests, context_tokens=request.context_tokens, threads=request.threads, host=request.host,
         port=request.port, settings=fitted.settings,
     )  # fmt: skip
     command = launch.command(weights, weights.model or weights.hub_id or weights.path.stem, options)
@@ -138,7 +138,7 @@ class Server:
         except OutOfMemoryAtStartError as error:
             advice = what_would_fit(
                 self._launchable.weights.argument, requests=self._request.requests,
-                context_tokens=self._request.context, catalog=self._context.catalog,
+                context_tokens=self._request.context_tokens, catalog=self._context.catalog,
             )  # fmt: skip
             raise EngineError(f"{error}\n{advice}", fields=FIELDS) from None
 

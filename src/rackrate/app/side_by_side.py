@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate import bounds
 from rackrate.app.quality import FILE as QUALITY_FILE
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
@@ -23,10 +24,10 @@ class SideBySideRequest(Request):
 
     NAME: ClassVar[str] = "side-by-side"
 
-    runs: tuple[Path, ...]
-    offers: tuple[str, ...] = ()
-    rigs: tuple[Path, ...] = ()
-    usd_per_hour: float | None = None
+    runs: bounds.Paths
+    offers: bounds.Names = ()
+    rigs: bounds.Paths = ()
+    usd_per_hour: bounds.UsdPerHour | None = None
     as_if: bool = False
 
 
@@ -77,7 +78,7 @@ def side_by_side(request: SideBySideRequest, context: Context, failures: Sequenc
         except CatalogError:
             raise  # an offer that there is not is nobody's
         except UserError as error:
-            failure = f"not priced: {error}"
+            failure = f"not priced: {error.named(context.name_field)}"
         compared.append(ComparedRun(label, directory, summarised(run), pricing, _quality(directory), failure))
     return SideBySide(tuple(compared), tuple(failures))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 
 
@@ -24,18 +25,18 @@ class SimulateRequest(Request):
     """None: llamacpp for GGUF, else vllm."""
     weights: str | None = None
     """A number format; None: as published."""
-    tp: int | None = None
+    tp: bounds.Ranks | None = None
     """Accelerators of one replica; None: as few as hold the model."""
-    replicas: int | None = None
+    replicas: bounds.Replicas | None = None
     """None: as many as the machine holds."""
     router: str = "round-robin"
     autoscale: str | None = None
     """`LEAST:MOST:IN_FLIGHT`."""
-    cold_start: float = 60.0
+    cold_start: bounds.Seconds = 60.0
     """Until a new replica serves. [s]"""
-    rates: tuple[float, ...] = ()
+    rates: tuple[bounds.RequestsPerSecond, ...] = ()
     """Of open loops. [request/s]"""
-    levels: tuple[int, ...] = ()
+    levels: tuple[bounds.Concurrency, ...] = ()
     """In flight, of closed loops. Without rates, levels, an SLO or a trace: 1, 2, 4, ... until gains end."""
     slo: str | None = None
     """Without loads, the capacity within it is searched for."""
@@ -43,14 +44,14 @@ class SimulateRequest(Request):
     output_tokens: str | None = None
     arrivals: str | None = None
     trace: Path | None = None
-    longest: int | None = None
+    longest: bounds.Tokens | None = None
     """Leave out recorded requests of more tokens, in and out."""
-    cached_share: float = 0.0
+    cached_share: bounds.ShareBelow1 = 0.0
     """Of each prompt, what the prefix cache has, 0 to 1."""
     prefix_cache: bool = True
     """Follow the prefix blocks that a trace records."""
-    requests: int | None = None
+    requests: bounds.Requests | None = None
     """Of a level; None: 1,000, or 12 for each in flight; 10,000 in a search; 1,000,000 of aggregates."""
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    seed: int = 0
+    max_num_seqs: bounds.Concurrency | None = None
+    max_num_batched_tokens: bounds.Tokens | None = None
+    seed: bounds.Seed = 0

@@ -85,18 +85,6 @@ def _check(request: SimulateRequest) -> None:
 
     if request.rates and request.levels:
         raise UserError("give {rates} (open loop) or {levels} (closed loop), not both", fields=("rates", "levels"))
-    for name in ("requests", "replicas", "max_num_seqs", "max_num_batched_tokens"):
-        value = getattr(request, name)
-        if value is not None and value < 1:
-            raise UserError(f"{{{name}}} must be at least 1, got {value}", field=name)
-    if any(level < 1 for level in request.levels):
-        raise UserError("{levels} must be whole numbers of at least 1", field="levels")
-    if request.seed < 0:
-        raise UserError(f"{{seed}} must be at least 0, got {request.seed}", field="seed")
-    if not 0 <= request.cached_share < 1:
-        raise UserError(
-            f"{{cached_share}} must be at least 0 and below 1, got {request.cached_share:g}", field="cached_share"
-        )
     if request.router not in ROUTERS:
         raise UserError(f"{{router}} is one of {', '.join(ROUTERS)}, not {request.router!r}", field="router")
     if request.slo is not None:

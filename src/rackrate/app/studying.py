@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.context import Context
 from rackrate.app.request_json import Request
 from rackrate.errors import UserError
@@ -25,9 +26,9 @@ class StudyRequest(Request):
     """A study, as YAML."""
     as_of: str | None = None
     """List prices of this date, YYYY-MM-DD. None: as the study says; of a comparison, today's."""
-    draws: int | None = None
+    draws: bounds.Count | None = None
     """For the intervals; None: the study's."""
-    seed: int | None = None
+    seed: bounds.Seed | None = None
     """Of the draws; None: the study's."""
 
 

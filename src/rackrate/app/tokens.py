@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate import bounds
+from rackrate.app.measuring.measurement import api_key
+from rackrate.app.measuring.request import DEFAULT_KEY
 from rackrate.app.request_json import Request
 from rackrate.errors import EndpointError, UserError, WorkloadError
 
@@ -31,8 +34,10 @@ class TokensRequest(Request):
     """NAME=PATH of further ones."""
     model: str | None = None
     """Its name there; None: the only one served."""
-    requests: int = 12
-    output_tokens: int = 64
+    requests: bounds.Count = 12
+    output_tokens: bounds.Tokens = 64
+    key_env: str = DEFAULT_KEY
+    """The name of the API key's variable, never the key."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class TokenCheck:
         }
 
 
-def check_tokens(request: TokensRequest, context: Context, api_key: str | None = None) -> TokenCheck:
+def check_tokens(request: TokensRequest, context: Context) -> TokenCheck:
     """Asks a server questions of different length, one at a time, and counts prompts and answers. Starts an event loop.
 
     Raises:
@@ -76,7 +81,7 @@ def check_tokens(request: TokensRequest, context: Context, api_key: str | None =
             field="requests",
         )
     tokenizers = _tokenizers(request)
-    model, samples = asyncio.run(_ask(request, context, api_key))
+    model, samples = asyncio.run(_ask(request, context, api_key(request.key_env, context)))
     return TokenCheck(request.url, model, tuple(samples), tuple(check(samples, tokenizers)))
 
 
@@ -92,13 +97,13 @@ def _tokenizers(request: TokensRequest) -> dict[str, Counts]:
     return tokenizers
 
 
-async def _ask(request: TokensRequest, context: Context, api_key: str | None) -> tuple[str, list[Sample]]:
+async def _ask(request: TokensRequest, context: Context, key: str | None) -> tuple[str, list[Sample]]:
     from rackrate.measurement.http import Client
     from rackrate.measurement.probe import choose_model
     from rackrate.measurement.target import Timeouts, parse_url
 
     timeouts = Timeouts(first_token_s=120.0, gap_s=120.0, total_s=300.0)
-    async with Client(parse_url(request.url), api_key, timeouts) as client:
+    async with Client(parse_url(request.url), key, timeouts) as client:
         model, _ = await choose_model(client, request.model)
         samples: list[Sample] = []
         for number, prompt in enumerate(_prompts(request.requests)):

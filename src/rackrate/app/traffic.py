@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.context import Context
 from rackrate.app.request_json import Request
 from rackrate.errors import WorkloadError
@@ -31,7 +32,7 @@ class TrafficFields(Request):
     """Mean tokens of a request, INPUT:OUTPUT or INPUT:OUTPUT:CACHED."""
     cached_share: str | None = None
     """Share of the input that a prefix cache has, 0 to 1; `trace`: what an unlimited one would have of the trace."""
-    growth: float = 0.0
+    growth: bounds.Growth = 0.0
     """Per month: 0.05 is 5 %."""
     over: str | None = None
     """How long (`7d`, `1month`). None: its own time; a year with growth, a week with a profile, a month of a rate."""
@@ -39,7 +40,7 @@ class TrafficFields(Request):
     """Length of a step (`1min`, `1h`). None: a minute of a trace, else the file's own."""
     usage_model: str | None = None
     """Of an API's usage export: only models whose name has this."""
-    utc_offset: float = 0.0
+    utc_offset: bounds.UtcOffset = 0.0
     """Hours from the file's clock (UTC in usage exports) to the user's."""
 
 

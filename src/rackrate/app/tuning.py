@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, UserError, WorkloadError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SCHEMA = "rackrate.tune/1"
 FACTS = "tune.json"
 """In the directory of a search: what it is about."""
-LONGEST_MINUTES = 7 * 24 * 60
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class TuneRequest(Request):
 
     model: str = "smollm2-135m-instruct"
     engine: str = "llamacpp"
-    minutes: float = 30.0
+    minutes: bounds.Minutes = 30.0
     """How long it may take in all."""
     slo: str | None = None
     """Only loads within it count."""
-    levels: tuple[int, ...] = (16,)
+    levels: tuple[bounds.Concurrency, ...] = (16,)
     """Requests in flight that each trial is measured at; the best one counts."""
-    input_tokens: int = 128
-    output_tokens: int = 128
-    seconds: float = 15.0
+    input_tokens: bounds.Tokens = 128
+    output_tokens: bounds.Tokens = 128
+    seconds: bounds.SecondsAbove0 = 15.0
     """Of each load of a trial."""
     only: tuple[str, ...] = ()
     """Tune these settings alone; none: all."""
-    offers: tuple[str, ...] = ()
-    rigs: tuple[Path, ...] = ()
-    usd_per_hour: float | None = None
-    seed: int = 0
+    offers: bounds.Names = ()
+    rigs: bounds.Paths = ()
+    usd_per_hour: bounds.UsdPerHour | None = None
+    seed: bounds.Seed = 0
     out: Path | None = None
     """Where trials go; an earlier search there goes on. None: runs/tune-ENGINE."""
 
@@ -118,9 +118,7 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
     from rackrate.tuning.search import Search
     from rackrate.tuning.trial import Trials
 
-    if not 0 < request.minutes <= LONGEST_MINUTES:
-        raise EngineError(f"{{minutes}} must be above 0 and at most a week, got {request.minutes:g}", field="minutes")
-    if not request.levels or min(request.levels) < 1:
+    if not request.levels:
         raise WorkloadError("{levels} takes whole numbers from 1 on, such as 16 or 8,32", field="levels")
     space = _space(request, context)
     _same_search(request, space)
@@ -224,7 +222,9 @@ def _layouts(request: TuneRequest, gpus: tuple[FoundGpu, ...], context: Context)
             input_tokens=request.input_tokens, output_tokens=request.output_tokens,
         )  # fmt: skip
     except UserError as error:
-        context.notify.note(f"nothing is predicted of the layouts, so all are tried ({error})")
+        context.notify.note(
+            f"nothing is predicted of the layouts, so all are tried ({error.named(context.name_field)})"
+        )
         return []
     if not layouts:
         raise EngineError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class ValidateRequest(Request):
 
     NAME: ClassVar[str] = "validate"
 
-    files: tuple[Path, ...]
+    files: bounds.Paths
     """CSV files of published rows, or folders of them."""
     cv: bool = False
     """Also predict each accelerator, source, family and configuration with its rows left out (minutes)."""

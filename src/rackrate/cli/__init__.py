@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from rackrate import __version__
-from rackrate.cli.names import option_name
+from rackrate.cli.names import command_line_namer
 from rackrate.cli.output import print_text
 from rackrate.errors import UserError
 
@@ -137,7 +137,7 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except UserError as error:
-        print(f"rackrate: {error.named(option_name)}", file=sys.stderr)
+        print(f"rackrate: {error.named(command_line_namer())}", file=sys.stderr)
         sys.exit(2)
     except _ClickException as error:
         _show_usage_error(error)

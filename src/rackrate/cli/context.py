@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rackrate import __version__
 from rackrate.app.context import Context, Listener, Provenance
+from rackrate.cli.names import command_line_namer
 from rackrate.cli.output import say
 from rackrate.errors import UserError
 
@@ -69,6 +70,7 @@ def shell_context(notify: Listener | None = None) -> Context:
         state_dir=_state_directory(),
         notify=notify or Spoken(),
         secret=os.environ.get,
+        name_field=command_line_namer(),
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from rackrate.app.measuring.request import DEFAULT_KEY, DEFAULT_MOST_S, MeasureRequest, ResumeRequest
 from rackrate.cli import load_options as shape
+from rackrate.cli.lists import numbers, whole_numbers
 
 if TYPE_CHECKING:
     from rackrate.app.measuring.measurement import Measured
@@ -182,9 +183,10 @@ def measure(
         lengths = input_tokens, output_tokens, turns, think_time
         _run(ResumeRequest(resume, url, engines, model, settings, ray, named, trace, *lengths), json_out)
         return
+    levels, rates = whole_numbers(concurrency, "--concurrency"), numbers(rate, "--rate")
     request = MeasureRequest(
         url=url, engines=engines, model=model, input_tokens=input_tokens, output_tokens=output_tokens,
-        endpoint=endpoint, levels=_levels(concurrency), max_concurrency=max_concurrency, rates=_rates(rate),
+        endpoint=endpoint, levels=levels, max_concurrency=max_concurrency, rates=rates,
         arrivals=arrivals, trace=trace, trace_speedup=trace_speedup, longest=longest, shared_prefix=shared_prefix,
         turns=turns, think_time=think_time, slo=slo, requests=requests, seconds=seconds, max_seconds=max_seconds,
         precision=precision, processes=processes, ray=ray, warmup=warmup, prefill=prefill, seed=seed, on=on,
@@ -259,28 +261,6 @@ def _print(view: dict[str, Any], json_out: str | None) -> None:
     if json_out not in {None, "-"}:
         write_text(Path(str(json_out)), render(view, "json"))
     deliver(view, as_json=json_out == "-")
-
-
-def _levels(text: str | None) -> tuple[int, ...]:
-    from rackrate.errors import WorkloadError
-
-    if text is None:
-        return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise WorkloadError(f"--concurrency takes whole numbers such as 8 or 1,8,32, not {text!r}") from None
-
-
-def _rates(text: str | None) -> tuple[float, ...]:
-    from rackrate.errors import WorkloadError
-
-    if text is None:
-        return ()
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise WorkloadError(f"--rate takes numbers such as 20 or 5,10,20, not {text!r}") from None
 
 
 def _report(found: Measured, json_out: str | None) -> None:

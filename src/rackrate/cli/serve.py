@@ -58,8 +58,8 @@ def serve(
     from rackrate.cli.output import print_json, print_text, say
 
     request = ServeRequest(
-        model=model, engine=engine, host=host, port=port, requests=requests, context=context, threads=threads,
-        set=tuple(set_ or ()), restarts=restarts, log=log,
+        model=model, engine=engine, host=host, port=port, requests=requests, context_tokens=context, threads=threads,
+        settings=tuple(set_ or ()), restarts=restarts, log=log,
     )  # fmt: skip
     launchable = prepare(request, shell_context())
     if print_ and as_json:

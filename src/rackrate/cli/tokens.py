@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rackrate.app.measuring.request import DEFAULT_KEY
 from rackrate.cli import options as given
-
-_KEY = "RACKRATE_API_KEY"
 
 
 def tokens(
@@ -37,6 +36,9 @@ def tokens(
     ] = None,
     requests: Annotated[int, typer.Option("--requests", help="How many to send.")] = 12,
     output_tokens: Annotated[int, typer.Option("--output-tokens", help="Longest answer.")] = 64,
+    key_env: Annotated[
+        str, typer.Option("--key-env", help="Environment variable that holds the API key.")
+    ] = DEFAULT_KEY,
     as_json: given.AsJson = False,
 ) -> None:
     """Check a server's token counts (usage) against the model's own tokenizer.
@@ -44,13 +46,11 @@ def tokens(
     Sends questions with prose of different length, one at a time, and counts prompts and answers. A disagreement over
     1 % is flagged: tokens are what is billed. With --other: how the same text would have been counted elsewhere.
     """
-    import os
-
     from rackrate.app.tokens import TokensRequest, check_tokens
     from rackrate.cli.output import deliver
     from rackrate.cli.waiting import spinning
 
-    request = TokensRequest(url, tokenizer, tuple(other or ()), model, requests, output_tokens)
+    request = TokensRequest(url, tokenizer, tuple(other or ()), model, requests, output_tokens, key_env)
     with spinning() as context:
-        checked = check_tokens(request, context, os.environ.get(_KEY) or None)
+        checked = check_tokens(request, context)
     deliver(checked, as_json=as_json)

@@ -261,7 +261,7 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
     if price is None or usd_h is None:
         known = [item for item in PRICE_KINDS if _newest_with(offer, item)]
         raise PriceError(
-            f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)} (choose with {{price_kind}})",
+            f"{offer.id} has no {kind} price in the catalogue; it has {', '.join(known)}",
             field="price_kind",
         )
     name = offer.id if kind == "on-demand" else f"{offer.id} ({kind})"

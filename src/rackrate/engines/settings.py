@@ -81,7 +81,7 @@ def read_settings(engine: str, known: Sequence[Setting], assignments: Sequence[s
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
-            raise EngineError(f"{{set}} takes NAME=VALUE, not {text!r}", field="set")
+            raise EngineError(f"{{settings}} takes NAME=VALUE, not {text!r}", field="settings")
         name = name.strip().replace("-", "_")
         if name not in by_name:
             raise EngineError(f"{engine} has no setting {name!r}{did_you_mean(name, by_name)}")

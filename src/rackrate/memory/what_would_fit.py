@@ -9,7 +9,7 @@ from rackrate.units import GIB
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
 
-FIELDS = ("requests", "context")
+FIELDS = ("requests", "context_tokens")
 """What the advice names in braces."""
 
 
@@ -25,7 +25,7 @@ def what_would_fit(model: str, *, requests: int, context_tokens: int, catalog: C
     from rackrate.models.read_model import read_model
     from rackrate.models.weight_sizes import weight_bytes
 
-    ask = "ask for fewer {requests} or a shorter {context}, or serve a smaller number format"
+    ask = "ask for fewer {requests} or a shorter {context_tokens}, or serve a smaller number format"
     try:
         read = read_model(model, catalog)
         architecture = read.architecture
@@ -56,7 +56,7 @@ def what_would_fit(model: str, *, requests: int, context_tokens: int, catalog: C
         return f"{head}. {most} requests of that length would fit: {{requests}} {most}."
     shorter = next((tokens for tokens in _halves(context_tokens) if needed(1, tokens) < 0.9 * free), 0)
     if shorter:
-        return f"{head}. One request of {shorter} tokens would fit: {{requests}} 1 {{context}} {shorter}."
+        return f"{head}. One request of {shorter} tokens would fit: {{requests}} 1 {{context_tokens}} {shorter}."
     return f"{head}. The weights alone do not fit: {ask}."
 
 

@@ -98,8 +98,6 @@ def _trace(given: MeasureRequest) -> Trace | None:
     for name, value in (("trace_speedup", given.trace_speedup), ("longest", given.longest)):
         if value is not None and given.trace is None:
             raise WorkloadError(f"{{{name}}} is for recorded requests; give {{trace}} FILE too", fields=(name, "trace"))
-        if value is not None and not 0 < value < float("inf"):
-            raise WorkloadError(f"{{{name}}} must be above 0, got {value:g}", field=name)
     if given.trace is None:
         return None
     from rackrate.workload.traces import read_trace

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import EndpointError, WorkloadError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY = "RACKRATE_API_KEY"
 DEFAULT_MOST_S = 60.0
-MOST_PROCESSES = 1024
-MOST_SEED = 2**63
 
 
 @dataclass(frozen=True)
@@ -32,45 +31,45 @@ class MeasureRequest(Request):
     output_tokens: str | None = None
     endpoint: str = "chat"
     """chat or completions."""
-    levels: tuple[int, ...] = ()
+    levels: tuple[bounds.Concurrency, ...] = ()
     """Requests in flight, one level each; none: 1, 2, 4, ... until gains end."""
-    max_concurrency: int = 64
-    rates: tuple[float, ...] = ()
+    max_concurrency: bounds.Concurrency = 64
+    rates: tuple[bounds.RequestsPerSecond, ...] = ()
     """Instead: arrivals per second of open loops, one level each."""
     arrivals: str | None = None
     trace: Path | None = None
-    trace_speedup: float | None = None
-    longest: int | None = None
+    trace_speedup: bounds.Factor | None = None
+    longest: bounds.Tokens | None = None
     """Leave out a trace's requests of more tokens than this, in and out."""
     shared_prefix: str | None = None
     turns: str | None = None
     think_time: str | None = None
     slo: str | None = None
-    requests: int | None = None
+    requests: bounds.Requests | None = None
     """Send exactly so many per level."""
-    seconds: float | None = None
+    seconds: bounds.Seconds | None = None
     """Least duration of a level."""
-    max_seconds: float = DEFAULT_MOST_S
+    max_seconds: bounds.SecondsAbove0 = DEFAULT_MOST_S
     precision: str = "5%"
     """End a level once figures are known so well (95 % half-width); `none`: by time alone."""
-    processes: int = 1
+    processes: bounds.Processes = 1
     ray: str | None = None
-    warmup: int = 4
+    warmup: bounds.CountFrom0 = 4
     prefill: bool | None = None
     """Measure prefill alone at the end; None: unless a number of requests is stated."""
-    seed: int = 0
+    seed: bounds.Seed = 0
     on: str | None = None
     """The machine behind a remote URL, as an offer's id."""
     key_env: str = DEFAULT_KEY
     """The name of the API key's variable, never the key."""
-    threads: int | None = None
-    port: int | None = None
+    threads: bounds.Threads | None = None
+    port: bounds.Port | None = None
     settings: tuple[str, ...] = ()
     """NAME=VALUE of an engine, or ENGINE.NAME=VALUE of one of several."""
-    timeout: float = 600.0
-    connect_timeout: float = 10.0
-    first_token_timeout: float = 120.0
-    gap_timeout: float = 60.0
+    timeout: bounds.SecondsAbove0 = 600.0
+    connect_timeout: bounds.SecondsAbove0 = 10.0
+    first_token_timeout: bounds.SecondsAbove0 = 120.0
+    gap_timeout: bounds.SecondsAbove0 = 60.0
     keep_answers: bool = False
     out: Path | None = None
     """The run's directory; None: runs/MODEL-TIME."""
@@ -109,12 +108,6 @@ def check(request: MeasureRequest) -> None:
         )
     if request.endpoint not in {"chat", "completions"}:
         raise WorkloadError(f"{{endpoint}} is chat or completions, not {request.endpoint!r}", field="endpoint")
-    if not 1 <= request.processes <= MOST_PROCESSES:
-        raise WorkloadError(
-            f"{{processes}} must be at least 1 and at most {MOST_PROCESSES}, got {request.processes}", field="processes"
-        )
-    if not 0 <= request.seed < MOST_SEED:
-        raise WorkloadError(f"{{seed}} must be at least 0 and below 2^63, got {request.seed}", field="seed")
 
 
 def timeouts_of(request: MeasureRequest) -> Timeouts:

@@ -75,8 +75,9 @@ def measure_engines(
         except KeyboardInterrupt:
             break
         except UserError as error:
-            failures.append((engine, str(error).splitlines()[0]))
-            context.notify.note(f"{engine}: {error}")
+            said = error.named(context.name_field)
+            failures.append((engine, said.splitlines()[0]))
+            context.notify.note(f"{engine}: {said}")
         if (place / HEADER).exists():
             done.append(place)
             if _state(place) == "interrupted":
