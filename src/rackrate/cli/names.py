@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+
+from rackrate.cli.commands import COMMANDS, Commands
 
 _OTHERS: dict[str, tuple[str, ...]] = {
     "apis": ("api",),
@@ -51,14 +52,8 @@ def option_name(field: str, names: Mapping[str, str] | None = None) -> str:
 @cache
 def names_of(command: str) -> Mapping[str, str]:
     """What each parameter of a command is called: its longest option, or the placeholder of an argument."""
-    from typer.main import get_command
-
-    from rackrate.cli import app
-
-    group: Any = get_command(app)
-    found = group.commands.get(command)
     names: dict[str, str] = {}
-    for item in found.params if found is not None else ():
+    for item in Commands()[command].params if command in COMMANDS else ():
         for option in (*item.opts, *item.secondary_opts):
             if option.startswith("--"):
                 names[option.removeprefix("--").replace("-", "_")] = option
