@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from rackrate.catalog.api_use import ApiUse
 from rackrate.catalog.apis import ApiPrice, api_price, apis_of_model, list_apis, price_list_origin
 from rackrate.catalog.load import DATA, Catalog, load_catalog
 from rackrate.errors import CatalogError, UserError
 from rackrate.files.yaml import read_yaml
+from rackrate.workload.prompt_mix import PromptMix
 
 Overlay = Callable[..., Catalog]
 
@@ -325,8 +327,8 @@ def test_a_price_is_that_of_its_day(shipped: Catalog, day: datetime, dollars: tu
 
 def test_a_long_input_costs_the_rate_of_its_tier(shipped: Catalog) -> None:
     day = datetime(2026, 11, 1, tzinfo=UTC)
-    short = api_price("openai/gpt-5.6-luna", shipped, day, input_tokens=272_000)
-    long = api_price("openai/gpt-5.6-luna", shipped, day, input_tokens=272_001)
+    alike = [ApiUse(prompts=PromptMix.of_length(length, 1)) for length in (272_000, 272_001)]
+    short, long = (api_price("openai/gpt-5.6-luna", shipped, day, use) for use in alike)
     assert (short.input_usd_per_1m, short.output_usd_per_1m) == (0.2, 1.2)
     assert (long.input_usd_per_1m, long.output_usd_per_1m) == (0.4, 1.8)
 

@@ -25,6 +25,7 @@ from priced_runs import (
     refused,
     write_run,
 )
+from rackrate.catalog.apis import DEFAULT_APIS
 from rackrate.runs.records import Machine
 from rackrate.runs.store import HEADER, TABLE, RunWriter, read_run
 from rackrate.units import usd_per_million
@@ -89,9 +90,9 @@ def test_sellers_of_the_same_model_come_first(rackrate: Command, cpu_run: Path) 
     assert same == sorted(same, reverse=True)
     assert same[0] is True
     named = {api["api"] for api in apis if not api["same_model"]}
-    assert named == {"openai/gpt-3.5-turbo", "openai/gpt-6-luna"}
-    turbo = next(api for api in apis if api["api"] == "openai/gpt-3.5-turbo")
-    assert turbo["blended_usd_per_1m"] == pytest.approx((2 * 0.5 + 1.5) / 3)
+    assert named == set(DEFAULT_APIS)
+    luna = next(api for api in apis if api["api"] == "openai/gpt-6-luna")
+    assert luna["blended_usd_per_1m"] == pytest.approx((2 * 0.1 + 0.5) / 3)
 
 
 def test_a_model_that_nobody_knows_is_said(rackrate: Command, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_a_run_is_compared_on_its_offers_with_who_sells_the_model(command: Comma
     groq = rows["groq/llama3-8b-8192"]
     assert groq["same_model"] is True
     assert groq["usd_month"]["value"] == pytest.approx(volume * (2 / 3 * 0.05 + 1 / 3 * 0.08) / 1e6, rel=1e-6)
-    assert rows["openai/gpt-3.5-turbo"]["same_model"] is False
+    assert rows["openai/gpt-6-luna"]["same_model"] is False
     costs = [row["usd_month"]["value"] for row in view["rows"]]
     assert costs == sorted(costs)
     same = [row for row in view["rows"] if row["is_api"] and row["same_model"]]

@@ -12,10 +12,11 @@ import yaml
 
 from rackrate.catalog.apis import api_price
 from rackrate.catalog.load import load_catalog
+from rackrate.catalog.types import last_day, moment
 from rackrate.errors import UserError
 from rackrate.studies.evaluate import evaluate
 from rackrate.studies.loading import load_study
-from rackrate.studies.prices import TypedPrice, api_at, day, moment, offer_at
+from rackrate.studies.prices import TypedPrice, api_at, offer_at
 from rackrate.studies.results import AlternativeRow, QuestionResult
 
 HOURS = 730.0
@@ -371,4 +372,4 @@ def test_a_studys_own_price_holds_until_the_lists_is_younger() -> None:
     ("partial", "last"), [("2024", "2024-12-31"), ("2024-02", "2024-02-29"), ("2025-12", "2025-12-31")]
 )
 def test_a_partial_date_ends(partial: str, last: str) -> None:
-    assert day(partial) == last
+    assert last_day(partial) == last

@@ -46,12 +46,13 @@ def entries(request: CatalogueRequest, context: Context) -> Listing:
     """
     from rackrate.catalog.apis import list_apis, price_list_origin
     from rackrate.catalog.load import KINDS, search
+    from rackrate.catalog.types import moment
 
     kind, words = request.kind, request.words
     if kind not in KINDS:
         raise CatalogError(f"there is no list of {kind!r}{did_you_mean(kind, KINDS)}", field="kind")
     if kind == "apis":
-        listed = list_apis(context.catalog)
+        listed = list_apis(context.catalog, moment(context.today()))
         found = tuple(
             price for price in listed if all(word.lower() in f"{price.ref} {price.name}".lower() for word in words)
         )

@@ -15,6 +15,7 @@ from rackrate.errors import PriceError, RunError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
+    from rackrate.catalog.api_use import ApiUse
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Model
     from rackrate.economics.hourly import Rig
@@ -90,10 +91,10 @@ def compare(request: CompareRequest, context: Context) -> Compared:
         raise PriceError(f"{{as_of}} is a date such as 2024-06-13, not {request.as_of!r}", field="as_of")
     as_of = request.as_of or context.today()
     catalog = context.catalog
-    pricing, model, speed = _priced(request, context)
+    pricing, model, speed, use = _priced(request, context)
     served = pricing.serving
     scenarios = [_machine(priced, model, pricing.model, request) for priced in pricing.machines]
-    scenarios += _api_scenarios(request, catalog, model, as_of)
+    scenarios += _api_scenarios(request, catalog, model, as_of, use)
     traffic, said = _traffic(request, pricing)
     study = Study(
         study="compare",
@@ -105,7 +106,7 @@ def compare(request: CompareRequest, context: Context) -> Compared:
         scenarios=tuple(scenarios),
         questions=(Question(id="compare", asks=f"{pricing.model}: what do the same requests cost?", traffic=traffic),),
     )
-    result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of)
+    result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of, use=use)
     remarks = [said, served.origin]
     remarks += [f"{name}: not the machine's capacity, priced all the same" for name in served.caveats]
     if request.batch:
@@ -117,8 +118,10 @@ def compare(request: CompareRequest, context: Context) -> Compared:
     return Compared(pricing.model, result.questions[0], DRAWS, SEED, tuple(remarks))
 
 
-def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model | None, Quantity]:
-    """What is served, on which machines, and the throughput with what is uncertain of it."""
+def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model | None, Quantity, ApiUse]:
+    """What is served, on which machines, the throughput with what is uncertain of it, and its requests."""
+    from rackrate.catalog.api_use import ANY_USE
+    from rackrate.economics.api_use import use_of_run
     from rackrate.economics.uncertainty import measured
 
     shared: dict[str, Any] = {
@@ -140,7 +143,8 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
         run = price_run(PriceRequest(run=request.run, offers=offers, **shared), context)
         serving = run.pricing.serving
         speed = measured(serving.tok_s, serving.relative_half_width)
-        return run.pricing, context.catalog.known_model(run.run.header.model.catalogue_id or ""), speed
+        model = context.catalog.known_model(run.run.header.model.catalogue_id or "")
+        return run.pricing, model, speed, use_of_run(run.run, run.best.level)
     if request.run is None and request.tokens_per_second is not None:
         ends = ends_of(request.tokens_per_second, "tokens_per_second")
         speed = quantity(request.tokens_per_second, "tokens_per_second")
@@ -149,7 +153,7 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
             offers=request.offers, **shared,
         )  # fmt: skip
         pricing = price_stated(stated, context)
-        return pricing, context.catalog.model(request.model) if request.model else None, speed
+        return pricing, context.catalog.model(request.model) if request.model else None, speed, ANY_USE
     raise PriceError(
         "say what to compare: either a {run} directory, or {tokens_per_second}", fields=("run", "tokens_per_second")
     )
@@ -228,14 +232,16 @@ def _owned(rig: Rig) -> Owned:
     return Owned(**{name: _fixed(value) for name, value in figures.items()})
 
 
-def _api_scenarios(request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str) -> list[Scenario]:
+def _api_scenarios(
+    request: CompareRequest, catalog: Catalog, model: Model | None, as_of: str, use: ApiUse
+) -> list[Scenario]:
     """The same open model's sellers first, then the models that the user names (or two well-known ones)."""
     from rackrate.catalog.apis import chosen_apis
+    from rackrate.catalog.types import moment
     from rackrate.studies.documents import Scenario
-    from rackrate.studies.prices import moment
 
     chosen = chosen_apis(
-        model, catalog, request.apis, when=moment(as_of), batch=request.batch,
+        model, catalog, request.apis, when=moment(as_of), use=use, batch=request.batch,
         sellers=None if request.all_apis else SHOWN_APIS,
     )  # fmt: skip
     refs = [price.ref for price, _ in chosen]

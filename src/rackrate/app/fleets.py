@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,10 @@ from rackrate.app.traffic import TrafficFields, traffic_of
 from rackrate.errors import PriceError, UserError
 
 if TYPE_CHECKING:
-    from rackrate.catalog.load import Catalog
     from rackrate.economics.currency import Currency
     from rackrate.economics.fleet_types import ApiBill, FleetModel, FleetPricing
     from rackrate.economics.replica import Replica
     from rackrate.runs.records import RunHeader
-    from rackrate.workload.traffic import Traffic
 
 __all__ = ["FleetRequest", "PricedFleet", "price"]
 
@@ -29,8 +26,6 @@ SLOW_STEPS = 100_000
 """More steps than that take seconds."""
 COARSE_STEP_S = 300.0
 """In longer steps a fleet that follows its load looks slower than it is."""
-SAME_MODEL_APIS = 3
-"""Sellers of the run's model that are shown, the cheapest first."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,8 @@ def price(request: FleetRequest, context: Context) -> PricedFleet:
         RunError: the run cannot be read, or nothing was served.
     """
     from rackrate.app.fleet_machines import fleet_offers
+    from rackrate.catalog.types import moment
+    from rackrate.economics.api_bills import api_bills
     from rackrate.economics.currency import parse_currency
     from rackrate.economics.fleet_price import price_models
 
@@ -84,51 +81,12 @@ def price(request: FleetRequest, context: Context) -> PricedFleet:
             "steps of 1 min show what a real scaler does"
         )
     pricing = price_models(models, machines.offers, plan)
-    bills, said = api_bills(request.apis, header, pricing.traffic, context.catalog)
+    model_id = header.model.catalogue_id if header is not None else None
+    bills, said = api_bills(
+        context.catalog.models.get(model_id or ""), pricing.traffic, context.catalog, request.apis,
+        when=moment(context.today()), has_hours=request.profile is not None or pricing.traffic.start_known,
+    )  # fmt: skip
     return PricedFleet(pricing, currency, tuple(bills), (*notes, *said))
-
-
-def api_bills(
-    names: Sequence[str], header: RunHeader | None, traffic: Traffic, catalog: Catalog
-) -> tuple[list[ApiBill], list[str]]:
-    """What APIs charge for the same tokens: the three cheapest that sell the run's model, and those that are named.
-
-    Raises:
-        CatalogError: nobody sells what is named.
-        PriceError: an API is named, and the traffic's tokens are not known.
-    """
-    from rackrate.catalog.apis import api_price, apis_of_model
-    from rackrate.economics.fleet_types import ApiBill
-
-    given, out = traffic.total("input_tokens"), traffic.total("output_tokens")
-    if given is None or out is None:
-        if names:
-            raise PriceError(
-                "{apis} needs traffic with tokens: say how long requests are with {lengths} IN:OUT",
-                fields=("apis", "lengths"),
-            )
-        return [], []
-    cached = traffic.total("cached_tokens") or 0.0
-    model = catalog.models.get(header.model.catalogue_id or "") if header is not None else None
-    requests = traffic.total("requests")
-    per_request = int(given / requests) if requests else 0
-
-    same = [ApiBill(api, True, api.bill_usd(given, out, cached)) for api in apis_of_model(model, catalog)]
-    same.sort(key=lambda item: item.usd)
-    found = same[:SAME_MODEL_APIS]
-    refs = {match.api.ref for match in found}
-    for name in names:
-        api = api_price(name, catalog, input_tokens=per_request)
-        if api.ref not in refs:
-            refs.add(api.ref)
-            known = any(seller.api.ref == api.ref for seller in same)
-            found.append(ApiBill(api, known, api.bill_usd(given, out, cached)))
-    if not found:
-        return [], []
-    return found, [
-        f"API prices: {found[-1].api.source}, {found[-1].api.date}. Another model's tokenizer counts the same text "
-        "differently."
-    ]
 
 
 def _replica(request: FleetRequest) -> tuple[Replica, RunHeader | None, list[str]]:

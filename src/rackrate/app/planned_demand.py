@@ -38,6 +38,7 @@ def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
     import numpy as np
 
     from rackrate.app.simulated_load import workload_of
+    from rackrate.economics.api_use import use_of_requests, use_of_traffic
     from rackrate.errors import UserError
     from rackrate.planner.plan import Demand, Tokens
     from rackrate.simulation.capacity import Draw
@@ -83,14 +84,18 @@ def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
     )
     tokens = None
     longest = None
+    use = use_of_requests(drawn.input_tokens, drawn.output_tokens, drawn.cached_tokens)
     if recorded is not None and inputs is None and outputs is None:
         ins, outs = np.maximum(recorded.input_tokens, 1), np.maximum(recorded.output_tokens, 1)
         mean = float(ins.mean(dtype=np.float64))
         tokens = Tokens(mean, float(outs.mean(dtype=np.float64)), mean * share)
         longest = int((ins.astype(np.int64) + outs).max())
+        use = use_of_requests(ins, outs, (ins * share).astype(np.int64))
+    if rates.series is not None:
+        use = replace(use, day=use_of_traffic(rates.series).day)
     return Demand(
         read, drawn, rates.mean, rates.mean * rates.peak_over_mean, parse_slo(request.slo), rates.origin,
-        request.hours_per_month, request.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes),
+        request.hours_per_month, request.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes), use=use,
     )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def plan(request: PlanRequest, context: Context) -> Planned:
     """
     from rackrate.app.planned_demand import demand_of
     from rackrate.catalog.apis import chosen_apis
+    from rackrate.catalog.types import moment
     from rackrate.errors import UserError
     from rackrate.memory.engine_memory import engine_memory
     from rackrate.models.formats import weight_format
@@ -86,7 +87,7 @@ def plan(request: PlanRequest, context: Context) -> Planned:
         catalog.offer(explain)  # says now if there is none
         if offers and explain not in offers:
             offers.append(explain)
-    apis = chosen_apis(read.listed, catalog, request.apis, input_tokens=demand.mean.inputs)
+    apis = chosen_apis(read.listed, catalog, request.apis, when=moment(context.today()), use=demand.use)
     if (first := first_use()) is not None:
         say(first)
     correction = _correction(request, read, engines[0], context)

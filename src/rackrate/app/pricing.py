@@ -14,6 +14,7 @@ from rackrate.errors import PriceError
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
+    from rackrate.catalog.api_use import ApiUse
     from rackrate.catalog.apis import ApiPrice
     from rackrate.catalog.load import Catalog
     from rackrate.catalog.types import Model, Offer
@@ -91,6 +92,7 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
         RunError: unreadable, or nothing was served.
         PriceError: not a figure to price without --force, another machine without --as-if, no machine known.
     """
+    from rackrate.economics.api_use import use_of_run
     from rackrate.economics.pricing import Pricing
     from rackrate.economics.served import served_by
 
@@ -101,7 +103,7 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
     catalog = context.catalog
     model_id = run.header.model.catalogue_id
     known = catalog.models.get(model_id) if model_id else None
-    apis, notes = _apis(catalog, request, known, best.level.mean_input_tokens)
+    apis, notes = _apis(context, request, known, use_of_run(run, best.level))
     if not serving.prefill_share:
         notes.append(
             "Prefill alone was not measured, so input and output tokens cannot be priced apart "
@@ -134,6 +136,7 @@ def price_stated(request: PriceRequest, context: Context) -> Pricing:
     Raises:
         PriceError: a throughput that is not positive, a malformed mix, no machine named.
     """
+    from rackrate.catalog.api_use import ANY_USE
     from rackrate.economics.pricing import Pricing
     from rackrate.economics.ratecard import Serving
     from rackrate.runs.records import Machine
@@ -162,7 +165,7 @@ def price_stated(request: PriceRequest, context: Context) -> Pricing:
     )
     catalog = context.catalog
     known = catalog.model(request.model) if request.model else None
-    apis, notes = _apis(catalog, request, known, None)
+    apis, notes = _apis(context, request, known, ANY_USE)
     machines = _machines(Machine(origin="unknown"), catalog, serving, load, apis, request)
     return Pricing(serving, known.id if known else "unnamed model", load, tuple(machines), tuple(notes))
 
@@ -187,12 +190,13 @@ def _load(request: PriceRequest) -> Load:
 
 
 def _apis(
-    catalog: Catalog, request: PriceRequest, model: Model | None, input_tokens: float | None
-) -> tuple[list[tuple[ApiPrice, bool]], list[str]]:
+    context: Context, request: PriceRequest, model: Model | None, use: ApiUse
+) -> tuple[Sequence[tuple[ApiPrice, bool]], list[str]]:
     """The prices to compare with, and what must be said of them."""
     from rackrate.catalog.apis import chosen_apis, price_list_origin
+    from rackrate.catalog.types import moment
 
-    chosen = chosen_apis(model, catalog, request.apis, when=None, input_tokens=input_tokens)
+    chosen = chosen_apis(model, context.catalog, request.apis, when=moment(context.today()), use=use)
     notes: list[str] = []
     source, released = price_list_origin()
     if model is None:

@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata, resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rackrate.catalog.api_price import ApiPrice, notes_of
+from rackrate.catalog.api_rates import Effective, effective
+from rackrate.catalog.api_status import api_status
+from rackrate.catalog.api_use import ANY_USE, ApiUse
+from rackrate.catalog.documents import read_yaml
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import CatalogError, did_you_mean
-from rackrate.files.yaml import read_yaml
-from rackrate.units import PER_MILLION
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-    from rackrate.units import Numbers
-
-
-@dataclass(frozen=True)
-class ApiPrice:
-    """What an API charges, USD per 1M tokens, at a date."""
-
-    provider: str
-    model: str
-    name: str
-    input_usd_per_1m: float
-    output_usd_per_1m: float
-    cached_input_usd_per_1m: float | None
-    source: str
-    date: str
-    """Release date of the price list (or of the user's entry), YYYY-MM-DD."""
-    note: str | None = None
-    since: str | None = None
-    """From when the list says this price holds, YYYY-MM-DD; None: it does not say."""
-    batch: bool = False
-    """Whether it is the price of requests that may wait (half, with most who offer it)."""
-    tokens_per_minute: float | None = None
-    """What the seller allows, where the user has stated it; price lists do not."""
-    requests_per_minute: float | None = None
-
-    @property
-    def ref(self) -> str:
-        """provider/model, the name that `--api` takes."""
-        return f"{self.provider}/{self.model}"
-
-    def bill_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
-        """What these tokens cost; `input_tokens` includes the cached ones, as `usage.prompt_tokens` does. [USD]
-
-        >>> gpt = ApiPrice("openai", "gpt-3.5-turbo", "GPT-3.5", 0.5, 1.5, None, "list", "2026-11-10")
-        >>> gpt.bill_usd(input_tokens=500_000, output_tokens=500_000)
-        1.0
-        """
-        tokens = (input_tokens - cached_tokens, cached_tokens, output_tokens)
-        return float(bill_usd(tokens, (self.input_usd_per_1m, self.cached_input_usd_per_1m, self.output_usd_per_1m)))
-
-
-def bill_usd(tokens: tuple[Numbers, Numbers, Numbers], usd_per_1m: tuple[Numbers, Numbers | None, Numbers]) -> Numbers:
-    """What new input, cached input and output tokens cost at their prices. [USD]
-
-    Without a cached price, cached tokens cost what new ones do.
-
-    >>> bill_usd((500_000, 500_000, 1_000_000), (0.5, None, 1.5)), bill_usd((500_000, 500_000, 0), (0.5, 0.1, 1.5))
-    (2.0, 0.3)
-    """
-    new, cached, output = tokens
-    new_price, cached_price, output_price = usd_per_1m
-    if cached_price is None:
-        cached_price = new_price
-    return (new * new_price + cached * cached_price + output * output_price) / PER_MILLION
+__all__ = ["DEFAULT_APIS", "ApiPrice", "Chosen", "api_price", "apis_of_model", "chosen_apis", "list_apis",
+           "price_list_origin"]  # fmt: skip
 
 
 @cache
@@ -85,7 +35,7 @@ def price_list_origin() -> tuple[str, str]:
 
 
 def list_apis(catalog: Catalog, when: datetime | None = None) -> list[ApiPrice]:
-    """Every text model with an input and an output price, the user's own first."""
+    """Every text model with an input and an output price, the user's own first; what is no longer sold is marked."""
     when = when or datetime.now(UTC)
     listed = [_of_user(entry) for entry in catalog.apis.values()]
     mine = {price.ref for price in listed}
@@ -97,15 +47,15 @@ def list_apis(catalog: Catalog, when: datetime | None = None) -> list[ApiPrice]:
 
 
 def api_price(
-    name: str, catalog: Catalog, when: datetime | None = None, input_tokens: int = 0, *, batch: bool = False
+    name: str, catalog: Catalog, when: datetime | None = None, use: ApiUse = ANY_USE, *, batch: bool = False
 ) -> ApiPrice:
     """The price of `provider/model`, or of a model's name alone if one provider is its maker or only seller.
 
     Args:
         name: as `rackrate catalog apis` prints it; gpt-3.5-turbo is short for openai/gpt-3.5-turbo.
         catalog: holds the user's own prices.
-        when: the moment whose price is asked for; now by default.
-        input_tokens: length of a request's input, for models whose price depends on it.
+        when: the day whose price is asked for; today by default.
+        use: hours of the day and lengths of prompts, for prices that depend on them.
         batch: the price of requests that may wait, where the list has one; `batch` of the answer says whether.
 
     Raises:
@@ -120,7 +70,7 @@ def api_price(
         exact = [pair for pair in _known() if pair[1].id.lower() == name.lower()]
         makers = [pair for pair in exact if pair[0].id in _MAKERS]
         exact = makers or exact
-    priced = [price for pair in exact if (price := _price(*pair, when, input_tokens, batch=batch)) is not None]
+    priced = [price for pair in exact if (price := _price(*pair, when, use, batch=batch)) is not None]
     if len(priced) == 1:
         return priced[0]
     if priced:
@@ -134,9 +84,12 @@ def api_price(
 
 
 def apis_of_model(
-    model: Model | None, catalog: Catalog, when: datetime | None = None, *, batch: bool = False
+    model: Model | None, catalog: Catalog, when: datetime | None = None, use: ApiUse = ANY_USE, *, batch: bool = False
 ) -> list[ApiPrice]:
-    """Who sells this very open model, cheapest input + output first; the user's own prices included."""
+    """Who sells this very open model at that date, cheapest first; the user's own prices included.
+
+    Who no longer sells it is left out, and so is who has deprecated it, where anybody else sells it.
+    """
     if model is None:
         return []
     when = when or datetime.now(UTC)
@@ -144,46 +97,64 @@ def apis_of_model(
     wanted = {(api.provider, api.model) for api in model.apis}
     for provider, info in _known():
         if (provider.id, info.id) in wanted:
-            price = _price(provider, info, when, batch=batch)
+            price = _price(provider, info, when, use, batch=batch)
             if price is not None:
                 found.append(price)
-    return sorted(found, key=lambda price: price.input_usd_per_1m + price.output_usd_per_1m)
+    sold = [price for price in found if price.status.status != "ended"]
+    live = [price for price in sold if price.status.status == "live"]
+    return sorted(live or sold, key=lambda price: price.usd_of(use))
 
 
-DEFAULT_APIS = ("openai/gpt-3.5-turbo", "openai/gpt-6-luna")
-"""Compared with where the user names none: the article's own, and a current small one."""
+DEFAULT_APIS = ("openai/gpt-6-luna", "anthropic/claude-haiku-5-5")
+"""Compared with where the user names none: the small current models of two makers. Both must be sold today."""
+
+
+class Chosen(NamedTuple):
+    """An API that something is set against."""
+
+    price: ApiPrice
+    same_model: bool
+    """Whether it sells the very model that is served."""
 
 
 def chosen_apis(
-    model: Model | None, catalog: Catalog, names: Sequence[str] = (), *, when: datetime | None = None,
-    input_tokens: float | None = None, batch: bool = False, sellers: int | None = None,
-) -> list[tuple[ApiPrice, bool]]:  # fmt: skip
+    model: Model | None, catalog: Catalog, names: Sequence[str] | None = (), *, when: datetime | None = None,
+    use: ApiUse = ANY_USE, batch: bool = False, sellers: int | None = None,
+) -> list[Chosen]:  # fmt: skip
     """The API prices that a machine is set against: who sells this very model, then those that are named.
+
+    This is the one place that says which prices apply.
 
     Args:
         model: what is served; None: not in the catalogue, so that nobody is known to sell it.
         catalog: holds the user's own prices.
-        names: as the user names them; none: two well-known ones.
-        when: the moment whose prices are asked for; None: now.
-        input_tokens: mean length of a request's input, for named models whose price depends on it.
+        names: as the user names them; empty: two well-known ones; None: no others.
+        when: the day whose prices are asked for; None: today.
+        use: when tokens are asked for and how long prompts are.
         batch: prices of requests that may wait, where the list has them.
         sellers: so many of the same model, the cheapest; None: all.
 
     Returns:
-        Each price once, with whether it is of the very model served.
+        Each price once. What is named is there whether it is still sold or not, and marked.
 
     Raises:
         CatalogError: a name is unknown or ambiguous.
     """
-    same = apis_of_model(model, catalog, when, batch=batch)[:sellers]
-    chosen = [(price, True) for price in same]
-    refs = {price.ref for price in same}
-    for name in names or DEFAULT_APIS:
-        price = api_price(name, catalog, when, int(input_tokens or 0), batch=batch)
+    everyone = apis_of_model(model, catalog, when, use, batch=batch)
+    known = {price.ref for price in everyone}
+    chosen = [Chosen(price, same_model=True) for price in everyone[:sellers]]
+    refs = {each.price.ref for each in chosen}
+    for name in () if names is None else names or DEFAULT_APIS:
+        price = api_price(name, catalog, when, use, batch=batch)
         if price.ref not in refs:
             refs.add(price.ref)
-            chosen.append((price, False))
+            chosen.append(Chosen(price, price.ref in known or _sells(model, price)))
     return chosen
+
+
+def _sells(model: Model | None, price: ApiPrice) -> bool:
+    """Whether the price is of that very model, by the catalogue."""
+    return model is not None and any((api.provider, api.model) == (price.provider, price.model) for api in model.apis)
 
 
 _MAKERS = ("openai", "anthropic", "google", "mistral", "deepseek", "x-ai", "cohere", "moonshotai", "zai", "meta")
@@ -203,54 +174,47 @@ def _known() -> Iterator[tuple[Provider, ModelInfo]]:
             yield provider, model
 
 
-def _rate(value: Any, input_tokens: int) -> float | None:
-    """A plain price, or the tier that an input of that length falls in. [USD/1M token]"""
-    if value is None:
-        return None
-    tiers: Iterable[Any] = getattr(value, "tiers", ())
-    rate = getattr(value, "base", value)
-    for tier in tiers:
-        if input_tokens > tier.start:
-            rate = tier.price
-    return float(rate)
-
-
 def _price(
-    provider: Provider, model: ModelInfo, when: datetime, input_tokens: int = 0, *, batch: bool = False
+    provider: Provider, model: ModelInfo, when: datetime, use: ApiUse = ANY_USE, *, batch: bool = False
 ) -> ApiPrice | None:
-    """The price at a moment; None for models without both text prices, and for free tiers."""
-    prices = model.get_prices(when, {"processing": "batch"} if batch else None)
-    is_batch = batch and prices != model.get_prices(when)
-    input_rate = _rate(getattr(prices, "input_mtok", None), input_tokens)
-    output_rate = _rate(getattr(prices, "output_mtok", None), input_tokens)
-    if not input_rate or not output_rate:
+    """What a use pays at a date; None for models without both text prices, and for free tiers."""
+    found = effective(model, when, use, batch=batch)
+    if found is None:
         return None
     source, released = price_list_origin()
+    status = api_status(provider.id, model.id, when, flagged=bool(model.deprecated), list_released=released)
     return ApiPrice(
         provider=provider.id,
         model=model.id,
         name=model.name or model.id,
-        input_usd_per_1m=input_rate,
-        output_usd_per_1m=output_rate,
-        cached_input_usd_per_1m=_rate(getattr(prices, "cache_read_mtok", None), input_tokens),
+        input_usd_per_1m=found.rates.input,
+        output_usd_per_1m=found.rates.output,
+        cached_input_usd_per_1m=found.rates.cached_input,
         source=source,
         date=released,
-        note="deprecated by its provider" if model.deprecated else None,
+        note=_joined(status.words, found, use, batch=batch),
         since=_since(model, when),
-        batch=is_batch,
+        batch=found.batch,
+        cache_write_usd_per_1m=found.rates.cache_write,
+        cache_write_1h_usd_per_1m=found.rates.cache_write_1h,
+        parts=found.parts,
+        status=status,
     )
 
 
+def _joined(status: str | None, found: Effective, use: ApiUse, *, batch: bool) -> str | None:
+    notes = [*([status] if status else []), *notes_of(found, use, batch=batch)]
+    return "; ".join(notes) or None
+
+
 def _since(model: ModelInfo, when: datetime) -> str | None:
-    """The day from which the price that holds at a moment holds, where the list dates it."""
+    """The day from which the price that holds at a date holds, where the list dates it."""
     if not isinstance(model.prices, list):
         return None
     for conditional in reversed(model.prices):
-        if conditional.constraint is None:
-            return None
-        if conditional.constraint.active(when):
-            start = getattr(conditional.constraint, "start_date", None)
-            return start.isoformat() if start is not None else None
+        start = getattr(conditional.constraint, "start_date", None)
+        if start is not None and conditional.constraint is not None and conditional.constraint.active(when):
+            return start.isoformat()
     return None
 
 
@@ -267,4 +231,7 @@ def _of_user(entry: Any) -> ApiPrice:
         note="your own price",
         tokens_per_minute=entry.tokens_per_minute,
         requests_per_minute=entry.requests_per_minute,
+        cache_write_usd_per_1m=entry.cache_write_usd_per_1m,
+        cache_write_1h_usd_per_1m=entry.cache_write_1h_usd_per_1m,
+        own=True,
     )

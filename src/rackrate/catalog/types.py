@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date as calendar_day
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -31,6 +32,26 @@ def is_date(text: str) -> bool:
         return calendar_day.fromisoformat(text + "-01-01"[len(text) - 4 :]).year >= 1970
     except ValueError:
         return False
+
+
+def last_day(date: str) -> str:
+    """The last day that a partial date can mean, for `up to`.
+
+    >>> last_day("2024"), last_day("2024-06"), last_day("2024-06-13")
+    ('2024-12-31', '2024-06-30', '2024-06-13')
+    """
+    if len(date) == 4:
+        return f"{date}-12-31"
+    if len(date) == 7:
+        year, month = int(date[:4]), int(date[5:])
+        following = calendar_day(year + month // 12, month % 12 + 1, 1)
+        return (following - timedelta(days=1)).isoformat()
+    return date
+
+
+def moment(date: str) -> datetime:
+    """A date as a moment: its last day. Prices are asked for by the day, whatever its hour."""
+    return datetime.fromisoformat(f"{last_day(date)}T12:00:00+00:00")
 
 
 def _partial_date(text: str) -> str:
@@ -267,6 +288,9 @@ class ApiPriceEntry(Entry):
     input_usd_per_1m: float = Field(ge=0)
     output_usd_per_1m: float = Field(ge=0)
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
+    cache_write_usd_per_1m: float | None = Field(default=None, ge=0)
+    """Of input that is written to the cache; none: it costs what new input does."""
+    cache_write_1h_usd_per_1m: float | None = Field(default=None, ge=0)
     same_as: str | None = None
     """Id of the catalogue's model that this is, so that it is compared first with a run of that model."""
     tokens_per_minute: float | None = Field(default=None, gt=0)

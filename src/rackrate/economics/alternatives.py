@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rackrate.catalog.apis import bill_usd
+from rackrate.catalog.api_price import bill_usd
 from rackrate.economics.breakeven import crossing_tokens, marginal_usd_per_token, whole_machines
 from rackrate.economics.horizon import purchase_usd_month
 from rackrate.units import HOURS_PER_MONTH, tokens_per_month, where
@@ -29,6 +29,8 @@ class Demand:
     """How many times the mean rate the machines must be able to serve."""
     profile: tuple[float, ...] = (1.0,)
     """Relative rates of equally long slots (hours of a day or a week) with mean 1; its peak is part of peak_to_mean."""
+    prompt_tokens: Numbers | None = None
+    """How long a request's input is, for prices that depend on it; None: not known."""
 
     @property
     def tokens(self) -> Numbers:
@@ -130,9 +132,10 @@ def api_month_usd(tariff: Tariff, demand: Demand) -> Numbers:
     >>> api_month_usd(Tariff(0.5, 1.5), Demand(78_537_600, 0, 78_537_600))
     157.0752
     """
+    into, cached = tariff.input_usd_per_1m, tariff.cached_input_usd_per_1m
     listed = bill_usd(
-        (demand.new_input_tokens, demand.cached_input_tokens, demand.output_tokens),
-        (tariff.input_usd_per_1m, tariff.cached_input_usd_per_1m, tariff.output_usd_per_1m),
+        (demand.new_input_tokens, demand.cached_input_tokens, 0.0, 0.0, demand.output_tokens),
+        (into, into if cached is None else cached, into, into, tariff.output_usd_per_1m),
     )
     return listed * tariff.tokenizer_ratio * (1 - tariff.discount)
 

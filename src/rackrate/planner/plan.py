@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rackrate.catalog.api_use import ANY_USE, ApiUse
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
 from rackrate.economics.breakeven import BreakEven, break_even
@@ -56,6 +57,8 @@ class Demand:
     """Input and output tokens of the longest request that was recorded; None: of the draw."""
     notes: tuple[str, ...] = ()
     """Sentences that belong to the traffic."""
+    use: ApiUse = ANY_USE
+    """What prices of APIs are weighed by."""
 
     @property
     def name(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from rackrate.catalog.api_rates import Rates
+from rackrate.catalog.api_use import ANY_USE, ApiUse
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
 from rackrate.economics.alternatives import Demand, Machine, Tariff, profile_of
@@ -17,7 +19,7 @@ from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, measured
 from rackrate.errors import PriceError, RunError, UserError
 from rackrate.studies.documents import Number, Owned, Scenario, Traffic
 from rackrate.studies.loading import Loaded, Where, limits_of
-from rackrate.studies.prices import TypedPrice, api_at, offer_at
+from rackrate.studies.prices import TypedPrice, api_at, offer_at, rates_at
 from rackrate.studies.tokenizers import measured_ratio
 from rackrate.units import MONTHS_PER_YEAR
 
@@ -103,6 +105,8 @@ class Alternative:
     source: str
     date: str
     notes: tuple[str, ...]
+    tiers: tuple[tuple[int, Rates], ...] = ()
+    """Of an API whose price depends on it: from how many input tokens of a request on, and the price then."""
 
     @property
     def name(self) -> str:
@@ -112,7 +116,7 @@ class Alternative:
     def price(self, at: Valuation, demand: Demand) -> str:
         """Its price in words."""
         if self.kind == "api":
-            tariff = self.tariff(at)
+            tariff = self.tariff(at, demand)
             batch = ", batch" if self.listed is not None and self.listed.batch else ""
             into, out = float(tariff.input_usd_per_1m), float(tariff.output_usd_per_1m)
             return f"${into:.4g} in, ${out:.4g} out{batch}"
@@ -173,8 +177,8 @@ class Alternative:
             return out * demand.tokens / demand.output_tokens
         return at.figures[f"{name}: measured throughput"]
 
-    def tariff(self, at: Valuation) -> Tariff:
-        """Its prices."""
+    def tariff(self, at: Valuation, demand: Demand) -> Tariff:
+        """Its prices, for requests as long as the demand's."""
         scenario, name = self.scenario, self.name
         if self.typed is not None:
             own = scenario.prices[self.typed]
@@ -184,6 +188,9 @@ class Alternative:
             ]
         else:
             rates = [at.figures.get(f"{name}: {kind} price") for kind in ("input", "output", "cached input")]
+            if self.listed is not None and self.tiers and demand.prompt_tokens is not None:
+                factors = self._by_length(self.listed, demand.prompt_tokens)
+                rates = [None if rate is None else rate * factor for rate, factor in zip(rates, factors, strict=True)]
         into, out, cached = rates
         assert into is not None and out is not None  # noqa: S101, PT018 - only the cached price may be absent
         return Tariff(
@@ -194,9 +201,21 @@ class Alternative:
             tokenizer_ratio=at.of(f"{name}: tokenizer_ratio", "tokenizer_ratio", scenario.tokenizer_ratio),
         )
 
+    def _by_length(self, listed: ApiPrice, prompt_tokens: Numbers) -> list[Numbers]:
+        """Input, output and cached prices of requests of that length (or of each draw's) over the listed ones."""
+        import numpy as np
+
+        starts = np.array([start for start, _ in self.tiers[1:]], dtype=np.float64)
+        tier = np.searchsorted(starts, np.asarray(prompt_tokens, dtype=np.float64), side="left")
+        factors: list[Numbers] = []
+        for name in ("input", "output", "cached_input"):
+            values = [getattr(rates, name) or 0.0 for _, rates in self.tiers]
+            factors.append(np.asarray(values)[tier] / (getattr(listed.rates, name) or 1.0))
+        return factors
+
 
 def alternative(
-    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: ParameterTable, input_tokens: float = 0.0
+    loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: ParameterTable, use: ApiUse = ANY_USE
 ) -> Alternative:
     """Looks a scenario up and puts its figures among `figures`.
 
@@ -209,7 +228,7 @@ def alternative(
         model = catalog.known_model(scenario.model) if scenario.model else None
         model_id = model.id if model is not None else scenario.model
         if scenario.is_api:
-            return _api(loaded, scenario, catalog, as_of, figures, model_id, input_tokens)
+            return _api(loaded, scenario, catalog, as_of, figures, model_id, use)
         return _machine(loaded, scenario, catalog, as_of, figures, model_id)
     except UserError as error:
         keys = ("run",) if isinstance(error, RunError) else ("tokenizers", "api", "offer", "run")
@@ -224,11 +243,11 @@ def _api(
     as_of: str,
     figures: ParameterTable,
     model: str | None,
-    input_tokens: float,
+    use: ApiUse,
 ) -> Alternative:
     name = scenario.name
     typed = [TypedPrice(price.date, price.source, position) for position, price in enumerate(scenario.prices)]
-    dated = api_at(scenario.api, catalog, as_of, typed, batch=scenario.batch, input_tokens=input_tokens)
+    dated = api_at(scenario.api, catalog, as_of, typed, batch=scenario.batch, use=use)
     notes = [dated.note] if dated.note else []
     figures.add(f"{name}: discount", "discount", scenario.discount)
     figures.add(f"{name}: tokenizer_ratio", "tokenizer_ratio", scenario.tokenizer_ratio)
@@ -256,7 +275,12 @@ def _api(
         model = model or _sells(catalog, dated.sells)
     since = f"{listed.date}, price since {listed.since}" if listed is not None and listed.since else dated.date
     notes += [scenario.notes] if scenario.notes else []
-    return Alternative(scenario, "api", model, None, listed, which, dated.source, since, tuple(notes))
+    tiers: tuple[tuple[int, Rates], ...] = ()
+    if listed is not None and (starts := sorted({part.longer_than for part in listed.parts})) and len(starts) > 1:
+        tiers = tuple(
+            (start, rates_at(listed.ref, catalog, as_of, start, use, batch=scenario.batch)) for start in starts
+        )
+    return Alternative(scenario, "api", model, None, listed, which, dated.source, since, tuple(notes), tiers)
 
 
 def _sells(catalog: Catalog, price: ApiPrice) -> str | None:
@@ -359,6 +383,7 @@ def demand_at(traffic: Traffic, at: Valuation, hours: float) -> Demand:
         into, out = requests * get("input_tokens"), requests * get("output_tokens")
     cached = into * get("cached_share")
     profile = profile_of(traffic.profile) if traffic.profile is not None else (1.0,)
+    length = get("input_tokens") if traffic.input_tokens is not None else None
     return Demand(
         new_input_tokens=into - cached,
         cached_input_tokens=cached,
@@ -366,4 +391,5 @@ def demand_at(traffic: Traffic, at: Valuation, hours: float) -> Demand:
         hours=hours,
         peak_to_mean=get("peak_to_mean") * max(profile),
         profile=profile,
+        prompt_tokens=length,
     )

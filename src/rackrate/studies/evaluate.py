@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rackrate.catalog.api_use import ApiUse
 from rackrate.catalog.load import Catalog
 from rackrate.economics.hourly import DEAR_USD_PER_KWH
 from rackrate.economics.uncertainty import central, draw_all
@@ -24,7 +25,9 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None, *, now: str | None = None) -> StudyResult:
+def evaluate(
+    loaded: Loaded, catalog: Catalog, as_of: str | None = None, *, now: str | None = None, use: ApiUse | None = None
+) -> StudyResult:
     """Checks a study's claims and answers its questions.
 
     Args:
@@ -32,6 +35,7 @@ def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None, *, now:
         catalog: offers, models and the user's own prices.
         as_of: the date whose list prices are meant, for every question; None: as the study says.
         now: today's date, YYYY-MM-DD, which the result bears; None: the clock's.
+        use: what API prices are weighed by in every question; None: what its traffic says of lengths and hours.
 
     Raises:
         UserError: something that the study names does not exist; with file, line and column.
@@ -57,7 +61,7 @@ def evaluate(loaded: Loaded, catalog: Catalog, as_of: str | None = None, *, now:
         assumptions=inputs.assumptions(middle, drawn),
         claims=tuple(check_claim(claim, study, inputs, middle, drawn) for claim in study.claims),
         questions=tuple(
-            answer(loaded, question, catalog, inputs, as_of or question.prices_as_of or when)
+            answer(loaded, question, catalog, inputs, as_of or question.prices_as_of or when, use)
             for question in study.questions
         ),
         warnings=(*loaded.warnings, *_dear(loaded, inputs, middle)),

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from rackrate.catalog.apis import api_price
+from rackrate.catalog.apis import chosen_apis
 from rackrate.catalog.load import Catalog
-from rackrate.catalog.types import Entry
+from rackrate.catalog.types import Entry, moment
 from rackrate.economics.quantities import as_share
 from rackrate.economics.uncertainty import Fixed, Quantity, Uniform, estimate
 from rackrate.errors import PriceError, UserError, did_you_mean
 from rackrate.studies.documents import BUILT_IN, Input
 from rackrate.studies.expressions import Expression
 from rackrate.studies.loading import Loaded, input_order
-from rackrate.studies.prices import moment, offer_at
+from rackrate.studies.prices import offer_at
 from rackrate.studies.results import Assumption
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ _PRICE_KINDS = {
     "reserved_1y_usd_h": "reserved-1y",
     "reserved_3y_usd_h": "reserved-3y",
 }
-_API_FIGURES = ("input_usd_per_1m", "output_usd_per_1m", "cached_input_usd_per_1m")
+_API_FIGURES = (
+    "input_usd_per_1m", "output_usd_per_1m", "cached_input_usd_per_1m", "cache_write_usd_per_1m",
+    "cache_write_1h_usd_per_1m",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _looked_up(loaded: Loaded, name: str, given: Input, catalog: Catalog, as_of:
         if given.api is not None:
             if figure not in _API_FIGURES:
                 raise UserError(f"no figure of an API is called {figure!r}{did_you_mean(figure, _API_FIGURES)}")
-            sold = api_price(given.api, catalog, moment(as_of))
+            ((sold, _),) = chosen_apis(None, catalog, (given.api,), when=moment(as_of))
             return _known(getattr(sold, figure), unit, sold.source, sold.since or sold.date, f"{given.api} {figure}")
         kind, wanted = next(
             (kind, wanted)

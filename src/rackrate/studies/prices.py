@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
-from rackrate.catalog.apis import ApiPrice, api_price, price_list_origin
+from rackrate.catalog.api_rates import Rates
+from rackrate.catalog.api_use import ANY_USE, ApiUse
+from rackrate.catalog.apis import ApiPrice, chosen_apis, price_list_origin
 from rackrate.catalog.load import Catalog
-from rackrate.catalog.types import Offer, Price
+from rackrate.catalog.types import Offer, Price, last_day, moment
 from rackrate.economics.hourly import HourlyCost, PriceKind, has_price, rented
-
-
-def day(date: str) -> str:
-    """The last day that a partial date can mean, for `up to`.
-
-    >>> day("2024"), day("2024-06"), day("2024-06-13")
-    ('2024-12-31', '2024-06-30', '2024-06-13')
-    """
-    if len(date) == 4:
-        return f"{date}-12-31"
-    if len(date) == 7:
-        year, month = int(date[:4]), int(date[5:])
-        following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC).toordinal()
-        return datetime.fromordinal(following - 1).strftime("%Y-%m-%d")
-    return date
-
-
-def moment(date: str) -> datetime:
-    """Noon of that day, UTC."""
-    return datetime.fromisoformat(f"{day(date)}T12:00:00+00:00")
+from rackrate.workload.prompt_mix import PromptMix
 
 
 @dataclass(frozen=True)
@@ -49,7 +31,7 @@ def offer_at(offer: Offer, kind: PriceKind, as_of: str, more: Sequence[Price] = 
         PriceError: the offer has no price of that kind at all.
     """
     known = sorted((*offer.prices, *more), key=lambda price: price.date)
-    then = [price for price in known if price.date <= day(as_of)]
+    then = [price for price in known if price.date <= last_day(as_of)]
     for prices in (then, known[:1], known):
         item = offer.model_copy(update={"prices": tuple(prices)})
         if not prices or not has_price(item, kind):
@@ -58,7 +40,7 @@ def offer_at(offer: Offer, kind: PriceKind, as_of: str, more: Sequence[Price] = 
         spot = None
         if kind == "spot":
             spot = next(price.spot_usd_h for price in reversed(prices) if price.spot_usd_h is not None)
-        late = cost.date > day(as_of)
+        late = cost.date > last_day(as_of)
         return DatedCost(
             cost, spot, f"no price as old as {as_of} is known: that of {cost.date} is used" if late else None
         )
@@ -102,7 +84,7 @@ class DatedApi:
 
 def api_at(
     name: str | None, catalog: Catalog, as_of: str, typed: Sequence[TypedPrice] = (), *, batch: bool = False,
-    input_tokens: float = 0.0,
+    use: ApiUse = ANY_USE,
 ) -> DatedApi:  # fmt: skip
     """The newest price that is not younger than the date, of the study's own dated prices and the price list's.
 
@@ -112,20 +94,28 @@ def api_at(
     Raises:
         CatalogError: the price list does not know the API.
     """
-    old = sorted((entry for entry in typed if entry.date <= day(as_of)), key=lambda item: item.date)
+    old = sorted((entry for entry in typed if entry.date <= last_day(as_of)), key=lambda item: item.date)
     if name is None:
         if old:
             return DatedApi(None, old[-1], None)
         oldest = min(typed, key=lambda item: item.date)
         return DatedApi(None, oldest, f"{as_of} is older than any known price: that of {oldest.date} is used")
-    listed = api_price(name, catalog, moment(as_of), int(input_tokens), batch=batch)
+    ((listed, _),) = chosen_apis(None, catalog, (name,), when=moment(as_of), use=use, batch=batch)
     since = listed.since or price_list_origin()[1]
-    held = since <= day(as_of)
+    held = since <= last_day(as_of)
     if old and not (held and since > old[-1].date):
         return DatedApi(None, old[-1], None, listed)
     note = None
     if batch and not listed.batch:
         note = "the list has no batch price for it: the normal one is used"
-    if not held and listed.note != "your own price":
+    if not held and not listed.own:
         note = f"the price list has no price of {as_of} for it: the oldest it knows is used (released {since})"
     return DatedApi(listed, None, note, listed)
+
+
+def rates_at(name: str, catalog: Catalog, as_of: str, longer_than: int, use: ApiUse, *, batch: bool = False) -> Rates:
+    """An API's prices at a date for requests with more input tokens than that, by the hours of a use."""
+    mix = PromptMix.of_length(longer_than + 1.0, 1.0)
+    alike = replace(use, prompts=mix)
+    ((listed, _),) = chosen_apis(None, catalog, (name,), when=moment(as_of), use=alike, batch=batch)
+    return listed.rates

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rackrate.catalog.api_use import ApiUse
 from rackrate.catalog.load import Catalog
 from rackrate.economics.alternatives import (
     Demand,
     api_month_usd,
     fleet_month,
 )
+from rackrate.economics.api_use import use_of_profile
 from rackrate.economics.sensitivity import Tornado, tornado
 from rackrate.economics.uncertainty import Estimate, central, draw_all, estimate, probability
 from rackrate.errors import UserError
@@ -31,6 +33,7 @@ from rackrate.studies.inputs import Inputs, unit_of
 from rackrate.studies.loading import Loaded, figures, scenarios_of
 from rackrate.studies.results import AlternativeRow, HorizonResult, QuestionResult, QuestionVerdict
 from rackrate.units import PER_MILLION
+from rackrate.workload.prompt_mix import PromptMix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +45,18 @@ SURE = 0.9
 """A verdict is given where at least this share of the draws agrees."""
 
 
-def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs, as_of: str) -> QuestionResult:
+def answer(
+    loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs, as_of: str, use: ApiUse | None = None
+) -> QuestionResult:
     """Prices a question's scenarios, ranks them, and finds what the ranking hangs on.
+
+    Args:
+        loaded: the study.
+        question: of it.
+        catalog: offers, models and the user's own prices.
+        inputs: of the study.
+        as_of: the date whose list prices are meant.
+        use: what API prices are weighed by; None: what the question's traffic says of lengths and hours.
 
     Raises:
         UserError: a scenario needs an input that is not known, or names what the catalogue does not have.
@@ -61,11 +74,8 @@ def answer(loaded: Loaded, question: Question, catalog: Catalog, inputs: Inputs,
 
     middle_of = {name: central(quantity) for name, quantity in table.quantities.items()}
     demand = demand_at(question.traffic, _at(inputs, middle_of), study.hours_per_month)
-    per_request = question.traffic.input_tokens
-    length = (
-        float(_at(inputs, middle_of).of("traffic: input_tokens", "input_tokens", per_request)) if per_request else 0
-    )
-    alternatives = [alternative(loaded, scenario, catalog, as_of, table, length) for scenario in scenarios]
+    use = use or _use(question, demand)
+    alternatives = [alternative(loaded, scenario, catalog, as_of, table, use) for scenario in scenarios]
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
     drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
     demand_drawn = demand_at(question.traffic, drawn, study.hours_per_month)
@@ -183,6 +193,17 @@ def _horizon(
     )
 
 
+def _use(question: Question, demand: Demand) -> ApiUse:
+    """Requests of the stated length, at the hours of the stated profile."""
+    day = use_of_profile(question.traffic.profile)
+    if demand.prompt_tokens is None:
+        return ApiUse(day)
+    asked = float(demand.new_input_tokens + demand.cached_input_tokens) / max(float(demand.prompt_tokens), 1e-12)
+    cached = float(demand.cached_input_tokens) / asked if asked else 0.0
+    out = float(demand.output_tokens) / asked if asked else 0.0
+    return ApiUse(day, PromptMix.of_length(float(demand.prompt_tokens), out, cached))
+
+
 def _at(inputs: Inputs, values: Mapping[str, Numbers]) -> Valuation:
     return Valuation(values, inputs.values(values))
 
@@ -210,8 +231,9 @@ def _work(
     import numpy as np
 
     if item.kind == "api":
-        usd = np.broadcast_to(np.asarray(api_month_usd(item.tariff(drawn), demand_drawn), dtype=float), (draws,))
-        return Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle), demand)), usd)
+        bill = api_month_usd(item.tariff(drawn, demand_drawn), demand_drawn)
+        usd = np.broadcast_to(np.asarray(bill, dtype=float), (draws,))
+        return Worked(item, item.price(middle, demand), float(api_month_usd(item.tariff(middle, demand), demand)), usd)
     machine, machine_drawn = item.machine(middle, demand), item.machine(drawn, demand_drawn)
     month, month_drawn = fleet_month(machine, demand), fleet_month(machine_drawn, demand_drawn)
     usd = np.broadcast_to(np.asarray(month_drawn.usd, dtype=float), (draws,))
@@ -339,7 +361,7 @@ def _tornado(
     def difference(values: Mapping[str, float]) -> float:
         at = _at(inputs, values)
         demand = demand_at(question.traffic, at, hours)
-        machine, bill = own.machine(at, demand), float(api_month_usd(api.tariff(at), demand))
+        machine, bill = own.machine(at, demand), float(api_month_usd(api.tariff(at, demand), demand))
         if horizon is not None:
             machine, bill = horizon.machine(machine, at, demand.hours), bill * float(horizon.api_share(at))
         return float(fleet_month(machine, demand).usd) - bill

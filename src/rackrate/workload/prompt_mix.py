@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ class PromptMix:
     written_1h: Floats
     """Input tokens that were written to the cache for an hour."""
     output: Floats
-    exact: bool = True
+    exact: bool = field(default=True, kw_only=True)
     """Whether lengths are those of single requests; else they are means."""
 
     @staticmethod
@@ -68,7 +68,7 @@ class PromptMix:
     @staticmethod
     def together(parts: Sequence[PromptMix]) -> PromptMix:
         """All classes of several."""
-        names = [field.name for field in fields(PromptMix) if field.name != "exact"]
+        names = [each.name for each in fields(PromptMix) if each.name != "exact"]
         arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
         return PromptMix(*arrays, exact=all(part.exact for part in parts))
 

@@ -73,6 +73,8 @@ class Traffic:
     """When the first step begins, in seconds from Monday 00:00."""
     start_known: bool = False
     """Whether the source says what time of the week it begins at."""
+    utc_offset_s: float | None = 0.0
+    """What the clock is ahead of UTC; None: parts of the traffic differ in it."""
     input_lengths: LengthQuantiles | None = None
     output_lengths: LengthQuantiles | None = None
     origin: str = ""
@@ -433,8 +435,12 @@ def together(parts: Sequence[Traffic]) -> Traffic:
     origin = "; ".join(part.origin for part in parts)
     mixes = [part.prompts for part in parts if part.prompts is not None]
     prompts = PromptMix.together(mixes) if len(mixes) == len(parts) else None
-    return replace(first, **sums, input_lengths=None, output_lengths=None, origin=origin, notes=notes, prompts=prompts,
-                   detail=None, source=None, start_known=all(part.start_known for part in parts))  # fmt: skip
+    offsets = {part.utc_offset_s for part in parts}
+    offset = offsets.pop() if len(offsets) == 1 else None
+    return replace(
+        first, **sums, utc_offset_s=offset, input_lengths=None, output_lengths=None, origin=origin, notes=notes,
+        prompts=prompts, detail=None, source=None, start_known=all(part.start_known for part in parts),
+    )  # fmt: skip
 
 
 def with_mean_rate(traffic: Traffic, rate: float) -> Traffic:

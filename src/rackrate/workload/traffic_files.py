@@ -288,4 +288,5 @@ def shifted(traffic: Traffic, hours: float) -> Traffic:
     >>> shifted(Traffic(3600.0, np.ones(24), None, None, start_s=0.0), -2).start_s / 3600
     166.0
     """
-    return replace(traffic, start_s=(traffic.start_s + hours * 3600) % (7 * DAY_S))
+    offset_s = None if traffic.utc_offset_s is None else traffic.utc_offset_s + hours * 3600
+    return replace(traffic, start_s=(traffic.start_s + hours * 3600) % (7 * DAY_S), utc_offset_s=offset_s)
