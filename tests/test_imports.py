@@ -22,8 +22,8 @@ INSIDE = [name for name in FILES if room_of(name) not in {None, *SHELLS}]
 
 # what is still to go: each number may only fall
 CLI_LINES = 3_600
-FLAGS_LEFT = {"app": 3, "importers": 2, "measurement": 4, "report": 8}
-"""Options of the command line that texts of a room name."""
+FLAGS_LEFT = {"importers": 2, "measurement": 4}
+"""Options in texts of a room: of other load generators, of nvidia-smi and rocm-smi; none is ours."""
 LONG_COMMANDS: dict[str, int] = {}
 """Lines of a command's own body, where there are more than 40."""
 AMBIENT_LEFT = {

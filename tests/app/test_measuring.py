@@ -1,4 +1,4 @@
-"""A measurement from any thread and event loop, followed and stopped; and whose requests are gone on with unasked."""
+"""A measurement from any thread and event loop, followed and stopped; and whose requests are resumed unasked."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_raised_by_the_result(tmp_path: Path, context: Context)
     assert list(measurement.follow())[-1] == Ended()
 
 
-# --- whose request is gone on with ---
+# --- whose request is resumed ---
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_a_bad_input_is_one_sentence(call: Call, arguments: list[str], said: str
     [
         ('{"request": 3', "cannot be read"),
         ("[" * 100_000, "cannot be read"),
-        ('{"request": "rm -r x"}', "it has no request to go on with"),
+        ('{"request": "rm -r x"}', "it has no request to resume by"),
         ('{"request": {"request": "measure", "shell": "rm"}}', "keys that this version does not know: shell"),
         ('{"request": {"request": "price"}}', "the request is 'price', not 'measure'"),
         ('{"request": {"request": "measure", "levels": "many"}}', "measure: levels"),
@@ -161,7 +161,7 @@ def test_a_comparison_that_cannot_go_on_is_one_sentence(call: Call, tmp_path: Pa
 
 
 def test_a_comparison_that_measured_nothing_may_be_begun_otherwise(call: Call, tmp_path: Path) -> None:
-    """With no engine installed nothing is there to go on with, so the second command is taken as the first was."""
+    """With no engine installed nothing is there to resume, so the second command is taken as the first was."""
     words = ["measure", "--engine", "llamacpp", "--engine", "naive", "--out", str(tmp_path)]
     for more in ([], ["--concurrency", "2"]):
         assert "no engine could be measured" in call(*words, *more).errors
@@ -378,7 +378,7 @@ def test_a_run_that_was_killed_is_gone_on_with(
     assert run.header.state == "complete"
     assert len(run.header.resumed) == 1
     assert run.header.created == before.header.created
-    assert run.header.command == before.header.command  # so that a run stopped twice can be gone on with twice
+    assert run.header.command == before.header.command  # so that a run stopped twice can be resumed twice
     assert [(level.concurrency, level.superseded) for level in run.header.levels] == [
         (1, False), (2, True), (2, False), (4, False),
     ]  # fmt: skip
@@ -390,7 +390,7 @@ def test_a_run_that_was_killed_is_gone_on_with(
     assert len(set(numbers)) == len(numbers)  # a number is a prompt: none is sent twice, to be found in a cache
     starts = [level.started_s for level in run.header.levels]
     assert starts == sorted(starts)
-    assert "there is nothing to go on with" in sentence(call("measure", "--resume", directory))
+    assert "there is nothing to resume" in sentence(call("measure", "--resume", directory))
 
 
 @pytest.mark.timed

@@ -57,7 +57,7 @@ def test_the_assumed_rig_is_printed_in_full(rackrate: Command, cpu_run: Path) ->
     assert "0.146 USD/kWh" in ran.out
     assert "aws/c7a.large" in ran.out
     assert "$0.119" in ran.out  # of c7a.large, per 1M tokens
-    assert "--save-rig" in ran.out
+    assert "Save this assumption as a file" in ran.out
 
 
 def test_what_is_served_is_what_the_run_did(rackrate: Command, cpu_run: Path) -> None:

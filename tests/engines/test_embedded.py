@@ -263,7 +263,7 @@ def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
     again = rackrate("measure", *words[1:])
     assert again.returncode == 2
-    assert "already holds a comparison; go on with it" in again.stderr
+    assert "already holds a comparison; resume it" in again.stderr
     once_more = rackrate("measure", "--resume", str(place))
     assert "measured before" in once_more.stderr
     assert len(read_run(place / "llamacpp").requests) == len(after.requests)

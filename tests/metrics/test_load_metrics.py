@@ -183,4 +183,4 @@ def test_a_rate_that_was_cut_short_is_neither_sustained_nor_not(
         main()
     printed = capsys.readouterr().out
     assert f"Capacity: 10.0 {said}" in printed
-    assert "`rackrate measure --resume` goes on with it" in printed
+    assert "it can be resumed" in printed

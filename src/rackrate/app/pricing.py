@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MACHINES = ("offers", "rigs", "usd_per_hour")
 """Fields that name a machine."""
-EDIT_THE_RIG = "Edit it: rackrate price RUN --save-rig rig.yaml, then rackrate price RUN --own rig.yaml"
+EDIT_THE_RIG = "Save this assumption as a file, edit it, and price with it as a machine of your own (docs/pricing.md)"
 """What a reader does about an assumed machine."""
 
 
@@ -106,8 +106,7 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
     apis, notes = _apis(context, request, known, use_of_run(run, best.level))
     if not serving.prefill_share:
         notes.append(
-            "Prefill alone was not measured, so input and output tokens cannot be priced apart "
-            "(measure with --prefill)."
+            "Prefill alone was not measured, so input and output tokens cannot be priced apart (measure prefill, too)."
         )
     if best.lower_bound:
         notes.append(
@@ -117,7 +116,7 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
     if run.header.mode == "simulated":
         notes.append(
             "The run was simulated: its interval says how much simulated requests vary, not how far predicted step "
-            "times are off, which is more (docs/validation.md; `rackrate plan` counts it in). Measure before you sign."
+            "times are off, which is more (docs/validation.md; a plan counts it in). Measure before you sign."
         )
     imported = run.header.imported
     if imported is not None:
@@ -258,7 +257,7 @@ def _machines(
                 request.usd_per_hour,
                 0.0,
                 {"rent": request.usd_per_hour},
-                "stated on the command line",
+                "stated",
             )
         )
     if priced:

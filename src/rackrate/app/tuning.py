@@ -57,7 +57,7 @@ class TuneRequest(Request):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a search must have in common with an earlier one to go on with it."""
+        """What a search must have in common with an earlier one to resume it."""
         return {
             "engine": self.engine, "model": self.model, "directory": str(self.directory), "slo": self.slo,
             "concurrency": list(self.levels), "input_tokens": self.input_tokens, "output_tokens": self.output_tokens,
@@ -190,7 +190,7 @@ def _space(request: TuneRequest, context: Context) -> Space:
     engine, highest = request.engine, max(request.levels)
     spec, launch = listed_engine(engine), launcher(engine)
     if not launch.is_ready():
-        raise EngineError(f"{spec.label} is not installed: run `rackrate engines install {engine}`")
+        raise EngineError(f"{spec.label} is not installed: run `{{engines install}} {engine}`", field="engines install")
     gpus = found_gpus() if launch.spreads_over_gpus else ()
     machine = Machine(
         cores=psutil.cpu_count(logical=False) or 1,

@@ -80,7 +80,7 @@ def api_price(
     listed = list_apis(catalog)
     names = [price.ref for price in listed] if "/" in name else [p.model for p in listed if p.provider in _MAKERS]
     hint = did_you_mean(name, names)
-    raise CatalogError(f"no API price for {name!r}{hint} (`rackrate catalog apis WORD` searches them)")
+    raise CatalogError(f"no API price for {name!r}{hint} (`{{catalog}} apis WORD` searches them)", field="catalog")
 
 
 def apis_of_model(

@@ -77,7 +77,7 @@ def _find(name: str, entries: Iterable[E], kind: str) -> E:
         if name.lower() in _names(entry):
             return entry
     hint = did_you_mean(name, [entry.id for entry in listed])
-    raise CatalogError(f"no {kind} is called {name!r}{hint} (`rackrate catalog {kind}s` lists them)")
+    raise CatalogError(f"no {kind} is called {name!r}{hint} (`{{catalog}} {kind}s` lists them)", field="catalog")
 
 
 def search(entries: Iterable[E], words: Iterable[str]) -> list[E]:

@@ -15,7 +15,7 @@ COMMANDS = {
     "measure": "Load a server until it saturates, and record every request in a run directory",
     "trace": "Show what recorded requests are like: rate, burstiness, lengths, how much of the prompts is shared",
     "import": "Read results of vLLM bench serve, guidellm, aiperf or genai-perf into a run, to show and price it",
-    "show": "Show what a run measured: a row per load, with what stands against its figures",
+    "show": "Show what a run measured: a row per load, with the caveats of its figures",
     "side-by-side": "Set runs side by side: throughput, latency, USD per 1M tokens, and the ratio to a baseline",
     "price": "Price a run (or a stated throughput): USD per 1M tokens, per month, against APIs",
     "compare": "Rank self-hosting offers and APIs by what the same requests cost, with 80 % intervals",

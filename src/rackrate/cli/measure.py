@@ -157,7 +157,7 @@ def measure(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", help="Go on with a run that was stopped, as it was asked for.", show_default=False),
+        typer.Option("--resume", help="Resume a run that was stopped, as it was asked for.", show_default=False),
     ] = None,
     json_out: Annotated[
         str | None,
@@ -198,7 +198,7 @@ def measure(
 
 
 def _refuse_beside_resume(**given: object) -> None:
-    """Raises UserError where something is given that a run is not gone on with otherwise."""
+    """Raises UserError where something is given that is no part of resuming a run."""
     from rackrate.errors import UserError
 
     for name, value in given.items():

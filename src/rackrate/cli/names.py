@@ -31,6 +31,9 @@ _OTHERS: dict[str, tuple[str, ...]] = {
 }
 """Fields that commands have under other names."""
 
+_COMMANDS = frozenset({"calibrate fit", "catalog", "engines install"})
+"""What messages name as a thing to run."""
+
 
 def option_name(field: str, names: Mapping[str, str] | None = None) -> str:
     """What sets a field: an option, or an argument by its placeholder; plain words where the command has neither.
@@ -41,7 +44,11 @@ def option_name(field: str, names: Mapping[str, str] | None = None) -> str:
 
     >>> option_name("requests_per_day"), option_name("rigs"), option_name("price_kind", {"offer": "--offer"})
     ('--requests-per-day', '--own', 'price kind')
+    >>> option_name("engines install")
+    'rackrate engines install'
     """
+    if field in _COMMANDS:
+        return f"rackrate {field}"
     also = _OTHERS.get(field, ())
     if names is None:
         return "--" + (*also, field)[0].replace("_", "-")

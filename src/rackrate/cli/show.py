@@ -15,7 +15,7 @@ def show(
     out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
-    """Show what a run measured: a row per load, with what stands against its figures."""
+    """Show what a run measured: a row per load, with the caveats of its figures."""
     from rackrate.app.runs import LoadRequest, load
     from rackrate.cli.context import shell_context
     from rackrate.cli.output import deliver, refuse_unknown_ending

@@ -25,7 +25,7 @@ def side_by_side(
     """Set runs side by side: throughput, latency, USD per 1M tokens, and the ratio to a baseline.
 
     The baseline is the naive loop where it is among them, otherwise the slowest. Each run is priced at the load at
-    which it served most; what stands against a figure is named beside it.
+    which it served most; caveats are named beside the figures.
     """
     from rackrate.app.side_by_side import SideBySideRequest
     from rackrate.app.side_by_side import side_by_side as beside

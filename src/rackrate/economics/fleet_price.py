@@ -37,7 +37,7 @@ HEADROOM_STEP = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _ModelLoad:
     """A model's traffic as load."""
 
     model: FleetModel
@@ -46,7 +46,7 @@ class _Asked:
     """Replicas at full load in each step."""
     bursts: Bursts | None
 
-    def at_speed(self, speed: float) -> _Asked:
+    def at_speed(self, speed: float) -> _ModelLoad:
         """The same work on replicas that much faster."""
 
         def over(values: Floats | None) -> Floats | None:
@@ -54,7 +54,7 @@ class _Asked:
 
         item = self.busy
         busy = BusyTime(item.step_s, item.total / speed, over(item.input), over(item.cached), over(item.output))
-        return _Asked(self.model, busy, self.load / speed, self.bursts)
+        return _ModelLoad(self.model, busy, self.load / speed, self.bursts)
 
 
 def price_fleet(traffic: Traffic, replica: Replica, offers: Sequence[FleetOffer], plan: FleetPlan) -> FleetPricing:
@@ -76,10 +76,10 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
     if not offers or not models:
         raise PriceError("a fleet needs at least one model and one offer")
     traffic = together([model.traffic for model in models])
-    asked: list[_Asked] = []
+    asked: list[_ModelLoad] = []
     for item in models:
         busy = busy_time(item.traffic, item.replica)
-        asked.append(_Asked(item, busy, busy.total / item.traffic.step_s, bursts_of(item.traffic, item.replica)))
+        asked.append(_ModelLoad(item, busy, busy.total / item.traffic.step_s, bursts_of(item.traffic, item.replica)))
         if float(asked[-1].load.max()) * plan.policy.headroom > MOST_REPLICAS:
             raise PriceError(f"the peak takes {asked[-1].load.max():.3g} replicas; is the capacity of one right?")
     for offer in offers:
@@ -127,7 +127,7 @@ def price_models(models: Sequence[FleetModel], offers: Sequence[FleetOffer], pla
     return FleetPricing(tuple(models), traffic, plan, load, tuple(shapes), notes)
 
 
-def _half(asked: _Asked) -> float:
+def _half(asked: _ModelLoad) -> float:
     half = half80(asked.model.replica.relative_half_width or 0.0)
     return half if 0 < half < 1 else 0.0
 
@@ -137,7 +137,7 @@ def _by_name(shapes: Sequence[FleetShape]) -> dict[str, FleetShape]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _Schedule:
     """The replicas of each model, and of all in slots."""
 
     by_model: list[Replicas]
@@ -146,7 +146,7 @@ class _Held:
     headrooms: list[float]
 
 
-def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy]) -> _Held:
+def _schedule_of(traffic: Traffic, asked: Sequence[_ModelLoad], policies: Sequence[Policy]) -> _Schedule:
     step_s = traffic.step_s
     each = [replicas(item.load, step_s, policy) for item, policy in zip(asked, policies, strict=True)]
     none = np.zeros(len(traffic), dtype=np.int64)
@@ -156,10 +156,10 @@ def _held(traffic: Traffic, asked: Sequence[_Asked], policies: Sequence[Policy])
     for item, ask in zip(each, asked, strict=True):
         work += work_while_held(ask.load, item.held, step_s) * ask.model.slots
     demand = Demand(held, work, step_s, traffic.hours_of_day())
-    return _Held(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
+    return _Schedule(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
 
 
-def _headrooms(asked: Sequence[_Asked], plan: FleetPlan) -> dict[Literal["fixed", "autoscaled"], list[float]]:
+def _headrooms(asked: Sequence[_ModelLoad], plan: FleetPlan) -> dict[Literal["fixed", "autoscaled"], list[float]]:
     """Each model's headroom: the policy's, or more where it would be late too often."""
     result: dict[Literal["fixed", "autoscaled"], list[float]] = {}
     for kind in ("fixed", "autoscaled"):
@@ -175,18 +175,20 @@ def _headrooms(asked: Sequence[_Asked], plan: FleetPlan) -> dict[Literal["fixed"
 
 def _shapes(
     traffic: Traffic,
-    asked: Sequence[_Asked],
+    asked: Sequence[_ModelLoad],
     offers: Sequence[FleetOffer],
     plan: FleetPlan,
     headrooms: dict[Literal["fixed", "autoscaled"], list[float]],
 ) -> list[FleetShape]:
     least = [replace(plan.policy, kind="autoscaled") for _ in asked]
     scalers = [replace(plan.policy, kind="autoscaled", headroom=item) for item in headrooms["autoscaled"]]
-    follows = _held(traffic, asked, scalers)
-    stands = _held(traffic, asked, [replace(plan.policy, kind="fixed", headroom=item) for item in headrooms["fixed"]])
+    follows = _schedule_of(traffic, asked, scalers)
+    stands = _schedule_of(
+        traffic, asked, [replace(plan.policy, kind="fixed", headroom=item) for item in headrooms["fixed"]]
+    )
     result: list[FleetShape] = []
 
-    def shape(kind: FleetKind, name: str, fleet: _Held, allocations: Sequence[Allocation]) -> FleetShape:
+    def shape(kind: FleetKind, name: str, fleet: _Schedule, allocations: Sequence[Allocation]) -> FleetShape:
         return _shape(kind, name, traffic, asked, fleet, allocations, plan)
 
     for offer in offers:
@@ -204,7 +206,7 @@ def _shapes(
                 replace(scaler, headroom=scaler.headroom + share * (other.headroom - scaler.headroom))
                 for scaler, other in zip(least, scalers, strict=True)
             ]
-            fleet = follows if share == 1 else _held(traffic, asked, between)
+            fleet = follows if share == 1 else _schedule_of(traffic, asked, between)
             mixed = _mix(fleet.demand, offers)
             if mixed is None:
                 continue
@@ -226,7 +228,7 @@ def _mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocation] | Non
     return [best]
 
 
-def _with_base(fleet: _Held, allocations: Sequence[Allocation]) -> _Held:
+def _with_base(fleet: _Schedule, allocations: Sequence[Allocation]) -> _Schedule:
     """Committed machines are always there, wanted or not; one model's replicas are then always ready on them."""
     base = sum(
         int(allocation.paid[0]) * allocation.offer.replicas for allocation in allocations if allocation.offer.committed
@@ -269,8 +271,8 @@ def _shape(
     kind: FleetKind,
     name: str,
     traffic: Traffic,
-    asked: Sequence[_Asked],
-    fleet: _Held,
+    asked: Sequence[_ModelLoad],
+    fleet: _Schedule,
     allocations: Sequence[Allocation],
     plan: FleetPlan,
 ) -> FleetShape:
@@ -342,7 +344,7 @@ def _shape(
 
 
 def _models(
-    asked: Sequence[_Asked], fleet: _Held, services: Sequence[Lateness], card: FleetCard
+    asked: Sequence[_ModelLoad], fleet: _Schedule, services: Sequence[Lateness], card: FleetCard
 ) -> tuple[ModelPart, ...]:
     """Each model's part of the bill, by busy slot-time, and who of its requests waited."""
     weights = [float(demand.load.sum()) * demand.model.slots for demand in asked]

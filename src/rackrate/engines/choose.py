@@ -38,4 +38,4 @@ def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str,
             if kind in spec.chosen_for and ready(spec.name):
                 return spec.name, spec.chosen_for[kind]
     first = next(spec.name for spec in known.ENGINES if of_file in spec.chosen_for)
-    raise EngineError(f"nothing installed serves {model}: run `rackrate engines install {first}`")
+    raise EngineError(f"nothing installed serves {model}: run `{{engines install}} {first}`", field="engines install")

@@ -56,7 +56,7 @@ def listed_engine(name: str) -> EngineSpec:
         if name.lower() == spec.name:
             return spec
     ours = [spec.name for spec in listed]
-    raise EngineError(f"no engine is called {name!r}{did_you_mean(name, ours)} (`rackrate engines` lists them)")
+    raise EngineError(f"no engine is called {name!r}{did_you_mean(name, ours)} (docs/engines.md lists them)")
 
 
 def launcher(name: str) -> Launch:

@@ -83,7 +83,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         EngineError: the engine is not installed, or there is no such setting.
     """
     if not is_installed(NAME):
-        raise EngineError("llama.cpp is not installed: run `rackrate engines install llamacpp`")
+        raise EngineError("llama.cpp is not installed: run `{engines install} llamacpp`", field="engines install")
     import psutil
 
     threads = wanted.threads or psutil.cpu_count(logical=False) or 1

@@ -51,7 +51,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         EngineError: not installed, or no such setting.
     """
     if not is_ready():
-        raise EngineError("transformers is not installed: run `rackrate engines install naive`")
+        raise EngineError("transformers is not installed: run `{engines install} naive`", field="engines install")
     defaults: dict[str, Scalar] = {
         "dtype": "bfloat16",
         "device": "cpu",

@@ -63,7 +63,9 @@ def measure_quality(
         EngineError: transformers is not installed, or cannot read a file.
     """
     if not is_installed(CONVERTER):
-        raise EngineError(f"quality is computed with transformers: run `rackrate engines install {CONVERTER}`")
+        raise EngineError(
+            f"quality is computed with transformers: run `{{engines install}} {CONVERTER}`", field="engines install"
+        )
     asked = {
         "models": {name: str(path) for name, path in models.items()},
         "reference": reference,

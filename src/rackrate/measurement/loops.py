@@ -342,7 +342,7 @@ class _ClosedLoop(Loop):
             self._send()
             return
         self._failures += 1
-        self._events.call_later(backoff_s(self._failures / self._workers, _told_s(exchange)), self._send)
+        self._events.call_later(backoff_s(self._failures / self._workers, _retry_after_s(exchange)), self._send)
 
 
 class _OpenLoop(Loop):
@@ -475,7 +475,7 @@ class _Conversations(Loop):
         self.note_sent(exchange)
         answer = classify_exchange(exchange)
         planned = Planned(turn.index, turn.ask, b"", turn.due_s, session=turn.session, turn=turn.number)
-        return generator.record(self.live.level, planned, exchange, answer), answer.text, _told_s(exchange)
+        return generator.record(self.live.level, planned, exchange, answer), answer.text, _retry_after_s(exchange)
 
     @property
     def over(self) -> bool:
@@ -519,7 +519,7 @@ def classify_exchange(exchange: Exchange) -> Answer:
     return Answer(status, detail, chunks_so_far(exchange.times, exchange.parts), None, None, None, None)
 
 
-def _told_s(exchange: Exchange) -> float | None:
+def _retry_after_s(exchange: Exchange) -> float | None:
     """How long the server asks to wait before the next request."""
     return retry_after_s(exchange.retry_after) if (exchange.http_status or 0) >= 400 else None
 

@@ -40,7 +40,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What a run that is gone on with has already."""
+    """What a run that is resumed has already."""
 
     summaries: tuple[LevelSummary, ...] = ()
     """Of the levels that were measured to their end."""
@@ -71,7 +71,7 @@ async def sweep(
 ) -> Outcome:
     """Measures every level of the plan into `writer`, and says how it ended.
 
-    A run that is gone on with says in `done` what it has; a pool is to be made with the same.
+    A run that is resumed says in `done` what it has; a pool is to be made with the same.
     A `stop` ends the level at once and keeps all that was measured. Levels are kept in the writer's header, requests in
     its journal, as they come.
     """

@@ -145,7 +145,7 @@ class WorkerPool:
         *,
         keep_answers: bool = False,
     ) -> None:
-        """A run that is gone on with has its clock at `elapsed_s`, and its requests numbered from `first_number` on."""
+        """A run that is resumed has its clock at `elapsed_s`, and its requests numbered from `first_number` on."""
         self.origin_s = time.perf_counter() - elapsed_s
         self._cpu = cpu
         self._slo = slo

@@ -69,8 +69,9 @@ def read_model(name: str, catalog: Catalog, *, weights_stated: bool = False) -> 
     if suffixed is not None:
         return suffixed
     raise UserError(
-        f"no model is called {name!r}{did_you_mean(name, catalog.models)} (`rackrate catalog models` lists them; or "
-        "give the path of a config.json, a directory with one, or a GGUF file)"
+        f"no model is called {name!r}{did_you_mean(name, catalog.models)} (`{{catalog}} models` lists them; or "
+        "give the path of a config.json, a directory with one, or a GGUF file)",
+        field="catalog",
     )
 
 

@@ -259,5 +259,5 @@ def comparison_chart(view: Json) -> Json:
 
 
 def doubtful(level: Json) -> bool:
-    """Whether something stands against a level's throughput; one request at a time is slow and right."""
+    """Whether a level's throughput has a caveat; one request at a time is slow and right."""
     return any(name != "batch-1" for name in level["caveats"])

@@ -126,9 +126,7 @@ def _notes(compared: Sequence[Compared], rows: Sequence[Json]) -> list[str]:
         notes.append(f"The runs were on different machines: {'; '.join(sorted(machines))}.")
     formats = {row["weight_format"] for row in rows if row["weight_format"]}
     if len(formats) > 1:
-        notes.append(
-            "Number formats differ by row: a cheaper format may answer worse (`rackrate quality` measures it)."
-        )
+        notes.append("Number formats differ by row: a cheaper format may answer worse, which `quality` measures.")
     models = {comparison.run["provenance"]["model"]["catalogue_id"] for comparison in compared}
     if len(models) > 1:
         notes.append("The rows are different models.")

@@ -181,7 +181,7 @@ class Level(_Header):
     """precision: throughput and TTFT were known as well as was asked. hopeless: so many requests had missed an
     objective that the level could no longer meet it."""
     superseded: bool = False
-    """It was cut short, and measured anew when the run was gone on with: its requests are kept, but not summarised."""
+    """It was cut short, and measured anew when the run was resumed: its requests are kept, but not summarised."""
     client_cpu_share: float | None = None
     """CPU of the client over one core, while the level ran; of several load processes, the busiest's."""
     client_lag_p99_s: float | None = None
@@ -212,7 +212,7 @@ class RunHeader(_Header):
     state: Literal["running", "complete", "interrupted", "failed"]
     stopped_because: str | None = None
     resumed: tuple[str, ...] = ()
-    """When the run was gone on with after a stop. UTC, ISO 8601."""
+    """When the run was resumed after a stop. UTC, ISO 8601."""
     processes: int = 1
     """Load processes, on this machine or several."""
     clock_uncertainty_s: float | None = None

@@ -40,7 +40,7 @@ class RunWriter:
     """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal."""
 
     def __init__(self, directory: Path, header: RunHeader, before: Run | None = None) -> None:
-        """Makes the directory, or goes on with the run `before` that it holds.
+        """Makes the directory, or resumes the run `before` that it holds.
 
         Raises:
             RunError: it holds another run already, or cannot be made.
@@ -60,7 +60,7 @@ class RunWriter:
         self.save_header()
 
     def _restore(self, before: Run) -> None:
-        """The journal of a run that is gone on with: without a torn line, and unpacked if it was packed."""
+        """The journal of a run that is resumed: without a torn line, and unpacked if it was packed."""
         if not (self.directory / TABLE).exists() and not before.torn_lines:
             return
         temporary = self.directory / (JOURNAL + ".new")

@@ -140,7 +140,8 @@ def parse_coefficients(text: str, name: str) -> CoefficientFile:
         where = ".".join(str(part) for part in mistake["loc"])
         raise UserError(
             f"{name}: not a file of coefficients: {where or 'the whole'}: {mistake['msg']} "
-            "(write one with `rackrate calibrate fit`)"
+            "(write one with `{calibrate fit}`)",
+            field="calibrate fit",
         ) from None
 
 

@@ -40,7 +40,7 @@ class Result:
     """Of the best load within the SLO; None where the engine did not start or nothing met it."""
     concurrency: int | None
     note: str | None = None
-    """Why there is no figure, or what stands against it."""
+    """Why there is no figure, or its caveats."""
     run: str | None = None
     """The run directory, where there is one."""
     disturbed: bool = False

@@ -60,7 +60,7 @@ class Job:
     processes: int
     ray: str | None
     continued: Run | None = None
-    """The run that is gone on with."""
+    """The run that is resumed."""
 
     def measure_engine(self, name: str, threads: int | None, port: int | None, settings: Settings | None = None) -> Run:
         """Starts an engine here, measures it, stops it."""
@@ -303,7 +303,7 @@ def _import_ahead() -> None:
 
 
 def _what_is_done(run: Run, header: RunHeader, now: str) -> Done:
-    """What a run that is gone on with has; takes its facts over into the new header."""
+    """What a run that is resumed has; takes its facts over into the new header."""
     from rackrate.errors import RunError
     from rackrate.measurement.sweep import Done
     from rackrate.metrics.summary import summarise

@@ -45,7 +45,7 @@ def measure(
         context: whose listener hears what is waited for.
         watch: makes the display of the levels; None: nobody looks.
         stop: asks it to end; what was measured is kept.
-        continued: the run in `request.out` that is gone on with (`resume`).
+        continued: the run in `request.out` that is resumed (`resume`).
 
     Raises:
         EndpointError, EngineError, WorkloadError, RunError: a request that cannot be, a server or engine that does not

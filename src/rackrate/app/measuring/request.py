@@ -82,7 +82,7 @@ class MeasureRequest(Request):
 
 @dataclass(frozen=True)
 class ResumeRequest(Request):
-    """Which run to go on with; the other fields repeat what its request says, where it was not begun here."""
+    """Which run to resume; the other fields repeat what its request says, where it was not begun here."""
 
     NAME: ClassVar[str] = "resume"
 

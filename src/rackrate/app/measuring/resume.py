@@ -1,4 +1,4 @@
-"""Go on with a run, or a comparison of engines, that was stopped: by the request that it keeps, never by a command."""
+"""Resumes a run, or a comparison of engines, that was stopped: by the request that it keeps, never by a command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def resume(
     """Measures what is missing of a run, or of a comparison of engines.
 
     Raises:
-        RunError: there is nothing to go on with, or a request that was not begun here is not repeated.
+        RunError: there is nothing to resume, or a request that was not begun here is not repeated.
         UserError: as `measure` does.
     """
     from rackrate.runs.store import read_run
@@ -43,17 +43,13 @@ def resume(
         again = _checked(request, asked, directory, context)
         return measure_engines(replace(again, out=directory), context, watch=watch, stop=stop, continued=True)
     if (directory.parent / REQUEST_FILE).exists():
-        raise RunError(
-            f"{directory} is part of a comparison: rackrate measure {{resume}} {directory.parent}", field="resume"
-        )
+        raise RunError(f"{directory} is part of a comparison: measure {{resume}} {directory.parent}", field="resume")
     run = read_run(directory)
     if run.header.mode != "measured" or run.header.state == "complete":
-        raise RunError(
-            f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to go on with"
-        )
+        raise RunError(f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to resume")
     if run.header.request is None:
         raise RunError(
-            f"{directory}: an older version began the run, and kept no request to go on with; measure anew: "
+            f"{directory}: an older version began the run, and kept no request to resume by; measure anew: "
             f"{_printable(' '.join(run.header.command.split()))}"
         )
     again = _checked(request, run.header.request, directory, context)
@@ -68,12 +64,12 @@ def read_kept(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: cannot be read ({error})") from None
     asked: Any = values.get("request") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not isinstance(asked, dict):
-        raise RunError(f"{path}: it has no request to go on with")
+        raise RunError(f"{path}: it has no request to resume by")
     return asked  # pyright: ignore[reportUnknownVariableType]
 
 
 def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, context: Context) -> MeasureRequest:
-    """The request to go on with: begun here, or repeated where it matters."""
+    """The request to resume by: begun here, or repeated where it matters."""
     try:
         known = from_json(MeasureRequest, asked)
     except UserError as error:
@@ -82,7 +78,7 @@ def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, 
         others = [name for name in _OURS if getattr(request, name) and getattr(request, name) != getattr(known, name)]
         if others:
             raise RunError(
-                f"{directory}: the run is gone on with as it was asked for; leave {{{others[0]}}} out, or measure anew",
+                f"{directory}: the run is resumed as it was asked for; leave {{{others[0]}}} out, or measure anew",
                 field=others[0],
             )
         return known

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rackrate.measurement.watching import Watch
 
 REQUEST_FILE = "request.json"
-"""What a comparison of engines was asked for, to go on with it."""
+"""What a comparison of engines was asked for, to resume it."""
 SCHEMA = "rackrate.comparison-request/1"
 
 
@@ -48,7 +48,7 @@ def measure_engines(
 
     Raises:
         EngineError: an engine is named twice, has no such setting, or none could be measured.
-        RunError: the directory holds a comparison, and it is not gone on with.
+        RunError: the directory holds a comparison, and it is not resumed.
     """
     from rackrate.app.side_by_side import SideBySideRequest, side_by_side
     from rackrate.runs.directories import fresh_directory
@@ -93,7 +93,7 @@ def _begin(request: MeasureRequest, directory: Path, context: Context) -> None:
 
     if any((directory / engine / HEADER).exists() for engine in request.engines):
         raise RunError(
-            f"{directory} already holds a comparison; go on with it ({{resume}} {directory}), or give {{out}} another "
+            f"{directory} already holds a comparison; resume it ({{resume}} {directory}), or give {{out}} another "
             "directory",
             fields=("resume", "out"),
         )

@@ -1,4 +1,4 @@
-"""Which measurements this user began on this machine: only those may be gone on with unasked.
+"""Which measurements this user began on this machine: only those may be resumed unasked.
 
 A run directory may come from anywhere. What its header asks for (a URL, the name of a secret's variable, an engine and
 its settings, a Ray address, a file) is data, until the user who began it, or repeats it, says otherwise.

@@ -1,4 +1,4 @@
-"""A fleet for traffic over time: its shapes, the best one's machines and rate card, and what stands against it."""
+"""A fleet for traffic over time: its shapes, the best one's machines and rate card, and the caveats."""
 
 from __future__ import annotations
 
@@ -288,9 +288,9 @@ def _policy(view: Json, *, full: bool) -> Iterator[str]:
         yield f"Shown in {view['currency']['code']} at the stated {view['currency']['usd_per_unit']:g} USD."
     if not shape["within_limit"]:
         yield "No shape serves in time" + (
-            ", with whatever headroom up to 4: allow more waiting (--max-wait, --late-limit)."
+            ", with whatever headroom up to 4: allow a longer wait, or more late requests."
             if plan["raise_headroom"]
-            else ": raise --headroom (or --headroom auto), or allow more waiting (--max-wait, --late-limit)."
+            else ": raise the headroom (or let it be chosen: auto), or allow a longer wait, or more late requests."
         )
     if shape["unserved_share"] > 0:
         yield f"{percent(shape['unserved_share'])} of the work was still waiting at the end."

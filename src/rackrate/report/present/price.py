@@ -1,4 +1,4 @@
-"""A price: a rate card per machine, what APIs charge for the same tokens, and what stands against it."""
+"""A price: a rate card per machine, what APIs charge for the same tokens, and the caveats."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _apis(machine: Json, *, all_apis: bool) -> Iterator[Block]:
     )
     yield Table(columns, rows)
     if len(listed) < len(apis):
-        yield Note(f"and {len(apis) - len(listed)} more (--all-apis)", "soft")
+        yield Note(f"and {len(apis) - len(listed)} more, which are not listed here", "soft")
     elif all_apis:
         yield Note(
             f"listed: {apis[0]['source']}, released {apis[0]['date']}; prices in USD per 1M tokens; another model is "

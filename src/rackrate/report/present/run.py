@@ -1,4 +1,4 @@
-"""A run: what ran where, a row per load, and what stands against its figures."""
+"""A run: what ran where, a row per load, and the caveats of its figures."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _notes(view: Json) -> Iterator[Note]:
     if view["state"] != "complete":
         why = f" ({view['stopped_because']})" if view["stopped_because"] else ""
         state = "goes on, or was killed" if view["state"] == "running" else f"is {view['state']}"
-        more = "; `rackrate measure --resume` goes on with it" if view["provenance"]["origin"] == "measured" else ""
+        more = "; it can be resumed" if view["provenance"]["origin"] == "measured" else ""
         yield Note(f"The run {state}{why}: what was measured until then is shown{more}.", "warn")
     if view["requests"]["torn_journal_lines"]:
         yield Note(f"{view['requests']['torn_journal_lines']} journal lines were cut short and left out.", "warn")

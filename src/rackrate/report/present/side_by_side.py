@@ -16,7 +16,7 @@ Json = dict[str, Any]
 LETTERS = "abcdefghij"
 """Stand for machines in the headings of a screen."""
 DOUBT = " *"
-"""After a figure that something stands against."""
+"""After a figure with a caveat."""
 
 
 def document(view: Json, *, full: bool = False) -> Document:
@@ -137,7 +137,7 @@ def _by_load(view: Json) -> Table:
 
 
 def _at(row: Json, load: int) -> Cell | None:
-    """Output tok/s of a row at a load, with a star where something stands against it."""
+    """Output tok/s of a row at a load, with a star where it has a caveat."""
     level = next((level for level in row["levels"] if level["concurrency"] == load), None)
     if level is None or level["output_tok_s"] is None:
         return None
