@@ -18,7 +18,9 @@ from rackrate import api
 from rackrate.app.plan_request import PlanRequest
 from rackrate.app.pricing import PriceRequest
 from rackrate.errors import PriceError, UserError
+from rackrate.runs.store import JOURNAL
 from rackrate.units import usd_per_million
+from scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = re.findall(
@@ -138,6 +140,41 @@ def test_measuring_refuses_what_cannot_be_from_within_an_event_loop(tmp_path: Pa
     assert callable(package.measure)
     with pytest.raises(TypeError, match="did you mean levels"):
         package.measure("http://127.0.0.1:9", level=1)
+
+
+def test_a_cancelled_measurement_is_kept_as_interrupted_before_the_caller_goes_on(tmp_path: Path) -> None:
+    async def cancelled(url: str) -> str:
+        task = asyncio.ensure_future(
+            package.ameasure(
+                url, levels=2, seconds=60, max_seconds=90, warmup=0, precision="none", input_tokens=16, output_tokens=8,
+                out=tmp_path / "run",
+            )
+        )  # fmt: skip
+        journal = tmp_path / "run" / JOURNAL
+        while not (journal.exists() and journal.stat().st_size):  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return package.load(tmp_path / "run").run.header.state
+
+    with ScriptedServer(ttft_s=0.01, itl_s=0.002) as server:
+        assert asyncio.run(cancelled(server.url)) == "interrupted"
+
+
+def test_a_measured_run_is_shown_in_a_notebook(tmp_path: Path) -> None:
+    with ScriptedServer(ttft_s=0.01, itl_s=0.002) as server:
+        found = package.measure(
+            server.url, levels=2, requests=4, warmup=0, prefill=False, input_tokens=16, output_tokens=8,
+            out=tmp_path / "run",
+        )  # fmt: skip
+    assert "output" in html.unescape(str(getattr(found, "_repr_html_")()))  # noqa: B009
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "runs/" + "y" * 5000, "a\0b", 3])
+def test_a_name_that_no_disk_takes_is_a_sentence(name: object) -> None:
+    with pytest.raises(UserError, match="run"):
+        package.load(name)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

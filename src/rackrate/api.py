@@ -210,35 +210,44 @@ def measure(url: str | MeasureRequest | None = None, /, *, context: Context | No
     """
     import asyncio
 
-    from rackrate.app.measuring.measurement import measure, start
+    from rackrate.app.measuring.handle import start_one
+    from rackrate.app.measuring.measurement import measure
     from rackrate.app.measuring.request import MeasureRequest
 
     asked, world = _request(MeasureRequest, "url", url, fields), context or default_context()
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return measure(asked, world)
-    return start(asked, world).result()  # a notebook's loop runs already: the measurement has one of its own
+        return _shown(measure(asked, world))
+    return _shown(
+        start_one(asked, world).result()
+    )  # a notebook's loop runs already: the measurement has one of its own
 
 
 async def ameasure(
     url: str | MeasureRequest | None = None, /, *, context: Context | None = None, **fields: Any
 ) -> Measured:
-    """As `measure`, beside what else the event loop does. Cancelling it ends the load; what was measured is kept.
+    """As `measure`, beside what else the event loop does.
+
+    Cancelling it ends the load and waits until what was measured is kept, as an interrupted run; cancelling it twice
+    does not wait.
 
     Raises:
         UserError: as `measure`.
     """
     import asyncio
 
-    from rackrate.app.measuring.measurement import start
+    from rackrate.app.measuring.handle import start_one
     from rackrate.app.measuring.request import MeasureRequest
 
-    measurement = start(_request(MeasureRequest, "url", url, fields), context or default_context())
+    measurement = start_one(_request(MeasureRequest, "url", url, fields), context or default_context())
+    ended = asyncio.ensure_future(asyncio.to_thread(measurement.result))
     try:
-        return await asyncio.to_thread(measurement.result)
+        return _shown(await asyncio.shield(ended))
     except asyncio.CancelledError:
         measurement.stop()
+        await asyncio.wait([ended])
+        ended.exception()  # was heard: the caller left
         raise
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from rackrate.app.context import Collected, Context, Provenance
-from rackrate.app.measuring.measurement import Measurement, measure, start
+from rackrate.app.measuring.handle import Measurement, start, start_one
+from rackrate.app.measuring.measurement import Measured, measure
 from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
 from rackrate.app.measuring.resume import resume
 from rackrate.app.request_json import from_json
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import EndpointError, EngineError, RunError, UserError
-from rackrate.measurement.watching import Ended, LevelEnded, LevelStarted
+from rackrate.measurement.watching import Ended, LevelEnded, LevelProgress, LevelStarted
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
 
@@ -50,7 +51,7 @@ def endless(server: ScriptedServer, out: Path) -> MeasureRequest:
     return replace(short(server, out), requests=None, seconds=60.0, max_seconds=120.0, precision="none")
 
 
-def stopped_after(measurement: Measurement, requests: int) -> list[Any]:
+def stopped_after(measurement: Measurement[Any], requests: int) -> list[Any]:
     """Follows until so many requests are done, asks to stop, and gives every event."""
     events: list[Any] = []
     for event in measurement.follow():
@@ -63,19 +64,23 @@ def stopped_after(measurement: Measurement, requests: int) -> list[Any]:
 def test_a_measurement_is_followed_from_another_thread(
     server: ScriptedServer, tmp_path: Path, context: Context
 ) -> None:
-    measurement = start(short(server, tmp_path / "run"), context)
+    measurement = start_one(short(server, tmp_path / "run"), context)
     events = list(measurement.follow())
     assert [type(event) for event in events if isinstance(event, LevelStarted | LevelEnded | Ended)] == [
         LevelStarted, LevelEnded, Ended,
     ]  # fmt: skip
-    assert list(measurement.follow()) == [Ended()]  # who comes late hears the end at once
+    late = list(measurement.follow())  # who comes late hears what happened, and the end
+    assert [event for event in late if not isinstance(event, LevelProgress)] == [
+        event for event in events if not isinstance(event, LevelProgress)
+    ]
+    assert late[-1] == Ended()
     run = measurement.result().run
     assert (run.header.state, len(run.requests)) == ("complete", 8)
 
 
 def test_a_measurement_is_begun_within_a_running_loop(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
     async def page() -> int:
-        measurement = start(short(server, tmp_path / "run"), context)
+        measurement = start_one(short(server, tmp_path / "run"), context)
         ticks = 0
         while measurement.running:
             await asyncio.sleep(0.01)
@@ -88,7 +93,7 @@ def test_a_measurement_is_begun_within_a_running_loop(server: ScriptedServer, tm
 def test_a_stop_keeps_what_was_measured_and_resume_goes_on(
     server: ScriptedServer, tmp_path: Path, context: Context
 ) -> None:
-    measurement = start(endless(server, tmp_path / "run"), context)
+    measurement = start_one(endless(server, tmp_path / "run"), context)
     stopped_after(measurement, 3)
     before = measurement.result().run
     assert before.header.state == "interrupted"
@@ -100,11 +105,38 @@ def test_a_stop_keeps_what_was_measured_and_resume_goes_on(
     header = tmp_path / "run" / HEADER  # a shorter one of the same, begun here
     shorter = {**json.loads(header.read_text()), "request": {**(before.header.request or {})}}
     header.write_text(json.dumps(shorter))
-    again = Measurement(endless(server, tmp_path / "run"), context, continued=read_run(tmp_path / "run"))
+    asked, kept_run = endless(server, tmp_path / "run"), read_run(tmp_path / "run")
+    again = Measurement(
+        lambda heard, watch, stop: measure(asked, heard, watch=watch, stop=stop, continued=kept_run), context
+    )
     stopped_after(again, 2)
     after = again.result().run
     assert list(after.requests)[: len(before.requests)] == list(before.requests)
     assert len(after.header.resumed) == 1
+
+
+def test_everyone_who_follows_hears_everything(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
+    measurement = start(short(server, tmp_path / "run"), context)
+    followers = [measurement.follow() for _ in range(3)]
+    heard = [list(follower) for follower in followers]
+    assert heard[0] == heard[1] == heard[2]
+    assert {LevelStarted, LevelEnded, Ended} <= {type(event) for event in heard[0]}
+    next(measurement.follow())  # one who leaves in the midst takes nothing from the others
+    assert list(measurement.follow())[-1] == Ended()
+
+
+def test_a_handle_goes_on_with_what_was_stopped(stopped: Path, context: Context) -> None:
+    again = start(ResumeRequest(stopped), context)
+    stopped_after(again, 2)
+    found = again.result()
+    assert isinstance(found, Measured)
+    assert len(found.run.header.resumed) == 1
+
+
+def test_a_handle_measures_several_engines_in_turn(tmp_path: Path, context: Context) -> None:
+    measurement = start(MeasureRequest(engines=("naive", "tgi"), out=tmp_path / "all"), context)
+    with pytest.raises(UserError, match="Text Generation Inference"):  # said before any is started
+        measurement.result()
 
 
 def test_what_is_wrong_is_raised_by_the_result(tmp_path: Path, context: Context) -> None:

@@ -210,8 +210,8 @@ def _refuse_beside_resume(**given: object) -> None:
 
 def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
     """Measures with a live display, hears Ctrl-C, and prints what was measured."""
-    from rackrate.app.measuring.measurement import Measured, measure
-    from rackrate.app.measuring.request import MeasureRequest
+    from rackrate.app.measuring.handle import run
+    from rackrate.app.measuring.measurement import Measured
     from rackrate.cli.signals import SignalStop
     from rackrate.cli.waiting import spinning
 
@@ -222,16 +222,7 @@ def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
 
     stop = SignalStop()
     with spinning() as context:
-        if not isinstance(request, MeasureRequest):
-            from rackrate.app.measuring.resume import resume
-
-            found = resume(request, context, watch=display, stop=stop)
-        elif len(request.engines) > 1:
-            from rackrate.app.measuring.several import measure_engines
-
-            found = measure_engines(request, context, watch=display, stop=stop)
-        else:
-            found = measure(request, context, watch=display, stop=stop)
+        found = run(request, context, watch=display, stop=stop)
     if isinstance(found, Measured):
         _report(found, json_out)
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -75,11 +77,37 @@ class Ended:
 Event = Noted | LevelStarted | LevelProgress | LevelEnded | Ended
 
 
+class _Queue:
+    """What one follower has still to hear."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        for event in events:
+            self.events.put(event)
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            event = self.events.get()
+            yield event
+            if isinstance(event, Ended):
+                return
+
+
 class Follower:
-    """Puts what happens into a queue; many may read it, one gets each event."""
+    """Tells what happens to everyone who follows, each from the beginning and at a pace of its own."""
 
     def __init__(self) -> None:
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._past: list[Event] = []
+        self._queues: weakref.WeakSet[_Queue] = weakref.WeakSet()  # who has left is not told
+
+    def _tell(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, LevelProgress) and self._past and isinstance(self._past[-1], LevelProgress):
+                self._past.pop()  # who comes late hears of progress only the newest: there may be hours of it
+            self._past.append(event)
+            for follower in self._queues:
+                follower.events.put(event)
 
     def __enter__(self) -> Self:
         return self
@@ -91,18 +119,18 @@ class Follower:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self._events.put(Noted(text))
+        self._tell(Noted(text))
 
     def progress(self, what: str, done: float, of: float | None) -> None:
         """Dropped: levels say how far they are."""
 
     def level_started(self, level: Level, position: int, of_at_most: int) -> None:
         """A new level."""
-        self._events.put(LevelStarted(level, position, of_at_most))
+        self._tell(LevelStarted(level, position, of_at_most))
 
     def level_progress(self, live: LiveLevel) -> None:
         """Figures of the level as of now."""
-        self._events.put(
+        self._tell(
             LevelProgress(
                 live.elapsed_s, live.share, live.done, live.failed, live.in_flight, live.input_tokens,
                 live.output_tokens,
@@ -111,17 +139,15 @@ class Follower:
 
     def level_ended(self, summary: LevelSummary) -> None:
         """The figures of a level."""
-        self._events.put(LevelEnded(summary))
+        self._tell(LevelEnded(summary))
 
     def ended(self) -> None:
         """Nothing more comes."""
-        self._events.put(Ended())
+        self._tell(Ended())
 
     def events(self) -> Iterator[Event]:
-        """Every event as it comes, until the last."""
-        while True:
-            event = self._events.get()
-            yield event
-            if isinstance(event, Ended):
-                self._events.put(event)  # who follows anew hears the end at once
-                return
+        """What happened so far (of progress the newest), then every event as it comes, until the last."""
+        with self._lock:
+            follower = _Queue(self._past)
+            self._queues.add(follower)
+        return iter(follower)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rackrate.app.measuring.measurement import Measured
 from rackrate.app.pricing import PricedRun
-from rackrate.app.runs import LoadedRun
+from rackrate.app.runs import LoadedRun, summarised
 from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard, Serving
@@ -68,6 +69,11 @@ def run_view(run: Run, levels: list[LevelSummary], best: Saturation | None) -> J
 def loaded_view(answer: LoadedRun) -> Json:
     """A run that was read back."""
     return run_view(answer.run, answer.levels, answer.best)
+
+
+def measured_view(answer: Measured) -> Json:
+    """A run as it was kept."""
+    return loaded_view(summarised(answer.run))
 
 
 def priced_run_view(answer: PricedRun) -> Json:

@@ -1,16 +1,14 @@
-"""Measure: at once, or as a handle that is followed and stopped from anywhere."""
+"""Measure one server or engine, and wait until it is over."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
 from rackrate.errors import EndpointError, EngineError, RunError
-from rackrate.measurement.watching import Event, Follower, Watch
+from rackrate.measurement.watching import Follower, Watch
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -57,7 +55,7 @@ def measure(
 
         return Measured(job.directory, job.measure_url(parse_url(request.url)))
     if len(request.engines) != 1:
-        raise EngineError("{engines} names several: measure one, or all in turn by the command", field="engines")
+        raise EngineError("{engines} names several: measure one, or all in turn", field="engines")
     (engine,) = request.engines
     settings = settings_for(engine, request.settings, [engine])
     return Measured(job.directory, job.measure_engine(engine, request.threads, request.port, settings))
@@ -132,65 +130,3 @@ def _holds_run(directory: Path) -> bool:
     from rackrate.runs.store import HEADER
 
     return (directory / HEADER).exists()
-
-
-class Measurement:
-    """A measurement under way in a thread of its own."""
-
-    def __init__(self, request: MeasureRequest, context: Context, continued: Run | None = None) -> None:
-        """Begins at once; what is wrong with the request is raised by `result`."""
-        from rackrate.measurement.stop import Stop
-
-        self._stop = Stop()
-        self._follower = Follower()
-        self._answer: Measured | None = None
-        self._error: BaseException | None = None
-        heard = replace(context, notify=self._follower)
-
-        def work() -> None:
-            try:
-                self._answer = measure(request, heard, watch=self._followed, stop=self._stop, continued=continued)
-            except BaseException as error:  # noqa: BLE001 - raised again by `result`, in the thread that asks
-                self._error = error
-            finally:
-                self._follower.ended()
-
-        self._thread = threading.Thread(target=work, name="rackrate measure", daemon=True)
-        self._thread.start()
-
-    def _followed(self, plan: SweepPlan, meter: Meter | None) -> Follower:
-        del plan, meter
-        return self._follower
-
-    def follow(self) -> Iterator[Event]:
-        """Every event as it comes, until the measurement is over."""
-        return self._follower.events()
-
-    def stop(self) -> None:
-        """Asks it to end; what was measured is kept. May be called from any thread, and more than once."""
-        self._stop.request()
-
-    @property
-    def running(self) -> bool:
-        """Whether it goes on."""
-        return self._thread.is_alive()
-
-    def result(self, timeout_s: float | None = None) -> Measured:
-        """The answer, once it is over.
-
-        Raises:
-            TimeoutError: it is not over after `timeout_s`.
-            UserError: as `measure` does.
-        """
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            raise TimeoutError(f"the measurement goes on after {timeout_s:g} s")
-        if self._error is not None:
-            raise self._error
-        assert self._answer is not None  # noqa: S101 - one of the two is there
-        return self._answer
-
-
-def start(request: MeasureRequest, context: Context) -> Measurement:
-    """Begins a measurement and gives a handle: from any thread, and from within a running event loop."""
-    return Measurement(request, context)

@@ -40,6 +40,7 @@ SUBJECTS: dict[str, str] = {
 
 VIEWS: dict[str, str] = {
     "rackrate.app.runs.LoadedRun": "rackrate.report.view:loaded_view",
+    "rackrate.app.measuring.measurement.Measured": "rackrate.report.view:measured_view",
     "rackrate.economics.pricing.Pricing": "rackrate.report.view:pricing_view",
     "rackrate.app.pricing.PricedRun": "rackrate.report.view:priced_run_view",
     "rackrate.app.comparing.Compared": "rackrate.report.study_view:compare_view",
