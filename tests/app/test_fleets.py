@@ -102,7 +102,8 @@ def test_a_mistake_names_its_field(context: Context, change: dict[str, object], 
 def test_how_often_spot_is_interrupted_is_assumed_or_stated(context: Context) -> None:
     spot = dataclasses.replace(STATED, usd_per_hour=None, offers=("aws/g4dn.12xlarge:spot",))
     assert any(
-        "0.2 interruptions a month assumed, since none are stated" in note for note in price(spot, context).notes
+        "0.2 to 1 interruptions a month assumed, since none are stated, and priced at 1" in note
+        for note in price(spot, context).notes
     )
     stated = price(dataclasses.replace(spot, spot_interruptions=5), context)
     assert any("5 interruptions a month stated, each 180 s" in note for note in stated.notes)

@@ -180,7 +180,7 @@ def test_of_two_prices_of_one_day_the_last_counts() -> None:
     assert rented(offer).fixed_usd_h == 2.0
 
 
-KINDS: dict[PriceKind, float] = {"on-demand": 4.0, "spot": 1.5, "reserved-1y": 3.0, "reserved-3y": 2.0}
+KINDS: dict[PriceKind, float] = {"on-demand": 4.0, "spot": 1.0, "reserved-1y": 3.0, "reserved-3y": 2.0}
 
 
 @pytest.mark.parametrize(("kind", "usd_h"), KINDS.items())
@@ -202,7 +202,8 @@ def test_each_kind_of_price(kind: PriceKind, usd_h: float) -> None:
 def test_a_price_that_is_older_but_the_only_one_of_its_kind_counts() -> None:
     spot = Price(date="2025", source="price list", spot_usd_h=(0.4, 0.6))
     cost = rented(make_offer("box", spot, on_demand(2.0, "2026")), "spot")
-    assert (cost.fixed_usd_h, cost.date) == (0.5, "2025")
+    assert (cost.fixed_usd_h, cost.date) == (0.4, "2025")  # the cheapest zone's
+    assert "the cheapest zone's, of $0.4 to $0.6" in cost.source
 
 
 def test_a_kind_that_is_not_listed_is_refused_with_those_that_are() -> None:

@@ -89,15 +89,16 @@ def _tools(context: Context) -> Iterator[Finding]:
 
 def _prices(context: Context) -> Iterator[Finding]:
     from rackrate.catalog.apis import price_list_origin
+    from rackrate.catalog.types import ages
 
     catalog = context.catalog
     name, released = price_list_origin()
     yield Finding("API prices", "ok", f"{name}, released {released}")
-    newest = max(offer.price.date for offer in catalog.offers.values())
+    oldest, median, newest = ages(offer.price.date for offer in catalog.offers.values())
     yield Finding(
         "catalogue", "ok",
         f"{len(catalog.models)} models, {len(catalog.accelerators)} accelerators, {len(catalog.offers)} offers "
-        f"(newest price {newest})",
+        f"(prices of {oldest} to {newest}, median {median})",
     )  # fmt: skip
     for path in catalog.overlays:
         yield Finding("your catalogue", "ok", str(path))

@@ -92,17 +92,22 @@ class _Machines:
         self._check(why, instead)
         cost = rented(offer, kind)
         if kind == "spot":
+            from rackrate.economics.hourly import zones_note
             from rackrate.economics.terms import ASSUMED_INTERRUPTIONS_PER_MONTH, with_interruptions
 
             stated = request.spot_interruptions
-            often = ASSUMED_INTERRUPTIONS_PER_MONTH if stated is None else stated
+            few, many = ASSUMED_INTERRUPTIONS_PER_MONTH
+            often = many if stated is None else stated
             recovery_s = seconds(request.cold_start)
             cost = with_interruptions(cost, often, recovery_s, request.hours_per_month)
-            self.notes.append(
-                f"{cost.name}: {often:g} interruptions a month "
-                f"{'assumed, since none are stated' if stated is None else 'stated'}, each {recovery_s:g} s until a "
-                "replacement serves"
+            assumed = (
+                f"{few:g} to {many:g} interruptions a month assumed, since none are stated, and priced at {many:g}"
             )
+            self.notes.append(
+                f"{cost.name}: {assumed if stated is None else f'{often:g} interruptions a month stated'}, each "
+                f"{recovery_s:g} s until a replacement serves. Whether a replacement is to be had is not counted"
+            )
+            self.notes += zones_note(offer)
         machines = FleetOffer(cost, committed=kind.startswith("reserved"), replicas=request.replicas_per_machine)
         self.offers.append(replace(machines, **limits))
 

@@ -220,7 +220,7 @@ def _machines(
     request: PriceRequest,
 ) -> list[Priced]:
     from rackrate.economics.hardware import assumed_rig, describe, mismatch, nearest_offers, rig_mismatch
-    from rackrate.economics.hourly import PRICE_KINDS, HourlyCost, energy_warning, owned, read_rig, rented
+    from rackrate.economics.hourly import PRICE_KINDS, HourlyCost, energy_warning, owned, read_rig, rented, zones_note
     from rackrate.economics.pricing import price
 
     if request.price_kind not in PRICE_KINDS:
@@ -239,7 +239,8 @@ def _machines(
         if why is not None and not request.as_if:
             instead = _instead(machine, catalog, kind)
             raise PriceError(f"{why}: a figure belongs to its machine; {instead}, or use {{as_if}}", field="as_if")
-        add(rented(offer, kind), other=why is not None, notes=_as_if_note(why))
+        zones = zones_note(offer) if kind == "spot" else []
+        add(rented(offer, kind), other=why is not None, notes=[*_as_if_note(why), *zones])
     for path in request.rigs:
         rig = read_rig(path, catalog)
         why = None if serving.stated else rig_mismatch(machine, rig)

@@ -7,7 +7,7 @@ Units are in the field names. `_gib` is 2**30 bytes (how memory is built and rep
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date as calendar_day
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
@@ -47,6 +47,16 @@ def last_day(date: str) -> str:
         following = calendar_day(year + month // 12, month % 12 + 1, 1)
         return (following - timedelta(days=1)).isoformat()
     return date
+
+
+def ages(dates: Iterable[str]) -> tuple[str, str, str]:
+    """The oldest, the median and the newest of partial dates; of an even number the older one of the middle.
+
+    >>> ages(["2026-11-10", "2026", "2026-01", "2025-06-30"])
+    ('2025-06-30', '2026-01', '2026')
+    """
+    ordered = sorted(dates, key=last_day)
+    return ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1]
 
 
 def moment(date: str) -> datetime:

@@ -100,7 +100,7 @@ def fleet(
     spot_interruptions: Annotated[
         float | None,
         typer.Option(
-            "--spot-interruptions", help="Interruptions of a spot machine a month.", show_default="0.2, assumed"
+            "--spot-interruptions", help="Interruptions of a spot machine a month.", show_default="0.2 to 1, assumed"
         ),
     ] = None,
     api: Annotated[

@@ -255,7 +255,7 @@ def owned(rig: Rig, origin: str, hours_per_month: float = HOURS_PER_MONTH) -> Ho
 
 
 def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
-    """The hourly cost of an offer; of spot prices the middle of what was seen. Raises PriceError where it has none."""
+    """The hourly cost of an offer; of spot prices the cheapest zone's. Raises PriceError where it has none."""
     price = _newest_with(offer, kind)
     usd_h = _usd_h(price, kind) if price is not None else None
     if price is None or usd_h is None:
@@ -265,7 +265,10 @@ def rented(offer: Offer, kind: PriceKind = "on-demand") -> HourlyCost:
             field="price_kind",
         )
     name = offer.id if kind == "on-demand" else f"{offer.id} ({kind})"
-    return HourlyCost(name, "rented", usd_h, 0.0, {"rent": usd_h}, price.source, price.date)
+    source = price.source
+    if kind == "spot" and price.spot_usd_h is not None and price.spot_usd_h[0] < price.spot_usd_h[1]:
+        source += "; the cheapest zone's, of ${:.4g} to ${:.4g}".format(*price.spot_usd_h)
+    return HourlyCost(name, "rented", usd_h, 0.0, {"rent": usd_h}, source, price.date)
 
 
 def _newest_with(offer: Offer, kind: PriceKind) -> Price | None:
@@ -278,11 +281,21 @@ def _usd_h(price: Price, kind: PriceKind) -> float | None:
         case "on-demand":
             return price.on_demand_usd_h
         case "spot":
-            return sum(price.spot_usd_h) / 2 if price.spot_usd_h else None
+            # the cheapest zone's: between two zones nobody sells
+            return price.spot_usd_h[0] if price.spot_usd_h else None
         case "reserved-1y":
             return price.reserved_1y_usd_h
         case "reserved-3y":
             return price.reserved_3y_usd_h
+
+
+def zones_note(offer: Offer) -> list[str]:
+    """What is to be said of a spot price that is one of several zones'."""
+    price = _newest_with(offer, "spot")
+    if price is None or price.spot_usd_h is None or price.spot_usd_h[0] == price.spot_usd_h[1]:
+        return []
+    low, high = price.spot_usd_h
+    return [f"{offer.id} (spot): ${low:.4g} an hour is the cheapest zone's price; zones ask up to ${high:.4g}"]
 
 
 def has_price(offer: Offer, kind: PriceKind) -> bool:

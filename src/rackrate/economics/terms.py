@@ -17,9 +17,10 @@ from rackrate.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, SECONDS_PER_HOUR, w
 if TYPE_CHECKING:
     from rackrate.units import Numbers
 
-ASSUMED_INTERRUPTIONS_PER_MONTH = 0.2
+ASSUMED_INTERRUPTIONS_PER_MONTH = (0.2, 1.0)
 """Assumed where nobody states it: the most frequent band of the AWS Spot Instance Advisor is "more than 20 %" of the
-instances of a type interrupted in a month. Printed with every figure that uses it."""
+instances of a type interrupted in a month, which is open above: a fifth of them, or all. Printed with every figure that
+uses it."""
 
 
 def lost_share(

@@ -303,7 +303,8 @@ def _machine(
         figures.add(f"{name}: interruptions_per_month", "interruptions_per_month", often)
         figures.add(f"{name}: recovery_s", "recovery_s", scenario.recovery_s)
         if scenario.interruptions_per_month is None:
-            notes.append(f"{ASSUMED_INTERRUPTIONS_PER_MONTH:g} interruptions a month are assumed")
+            few, many = ASSUMED_INTERRUPTIONS_PER_MONTH
+            notes.append(f"{few:g} to {many:g} interruptions a month are assumed")
     serving = None
     if scenario.run is not None:
         serving, served, why = _measured(loaded, scenario, catalog)
@@ -327,6 +328,8 @@ def _machine(
         listed = Uniform(*dated.spot_usd_h) if dated.spot_usd_h and spread else Fixed(dated.cost.fixed_usd_h)
         figures.put(f"{name}: list price", "usd_per_hour", listed)
         notes += [dated.note] if dated.note else []
+        if spread and dated.spot_usd_h is not None:
+            notes.append("zones ask ${:.4g} to ${:.4g} an hour: all between are drawn".format(*dated.spot_usd_h))
         source, date = f"{source}; price: {dated.cost.source}" if source else dated.cost.source, dated.cost.date
     if serving is not None:
         source = f"{serving.origin}; {source}" if source else serving.origin
@@ -338,7 +341,7 @@ def _interruptions(scenario: Scenario) -> Number | None:
     if scenario.interruptions_per_month is not None:
         return scenario.interruptions_per_month
     if scenario.offer is not None and scenario.price_kind == "spot":
-        return Number(Fixed(ASSUMED_INTERRUPTIONS_PER_MONTH), None)
+        return Number(Uniform(*ASSUMED_INTERRUPTIONS_PER_MONTH), None)
     return None
 
 
