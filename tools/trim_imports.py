@@ -93,6 +93,22 @@ def genai_perf(values: Json) -> Json:
     return values
 
 
+def sglang(values: Json) -> Json:
+    """SGLang's bench."""
+    if "generated_texts" in values:
+        values["generated_texts"] = [str(text)[:16] for text in values["generated_texts"]]
+    return values
+
+
+def inference_perf(values: Json) -> Json:
+    """inference-perf: its requests, of which there is a list, or the sums of a stage."""
+    if "info" in values:
+        del values["request"], values["response"]
+        values["info"]["response_metrics"].pop("response_chunks", None)
+        values.pop("computed_metrics", None)
+    return values
+
+
 FILES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "vllm-detailed.json": ("vllm-detailed.json", vllm),
     "vllm-summary.json": ("vllm-summary.json", vllm),
@@ -106,6 +122,13 @@ FILES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "aiperf-poisson/profile_export_aiperf.json": ("aiperf-poisson/profile_export_aiperf.json", aiperf),
     "genai/profile_export.json": ("genai/*/profile_export.json", genai_perf),
     "genai/profile_export_genai_perf.json": ("genai/*/profile_export_genai_perf.json", genai_perf),
+    "sglang.jsonl": ("sglang.jsonl", sglang),
+    "sglang-detailed.jsonl": ("sglang-detailed.jsonl", sglang),
+    **{
+        f"{name}/{file}_lifecycle_metrics.json": (f"{name}/{file}_lifecycle_metrics.json", inference_perf)
+        for name in ("inference-perf", "inference-perf-2")
+        for file in ("per_request", "stage_0", "stage_1", "summary")
+    },
     "genai-usage/profile_export.json": ("genai-usage/*/profile_export.json", genai_perf),
 }
 
@@ -119,9 +142,13 @@ def main() -> None:
             sys.stderr.write(f"not there: {pattern}\n")
             continue
         lines = found.read_text().splitlines() if name.endswith(".jsonl") else [found.read_text()]
-        texts = [json.dumps(scrubbed(trim(json.loads(line))), separators=(",", ":")) for line in lines]
+        values = [json.loads(line) for line in lines]
+        trimmed = [[trim(entry) for entry in item] if isinstance(item, list) else trim(item) for item in values]
+        texts = [json.dumps(scrubbed(item), separators=(",", ":")) for item in trimmed]
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text("\n".join(texts) + "\n")
+    for config in source.glob("inference-perf*/config.yaml"):
+        (target / config.parent.name / config.name).write_text(scrubbed(config.read_text()))
     for truth in source.glob("*.truth.jsonl"):
         (target / truth.name).write_text(truth.read_text())
 

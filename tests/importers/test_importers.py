@@ -7,8 +7,10 @@ down by tools/trim_imports.py, and beside it that server's own log.
 from __future__ import annotations
 
 import copy
+import csv
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -39,9 +41,13 @@ REQUESTS = {
     "aiperf-poisson": ("aiperf-poisson/profile_export.jsonl", "aiperf", None, 20.0),
     "genai": ("genai/profile_export.json", "genai-perf", 2, None),
     "genai-usage": ("genai-usage/profile_export.json", "genai-perf", 2, None),
+    "inference-perf-2": ("inference-perf-2/per_request_lifecycle_metrics.json", "inference-perf", 2, None),
 }
 """Files with requests: the file, its tool, and the load that was asked for."""
-ALL = sorted({file for file, *_ in REQUESTS.values()} | {"vllm-summary.json", "vllm-one.json"})
+ALL = sorted({file for file, *_ in REQUESTS.values()} | {
+        "vllm-summary.json", "vllm-one.json", "sglang.jsonl", "sglang-detailed.jsonl",
+        "inference-perf/per_request_lifecycle_metrics.json", "inference-perf/stage_0_lifecycle_metrics.json",
+    })  # fmt: skip
 
 
 def load(name: str) -> Any:
@@ -193,7 +199,15 @@ def test_one_at_a_time_is_batch_1() -> None:
 
 def test_all_at_once_is_a_finite_burst(tmp_path: Path) -> None:
     for name in ("vllm-detailed.json", "vllm-one.json"):
-        assert "finite-burst" in caveats(changed(tmp_path, name, max_concurrency=None, request_rate="inf"))
+        assert "finite-burst" in caveats(
+            changed(
+                tmp_path,
+                name,
+                max_concurrency=None,
+                start_times=[1000.0 + at / 1e4 for at in range(24)],
+                request_rate="inf",
+            )
+        )
     assert "finite-burst" not in caveats(DATA / "vllm-detailed.json")
 
 
@@ -265,6 +279,217 @@ def test_results_that_were_appended_are_levels(tmp_path: Path) -> None:
     assert [level.concurrency for level in imported(path)[2]] == [1, 2]
 
 
+# vLLM: ramps, traces, sweeps, figures that are none
+def vllm_sent(tmp_path: Path, starts: list[float], **facts: Any) -> LevelSummary:
+    """A result of vLLM of as many answers as starts, 0.24 s each."""
+    said = load("vllm-detailed.json")
+    for key in ("ttfts", "itls", "input_lens", "output_lens", "errors", "generated_texts", "latencies"):
+        if key in said:
+            said[key] = [said[key][0]] * len(starts)
+    said |= {"start_times": starts, "num_prompts": len(starts), "completed": len(starts), "max_concurrency": None}
+    said |= {"request_rate": "inf", "duration": starts[-1] - starts[0] + 0.24, **facts}
+    path = tmp_path / "sent.json"
+    path.write_text(json.dumps(said))
+    (level,) = imported(path)[2]
+    return level
+
+
+def test_a_ramp_of_vllm_is_an_open_loop(tmp_path: Path) -> None:
+    rates = np.linspace(1.0, 5.0, 14)
+    starts = [0.0, *np.cumsum(1 / rates).tolist()]
+    ramp = {"ramp_up_strategy": "linear", "ramp_up_start_rps": 1, "ramp_up_end_rps": 5}
+    level = vllm_sent(tmp_path, starts, **ramp)
+    assert (level.kind, level.concurrency) == ("open", None)
+    assert level.rate == pytest.approx(14 / starts[-1])
+    assert level.arrivals == f"ramp:1-5@{starts[-1]:.3g}"
+    # a limit does not make it closed
+    assert vllm_sent(tmp_path, starts, **ramp, max_concurrency=4).rate == pytest.approx(14 / starts[-1])
+
+
+def test_a_ramp_without_start_times_takes_as_long_as_its_rates(tmp_path: Path) -> None:
+    ramp = {"ramp_up_strategy": "exponential", "ramp_up_start_rps": 2, "ramp_up_end_rps": 8}
+    (level,) = imported(changed(tmp_path, "vllm-summary.json", request_rate="inf", max_concurrency=None, **ramp))[2]
+    number = load("vllm-summary.json")["num_prompts"]
+    taken = sum(1 / (2 * 4 ** (at / (number - 1))) for at in range(number - 1))
+    assert level.rate == pytest.approx((number - 1) / taken)
+    nonsense = {**ramp, "ramp_up_start_rps": 0}
+    assert "is no load" in refusal(changed(tmp_path, "vllm-summary.json", request_rate="inf", **nonsense))
+
+
+def test_starts_far_apart_were_not_sent_at_once(tmp_path: Path) -> None:
+    level = vllm_sent(tmp_path, [0.0, 0.5, 2.0, 4.0])
+    assert (level.kind, level.arrivals) == ("open", "trace")
+    assert level.rate == pytest.approx(0.75)
+    level = vllm_sent(tmp_path, [0.0, 0.001, 0.002, 0.003])
+    assert (level.kind, level.concurrency) == ("closed", 4)
+
+
+def swept(tmp_path: Path, *settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """A list of results as `vllm bench sweep` writes it: each combination's settings among the figures."""
+    return [{**load("vllm-summary.json"), "request_rate": "inf", "run_number": 0, **setting} for setting in settings]
+
+
+def test_a_sweep_of_vllm_is_levels_of_one_server(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    same = {"max_num_seqs": 64, "random_input_len": 16}
+    path.write_text(json.dumps(swept(tmp_path, *({**same, "max_concurrency": number} for number in (2, 4)))))
+    foreign, run, levels = imported(path)
+    assert foreign.tool == "vllm bench serve"
+    assert [level.concurrency for level in levels] == [2, 4]
+    assert run.header.engine.settings == {"max_num_seqs": "64"}
+
+
+def test_a_sweep_over_settings_of_the_server_is_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(swept(tmp_path, {"max_num_seqs": 64}, {"max_num_seqs": 128})))
+    with pytest.raises(RunError, match=r"servers with other settings \(max_num_seqs\)"):
+        imported(path)
+
+
+def test_the_table_of_a_sweep_is_read(tmp_path: Path) -> None:
+    rows = swept(tmp_path, {"max_concurrency": 2}, {"max_concurrency": 4, "mean_tpot_ms": ""})
+    path = tmp_path / "summary.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["", *rows[0]])
+        table.writerows(
+            [number, *("" if cell is None else cell for cell in row.values())] for number, row in enumerate(rows)
+        )
+    levels = imported(path)[2]
+    assert [level.concurrency for level in levels] == [2, 4]
+    assert levels[0].output_tok_s == rows[0]["output_throughput"]
+    assert levels[1].tpot is not None
+    assert levels[1].tpot.mean is None
+    assert levels[1].ttft is not None
+    path.write_bytes(b"request_throughput,x\n1,\xff\xfe\n")
+    assert "is not text" in refusal(path)
+    path.write_text("a,b\n1," + "x" * 200_000)
+    assert "field larger than" in refusal(path)
+
+
+def test_figures_that_are_none_are_unknown(tmp_path: Path) -> None:
+    said = (DATA / "vllm-summary.json").read_text()
+    names = {name for name in load("vllm-summary.json") if name.endswith(("_tpot_ms", "_itl_ms"))}
+    for name in names:
+        said = re.sub(rf'"{name}":[^,}}]+', f'"{name}":NaN', said)
+    path = tmp_path / "none.json"
+    path.write_text(said)
+    (level,) = imported(path)[2]
+    assert len(names) > 4
+    assert (level.tpot, level.itl) == (None, None)
+    assert level.ttft is not None
+
+
+# SGLang
+def test_sglangs_sums_are_kept() -> None:
+    said = load("sglang.jsonl")[0]
+    foreign, run, [level] = imported(DATA / "sglang.jsonl")
+    assert foreign.tool == "SGLang bench_serving"
+    assert run.header.engine.name == "SGLang"
+    assert (run.header.workload.input_tokens, run.header.workload.output_tokens) == (16, 8)
+    assert (level.concurrency, level.requests) == (2, said["completed"])
+    assert level.output_tok_s == said["output_throughput"]
+    assert level.input_tok_s == pytest.approx(said["input_throughput"])
+    assert level.e2e is not None
+    assert level.e2e.p95 == pytest.approx(said["p95_e2e_latency_ms"] / 1000)
+    assert level.tpot is not None
+    assert level.tpot.p50 == pytest.approx(0.01, rel=0.1)
+    assert level.mean_in_flight == said["concurrency"]
+    assert {"totals-only"} <= set(level.caveats)
+    assert {"errors", "cold", "unsteady"} <= set(level.unknown)
+
+
+def test_sglangs_own_sums_follow_from_its_requests() -> None:
+    said = load("sglang-detailed.jsonl")[0]
+    _, _, [level] = imported(DATA / "sglang-detailed.jsonl")
+    assert (level.rate, level.arrivals, level.failed) == (20.0, "poisson", {})
+    assert level.ttft is not None
+    assert level.ttft.p99 == pytest.approx(said["p99_ttft_ms"] / 1000)
+    assert level.tpot is not None
+    assert level.tpot.mean == pytest.approx(said["mean_tpot_ms"] / 1000, rel=0.02)
+    assert "errors" not in level.unknown
+
+
+def test_sglang_failures_streams_and_bursts(tmp_path: Path) -> None:
+    detailed = load("sglang-detailed.jsonl")[0]
+    detailed["errors"][3], detailed["output_lens"][3] = "Service Unavailable: full", 0
+    path = tmp_path / "failed.jsonl"
+    path.write_text(json.dumps({**detailed, "completed": 23}))
+    (level,) = imported(path)[2]
+    assert level.failed == {"unnamed": 1}
+    assert "errors" in level.caveats
+    said = load("sglang.jsonl")[0]
+    path.write_text(json.dumps({**said, "max_concurrency": None, "request_rate": float("inf")}))
+    (level,) = imported(path)[2]
+    assert (level.concurrency, "finite-burst" in level.caveats) == (24, True)
+    whole = {name: 0.0 for name in said if name.endswith("_tpot_ms")}
+    path.write_text(json.dumps({**said, **whole, "request_rate": "trace"}) + "\n")
+    (level,) = imported(path)[2]
+    assert (level.arrivals, level.rate) == ("trace", said["request_throughput"])
+    assert (level.ttft, level.tpot, level.itl) == (None, None, None), "no time per token is known, and that is not 0"
+
+
+# inference-perf
+def test_the_stages_of_inference_perf_are_levels() -> None:
+    foreign, run, levels = imported(DATA / "inference-perf/per_request_lifecycle_metrics.json")
+    assert (foreign.tool, foreign.model, foreign.endpoint) == ("inference-perf", "scripted", "completions")
+    assert [(level.kind, level.rate, level.requests) for level in levels] == [("open", 10.0, 30), ("open", 20.0, 60)]
+    sent = sorted(run.requests, key=lambda item: item.sent_s)
+    truth = truth_of("inference-perf", 90)
+    ttft = np.array([cast("float", sending.first_token_s) - sending.sent_s for sending in sent])
+    served = np.array([row["writes_s"][0] - row["read_s"] for row in truth])
+    assert np.median(ttft - served) < 0.02
+    assert [sending.output_tokens for sending in sent] == [TOKENS] * 90
+    assert all(len(sending.chunk_s) == TOKENS for sending in sent)
+    assert [sending.input_tokens for sending in sent] == [row["input_tokens"] for row in truth]
+
+
+def test_a_stage_of_inference_perf_alone_is_sums() -> None:
+    said = load("inference-perf/stage_1_lifecycle_metrics.json")
+    _, run, [level] = imported(DATA / "inference-perf/stage_1_lifecycle_metrics.json")
+    assert run.requests == []
+    assert (level.rate, level.requests, level.failed) == (20.0, 60, {})
+    assert level.output_tok_s == said["successes"]["throughput"]["output_tokens_per_sec"]
+    assert level.ttft is not None
+    assert level.ttft.p95 == said["successes"]["latency"]["time_to_first_token"]["p95"]
+    assert (level.mean_output_tokens, level.mean_input_tokens) == (8.0, said["successes"]["prompt_tokens"]["mean"])
+
+
+def test_the_sums_of_inference_perf_are_left_for_the_requests() -> None:
+    _, run, levels = imported(DATA / "inference-perf-2/summary_lifecycle_metrics.json")
+    assert (len(run.requests), [level.concurrency for level in levels]) == (24, [2])
+
+
+def test_inference_perf_without_what_lies_beside(tmp_path: Path) -> None:
+    path = tmp_path / "per_request_lifecycle_metrics.json"
+    requests = load("inference-perf/per_request_lifecycle_metrics.json")
+    for entry in requests[:5]:
+        entry["error"] = {"error_type": "ClientError", "error_msg": "reset by peer"}
+    for entry in requests[5:]:
+        del entry["info"]["response_metrics"]["server_usage"]
+    path.write_text(json.dumps(requests))
+    foreign, run, [level] = imported(path)
+    assert (level.concurrency or 0) > 1
+    assert any("not beside this file" in note for note in foreign.notes)
+    assert level.failed == {"unnamed": 5}
+    assert {request.detail for request in run.requests if not request.ok} == {"ClientError: reset by peer"}
+    assert "retokenised" in level.caveats
+    (tmp_path / "stage_0_lifecycle_metrics.json").write_bytes(
+        (DATA / "inference-perf/stage_0_lifecycle_metrics.json").read_bytes()
+    )
+    assert "its stages hold 30 requests, and it has 90" in refusal(path)
+
+
+def test_inference_perf_until_0_3(tmp_path: Path) -> None:
+    """One object for all that is known of an answer, and no usage."""
+    path = tmp_path / "old.json"
+    info = {"input_tokens": 20, "output_tokens": 3, "output_token_times": [1.05, 1.06, 1.07]}
+    entry = {"start_time": 1.0, "end_time": 1.08, "request": "", "response": "", "info": info, "error": None}
+    path.write_text(json.dumps([entry]))
+    (request,) = imported(path)[1].requests
+    assert (request.input_tokens, request.output_tokens, len(request.chunk_s)) == (20, 3, 3)
+
+
 # files that cannot be read
 def refusal(path: Path) -> str:
     with pytest.raises(RunError) as caught:
@@ -299,6 +524,12 @@ def test_a_file_that_was_cut_off_is_one_sentence(name: str, tmp_path: Path) -> N
         (b'{"benchmarks": []}', "not a result of"),
         (b'{"a": 1}\n{"b": 2}\n', "not a result of"),
         (b"ttft,tpot\n1,2\n", "not JSON"),
+        (b'{"mean_ttft_ms": NaN, "x": ', "not JSON"),
+        (b"[" * 100_000 + b"NaN", "not JSON"),
+        (b'[{"request_throughput": 1}]', "not a result of"),
+        (b'{"request_throughput": 1, "total_output_tokens": 1, "total_output_tokens_retokenized": 1}', "completed"),
+        (b'[{"start_time": 1, "end_time": null, "info": {}, "error": null}]', "has no start_time or end_time"),
+        (b'{"load_summary": {}, "successes": {}, "failures": {}}', "count is missing"),
         (b'{"benchmarks": [{"metrics": {}, "config": {}}]}', "has no strategy"),
         (b'{"benchmarks": [{"metrics": {}, "config": {"strategy": {"type_": "concurrent"}}}]}', "no request"),
         (b'{"request_throughput": 1, "total_output_tokens": 1, "mean_ttft_ms": 1}', "completed is missing"),

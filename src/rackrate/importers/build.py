@@ -47,6 +47,12 @@ def build(results: Sequence[ImportedRun], stated: Stated) -> Run:
             raise RunError(
                 f"{other.file} is of {other.tool}, {first.file} of {first.tool}: import them as runs of their own"
             )
+        if other.server != first.server:
+            differ = sorted({name for name, _ in set(first.server) ^ set(other.server)})
+            raise RunError(
+                f"{other.file} holds results of servers with other settings ({', '.join(differ)}), and a run is of one "
+                "server: import each combination as a run of its own (its summary.json)"
+            )
         if stated.model is None and other.model != first.model:
             raise RunError(
                 f"{other.file} is of the model {other.model}, {first.file} of {first.model}: import them as runs of "
@@ -76,7 +82,9 @@ def build(results: Sequence[ImportedRun], stated: Stated) -> Run:
         python_version=stated.python_version,
         state="running",  # until every request is in the file
         model=ServedModel(requested=model, catalogue_id=stated.catalogue_id),
-        engine=Engine(name=stated.engine or "unknown engine", url=first.url),
+        engine=Engine(
+            name=stated.engine or first.engine or "unknown engine", url=first.url, settings=dict(first.server)
+        ),
         machine=stated.machine,
         workload=WorkloadFacts(
             input_tokens=_one({result.input_tokens for result in results}),

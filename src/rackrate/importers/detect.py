@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rackrate.errors import RunError
-from rackrate.importers import aiperf, genai_perf, guidellm, vllm
+from rackrate.importers import aiperf, genai_perf, guidellm, inference_perf, sglang, vllm
 from rackrate.importers.files import ResultFile, read_file
 from rackrate.importers.results import ImportedRun, LayoutError
 
@@ -29,7 +29,7 @@ class Importer(Protocol):
         ...
 
 
-IMPORTERS: list[Importer] = [vllm, guidellm, aiperf, genai_perf]
+IMPORTERS: list[Importer] = [vllm, sglang, guidellm, aiperf, genai_perf, inference_perf]
 """Asked in this order. A new one is a module and a word here."""
 
 

@@ -95,11 +95,15 @@ class ImportedRun:
     """UTC, ISO 8601; None where the file does not say."""
     model: str | None = None
     url: str | None = None
+    engine: str | None = None
+    """Where the file says it; None where it does not."""
     endpoint: Literal["chat", "completions"] | None = None
     input_tokens: int | None = None
     """Asked for, as are output_tokens."""
     output_tokens: int | None = None
     notes: tuple[str, ...] = ()
+    server: tuple[tuple[str, str], ...] = ()
+    """Settings of the server that the file names, sorted by name."""
     file: str = field(default="", compare=False)
 
 

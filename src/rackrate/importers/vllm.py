@@ -2,16 +2,18 @@
 
 Keys as written by vLLM 0.6 to 0.32 (vllm/benchmarks/serve.py, earlier benchmarks/benchmark_serving.py): seconds in
 lists, milliseconds in sums. Start times are there since 0.11; without them requests cannot be placed in time, and only
-their latencies are used.
+their latencies are used. `vllm bench sweep` keeps such results in a list, with the settings of each combination added.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from rackrate.importers.files import ResultFile
+from rackrate.importers.latencies import Latencies, stated_totals
 from rackrate.importers.results import (
     ForeignLevel,
     ForeignRequest,
@@ -23,8 +25,7 @@ from rackrate.importers.results import (
     text,
     whole,
 )
-from rackrate.metrics.summary import Quantiles
-from rackrate.runs.records import StatedFigures, StatedQuantiles
+from rackrate.runs.records import StatedFigures
 
 _FIRST_CHUNK = (
     "vLLM bench takes the first chunk with a choice for the first token, even if it only names the role: where a "
@@ -41,7 +42,20 @@ _USAGE = (
 )
 _CLIENT = ("client-bound", "contended", "cold")
 
-FILES = "vLLM `bench serve` (--save-result)"
+FILES = "vLLM `bench serve` (--save-result) and `bench sweep` (summary.json)"
+
+_TIMED_SHARE = 0.2
+"""Requests whose starts lie apart by more than this share of the whole were not sent at once."""
+_OWN_KEYS = re.compile(
+    r"date|endpoint_type|backend|label|model_id|tokenizer_id|run_number|duration|completed|failed|rtfx|latencies"
+    r"|request_(throughput|goodput|goodput:)|total_.*|.*_throughput|max_(output_tokens_per_s|concurrent_requests)"
+    r"|input_lens|output_lens|ttfts|itls|start_times|generated_texts|errors|spec_decode_.*|.*_(ttft|tpot|itl|e2el)_ms"
+    # what is set on the bench, not on the server
+    r"|num_.*|request_rate|burstiness|max_concurrency|seed|ramp_up_.*|dataset_.*|(random|sonnet|sharegpt|hf|custom|blazedit"
+    r"|prefix_repetition|spec_bench|mtbench)_.*|temperature|top_p|top_k|ignore_eos|endpoint|base_url|host|port|model"
+    r"|tokenizer|percentile_metrics|metric_percentiles|goodput|metadata|save_.*|result_.*|_benchmark_name|_.*"
+)
+"""Keys of a result of a sweep that are not settings of the server."""
 
 
 def read(file: ResultFile) -> list[ImportedRun] | None:
@@ -65,32 +79,23 @@ def read_vllm(values: Object) -> ImportedRun:
         LayoutError: what a result must have is missing.
     """
     backend = text(values, "endpoint_type") or text(values, "backend") or ""
-    rate = number(values, "request_rate")  # "inf": all at once, or as max_concurrency lets them
-    concurrency = whole(values, "max_concurrency")
     finished = whole(values, "completed")
     if finished is None:
         raise LayoutError("completed is missing")
     asked = whole(values, "num_prompts")
     notes = [_FIRST_CHUNK] if "chat" in backend or not backend else []
-    if rate is None and concurrency is None:
-        concurrency = asked or finished or 1
-        notes.append(f"All {concurrency} requests were sent at once.")
-    shape = number(values, "burstiness")
-    arrivals = "poisson" if shape in {None, 1.0} else f"gamma:{cast('float', shape) ** -0.5:.3g}"
-    if rate is not None:
-        notes.append(_SENT)
-        if concurrency is not None:
-            notes.append(f"No more than {concurrency} requests were let out at a time, so the loop was not fully open.")
-    notes.append(_USAGE)
+    starts = numbers(values["start_times"]) if "start_times" in values else []
+    concurrency, rate, arrivals, said = _load(values, asked or finished or 1, starts)
+    notes += [*said, _USAGE]
     requests: list[ForeignRequest] = []
     layout, stated = "totals", None
     if "ttfts" in values and "itls" in values:
-        latencies = _Latencies(values)
+        latencies = Latencies(values)
         if latencies.strip_ends():
             notes.remove(_FIRST_CHUNK)
             notes.append(_STRIPPED)
         if "start_times" in values:
-            layout, requests = "detailed", latencies.requests(numbers(values["start_times"]))
+            layout, requests = "detailed", latencies.requests(starts)
         else:
             layout = "detailed, without start times"
             stated = _totals(values, finished, asked, latencies)
@@ -102,7 +107,7 @@ def read_vllm(values: Object) -> ImportedRun:
     level = ForeignLevel(
         concurrency=concurrency if rate is None else None,
         rate=rate,
-        arrivals=arrivals if rate is not None else None,
+        arrivals=arrivals,
         requests=requests,
         stated=stated,
         unknown=unknown,
@@ -115,7 +120,75 @@ def read_vllm(values: Object) -> ImportedRun:
         model=text(values, "model_id"),
         endpoint=_endpoint(backend),
         notes=tuple(notes),
+        server=_server_settings(values),
     )
+
+
+def _load(
+    values: Object, asked: int, starts: Sequence[float]
+) -> tuple[int | None, float | None, str | None, list[str]]:
+    """How requests were sent: how many in flight, or else the rate and its pattern; and what is to be said of it."""
+    rate = number(values, "request_rate")  # "inf": all at once, by a ramp or a trace, or as max_concurrency lets them
+    concurrency = whole(values, "max_concurrency")
+    at_most = f"No more than {concurrency} requests were let out at a time, so the loop was not fully open."
+    notes = [_SENT, *([at_most] if concurrency is not None else [])]
+    span_s = max(starts, default=0.0) - min(starts, default=0.0)
+    ramp, first, last = (
+        text(values, "ramp_up_strategy"), number(values, "ramp_up_start_rps"), number(values, "ramp_up_end_rps"),
+    )  # fmt: skip
+    if ramp is not None and first is not None and last is not None and asked > 1:
+        taken_s = span_s or _ramp_s(ramp, first, last, asked)
+        if taken_s <= 0:
+            raise LayoutError(f"a ramp from {first:g} to {last:g} requests a second is no load")
+        return None, (asked - 1) / taken_s, f"ramp:{first:g}-{last:g}@{taken_s:.3g}", [
+            f"The rate was raised from {first:g} to {last:g} requests/s ({ramp}); the rate shown is the mean.", *notes,
+        ]  # fmt: skip
+    if rate is not None:
+        shape = number(values, "burstiness")
+        arrivals = "poisson" if shape in {None, 1.0} else f"gamma:{cast('float', shape) ** -0.5:.3g}"
+        return None, rate, arrivals, notes
+    duration_s = number(values, "duration") or span_s
+    if concurrency is None and span_s > _TIMED_SHARE * duration_s:
+        return None, (len(starts) - 1) / span_s, "trace", [
+            f"Requests were sent by times of their own, over {span_s:.3g} s; the rate shown is the mean.", *notes,
+        ]  # fmt: skip
+    if concurrency is None:
+        return asked, None, None, [f"All {asked} requests were sent at once."]
+    return concurrency, None, None, []
+
+
+def _ramp_s(strategy: str, first: float, last: float, requests: int) -> float:
+    """How long a ramp takes: vLLM goes from one rate to the other by the number of the request. [s]
+
+    >>> round(_ramp_s("linear", 1, 5, 15), 2)
+    6.06
+    """
+    if not (first > 0 and last > 0):
+        return 0.0
+    shares = [number / (requests - 1) for number in range(requests - 1)]
+    if strategy == "exponential":
+        return sum(1 / (first * (last / first) ** share) for share in shares)
+    return sum(1 / (first + (last - first) * share) for share in shares)
+
+
+def _server_settings(values: Object) -> tuple[tuple[str, str], ...]:
+    """What a combination of a sweep sets on the server; of a result that is of no sweep nothing is known."""
+    if "run_number" not in values:
+        return ()
+    return tuple(
+        sorted(
+            (key, str(value))
+            for key, value in values.items()
+            if not isinstance(value, dict | list) and not _OWN_KEYS.fullmatch(key)
+        )
+    )
+
+
+def _totals(values: Object, finished: int, asked: int | None, latencies: Latencies | None) -> StatedFigures:
+    failed = whole(values, "failed")
+    if failed is None and asked is not None:
+        failed = max(0, asked - finished)
+    return stated_totals(values, finished, failed, latencies)
 
 
 def _endpoint(backend: str) -> Literal["chat", "completions"] | None:
@@ -130,155 +203,3 @@ def _created(date: str | None) -> str | None:
         return datetime.strptime(date or "", "%Y%m%d-%H%M%S").date().isoformat()  # noqa: DTZ007 -- no zone is stated
     except ValueError:
         return None
-
-
-class _Latencies:
-    """The lists that --save-detailed adds, one entry a request, failed ones included."""
-
-    def __init__(self, values: Object) -> None:
-        self.ttft = numbers(values["ttfts"])
-        self.gaps = [numbers(item) for item in _listed(values, "itls")]
-        self.output = [_count(item) for item in _listed(values, "output_lens")]
-        self.input = [_count(item) for item in _listed(values, "input_lens")]
-        told = _listed(values, "errors") if "errors" in values else [""] * len(self.ttft)
-        self.errors = [str(item or "") for item in told]
-        # older files have no latencies; the last chunk ended the answer
-        self.whole = (
-            numbers(values["latencies"])
-            if "latencies" in values
-            else [ttft + sum(gaps) for ttft, gaps in zip(self.ttft, self.gaps, strict=False)]
-        )
-        lengths = {len(item) for item in (self.ttft, self.gaps, self.output, self.input, self.errors, self.whole)}
-        if len(lengths) != 1:
-            raise LayoutError("its lists per request are not equally long")
-        self.ok = [
-            not error and bool(output) and ttft > 0
-            for error, output, ttft in zip(self.errors, self.output, self.ttft, strict=True)
-        ]
-
-    def strip_ends(self) -> bool:
-        """Takes the role and the end off answers, where each answer has exactly these two pieces too many."""
-        answered = [at for at, ok in enumerate(self.ok) if ok]
-        if not answered or any(len(self.gaps[at]) + 1 != (self.output[at] or 0) + 2 for at in answered):
-            return False
-        for at in answered:
-            self.ttft[at] += self.gaps[at][0]
-            self.gaps[at] = self.gaps[at][1:-1]
-        return True
-
-    def requests(self, starts: Sequence[float]) -> list[ForeignRequest]:
-        """With their times."""
-        if len(starts) != len(self.ttft):
-            raise LayoutError("its lists per request are not equally long")
-        found: list[ForeignRequest] = []
-        for at, start in enumerate(starts):
-            if not self.ok[at]:
-                said = self.errors[at].strip().splitlines()
-                found.append(
-                    ForeignRequest(
-                        due_s=start, sent_s=start, done_s=start + max(0.0, self.whole[at]), first_token_s=None,
-                        status="unnamed", detail=said[-1][:200] if said else None,
-                    )
-                )  # fmt: skip
-                continue
-            moment = start + self.ttft[at]
-            pieces = [moment]
-            for gap in self.gaps[at]:
-                moment += gap
-                pieces.append(moment)
-            found.append(
-                ForeignRequest(
-                    due_s=start,
-                    sent_s=start,
-                    done_s=max(start + self.whole[at], moment),
-                    first_token_s=pieces[0],
-                    chunk_s=tuple(pieces),
-                    input_tokens=self.input[at],
-                    output_tokens=self.output[at],
-                )
-            )
-        return found
-
-    def quantiles(self) -> dict[str, StatedQuantiles | None]:
-        """Of the latencies, whatever their times."""
-        answered = [at for at, ok in enumerate(self.ok) if ok]
-        tpot = [
-            (self.whole[at] - self.ttft[at]) / ((self.output[at] or 0) - 1)
-            for at in answered
-            if (self.output[at] or 0) > 1
-        ]
-        pieces = sum(len(self.gaps[at]) + 1 for at in answered)
-        single = sum(self.output[at] or 0 for at in answered) < 1.05 * pieces
-        return {
-            "ttft": _stated(Quantiles.of([self.ttft[at] for at in answered])),
-            "tpot": _stated(Quantiles.of(tpot)),
-            "itl": _stated(Quantiles.of([gap for at in answered for gap in self.gaps[at]])) if single else None,
-            "e2e": _stated(Quantiles.of([self.whole[at] for at in answered])),
-        }
-
-
-def _listed(values: Object, key: str) -> list[Any]:
-    found = values.get(key)
-    if not isinstance(found, list):
-        raise LayoutError(f"{key} is missing")
-    return cast("list[Any]", found)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _stated(found: Quantiles | None) -> StatedQuantiles | None:
-    if found is None:
-        return None
-    return StatedQuantiles(
-        count=found.count, mean=found.mean, p50=found.p50, p90=found.p90, p95=found.p95, p99=found.p99
-    )
-
-
-def _totals(values: Object, finished: int, asked: int | None, latencies: _Latencies | None) -> StatedFigures:
-    """What the file sums up; percentiles that were not asked for are not there."""
-    failed = whole(values, "failed")
-    if failed is None and asked is not None:
-        failed = max(0, asked - finished)
-    duration_s = number(values, "duration")
-    into, out = number(values, "total_input_tokens"), number(values, "total_output_tokens")
-    request_s = number(values, "request_throughput")
-    spread: dict[str, StatedQuantiles | None]
-    if latencies is not None:
-        spread = latencies.quantiles()
-    else:
-        spread = {
-            metric: _percentiles(values, name, finished)
-            for metric, name in (("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2el"))
-        }
-    e2e = spread["e2e"].mean if spread["e2e"] is not None else None
-    return StatedFigures(
-        finished=finished,
-        failed=failed,
-        duration_s=duration_s,
-        output_tok_s=number(values, "output_throughput"),
-        input_tok_s=into / duration_s if into is not None and duration_s else None,
-        request_s=request_s,
-        mean_input_tokens=into / finished if into is not None and finished else None,
-        mean_output_tokens=out / finished if out is not None and finished else None,
-        # Little's law: requests in flight = rate x time in the system
-        mean_in_flight=request_s * e2e if request_s is not None and e2e is not None else None,
-        **spread,
-    )
-
-
-def _percentiles(values: Object, name: str, finished: int) -> StatedQuantiles | None:
-    def seconds(key: str) -> float | None:
-        found = number(values, f"{key}_{name}_ms")
-        return found / 1000 if found is not None else None
-
-    found = StatedQuantiles(
-        count=finished if name in {"ttft", "e2el"} else None,
-        mean=seconds("mean"),
-        p50=seconds("median") if seconds("median") is not None else seconds("p50"),
-        p90=seconds("p90"),
-        p95=seconds("p95"),
-        p99=seconds("p99"),
-    )
-    return found if found.mean is not None or found.p50 is not None else None
