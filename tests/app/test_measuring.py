@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from rackrate.app.measuring.measurement import Measured, measure
 from rackrate.app.measuring.request import MeasureRequest, ResumeRequest
 from rackrate.app.measuring.resume import resume
 from rackrate.app.request_json import from_json
+from rackrate.app.tokens import TokensRequest, check_tokens
 from rackrate.catalog.load import load_catalog
 from rackrate.errors import EndpointError, EngineError, RunError, UserError
 from rackrate.measurement.watching import Ended, LevelEnded, LevelProgress, LevelStarted
+from rackrate.runs.directories import lock_run
 from rackrate.runs.store import HEADER, read_run
 from scripted_server import ScriptedServer
 
@@ -173,6 +178,8 @@ def changed(run: Path, **request: Any) -> None:
         ({"url": None, "engines": ["llamacpp"], "settings": ["threads=1"]}, ["engines", "settings"]),
         ({"trace": "/etc/passwd"}, ["url", "trace"]),
         ({"input_tokens": "file:/etc/passwd"}, ["url", "input_tokens"]),
+        ({"think_time": " FILE :/etc/passwd"}, ["url", "think_time"]),
+        ({"url": "http://203.0.113.1", "allow_plain_http": True}, ["url", "allow_plain_http"]),
     ],
 )
 def test_a_request_that_was_not_begun_here_is_shown_and_must_be_repeated(
@@ -186,6 +193,109 @@ def test_a_request_that_was_not_begun_here_is_shown_and_must_be_repeated(
         resume(ResumeRequest(stopped), guarded)
     assert list(caught.value.fields) == shown
     assert (asked, len(server.log)) == ([], answered)  # no secret was looked up, nothing was sent
+
+
+def test_a_note_that_is_a_link_or_of_another_place_makes_nothing_ours(
+    stopped: Path, context: Context, tmp_path: Path
+) -> None:
+    state = context.state_dir
+    assert state is not None
+    (note,) = (state / "started").iterdir()
+    assert note.stat().st_mode & 0o777 == 0o600
+    elsewhere = tmp_path / "elsewhere"
+    note.rename(elsewhere)
+    note.symlink_to(elsewhere)
+    with pytest.raises(RunError, match="was not begun here by you"):
+        resume(ResumeRequest(stopped), context)
+    note.unlink()
+    elsewhere.rename(note)
+    moved = stopped.rename(tmp_path / "moved")
+    with pytest.raises(RunError, match="was not begun here by you"):
+        resume(ResumeRequest(moved), context)
+
+
+def test_a_run_under_way_is_not_gone_on_with(stopped: Path, context: Context, server: ScriptedServer) -> None:
+    answered = len(server.log)
+    with lock_run(stopped), pytest.raises(RunError, match=f"process {os.getpid()} is measuring into it now"):
+        resume(ResumeRequest(stopped), context)
+    assert len(server.log) == answered
+
+
+def test_two_measurements_into_one_directory_are_one_and_a_sentence(
+    server: ScriptedServer, tmp_path: Path, context: Context
+) -> None:
+    first = start(endless(server, tmp_path / "run"), context)
+    for event in first.follow():
+        if getattr(event, "done", 0) >= 1:
+            break
+    with pytest.raises(RunError, match="already holds a run"):
+        measure(short(server, tmp_path / "run"), context)
+    (tmp_path / "run" / HEADER).unlink()  # as between the start of two at once
+    with pytest.raises(RunError, match=f"process {os.getpid()} is measuring into it now"):
+        measure(short(server, tmp_path / "run"), context)
+    first.stop()
+    first.result()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("request.json", "pipe"), ("request.json", "link"), ("run.json", "pipe"), ("requests.jsonl", "link")],
+)
+def test_a_planted_file_is_neither_waited_for_nor_followed(
+    stopped: Path, context: Context, tmp_path: Path, name: str, kind: str
+) -> None:
+    path, outside = stopped / name, tmp_path / "outside"
+    if path.exists():
+        path.rename(outside)
+    else:
+        outside.write_text("{}", encoding="utf-8")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(outside)
+    with pytest.raises(RunError, match=r"cannot be read \(.*it is a (pipe|link)"):
+        resume(ResumeRequest(stopped), context)
+
+
+def test_a_key_goes_to_another_machine_by_https_only(tmp_path: Path, context: Context) -> None:
+    keyed = replace(context, secret={"RACKRATE_API_KEY": "top-secret"}.get)
+    far = MeasureRequest(url="http://203.0.113.1:1", out=tmp_path / "run", connect_timeout=0.01)
+    with pytest.raises(EndpointError, match="the API key would be sent where others can read it") as caught:
+        measure(far, keyed)
+    assert caught.value.field == "allow_plain_http"
+    assert "top-secret" not in str(caught.value)
+    with pytest.raises(EndpointError, match="the API key would be sent"):
+        check_tokens(TokensRequest("http://203.0.113.1:1", str(tmp_path)), keyed)
+    for allowed in (replace(far, allow_plain_http=True), far, replace(far, url="https://203.0.113.1:1")):
+        with pytest.raises(EndpointError, match=r"203\.0\.113\.1"):  # it is asked, and does not answer
+            measure(allowed, keyed if allowed is not far else context)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_carries_no_key_anywhere(tmp_path: Path, context: Context, status: int) -> None:
+    heard: list[str | None] = []
+
+    class Asked(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers.get("Authorization"))
+            self.send_response(status)
+            self.send_header("Location", f"http://127.0.0.2:{self.server.server_port}/elsewhere")  # type: ignore[attr-defined]
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as asked:
+        threading.Thread(target=asked.serve_forever, daemon=True).start()
+        keyed = replace(context, secret={"RACKRATE_API_KEY": "top-secret"}.get)
+        with pytest.raises(EndpointError):
+            measure(MeasureRequest(url=f"http://127.0.0.1:{asked.server_port}", out=tmp_path / "run"), keyed)
+        asked.shutdown()
+    assert heard
+    assert set(heard) == {"Bearer top-secret"}  # all by the first address: the other would have been heard, too
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_request_that_is_repeated_is_gone_on_with(stopped: Path, context: Context, server: ScriptedServer) -> None:

@@ -496,3 +496,15 @@ def test_a_coding_that_nobody_asked_for_is_a_fault() -> None:
     assert (answer.status, answer.detail) == (
         "malformed", "its content is encoded as gzip, which was not asked for"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True), ("LOCALHOST", True), ("127.0.0.1", True), ("127.9.9.9", True), ("[::1]", True),
+        ("[::ffff:127.0.0.1]", True), ("127.evil.example", False), ("localhost.evil.example", False),
+        ("192.0.2.1", False), ("[2001:db8::1]", False), ("2130706433", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_known_by_its_address(host: str, here: bool) -> None:
+    assert parse_url(f"http://{host}:8000").is_loopback is here

@@ -395,7 +395,8 @@ def test_a_disk_that_is_really_full_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_header_that_cannot_be_replaced_is_said(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run", make_header()) as writer:
-        (tmp_path / "run" / f"{HEADER}.new").mkdir()  # in the way of the new header
+        (tmp_path / "run" / HEADER).unlink()
+        (tmp_path / "run" / HEADER).mkdir()  # in the way of the new header
         with pytest.raises(RunError, match=r"run: the run cannot be written further \("):
             writer.save_header()
 
@@ -403,9 +404,10 @@ def test_a_header_that_cannot_be_replaced_is_said(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_written_is_said_and_the_journal_kept(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run", make_header())
     writer.add(WHOLE)
-    (tmp_path / "run" / f"{TABLE}.new").mkdir()  # in the way of the new table
+    (tmp_path / "run" / TABLE).mkdir()  # in the way of the new table
     with pytest.raises(RunError, match=r"run: the run cannot be written further \("):
         writer.finish(pack=True)
+    (tmp_path / "run" / TABLE).rmdir()
     assert read_run(tmp_path / "run").requests == [WHOLE]
 
 

@@ -148,11 +148,11 @@ class Server:
 
     def follow_log(self, show: Callable[[str], None]) -> Callable[[], None]:
         """Shows the lines of the engine's log as they come; the function that is returned ends that."""
+        from rackrate.engines.process import open_log
         from rackrate.engines.supervise import follow
 
         log, done = self._launchable.log, threading.Event()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_bytes(b"")  # what an earlier one wrote is not shown again
+        open_log(log).close()  # what an earlier one wrote is not shown again
         follower = follow(log, show, done)
 
         def end() -> None:

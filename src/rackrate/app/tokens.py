@@ -14,6 +14,7 @@ from rackrate.errors import EndpointError, UserError, WorkloadError
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.measurement.http import Client
+    from rackrate.measurement.target import Target
     from rackrate.measurement.token_check import Checked, Counts, Sample
 
 SCHEMA = "rackrate.tokens/1"
@@ -38,6 +39,8 @@ class TokensRequest(Request):
     output_tokens: bounds.Tokens = 64
     key_env: str = DEFAULT_KEY
     """The name of the API key's variable, never the key."""
+    allow_plain_http: bool = False
+    """Whether the key may go to another machine by http, where others can read it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class TokenCheck:
 def check_tokens(request: TokensRequest, context: Context) -> TokenCheck:
     """Asks a server questions of different length, one at a time, and counts prompts and answers. Starts an event loop.
 
+    The API key is the one that `measure` takes where none is named.
+
     Raises:
         WorkloadError: too few requests.
         EndpointError: the server does not answer, or answers without usage.
@@ -73,6 +78,7 @@ def check_tokens(request: TokensRequest, context: Context) -> TokenCheck:
     """
     import asyncio
 
+    from rackrate.measurement.target import parse_url
     from rackrate.measurement.token_check import check
 
     if request.requests < FEWEST:
@@ -80,8 +86,10 @@ def check_tokens(request: TokensRequest, context: Context) -> TokenCheck:
             f"{{requests}} must be at least {FEWEST} to tell text from template, got {request.requests}",
             field="requests",
         )
+    target, key = parse_url(request.url), api_key(request.key_env, context)
+    target.refuse_key_in_clear(key, allowed=request.allow_plain_http)
     tokenizers = _tokenizers(request)
-    model, samples = asyncio.run(_ask(request, context, api_key(request.key_env, context)))
+    model, samples = asyncio.run(_ask(request, context, target, key))
     return TokenCheck(request.url, model, tuple(samples), tuple(check(samples, tokenizers)))
 
 
@@ -97,13 +105,13 @@ def _tokenizers(request: TokensRequest) -> dict[str, Counts]:
     return tokenizers
 
 
-async def _ask(request: TokensRequest, context: Context, key: str | None) -> tuple[str, list[Sample]]:
+async def _ask(request: TokensRequest, context: Context, target: Target, key: str | None) -> tuple[str, list[Sample]]:
     from rackrate.measurement.http import Client
     from rackrate.measurement.probe import choose_model
-    from rackrate.measurement.target import Timeouts, parse_url
+    from rackrate.measurement.target import Timeouts
 
     timeouts = Timeouts(first_token_s=120.0, gap_s=120.0, total_s=300.0)
-    async with Client(parse_url(request.url), key, timeouts) as client:
+    async with Client(target, key, timeouts) as client:
         model, _ = await choose_model(client, request.model)
         samples: list[Sample] = []
         for number, prompt in enumerate(_prompts(request.requests)):

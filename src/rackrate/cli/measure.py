@@ -10,6 +10,7 @@ import typer
 
 from rackrate.app.measuring.request import DEFAULT_KEY, DEFAULT_MOST_S, MeasureRequest, ResumeRequest
 from rackrate.cli import load_options as shape
+from rackrate.cli import options as given
 from rackrate.cli.lists import numbers, whole_numbers
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def measure(
     key_env: Annotated[
         str, typer.Option("--key-env", help="Environment variable that holds the API key.")
     ] = DEFAULT_KEY,
+    allow_plain_http: given.AllowPlainHttp = False,
     threads: Annotated[
         int | None,
         typer.Option("--threads", help="Of an engine started here.", show_default="all physical cores"),
@@ -181,7 +183,8 @@ def measure(
         _refuse_beside_resume(out=out, levels=concurrency, rates=rate, slo=slo, requests=requests, seconds=seconds)
         named = key_env if key_env != DEFAULT_KEY else None
         lengths = input_tokens, output_tokens, turns, think_time
-        _run(ResumeRequest(resume, url, engines, model, settings, ray, named, trace, *lengths), json_out)
+        again = ResumeRequest(resume, url, engines, model, settings, ray, named, allow_plain_http, trace, *lengths)
+        _run(again, json_out)
         return
     levels, rates = whole_numbers(concurrency, "--concurrency"), numbers(rate, "--rate")
     request = MeasureRequest(
@@ -190,9 +193,9 @@ def measure(
         arrivals=arrivals, trace=trace, trace_speedup=trace_speedup, longest=longest, shared_prefix=shared_prefix,
         turns=turns, think_time=think_time, slo=slo, requests=requests, seconds=seconds, max_seconds=max_seconds,
         precision=precision, processes=processes, ray=ray, warmup=warmup, prefill=prefill, seed=seed, on=on,
-        key_env=key_env, threads=threads, port=port, settings=settings, timeout=timeout,
-        connect_timeout=connect_timeout, first_token_timeout=first_token_timeout, gap_timeout=gap_timeout,
-        keep_answers=keep_answers, out=out,
+        key_env=key_env, allow_plain_http=allow_plain_http, threads=threads, port=port, settings=settings,
+        timeout=timeout, connect_timeout=connect_timeout, first_token_timeout=first_token_timeout,
+        gap_timeout=gap_timeout, keep_answers=keep_answers, out=out,
     )  # fmt: skip
     _run(request, json_out)
 

@@ -15,6 +15,10 @@ ModelSource = Annotated[
         "GGUF file.",
     ),
 ]
+AllowPlainHttp = Annotated[
+    bool,
+    typer.Option("--allow-plain-http", help="Send the API key to another machine by http, where others can read it."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
 Out = Annotated[
     Path | None,

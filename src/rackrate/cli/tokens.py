@@ -39,6 +39,7 @@ def tokens(
     key_env: Annotated[
         str, typer.Option("--key-env", help="Environment variable that holds the API key.")
     ] = DEFAULT_KEY,
+    allow_plain_http: given.AllowPlainHttp = False,
     as_json: given.AsJson = False,
 ) -> None:
     """Check a server's token counts (usage) against the model's own tokenizer.
@@ -50,7 +51,9 @@ def tokens(
     from rackrate.cli.output import deliver
     from rackrate.cli.waiting import spinning
 
-    request = TokensRequest(url, tokenizer, tuple(other or ()), model, requests, output_tokens, key_env)
+    request = TokensRequest(
+        url, tokenizer, tuple(other or ()), model, requests, output_tokens, key_env, allow_plain_http
+    )
     with spinning() as context:
         checked = check_tokens(request, context)
     deliver(checked, as_json=as_json)

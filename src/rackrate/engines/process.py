@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from rackrate.errors import EngineError
+from rackrate.files import open_bytes
+from rackrate.files.writing import open_within
 
 LOG_LINES = 20
 """How many of an engine's last lines are shown when it dies."""
@@ -122,9 +124,8 @@ class RunningEngine:
         self.command = command
         self.log = log
         require_free(command.host, command.port)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab" if append else "wb") as output:
-            self._log_start = output.tell()
+        with open_log(log, append=append) as output:
+            self._log_start = os.fstat(output.fileno()).st_size
             try:
                 self._process = subprocess.Popen(
                     command.watched_argv,
@@ -201,7 +202,7 @@ class RunningEngine:
     def said(self) -> str:
         """What it wrote since this start, the last 256 KiB of it."""
         try:
-            with self.log.open("rb") as file:
+            with open_bytes(self.log, links=False) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(self._log_start, size - _LOG_BYTES))
                 return file.read().decode("utf-8", "replace")
@@ -232,6 +233,15 @@ class RunningEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def open_log(log: Path, *, append: bool = False) -> IO[bytes]:
+    """The file for an engine's words, private, and empty unless it is appended to. Raises EngineError."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return open_within(log, append=append)
+    except OSError as error:
+        raise EngineError(f"{log}: the engine's log cannot be written ({error.strerror or error})") from None
 
 
 def _signal_name(number: int) -> str:

@@ -12,10 +12,15 @@ from pathlib import Path
 from rackrate.engines.memory_errors import ran_out_of_memory
 from rackrate.engines.process import EngineCommand, RunningEngine
 from rackrate.errors import EngineError
+from rackrate.files import open_bytes
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 WELL_S = 60.0
+_AT_ONCE = 1 << 20
+"""Bytes of a log that are read in one go."""
+_LONGEST = 1 << 14
+"""Bytes of a line that are shown."""
 """An engine that ran for so long was well: the wait before its next start is the first one again."""
 
 
@@ -125,13 +130,17 @@ def follow(log: Path, show: Callable[[str], None], until: threading.Event) -> th
                 size = log.stat().st_size
                 if size < position:  # a new file
                     position, rest = 0, b""
-                with log.open("rb") as file:
+                with open_bytes(log, links=False) as file:
                     file.seek(position)
-                    new = file.read()
+                    new = file.read(_AT_ONCE)
                 position += len(new)
                 *lines, rest = (rest + new).split(b"\n")
+                if len(rest) > _LONGEST:
+                    lines, rest = [*lines, rest], b""
                 for line in lines:
-                    show(line.decode("utf-8", "replace"))
+                    show(line[:_LONGEST].decode("utf-8", "replace"))
+                if len(new) == _AT_ONCE:
+                    continue
             except OSError:
                 pass
             if last:

@@ -19,6 +19,7 @@ _KINDS = (
     (stat.S_ISCHR, "it is a device, not a file"),
     (stat.S_ISBLK, "it is a device, not a file"),
     (stat.S_ISSOCK, "it is a socket, not a file"),
+    (stat.S_ISLNK, "it is a link, which here is not followed: put the file itself there"),
 )
 
 
@@ -50,16 +51,26 @@ def is_directory(path: Path) -> bool:
         return False
 
 
-def refuse_other_than_file(path: Path) -> None:
-    """Raises OSError where there is no file: nothing, a directory, a pipe, a device, or no name that could be one."""
-    _refuse(path, _status(path).st_mode)
+def refuse_other_than_file(path: Path, *, links: bool = True) -> None:
+    """Raises OSError where there is no file: nothing, a directory, a pipe, a device, or no name that could be one.
+
+    Without `links` also where a link is.
+    """
+    _refuse(path, _status(path, links=links).st_mode)
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """A file, opened to be read. Raises OSError as `refuse_other_than_file`, and where it may not be read."""
-    refuse_other_than_file(path)
+def open_bytes(path: Path, *, links: bool = True) -> BinaryIO:
+    """A file, opened to be read. Raises OSError as `refuse_other_than_file`, and where it may not be read.
+
+    Args:
+        path: the file.
+        links: whether it may be a link to one; of a directory that anybody may have made, such as a run, it may not:
+            what lies outside was not given.
+    """
+    refuse_other_than_file(path, links=links)
     # between the look and the opening it may have become a pipe: that is opened without waiting, and seen
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
     try:
         _refuse(path, os.fstat(descriptor).st_mode)
         return cast("BinaryIO", os.fdopen(descriptor, "rb"))
@@ -73,9 +84,9 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
     return io.TextIOWrapper(cast("IO[bytes]", open_bytes(path)), encoding=encoding, newline=newline)
 
 
-def read_bytes(path: Path, most: int | None = None) -> bytes:
+def read_bytes(path: Path, most: int | None = None, *, links: bool = True) -> bytes:
     """What a file holds. Raises OSError as `open_bytes`, and where that is more than `most` bytes."""
-    with open_bytes(path) as file:
+    with open_bytes(path, links=links) as file:
         data = file.read() if most is None else file.read(most + 1)
     if most is not None and len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, too many for such a file", str(path))
@@ -88,9 +99,9 @@ def read_text(path: Path, encoding: str = "utf-8", most: int | None = None) -> s
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _status(path: Path) -> os.stat_result:
+def _status(path: Path, *, links: bool) -> os.stat_result:
     try:
-        return path.stat()
+        return path.stat() if links else path.lstat()
     except ValueError:
         raise OSError(errno.EINVAL, "no file's name has a NUL in it", str(path)) from None
 

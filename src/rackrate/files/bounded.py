@@ -24,14 +24,14 @@ FREE_BYTES = 256 << 20
 _BUFFER = 1 << 18
 
 
-def open_lines(path: Path, most: int = MOST_LINE) -> BinaryIO:
+def open_lines(path: Path, most: int = MOST_LINE, *, links: bool = True) -> BinaryIO:
     """A file of lines, unpacked if its name ends in .gz.
 
     Raises:
         OSError: as `files.open_bytes`; while it is read, also for a line of more than `most` bytes, for one that is
             packed more than 200 to 1, and for a packed file that ends too soon or is none.
     """
-    file = open_bytes(path)
+    file = open_bytes(path, links=links)
     raw: io.RawIOBase = _Unpacked(file, path) if path.suffix.lower() == ".gz" else cast("Any", file)
     return cast("BinaryIO", io.BufferedReader(_Lines(raw, most), _BUFFER))
 

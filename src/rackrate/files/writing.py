@@ -72,20 +72,22 @@ def open_within(path: Path, *, append: bool) -> IO[bytes]:
     Raises:
         OSError: also where a link, a pipe, a device or a second name of another file stands there.
     """
-    flags = os.O_WRONLY | os.O_CREAT | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
+    flags = os.O_WRONLY | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
     with suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(22, "a link, a pipe or a device stands there, and is not written to", str(path))
-        if not append:
-            path.unlink()  # not cut short: it may be a second name of another file
-    if not append:
-        flags |= os.O_EXCL
-    descriptor = os.open(path, flags | (os.O_APPEND if append else 0), PRIVATE_FILE)
+        before = path.lstat()
+        if stat.S_ISCHR(before.st_mode):  # /dev/null by its own name: nobody but root makes another
+            return open(os.open(path, flags), "wb", buffering=0)  # noqa: PTH123 - a descriptor, not a path
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(22, "a link, a pipe or a directory stands there, and is not written to", str(path))
+        if not append and before.st_nlink > 1:
+            path.unlink()  # not cut short: it is a second name of another file
+    descriptor = os.open(path, flags | os.O_CREAT | (os.O_APPEND if append else 0), PRIVATE_FILE)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise OSError(22, "it is another file under a second name, and is not written to", str(path))
+        if not append:
+            os.ftruncate(descriptor, 0)
         return os.fdopen(descriptor, "ab" if append else "wb", buffering=0)
     except OSError:
         os.close(descriptor)

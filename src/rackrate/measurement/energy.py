@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -16,6 +18,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rackrate.errors import RunError
+from rackrate.files import read_bytes
+from rackrate.files.writing import write_whole
 from rackrate.measurement.live import LiveLevel
 from rackrate.metrics.summary import LevelSummary
 from rackrate.runs.records import Level
@@ -23,6 +27,10 @@ from rackrate.runs.records import Level
 POWER_FILE = "power.csv"
 """In a run directory: seconds since the run's start, watts, source."""
 EVERY_S = 0.5
+_MOST_POWER = 256 << 20
+"""Bytes of that file: 25 for each reading, so some two months."""
+_MOST_VALUE = 1e10
+"""Of seconds or watts in it."""
 _POWERCAP = Path("/sys/class/powercap")
 
 
@@ -209,12 +217,14 @@ class PowerMeter:
         """Keeps the readings with the run; nothing where there were none."""
         if self._source is None or self._offset_s is None or not self._samples:
             return
-        with (directory / POWER_FILE).open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["at_s", "watts", "source"])
-            rows.writerows(
-                [f"{at - self._offset_s:.3f}", f"{watts:.3f}", self._source.name] for at, watts in self._samples
-            )
+        text = io.StringIO(newline="")
+        rows = csv.writer(text)
+        rows.writerow(["at_s", "watts", "source"])
+        rows.writerows([f"{at - self._offset_s:.3f}", f"{watts:.3f}", self._source.name] for at, watts in self._samples)
+        try:
+            write_whole(directory / POWER_FILE, text.getvalue(), private=True)
+        except OSError as error:
+            self._shown.note(f"{directory / POWER_FILE}: cannot be written ({error.strerror or error})")
 
     def level_started(self, level: Level, position: int, of_at_most: int) -> None:
         """The run's clock began `started_s` ago."""
@@ -238,16 +248,24 @@ class PowerMeter:
 def read_power(directory: Path) -> tuple[list[Reading], str | None]:
     """The readings kept with a run, and their source; nothing where it had no sensor. Raises RunError if damaged."""
     path = directory / POWER_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return [], None
-    with path.open(encoding="utf-8", newline="") as file:
-        try:
-            rows: list[dict[str, Any]] = list(csv.DictReader(file))
-            return [Reading(float(row["at_s"]), float(row["watts"])) for row in rows], rows[0][
-                "source"
-            ] if rows else None
-        except (KeyError, TypeError, ValueError):
-            raise RunError(f"{path} is damaged: it has the columns at_s, watts, source") from None
+    try:
+        text = read_bytes(path, _MOST_POWER, links=False).decode()
+        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        readings = [Reading(_finite(row["at_s"]), _finite(row["watts"])) for row in rows]
+        return readings, str(rows[0]["source"]) if rows else None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise RunError(f"{path} is damaged: it has the columns at_s, watts, source") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not abs(value) < _MOST_VALUE:
+        raise ValueError(text)
+    return value
 
 
 def joules(readings: Sequence[Reading], start_s: float, end_s: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -47,8 +48,25 @@ class Target:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host is this machine's loopback."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        """Whether the host is this machine's loopback: by its address, since any name may begin with 127."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address).is_loopback
+
+    def refuse_key_in_clear(self, key: str | None, *, allowed: bool) -> None:
+        """Raises EndpointError where a key would go to another machine for every one between to read."""
+        if key is not None and self.scheme == "http" and not self.is_loopback and not allowed:
+            raise EndpointError(
+                f"{self.url} is plain http on another machine, so that the API key would be sent where others can read "
+                "it: give an https URL, forward a port of this machine to it by SSH, unset the key's variable, or add "
+                "{allow_plain_http}",
+                field="allow_plain_http",
+            )
 
 
 def parse_url(url: str) -> Target:

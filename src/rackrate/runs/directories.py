@@ -1,10 +1,14 @@
-"""Where runs go that nobody named a place for."""
+"""Where runs go that nobody named a place for, and who writes to one."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
 from pathlib import Path
+
+from rackrate.errors import RunError
+from rackrate.files.locks import DirectoryLock, LockedError
+from rackrate.files.writing import private_directory
 
 
 def fresh_directory(model: str, now: datetime) -> Path:
@@ -16,3 +20,18 @@ def fresh_directory(model: str, now: datetime) -> Path:
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
     return Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
+
+
+def lock_run(directory: Path) -> DirectoryLock:
+    """Makes a run's directory, for this process alone to write to. Raises RunError where another process does."""
+    try:
+        private_directory(directory)
+        return DirectoryLock(directory)
+    except LockedError as error:
+        who = f"process {error.pid}" if error.pid else "another process"
+        raise RunError(
+            f"{directory}: {who} is measuring into it now; wait until it has ended, or give {{out}} another directory",
+            field="out",
+        ) from None
+    except OSError as error:
+        raise RunError(f"{directory}: the run cannot be written ({error.strerror or error})") from None

@@ -8,6 +8,7 @@ the extra `parquet` is installed. Either can be read.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,13 @@ import orjson
 from pydantic import ValidationError
 
 from rackrate.errors import RunError
+from rackrate.files import is_directory, is_there, read_bytes, refuse_other_than_file
+from rackrate.files.bounded import open_lines
+from rackrate.files.locks import DirectoryLock
+from rackrate.files.writing import PRIVATE_FILE, open_within, whole_file, write_whole
 from rackrate.runs.columns import LevelColumns
+from rackrate.runs.directories import lock_run
+from rackrate.runs.lines import KEYS, NEEDED, fault_of
 from rackrate.runs.records import FORMAT_VERSION, READABLE_FORMATS, RequestRecord, Run, RunHeader
 from rackrate.runs.table import can_pack, fill_from_table, number_in_table, read_table
 from rackrate.runs.table import pack as pack_table
@@ -34,40 +41,58 @@ Packing needs DuckDB, which would be most of the memory that measuring a small r
 
 _MANY = 20_000
 """More requests than so many of a table stay in it."""
+_MOST_HEADER = 256 << 20
+"""Bytes of a header; a level takes some 1,000."""
 
 
 class RunWriter:
     """Writes a run directory as it is measured. Use it as a context; leaving it closes the journal."""
 
-    def __init__(self, directory: Path, header: RunHeader, before: Run | None = None) -> None:
+    def __init__(
+        self, directory: Path, header: RunHeader, before: Run | None = None, lock: DirectoryLock | None = None
+    ) -> None:
         """Makes the directory, or resumes the run `before` that it holds.
 
+        Args:
+            directory: of the run. What is written there only the user can read.
+            header: of the run.
+            before: what is resumed.
+            lock: on the directory, where the caller has it; it is released at the end.
+
         Raises:
-            RunError: it holds another run already, or cannot be made.
+            RunError: it holds another run already, another process writes to it, or it cannot be made.
         """
         self.directory = directory
         self.header = header
+        self._lock = lock or lock_run(directory)
+        try:
+            self._open(before)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, before: Run | None) -> None:
+        directory = self.directory
         if before is None and (directory / HEADER).exists():
             raise RunError(
                 f"{directory} already holds a run; give {{out}} another directory, or remove it", field="out"
             )
+        if before is not None and _read_header(directory).resumed != before.header.resumed:
+            raise RunError(f"{directory}: another process resumed the run meanwhile; do that again")
         with self._as_run_error(""):
-            directory.mkdir(parents=True, exist_ok=True)
             if before is not None:
                 self._restore(before)
             # unbuffered: what was written survives a kill at once, for a few microseconds a request
-            self._journal = (directory / JOURNAL).open("ab" if before is not None else "wb", buffering=0)
+            self._journal = open_within(directory / JOURNAL, append=before is not None)
         self.save_header()
 
     def _restore(self, before: Run) -> None:
         """The journal of a run that is resumed: without a torn line, and unpacked if it was packed."""
         if not (self.directory / TABLE).exists() and not before.torn_lines:
             return
-        temporary = self.directory / (JOURNAL + ".new")
-        with temporary.open("wb") as file:
+        with whole_file(self.directory / JOURNAL, private=True) as file:
             for record in before.requests:
                 file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        temporary.replace(self.directory / JOURNAL)
         (self.directory / TABLE).unlink(missing_ok=True)
 
     def add(self, record: RequestRecord) -> None:
@@ -90,43 +115,49 @@ class RunWriter:
 
     def save_header(self) -> None:
         """Replaces run.json whole. Raises RunError where it cannot."""
-        text = self.header.model_dump_json(indent=2) + "\n"
-        temporary = self.directory / (HEADER + ".new")
         with self._as_run_error():
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.directory / HEADER)
+            write_whole(self.directory / HEADER, self.header.model_dump_json(indent=2) + "\n", private=True)
 
     def finish(self, *, pack: bool | None = None) -> None:
         """Closes the run; packs its journal into Parquet if that is large and DuckDB is installed (or as told).
 
         The header should have its final state by now.
         """
-        self.close()
-        self.save_header()
-        journal, table = self.directory / JOURNAL, self.directory / TABLE
-        with self._as_run_error():
-            large = journal.stat().st_size > PACK_BYTES
-        if not (large and can_pack() if pack is None else pack):
-            return
+        self._close_journal()
+        try:
+            self.save_header()
+            journal = self.directory / JOURNAL
+            with self._as_run_error():
+                large = journal.stat().st_size > PACK_BYTES
+            if large and can_pack() if pack is None else pack:
+                self._pack(journal)
+        finally:
+            self._lock.release()
+
+    def _pack(self, journal: Path) -> None:
         import duckdb
 
-        temporary = table.with_suffix(".parquet.new")
-        try:
-            pack_table(journal, temporary)
-        except duckdb.Error as error:
-            reason = " ".join(str(error).split())
-            raise RunError(
-                f"{self.directory}: the run cannot be written further ({reason}); the journal is kept"
-            ) from None
-        with self._as_run_error():
-            temporary.replace(table)
+        with self._as_run_error(), tempfile.TemporaryDirectory(prefix=".rackrate-", dir=self.directory) as own:
+            temporary = Path(own) / TABLE
+            try:
+                pack_table(journal, temporary)
+            except duckdb.Error as error:
+                reason = " ".join(str(error).split())
+                raise RunError(
+                    f"{self.directory}: the run cannot be written further ({reason}); the journal is kept"
+                ) from None
+            temporary.chmod(PRIVATE_FILE)
+            temporary.replace(self.directory / TABLE)
             journal.unlink()
 
     def close(self) -> None:
         """Closes the journal. Raises RunError where the system says only now that it could not be written."""
+        try:
+            self._close_journal()
+        finally:
+            self._lock.release()
+
+    def _close_journal(self) -> None:
         with self._as_run_error():
             self._journal.close()
 
@@ -159,11 +190,12 @@ def read_run(directory: Path) -> Run:
     """
     header = _read_header(directory)
     table, journal = directory / TABLE, directory / JOURNAL
-    path = table if table.exists() else journal
-    if not path.exists():
+    path = table if os.path.lexists(table) else journal  # what links lead to is not asked
+    if not os.path.lexists(path):
         raise RunError(f"{directory}: the run has a header but neither {TABLE} nor {JOURNAL}; its requests are lost")
     stored = Stored(path)
     try:
+        refuse_other_than_file(path, links=False)
         large = path.stat().st_size > PACK_BYTES
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -199,10 +231,10 @@ class Stored(Sequence[RequestRecord]):
             return number_in_table(self._path), 0
         number = torn = 0
         try:
-            with self._path.open("rb") as file:
+            with open_lines(self._path, links=False) as file:
                 for line in file:
                     whole = line.startswith(b'{"index":') and line.endswith(b"}\n") and line.count(b'"index":') == 1
-                    if whole or _read_line(line) is not None:
+                    if whole or _values_in(line) is not None:
                         number += 1
                     else:
                         torn += 1
@@ -216,15 +248,14 @@ class Stored(Sequence[RequestRecord]):
             fill_from_table(self._path, by_level)
             return
         before: LevelColumns | None = None
-        for values in _lines(self._path):
+        for values in _requests(self._path):
             columns = by_level.get(values["level"])
             if columns is None:
                 continue
             if before is not None and columns is not before:
                 before.settle()  # levels follow one another: one of them is held at a time
             before = columns
-            with suppress(KeyError, TypeError, OverflowError):
-                columns.add_values(values)
+            columns.add_values(values)
 
     def __iter__(self) -> Iterator[RequestRecord]:
         return read_table(self._path) if self._path.name == TABLE else _read_journal(self._path)
@@ -245,12 +276,12 @@ class Stored(Sequence[RequestRecord]):
 
 def _read_header(directory: Path) -> RunHeader:
     path = directory / HEADER
-    if not directory.exists():
+    if not is_there(directory):
         raise RunError(f"{directory}: no such run directory")
-    if not directory.is_dir():
+    if not is_directory(directory):
         raise RunError(f"{directory}: is a file; a run is a directory with a {HEADER} in it")
     try:
-        values = cast("dict[str, Any]", orjson.loads(path.read_bytes()))
+        values = cast("dict[str, Any]", orjson.loads(read_bytes(path, _MOST_HEADER, links=False)))
     except FileNotFoundError:
         raise RunError(f"{directory}: not a run directory (it has no {HEADER})") from None
     except orjson.JSONDecodeError as error:
@@ -269,35 +300,34 @@ def _read_header(directory: Path) -> RunHeader:
         raise RunError(f"{path}: {place}: {first['msg']}; the run is damaged or not rackrate's") from None
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that are JSON objects."""
+def _requests(path: Path) -> Iterator[dict[str, Any]]:
+    """The values of the requests in a journal, checked; lines that were cut short are left out."""
     try:
-        with path.open("rb") as file:
-            for line in file:
-                with suppress(orjson.JSONDecodeError):
-                    values = orjson.loads(line)
-                    if isinstance(values, dict) and "level" in values:
-                        yield cast("dict[str, Any]", values)
+        with open_lines(path, links=False) as file:
+            for number, line in enumerate(file, start=1):
+                values = _values_in(line)
+                if values is None:
+                    continue
+                fault = fault_of(values)
+                if fault is not None:
+                    raise RunError(f"{path}:{number}: {fault}; the run is damaged")
+                yield values
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _read_journal(path: Path) -> Iterator[RequestRecord]:
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                record = _read_line(line)
-                if record is not None:
-                    yield record
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _read_line(line: bytes) -> RequestRecord | None:
-    """The request in a line of a journal; None where it was cut short."""
-    try:
-        values: dict[str, Any] = orjson.loads(line)
+    for values in _requests(path):
         values["chunk_s"] = tuple(values["chunk_s"])
-        return RequestRecord(**values)
-    except (orjson.JSONDecodeError, TypeError, KeyError):
+        yield RequestRecord(**values)
+
+
+def _values_in(line: bytes) -> dict[str, Any] | None:
+    """What a line of a journal says of a request; None where it was cut short, or says something else."""
+    try:
+        values: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
         return None
+    if not isinstance(values, dict) or not NEEDED <= values.keys() <= KEYS:
+        return None
+    return cast("dict[str, Any]", values)

@@ -6,6 +6,7 @@ DuckDB's memory is bounded; what it needs beyond that it keeps beside the file, 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from rackrate.errors import RunError
+from rackrate.files import refuse_other_than_file
 from rackrate.runs.columns import LevelColumns
+from rackrate.runs.lines import MOST_SECONDS, fault_of
 from rackrate.runs.records import RequestRecord
 from rackrate.runs.statuses import OK
 
@@ -102,17 +105,22 @@ def _database(directory: Path) -> Generator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as database:
         database.execute(f"SET memory_limit = '{_MEMORY}'")
         database.execute("SET threads = 1")
-        database.execute("SET temp_directory = ?", [str(directory / ".duckdb.tmp")])
+        database.execute("SET autoinstall_known_extensions = false")  # nothing is fetched for a stranger's file
+        database.execute("SET autoload_known_extensions = false")
+        database.execute("SET temp_directory = ?", [str(directory / "duckdb")])
         yield database
 
 
 @contextmanager
 def _reading(path: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """DuckDB, whose complaints become one sentence."""
+    """DuckDB, whose complaints become one sentence. It writes nothing beside the file, which may be a stranger's."""
     duckdb = _duckdb(path)
     try:
-        with _database(path.parent) as database:
+        refuse_other_than_file(path, links=False)
+        with tempfile.TemporaryDirectory(prefix="rackrate-") as spare, _database(Path(spare)) as database:
             yield database
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path}: cannot be read ({reason}); the run is damaged") from None
@@ -128,22 +136,33 @@ def number_in_table(path: Path) -> int:
 def read_table(path: Path) -> Iterator[RequestRecord]:
     """The requests of a table, one after the other."""
     with _reading(path) as database:
+        there = _checked_columns(path, database)
         table = database.execute("SELECT * FROM read_parquet(?)", [literally(path)])
-        there = [column[0] for column in table.description or ()]
-        # columns that a later version added have a default, and are not in older files
-        _check(path, there)
         known = [(there.index(field.name), field.name) for field in fields(RequestRecord) if field.name in there]
         while rows := table.fetchmany(_ROWS):
             for row in rows:
                 values = {name: row[at] for at, name in known}
                 values["chunk_s"] = tuple(values["chunk_s"] or ())
+                fault = fault_of(values)
+                if fault is not None:
+                    raise RunError(f"{path}: {fault}; the run is damaged")
                 yield RequestRecord(**values)
 
 
-def _check(path: Path, there: list[str]) -> None:
-    missing = [field.name for field in fields(RequestRecord) if field.name not in there and field.default is MISSING]
+def _checked_columns(path: Path, database: duckdb.DuckDBPyConnection) -> list[str]:
+    """The names of a table's columns. Raises RunError where one is missing or holds something else.
+
+    Columns that a later version added have a default, and are not in older files.
+    """
+    described = database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literally(path)]).fetchall()
+    kinds: dict[str, str] = {row[0]: row[1] for row in described}
+    missing = [field.name for field in fields(RequestRecord) if field.name not in kinds and field.default is MISSING]
     if missing:
         raise RunError(f"{path}: cannot be read (no column {missing[0]}); the run is damaged")
+    for name, kind in kinds.items():
+        if name in _COLUMNS and kind != _COLUMNS[name]:
+            raise RunError(f"{path}: cannot be read (column {name} holds {kind}, not {_COLUMNS[name]}); it is damaged")
+    return list(kinds)
 
 
 def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
@@ -152,8 +171,7 @@ def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
 
     file = literally(path)
     with _reading(path) as database:
-        there = [row[0] for row in database.execute("DESCRIBE SELECT * FROM read_parquet(?)", [file]).fetchall()]
-        _check(path, there)
+        there = _checked_columns(path, database)
         faults: dict[int, Counter[str]] = {}
         for level, status, count in database.execute(
             "SELECT level, status, count(*) FROM read_parquet(?) WHERE status <> ? GROUP BY ALL", [file, OK]
@@ -177,6 +195,7 @@ def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
                 place,
             )
             times = _arrays(database, f"SELECT unnest(chunk_s) AS t {wanted}", place)["t"]
+            _check_values(path, {**found, "chunk_s": times})
             levels = np.asarray(found["level"])
             owners = np.repeat(levels, found["pieces"])
             for level in np.unique(levels).tolist():
@@ -194,6 +213,20 @@ def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
                     faults.pop(level, Counter()),
                     sessions[sessions >= 0].tolist(),
                 )
+
+
+def _check_values(path: Path, found: Mapping[str, Any]) -> None:
+    """Raises RunError where a value is missing that no request lacks, or a time or a count cannot be one."""
+    import numpy as np
+
+    for name, values in found.items():
+        plain = np.ma.getdata(values)
+        at_most = MOST_SECONDS if plain.dtype.kind == "f" else 2**63 - 1
+        wrong = np.ma.getmaskarray(values) | (plain > at_most) | (plain < -at_most)
+        if name != "first_s" and plain.dtype.kind == "f":
+            wrong |= np.isnan(plain)
+        if wrong.any():
+            raise RunError(f"{path}: cannot be read ({name} of a request is {plain[wrong.argmax()]}); it is damaged")
 
 
 def _arrays(database: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.types import Offer
     from rackrate.engines.process import RunningEngine
     from rackrate.engines.settings import Settings
+    from rackrate.files.locks import DirectoryLock
     from rackrate.measurement.host import CpuAccount
     from rackrate.measurement.plan import SweepPlan
     from rackrate.measurement.probe import Probe
@@ -71,6 +72,7 @@ class Job:
         from rackrate.errors import WorkloadError
         from rackrate.measurement.target import parse_url
         from rackrate.memory.gpus_here import settings_on_gpus
+        from rackrate.runs.directories import lock_run
         from rackrate.runs.records import Engine, ServedModel
 
         started = launcher(name)
@@ -107,12 +109,15 @@ class Job:
                 f"{longest}: ask for fewer tokens or turns, or leave a trace's longest out with {{longest}}",
                 field="longest",
             )
-        with RunningEngine(command, self.directory / "engine.log", append=self.continued is not None) as running:
+        with (
+            lock_run(self.directory) as lock,
+            RunningEngine(command, self.directory / "engine.log", append=self.continued is not None) as running,
+        ):
             what = f"starting {command.name} with {alias}"
             self._while_starting(what, 0.0)
             running.wait_until_ready(on_wait=lambda waited_s: self._while_starting(what, waited_s))
             self.model = command.served_name
-            return self._run(parse_url(command.url), Started(running, engine, served))
+            return self._run(parse_url(command.url), Started(running, engine, served), lock)
 
     def _while_starting(self, what: str, waited_s: float) -> None:
         from rackrate.errors import EngineError
@@ -123,7 +128,10 @@ class Job:
 
     def measure_url(self, target: Target) -> Run:
         """Measures a server that runs already."""
-        return self._run(target, None)
+        from rackrate.runs.directories import lock_run
+
+        # a run that is resumed may be under way; a new directory is not made before the server has answered
+        return self._run(target, None, lock_run(self.directory) if self.continued is not None else None)
 
     def _find_machine(self, target: Target) -> tuple[Machine, psutil.Process | None]:
         """The machine behind a URL, and the server's process where that is this one."""
@@ -135,15 +143,18 @@ class Job:
             return stated_machine(self.stated), process
         return detect_machine(self.context.catalog) if process is not None else Machine(origin="unknown"), process
 
-    def _run(self, target: Target, started: Started | None) -> Run:
+    def _run(self, target: Target, started: Started | None, lock: DirectoryLock | None) -> Run:
         import asyncio
 
         import uvloop
 
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._measure(target, started))
+        with (
+            lock or contextlib.nullcontext(),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            return runner.run(self._measure(target, started, lock))
 
-    async def _measure(self, target: Target, started: Started | None) -> Run:
+    async def _measure(self, target: Target, started: Started | None, lock: DirectoryLock | None) -> Run:
         from threading import Thread
 
         from rackrate.measurement.http import Client
@@ -188,7 +199,7 @@ class Job:
             continued = self.continued
             done = _what_is_done(continued, header, self.context.now()) if continued is not None else NOTHING
             async with AsyncExitStack() as stack:
-                writer = stack.enter_context(RunWriter(self.directory, header, continued))
+                writer = stack.enter_context(RunWriter(self.directory, header, continued, lock))
                 if continued is None and header.request is not None:
                     remember(self.directory, header.request, self.context)
                 pool = None

@@ -53,7 +53,9 @@ def measure(
     if request.url is not None:
         from rackrate.measurement.target import parse_url
 
-        return Measured(job.directory, job.measure_url(parse_url(request.url)))
+        target = parse_url(request.url)
+        target.refuse_key_in_clear(job.key, allowed=request.allow_plain_http)
+        return Measured(job.directory, job.measure_url(target))
     if len(request.engines) != 1:
         raise EngineError("{engines} names several: measure one, or all in turn", field="engines")
     (engine,) = request.engines

@@ -62,6 +62,8 @@ class MeasureRequest(Request):
     """The machine behind a remote URL, as an offer's id."""
     key_env: str = DEFAULT_KEY
     """The name of the API key's variable, never the key."""
+    allow_plain_http: bool = False
+    """Whether the key may go to another machine by http, where others can read it."""
     threads: bounds.Threads | None = None
     port: bounds.Port | None = None
     settings: tuple[str, ...] = ()
@@ -93,6 +95,7 @@ class ResumeRequest(Request):
     settings: tuple[str, ...] = ()
     ray: str | None = None
     key_env: str | None = None
+    allow_plain_http: bool = False
     trace: Path | None = None
     input_tokens: str | None = None
     output_tokens: str | None = None

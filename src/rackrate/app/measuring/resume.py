@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,14 +16,17 @@ from rackrate.app.measuring.several import REQUEST_FILE, EnginesMeasured, measur
 from rackrate.app.measuring.started import is_ours
 from rackrate.app.request_json import from_json
 from rackrate.errors import RunError, UserError
+from rackrate.files import read_bytes
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.measurement.stop import Stop
     from rackrate.measurement.watching import Watch
 
+_MOST_REQUEST = 1 << 20
+"""Bytes of a request that a comparison keeps."""
 _MAY_NAME_FILES = ("input_tokens", "output_tokens", "turns", "think_time")
-_OURS = ("url", "engines", "model", "settings", "ray", "key_env", "trace", *_MAY_NAME_FILES)
+_OURS = ("url", "engines", "model", "settings", "ray", "key_env", "allow_plain_http", "trace", *_MAY_NAME_FILES)
 """What must be repeated of a run that was not begun here."""
 
 
@@ -38,7 +42,7 @@ def resume(
     from rackrate.runs.store import read_run
 
     directory = request.run
-    if (directory / REQUEST_FILE).exists():
+    if os.path.lexists(directory / REQUEST_FILE):
         asked = read_kept(directory / REQUEST_FILE)
         again = _checked(request, asked, directory, context)
         return measure_engines(replace(again, out=directory), context, watch=watch, stop=stop, continued=True)
@@ -59,7 +63,7 @@ def resume(
 def read_kept(path: Path) -> dict[str, Any]:
     """The request that a comparison keeps. Raises RunError where the file is not as rackrate writes it."""
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = json.loads(read_bytes(path, _MOST_REQUEST, links=False))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({error})") from None
     asked: Any = values.get("request") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -75,34 +79,38 @@ def _checked(request: ResumeRequest, asked: Mapping[str, Any], directory: Path, 
     except UserError as error:
         raise RunError(f"{directory}: the request that it keeps cannot be read ({error})") from None
     if is_ours(directory, asked, context):
-        others = [name for name in _OURS if getattr(request, name) and getattr(request, name) != getattr(known, name)]
+        # a key may have been set since, and be allowed now
+        fixed = [name for name in _OURS if name != "allow_plain_http"]
+        others = [name for name in fixed if getattr(request, name) and getattr(request, name) != getattr(known, name)]
         if others:
             raise RunError(
                 f"{directory}: the run is resumed as it was asked for; leave {{{others[0]}}} out, or measure anew",
                 field=others[0],
             )
-        return known
+        return replace(known, allow_plain_http=known.allow_plain_http or request.allow_plain_http)
     missing = [name for name in _OURS if _differs(getattr(request, name), getattr(known, name), name)]
     if missing:
-        shown = " ".join(f"{{{name}}} {word}" for name in missing for word in _words(getattr(known, name)))
+        shown = " ".join(f"{{{name}}} {word}".rstrip() for name in missing for word in _words(getattr(known, name)))
         raise RunError(
             f"{directory}: the run was not begun here by you, so that what it asks for must be repeated; if you trust "
             f"it, add: {shown}",
             fields=missing,
         )
-    return known
+    return replace(known, allow_plain_http=request.allow_plain_http)
 
 
 def _differs(repeated: Any, kept: Any, name: str) -> bool:
     if name == "key_env" and kept == DEFAULT_KEY:
         return False
-    if name in _MAY_NAME_FILES and not str(kept or "").strip().lower().startswith("file:"):
+    if name in _MAY_NAME_FILES and "file" not in str(kept or "").lower():
         return False
     return bool(kept) and repeated != kept
 
 
 def _words(value: Any) -> list[str]:
     """A value from a file as words for a shell, each quoted: whoever repeats them runs nothing else."""
+    if value is True:
+        return [""]
     words: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
     return [shlex.quote(_printable(str(word))) for word in words]
 

@@ -12,6 +12,7 @@ from rackrate.app.measuring.request import MeasureRequest, check
 from rackrate.app.measuring.started import remember
 from rackrate.app.request_json import to_json
 from rackrate.errors import EngineError, RunError, UserError
+from rackrate.files.writing import write_whole
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -50,9 +51,7 @@ def measure_engines(
         EngineError: an engine is named twice, has no such setting, or none could be measured.
         RunError: the directory holds a comparison, and it is not resumed.
     """
-    from rackrate.app.side_by_side import SideBySideRequest, side_by_side
-    from rackrate.runs.directories import fresh_directory
-    from rackrate.runs.store import HEADER
+    from rackrate.runs.directories import fresh_directory, lock_run
 
     check(request)
     engines = list(request.engines)
@@ -63,8 +62,19 @@ def measure_engines(
     for engine in engines:  # a wrong setting is said before any starts
         settings_for(engine, request.settings, engines)
     directory = request.out or fresh_directory(request.model or "model", context.clock())
-    if not continued:
-        _begin(request, directory, context)
+    with lock_run(directory):
+        if not continued:
+            _begin(request, directory, context)
+        return _measure_all(request, directory, context, watch, stop)
+
+
+def _measure_all(
+    request: MeasureRequest, directory: Path, context: Context, watch: Watch | None, stop: Stop | None
+) -> EnginesMeasured:
+    from rackrate.app.side_by_side import SideBySideRequest, side_by_side
+    from rackrate.runs.store import HEADER
+
+    engines = list(request.engines)
     done: list[Path] = []
     failures: list[tuple[str, str]] = []
     for number, engine in enumerate(engines, start=1):
@@ -100,10 +110,7 @@ def _begin(request: MeasureRequest, directory: Path, context: Context) -> None:
     asked = to_json(replace(request, out=None))
     path = directory / REQUEST_FILE
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".json.new")
-        temporary.write_text(json.dumps({"schema": SCHEMA, "request": asked}, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps({"schema": SCHEMA, "request": asked}, indent=2) + "\n", private=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
     remember(directory, asked, context)
@@ -116,6 +123,8 @@ def _measure_one(
 
     place = request.out
     assert place is not None  # noqa: S101 - the caller says where
+    if place.is_symlink():
+        raise RunError(f"{place}: is a link, and nothing is measured into what it leads to; remove it")
     known = read_run(place) if (place / HEADER).exists() else None
     if known is not None and known.header.state == "complete":
         context.notify.note("measured before")

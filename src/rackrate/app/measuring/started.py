@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rackrate.files.writing import private_directory, write_whole
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -22,8 +26,8 @@ def remember(directory: Path, asked: Mapping[str, Any], context: Context) -> Non
     if note is None:
         return
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.touch(mode=0o600)
+        private_directory(note.parent)
+        write_whole(note, "", private=True)
     except OSError as error:
         context.notify.note(f"{note}: cannot be written ({error.strerror or error}); going on will ask for the request")
 
@@ -31,7 +35,14 @@ def remember(directory: Path, asked: Mapping[str, Any], context: Context) -> Non
 def is_ours(directory: Path, asked: Mapping[str, Any], context: Context) -> bool:
     """Whether this very request was begun here, in this directory."""
     note = _note(directory, asked, context)
-    return note is not None and note.exists()
+    if note is None:
+        return False
+    try:
+        found = note.lstat()
+    except OSError:
+        return False
+    # a state directory that others can write to tells nothing: what this user noted is a file of this user's
+    return stat.S_ISREG(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 
 
 def _note(directory: Path, asked: Mapping[str, Any], context: Context) -> Path | None:
