@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from priced_runs import CPU, FOUR_T4, INPUT_TOK_S, OUTPUT_TOK_S, Command, refused, write_run
+from priced_runs import CPU, FOUR_T4, INPUT_TOK_S, OUTPUT_TOK_S, PREFILL_SHARE, Command, refused, write_run
 
 STUDIES = Path(__file__).parents[2] / "studies"
 TOK_S = INPUT_TOK_S + OUTPUT_TOK_S
@@ -126,14 +126,26 @@ def test_the_template_runs_as_it_is(command: Command, tmp_path: Path) -> None:
     assert "exists; it is not overwritten" in refused(command("study", "new", "mine.yaml"))
 
 
-def test_a_diff_says_what_flipped(command: Command) -> None:
+def test_a_diff_says_what_flipped(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(
+        "study: d\ntitle: a test\nprices_as_of: 2026-02-01\nscenarios:\n"
+        "  - {name: box, model: m, usd_per_hour: 1, tokens_per_second: 1000}\n"
+        "  - name: api\n    model: m\n    prices:\n"
+        "      - {date: 2026-01-01, source: a list, input_usd_per_1m: 10, output_usd_per_1m: 10}\n"
+        "      - {date: 2026-06-01, source: a list, input_usd_per_1m: 0.1, output_usd_per_1m: 0.1}\n"
+        "questions:\n  - {id: q, asks: which, traffic: {tokens_per_month: 1e9}}\n",
+        encoding="utf-8",
+    )
+    view = command("study", "diff", "d.yaml", "--as-of", "2026-11-23", "--json", "--draws", 2000).json
+    assert (view["schema"], view["flipped"]) == ("rackrate.study-diff/1", 1)
+    assert view["changes"][0]["id"] == "q"
+    assert view["before"]["prices_as_of"] == "2026-02-01"
+    ran = command("study", "diff", "d.yaml", "--as-of", "2026-11-23", "--draws", 2000)
+    assert "1 of 1 verdicts flipped" in ran.out
     study = STUDIES / "lytix-2024.yaml"
     view = command("study", "diff", study, "--as-of", "2026-11-23", "--json", "--draws", 5000).json
-    assert (view["schema"], view["flipped"]) == ("rackrate.study-diff/1", 1)
-    assert view["changes"][0]["id"] == "asked-properly-full-2024"
-    assert view["before"]["prices_as_of"] == "2024-06-13"
-    ran = command("study", "diff", study, "--as-of", "2026-11-23", "--draws", 5000)
-    assert "1 of 33 verdicts flipped" in ran.out
+    assert (view["flipped"], view["before"]["prices_as_of"]) == (0, "2024-06-13")
+    assert view["changes"][0]["figures"]
     same = command("study", "diff", study, "--as-of", "2024-06-15", "--json", "--draws", 2000).json
     assert {change["id"] for change in same["changes"] if change["flipped"]} <= {"asked-properly-today"}
 
@@ -178,7 +190,9 @@ def test_a_scenario_may_be_a_measured_run(command: Command, tmp_path: Path, t4_r
     )
     view = command("study", "run", "r.yaml", "--json", "--draws", 2000).json
     rows = {row["name"]: row for row in view["questions"][0]["rows"]}
-    assert rows["measured"]["utilisation"]["value"] == pytest.approx(1e8 / (TOK_S * 3600 * 730), rel=1e-6)
+    # a quarter of the run's time was prefill: input alone at 160 / 0.25, output alone at 80 / 0.75 token/s
+    busy_s = 5e7 / (INPUT_TOK_S / PREFILL_SHARE) + 5e7 / (OUTPUT_TOK_S / (1 - PREFILL_SHARE))
+    assert rows["measured"]["utilisation"]["value"] == pytest.approx(busy_s / (3600 * 730), rel=1e-6)
     assert rows["measured"]["model"] == "llama-3-8b-instruct"
     assert "measured 2026-11-23 by rackrate 0.1.0: runs/t4" in rows["measured"]["source"]
     assert rows["Groq"]["same_model"] is True

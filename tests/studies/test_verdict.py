@@ -10,6 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rackrate.catalog.load import load_catalog
+from rackrate.errors import UserError
+from rackrate.studies.diff import compare_results
 from rackrate.studies.documents import Study
 from rackrate.studies.evaluate import evaluate
 from rackrate.studies.loading import Loaded
@@ -193,9 +195,9 @@ def test_no_study_says_both_that_it_pays_and_that_it_does_not(
 
 
 def test_the_limit_that_forbids_is_named() -> None:
-    """The rig would pay if it were 43 % busy; the peak and max_load allow it 28 %. Flat traffic breaks even there."""
+    """The rig would pay if it were busier than the peak and max_load allow (28 %). Flat traffic breaks even there."""
     profile = [1, 1, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 9, 9, 10, 10, 9, 7, 5, 4, 3, 2, 2, 1]
-    slow = {**rig(), "tokens_per_second": 900}
+    slow = {**rig(), "tokens_per_second": 600}
     peaky = row(asked([slow, API], {"traffic": {**TRAFFIC, "profile": profile}}), "rig").crossing
     assert peaky is not None
     assert peaky.verdict == "limited"
@@ -209,3 +211,87 @@ def test_the_limit_that_forbids_is_named() -> None:
     dear = row(asked([rig(capex_usd=1e6), API], {"traffic": TRAFFIC}), "rig").crossing
     assert dear is not None
     assert (dear.verdict, dear.unlimited_tokens_per_month) == ("never", None)  # however full
+
+
+def busy(answer: QuestionResult, name: str = "rig") -> float:
+    used = row(answer, name).utilisation
+    assert used is not None
+    assert used.value is not None
+    return used.value
+
+
+@pytest.mark.parametrize("cached", [0.0, 0.3, 0.9])
+def test_cached_input_takes_no_time_of_a_machine(cached: float) -> None:
+    """1.4 G tokens a month on 1,500 new input and output token/s: 35 % busy without a cache, 10 % with 90 % of it."""
+    answer = asked([rig(), API], {"traffic": {**TRAFFIC, "cached_share": cached}})
+    requests = 40_000 / 86_400
+    assert busy(answer) == pytest.approx(requests * (900 * (1 - cached) + 250) / 1500)
+    assert any("Cached input takes no time" in note for note in answer.notes) == (cached > 0)
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds"),
+    [
+        ({"tokens_per_second": 1500}, (900 + 250) / 1500),
+        ({"input_tokens_per_second": 9000, "output_tokens_per_second": 500}, 900 / 9000 + 250 / 500),
+        ({"output_tokens_per_second": 500, "measured_input_per_output": 3.6}, 250 / 500),
+        ({"output_tokens_per_second": 500, "measured_input_per_output": 1}, (900 + 250) / 1000),
+        ({"output_tokens_per_second": 500}, 250 / 500),
+    ],
+)
+def test_throughput_as_it_was_measured(rates: dict[str, float], seconds: float) -> None:
+    """Requests of 900 + 250 tokens, by the busy seconds of one."""
+    machine = {**rig(), **rates}
+    if "tokens_per_second" not in rates:
+        del machine["tokens_per_second"]
+    answer = asked([machine, API], {"traffic": {**TRAFFIC, "cached_share": 0}})
+    assert busy(answer) == pytest.approx(40_000 / 86_400 * seconds)
+    notes = " ".join(row(answer, "rig").notes)
+    assert ("taken as measured with this traffic's 3.6" in notes) == (rates == {"output_tokens_per_second": 500})
+    assert ("measured at 1 new input tokens" in notes) == (rates.get("measured_input_per_output") == 1)
+
+
+def test_prompts_are_never_free() -> None:
+    """With a rate of output alone, prompts that are twice as long are twice the work."""
+    machine = {**rig(), "output_tokens_per_second": 500}
+    del machine["tokens_per_second"]
+    share = {"traffic": {"tokens_per_month": 1.4e9, "input_share": [0.5, 0.9]}}
+    used = row(asked([machine, API], share), "rig").utilisation
+    assert used is not None
+    # the machine's tokens are as many, whatever they are: the share moves the API's bill alone
+    assert (used.low, used.high) == (pytest.approx(used.value), pytest.approx(used.value))
+    longer = asked([machine, API], {"traffic": {**TRAFFIC, "input_tokens": [450, 1800]}})
+    drawn = row(longer, "rig").utilisation
+    assert drawn is not None
+    assert (drawn.high or 0) > 1.3 * (drawn.value or 0)
+
+
+def test_what_says_nothing_of_a_machine_is_refused() -> None:
+    box = {"name": "box", "model": "m", "usd_per_hour": 1, "tokens_per_second": 100}
+    with pytest.raises(UserError, match="cached input, which takes no time"):
+        asked([box, API], {"traffic": {"tokens_per_month": 1e9, "input_share": 1, "cached_share": 1}})
+    for more, said in (
+        ({"input_tokens_per_second": 9}, "goes with output_tokens_per_second"),
+        ({"measured_input_per_output": 9}, "goes with output_tokens_per_second"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            asked([{**box, **more}, API], {"traffic": TRAFFIC})
+
+
+def test_todays_prices_flip_a_verdict() -> None:
+    """An API that asked 10 USD per 1M in January asks a cent in June."""
+    prices = [
+        {"date": date, "source": "a list", "input_usd_per_1m": usd, "output_usd_per_1m": usd}
+        for date, usd in (("2026-01-01", 10), ("2026-06-01", 0.01))
+    ]
+    study = Study.model_validate(
+        {
+            "study": "t", "title": "a test", "draws": 1000, "scenarios": [rig(), {**API, "prices": prices}],
+            "questions": [{"id": "q", "asks": "which", "traffic": TRAFFIC}],
+        }
+    )  # fmt: skip
+    before, after = (evaluate(Loaded(Path("t.yaml"), study, ()), CATALOG, day) for day in ("2026-02-01", "2026-07-01"))
+    (change,) = compare_results(before, after)
+    assert change.flipped
+    assert change.before.startswith("self-hosting; cheapest: rig")
+    assert change.after.startswith("api; cheapest: api")

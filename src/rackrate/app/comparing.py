@@ -93,7 +93,8 @@ def compare(request: CompareRequest, context: Context) -> Compared:
     catalog = context.catalog
     pricing, model, speed, use = _priced(request, context)
     served = pricing.serving
-    scenarios = [_machine(priced, model, pricing.model, request) for priced in pricing.machines]
+    counted = 1 - served.cached_tok_s / served.tok_s
+    scenarios = [_machine(priced, model, pricing.model, request, counted) for priced in pricing.machines]
     scenarios += _api_scenarios(request, catalog, model, as_of, use)
     traffic, said = _traffic(request, pricing)
     study = Study(
@@ -199,7 +200,8 @@ def _fixed(value: float) -> Number:
     return Number(Fixed(value), None)
 
 
-def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest) -> Scenario:
+def _machine(priced: Priced, model: Model | None, served: str, request: CompareRequest, counted: float) -> Scenario:
+    """A machine that serves the throughput, of which a share is counted: cached input takes no time in a study."""
     from rackrate.studies.documents import Number, Scenario
 
     cost, rig = priced.cost, priced.rig
@@ -215,7 +217,7 @@ def _machine(priced: Priced, model: Model | None, served: str, request: CompareR
     return Scenario(
         name=cost.name,
         model=model.id if model else served,
-        tokens_per_second=Number.product(THROUGHPUT),
+        tokens_per_second=Number.product(*([counted] if counted != 1 else []), THROUGHPUT),
         notes=" ".join(notes) or None,
         **price,
     )

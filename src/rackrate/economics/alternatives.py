@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rackrate.catalog.api_price import bill_usd
 from rackrate.economics.breakeven import crossing_tokens, marginal_usd_per_token, whole_machines
 from rackrate.economics.horizon import purchase_usd_month
+from rackrate.errors import UserError
 from rackrate.units import HOURS_PER_MONTH, tokens_per_month, where
 
 if TYPE_CHECKING:
@@ -124,6 +125,25 @@ def levelled(machine: Machine, discount_rate: Numbers, hours: float) -> Machine:
         return machine
     purchase = purchase_usd_month(machine.capex_usd, machine.resale_usd, discount_rate, machine.life_months)
     return replace(machine, fixed_usd_h=machine.running_usd_h + purchase / hours)
+
+
+def mixed_tok_s(demand: Demand, input_tok_s: Numbers, output_tok_s: Numbers) -> Numbers:
+    """Tokens a second at full load in a demand's mix, of rates for new input and for output, each alone. [token/s]
+
+    All tokens / (new input / P + output / D). Cached input takes no time, as in `replica.busy_time`.
+
+    >>> mixed_tok_s(Demand(500, 300, 200), 1000, 1000), mixed_tok_s(Demand(500, 300, 200), 5000, 1000)
+    (1428.5714285714287, 3333.3333333333335)
+
+    Raises:
+        UserError: nothing but cached input, which takes no time.
+    """
+    import numpy as np
+
+    busy_s = demand.new_input_tokens / input_tok_s + demand.output_tokens / output_tok_s
+    if not np.all(np.asarray(busy_s) > 0):
+        raise UserError("all of this traffic is cached input, which takes no time: that says nothing of machines")
+    return demand.tokens / busy_s
 
 
 def api_month_usd(tariff: Tariff, demand: Demand) -> Numbers:

@@ -66,7 +66,7 @@ def payback_within(
     *,
     discount_rate: Numbers,
     api_decline: Numbers,
-    pays: Numbers,
+    saves_usd_month: Numbers,
     life_months: Numbers,
     horizon_months: Numbers,
 ) -> Numbers:
@@ -82,20 +82,20 @@ def payback_within(
         api_usd_month: the API's bill of the first month. [USD/month]
         discount_rate: a year.
         api_decline: the share that the API's price loses a year.
-        pays: whether owning costs less than the API over the horizon, by present value.
+        saves_usd_month: the API's equal sum a month over the horizon less that of owning. [USD/month]
         life_months: of the machine.
         horizon_months: over which both are compared.
 
     3,800 USD, 100 a month against 157.08 a month, over 100 months and over 60:
 
     >>> kept = {"discount_rate": 0.0, "api_decline": 0.0, "life_months": 100}
-    >>> round(payback_within(3800, 100, 157.0752, pays=True, horizon_months=100, **kept), 2)
+    >>> round(payback_within(3800, 100, 157.0752, saves_usd_month=19.08, horizon_months=100, **kept), 2)
     66.58
-    >>> payback_within(3800, 100, 157.0752, pays=False, horizon_months=60, **kept)
+    >>> payback_within(3800, 100, 157.0752, saves_usd_month=-6.26, horizon_months=60, **kept)
     inf
     """
     import numpy as np
 
     first = payback_months(capex_usd, running_usd_month, api_usd_month, discount_rate, api_decline)
     in_time = first <= np.minimum(life_months, horizon_months)
-    return where(pays, where(in_time, first, horizon_months), np.inf)
+    return where(saves_usd_month > 0, where(in_time, first, horizon_months), np.inf)

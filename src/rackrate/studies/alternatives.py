@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from rackrate.catalog.api_rates import Rates
@@ -20,6 +20,7 @@ from rackrate.errors import PriceError, RunError, UserError
 from rackrate.studies.documents import Number, Owned, Scenario, Traffic
 from rackrate.studies.loading import Loaded, Where, limits_of
 from rackrate.studies.prices import TypedPrice, api_at, offer_at, rates_at
+from rackrate.studies.throughput import RATES, caution, new_input_per_output, served_tok_s
 from rackrate.studies.tokenizers import measured_ratio
 from rackrate.units import MONTHS_PER_YEAR
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 UNITS = {
     "tokens_per_second": "token/s",
     "output_tokens_per_second": "token/s",
+    "input_tokens_per_second": "token/s",
     "usd_per_hour": "USD/h",
     "tokens_per_month": "token/month",
     "requests_per_day": "request/day",
@@ -107,6 +109,8 @@ class Alternative:
     notes: tuple[str, ...]
     tiers: tuple[tuple[int, Rates], ...] = ()
     """Of an API whose price depends on it: from how many input tokens of a request on, and the price then."""
+    mix: float | None = None
+    """A machine: the traffic's new input tokens for each output token, in the central case."""
 
     @property
     def name(self) -> str:
@@ -163,19 +167,24 @@ class Alternative:
         )
 
     def _tok_s(self, at: Valuation, demand: Demand) -> Numbers:
-        import numpy as np
+        return served_tok_s(
+            self.scenario,
+            lambda key, number: at.of(f"{self.name}: {key}", key, number),
+            demand,
+            self.mix,
+            self.serving,
+            at.figures.get(f"{self.name}: measured throughput"),
+        )
 
-        scenario, name = self.scenario, self.name
-        if scenario.tokens_per_second is not None:
-            return at.of(f"{name}: tokens_per_second", "tokens_per_second", scenario.tokens_per_second)
-        if scenario.output_tokens_per_second is not None:
-            out = at.of(
-                f"{name}: output_tokens_per_second", "output_tokens_per_second", scenario.output_tokens_per_second
-            )
-            if not np.all(np.asarray(demand.output_tokens) > 0):
-                raise UserError("output_tokens_per_second says nothing of traffic without output tokens")
-            return out * demand.tokens / demand.output_tokens
-        return at.figures[f"{name}: measured throughput"]
+    def of_mix(self, at: Valuation, demand: Demand) -> Alternative:
+        """A machine with the traffic that its throughput is stated for, and what that leaves out."""
+        if self.kind == "api":
+            return self
+        mix, key = new_input_per_output(demand), "measured_input_per_output"
+        stated = self.scenario.measured_input_per_output
+        beside = float(at.of(f"{self.name}: {key}", key, stated)) if stated is not None else None
+        said = caution(self.scenario, beside, self.serving, mix)
+        return replace(self, mix=mix, notes=(*self.notes, *((said,) if said else ())))
 
     def tariff(self, at: Valuation, demand: Demand) -> Tariff:
         """Its prices, for requests as long as the demand's."""
@@ -295,7 +304,7 @@ def _machine(
     loaded: Loaded, scenario: Scenario, catalog: Catalog, as_of: str, figures: ParameterTable, model: str | None
 ) -> Alternative:
     name = scenario.name
-    for key in ("tokens_per_second", "output_tokens_per_second", "usd_per_hour", "max_load"):
+    for key in (*RATES, "usd_per_hour", "max_load"):
         if (number := getattr(scenario, key)) is not None:
             figures.add(f"{name}: {key}", key, number)
     notes = [scenario.notes] if scenario.notes else []

@@ -230,9 +230,13 @@ class Scenario(Document):
     own: Owned | None = None
     usd_per_hour: Figure | None = None
     tokens_per_second: Figure | None = None
-    """Input and output tokens together that one machine serves at full load."""
+    """New input and output tokens together that one machine serves at full load; cached input takes no time."""
     output_tokens_per_second: Figure | None = None
-    """Or its output tokens alone, with the traffic's input beside them."""
+    """Or its output tokens; how much input was beside them, or how fast it is, says one of the next two."""
+    input_tokens_per_second: Figure | None = None
+    """New input tokens when it does nothing else; output_tokens_per_second then is output alone too."""
+    measured_input_per_output: Figure | None = None
+    """New input tokens beside each output token when the output tokens were counted; by default the traffic's."""
     run: Path | None = None
     """Or a measured run."""
     force: bool = False
@@ -262,8 +266,15 @@ class Scenario(Document):
         ]
         if hosted and len(rates) != 1:
             raise ValueError("machines need one of tokens_per_second, output_tokens_per_second, run")
-        if not hosted and rates:
-            raise ValueError(f"{rates[0]} is for machines, not for an API")
+        beside = [
+            key for key in ("input_tokens_per_second", "measured_input_per_output") if getattr(self, key) is not None
+        ]
+        if not hosted and (rates or beside):
+            raise ValueError(f"{[*rates, *beside][0]} is for machines, not for an API")
+        if beside and self.output_tokens_per_second is None:
+            raise ValueError(f"{beside[0]} goes with output_tokens_per_second")
+        if len(beside) > 1:
+            raise ValueError("give input_tokens_per_second or measured_input_per_output, not both")
         if self.interruptions_per_month is not None and (self.own is not None or not hosted):
             raise ValueError("interruptions_per_month goes with rented machines: offer or usd_per_hour")
         if self.tokenizers is not None and "tokenizer_ratio" in self.model_fields_set:

@@ -105,7 +105,7 @@ class Horizon:
             api_usd,
             discount_rate=self.discount_rate(at),
             api_decline=self.api_price_decline(at),
-            pays=levels[0] < levels[1],
+            saves_usd_month=levels[1] - levels[0],
             life_months=machine.life_months,
             horizon_months=self.months(at),
         )

@@ -35,6 +35,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "life_years": (0.01, 30),
     "tokens_per_second": (1e-9, 1e12),
     "output_tokens_per_second": (1e-9, 1e12),
+    "input_tokens_per_second": (1e-9, 1e12),
+    "measured_input_per_output": (0, 1e6),
     "tokens_per_month": (1e-9, 1e18),
     "requests_per_day": (1e-9, 1e15),
     "spare_share": (0, 5),

@@ -77,6 +77,7 @@ def answer(
     use = use or _use(question, demand)
     alternatives = [alternative(loaded, scenario, catalog, as_of, table, use) for scenario in scenarios]
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
+    alternatives = [item.of_mix(middle, demand) for item in alternatives]
     drawn = _at(inputs, draw_all(table.quantities, study.draws, study.seed))
     demand_drawn = demand_at(question.traffic, drawn, study.hours_per_month)
     try:
@@ -103,6 +104,8 @@ def answer(
     notes = [question.notes] if question.notes else []
     if apis and hosted and not like_for_like and not chosen:
         notes.append("No API here sells the model that the machines serve: the comparison is with another model.")
+    if hosted and float(demand.cached_input_tokens) > 0:
+        notes.append("Cached input takes no time on a machine; an API bills it at its cached price.")
     if horizon is None and apis and hosted and _falls(question):
         notes.append(
             "Falling API prices are not counted: nothing here is bought, so the month decides. State horizon_years to "
