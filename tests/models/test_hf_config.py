@@ -188,7 +188,9 @@ def test_a_wrong_config_is_one_sentence_with_file_and_key(change: dict[str, Any]
 def test_an_unknown_type_is_read_as_llama_and_said_so() -> None:
     found, notes = architecture_of_config(ConfigValues("config.json", {**LLAMA, "model_type": "llamma"}), "m")
     assert found.parameters.total == 8_030_261_248
-    assert "did you mean" in notes[0]
+    assert "the model_type 'llamma' is not known" in notes[0]
+    assert "may be far off" in notes[0]
+    assert "did you mean" not in notes[0]  # nobody typed it, and what is spelt alike is not built alike
 
 
 @pytest.mark.parametrize(
@@ -288,3 +290,110 @@ def test_weights_published_in_32_bits_are_served_in_16() -> None:
     assert (wide.weights_format, wide.total_weights_bytes) == ("bf16", pytest.approx(2 * 8030261248))
     assert any("published in fp32" in note for note in wide.notes)
     assert memory_fit(read({**LLAMA, "torch_dtype": "float32"}), card, weights="fp32").total_weights_bytes > 3e10
+
+
+GEMMA3: dict[str, Any] = {
+    "model_type": "gemma3",
+    "text_config": {
+        "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024,
+    },
+    "torch_dtype": "bfloat16", "vision_config": {"hidden_size": 1152},
+}  # fmt: skip
+
+
+def test_what_a_text_part_leaves_out_is_the_default_of_its_class() -> None:
+    """google/gemma-3-4b-it and llava-hf/llava-1.5-7b-hf as they are published."""
+    gemma, notes = architecture_of_config(ConfigValues("config.json", GEMMA3), "m")
+    assert gemma.parameters.total == 3_880_263_168
+    assert (gemma.heads, gemma.kv_heads, gemma.head_dim, gemma.vocabulary) == (8, 4, 256, 262_208)
+    assert gemma.context_tokens == 131_072  # which the factor of 8 has already reached
+    assert [(group.layers, group.window_tokens) for group in gemma.caches] == [(5, None), (29, 1024)]
+    assert any(
+        "text_config leaves out head_dim, max_position_embeddings, num_attention_heads" in note for note in notes
+    )
+    assert any("gemma3_text in transformers 5." in note for note in notes)
+    larger = {**GEMMA3["text_config"], "head_dim": 128, "hidden_size": 5376, "intermediate_size": 21504,
+              "num_attention_heads": 32, "num_hidden_layers": 62, "num_key_value_heads": 16}  # fmt: skip
+    assert read({**GEMMA3, "text_config": larger}).parameters.total == 27_009_346_304
+    llava = {
+        "model_type": "llava", "tie_word_embeddings": False, "vision_config": {"hidden_size": 1024},
+        "text_config": {"model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064},
+    }  # fmt: skip
+    assert read(llava).parameters.total == 6_738_939_904
+    untyped = {**llava, "text_config": {"max_position_embeddings": 4096, "vocab_size": 32064}}
+    assert read(untyped).parameters.total == 6_738_939_904
+
+
+def test_a_file_of_its_own_that_lacks_sizes_is_still_refused() -> None:
+    with pytest.raises(UserError, match=r"the key hidden_size .* is missing"):
+        read({key: value for key, value in LLAMA.items() if key != "hidden_size"})
+
+
+def test_apertus_has_no_gates() -> None:
+    """swiss-ai/Apertus-8B-2509: published as 8B; xIELU has two parameters a layer, queries and keys have norms."""
+    config = {
+        "model_type": "apertus", "hidden_size": 4096, "intermediate_size": 21504, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 131072, "max_position_embeddings": 65536,
+        "qk_norm": True, "tie_word_embeddings": False,
+    }  # fmt: skip
+    found = read(config)
+    assert found.parameters.total == 8_053_338_176
+    assert not found.gated
+
+
+LONGCAT: dict[str, Any] = {
+    "model_type": "longcat_flash", "vocab_size": 131072, "hidden_size": 6144, "ffn_hidden_size": 12288,
+    "expert_ffn_hidden_size": 2048, "num_layers": 28, "num_attention_heads": 64, "kv_lora_rank": 512,
+    "q_lora_rank": 1536, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128, "moe_topk": 12,
+    "n_routed_experts": 512, "zero_expert_num": 256, "max_position_embeddings": 131072, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_longcat_doubles_attention_and_lets_experts_idle() -> None:
+    """arXiv:2509.01322: 560B parameters, 27B active on average; two MLAs in each of 28 layers."""
+    found = read(LONGCAT)
+    assert found.parameters.total == pytest.approx(560e9, rel=2e-3)
+    assert found.active_parameters == pytest.approx(27e9, rel=0.04)  # 18.6 to 31.3 by token
+    assert [(group.kind, group.layers, group.latent_values) for group in found.caches] == [("latent", 56, 576)]
+
+
+@pytest.mark.parametrize(
+    ("rope", "stated", "context"),
+    [
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}, 32768, 131_072),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}, 131_072, 131_072),
+        ({"type": "yarn", "factor": 4.0}, 32768, 131_072),
+        ({"rope_type": "yarn", "factor": 40, "original_max_position_embeddings": 4096}, 163_840, 163_840),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}, 131_072, 131_072),
+        ({"type": "longrope", "short_factor": [1.0], "long_factor": [4.0]}, 131_072, 131_072),
+        ({"type": "su", "factor": 32.0}, 131_072, 131_072),
+        ({"type": "linear", "factor": 4.0}, 4096, 16_384),
+        ({"type": "dynamic", "factor": 2.0}, 32_768, 65_536),
+        ({"type": "mrope", "mrope_section": [16, 24, 24]}, 32_768, 32_768),
+        ({"rope_type": "default", "rope_theta": 1e6}, 32_768, 32_768),
+    ],
+)
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+def test_a_context_is_extended_as_engines_extend_it(key: str, rope: dict[str, Any], stated: int, context: int) -> None:
+    """vLLM, _get_and_verify_max_len; the first row is Qwen2.5's own advice (its model card)."""
+    found, notes = architecture_of_config(
+        ConfigValues("config.json", {**LLAMA, "max_position_embeddings": stated, key: rope}), "m"
+    )
+    assert found.context_tokens == context
+    assert any(f"{context:,} tokens by its rope_scaling" in note for note in notes) == (context != stated)
+
+
+def test_a_factor_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"config\.json: rope_scaling\.factor should be a number from 1 to 100,000"):
+        read({**LLAMA, "rope_scaling": {"type": "yarn", "factor": -4}})
+
+
+def test_windows_that_a_class_implies() -> None:
+    """Qwen2 windows the layers from max_window_layers on; gpt-oss and Olmo 3 by their pattern."""
+    qwen = {**LLAMA, "model_type": "qwen2", "sliding_window": 1024, "max_window_layers": 28}
+    assert [(group.layers, group.window_tokens) for group in read(qwen).caches] == [(32, None)]
+    windowed = read({**qwen, "use_sliding_window": True})
+    assert [(group.layers, group.window_tokens) for group in windowed.caches] == [(28, None), (4, 1024)]
+    olmo = read({**LLAMA, "model_type": "olmo3", "sliding_window": 1024})
+    assert [(group.layers, group.window_tokens) for group in olmo.caches] == [(8, None), (24, 1024)]

@@ -29,56 +29,93 @@ class Family:
     """Norms on queries and keys: one for each head dimension, or one over all heads."""
     positions: int | None = None
     """Learned position embeddings; this many more than the context."""
-    window: Literal["all", "never", "alternate", "pattern"] = "all"
-    """Which layers use sliding_window where layer_types does not say."""
+    window: Literal["all", "never", "alternate", "pattern", "after"] = "all"
+    """Which layers use sliding_window where layer_types does not say; `after`: those from max_window_layers on."""
     pattern: int = 0
     """For `pattern`: one layer in so many looks at the whole context."""
-    moe_every: int = 1
+    linear_every: int | None = None
+    """One layer in so many looks at the whole context where neither layer_types nor full_attention_interval says."""
+    output_gate: bool = False
+    """Attention gates its output, where attn_output_gate does not say; the query projection is twice as wide."""
+    bias_of_output: bool = False
+    """A bias that the config asks for is one of the output projection, too."""
+    sinks: bool = False
+    """A learned sink for each head."""
+    doubled: bool = False
+    """A layer has two attentions and two dense feed-forwards beside its experts."""
+    expert_bias: bool = False
+    """Experts and router have biases."""
+    correction_bias: bool = False
+    """The router has a bias that balances experts, whatever the config says."""
+    shared_expert_gate: bool = True
+    """A gate on the shared expert, where the config gives that expert a width."""
+    one_shared_expert: bool = False
+    """One shared expert as wide as a routed one, which the config does not state."""
+    extra_vectors: int = 0
+    """Single parameters of a layer, such as those of a learned activation."""
+    embedding_norm: bool = False
+    """A norm right after the embedding."""
+    context_is_scaled: bool = False
+    """max_position_embeddings is what rope_scaling reaches, whatever its type."""
 
 
-_LLAMA = Family()
-_GEMMA2 = Family(tied=True, norms_per_layer=4, window="alternate")
-_GEMMA3 = Family(tied=True, norms_per_layer=4, query_key_norm="head", window="pattern", pattern=6)
-_QWEN2 = Family(qkv_bias=True)
-_QWEN3 = Family(query_key_norm="head")
+_LLAMA = Family(bias_of_output=True)
+_GEMMA2 = Family(tied=True, norms_per_layer=4, window="alternate", bias_of_output=True)
+_GEMMA3 = Family(
+    tied=True, norms_per_layer=4, query_key_norm="head", window="pattern", pattern=6, bias_of_output=True,
+    context_is_scaled=True,
+)  # fmt: skip
+_QWEN2 = Family(qkv_bias=True, window="after")
+_QWEN3 = Family(query_key_norm="head", window="after", bias_of_output=True)
+_QWEN3_NEXT = Family(query_key_norm="head", bias_of_output=True, output_gate=True, linear_every=4)
+_OLMO2 = Family(query_key_norm="all", bias_of_output=True)
+_DEEPSEEK3 = Family(correction_bias=True)
+_GLM4_MOE = Family(correction_bias=True)
 _CLASSIC = Family(
     gated=False, tied=True, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True, positions=0
 )
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(
-        ("llama", "mistral", "mixtral", "mistral3", "ministral", "phi3", "phimoe", "granite", "granitemoe", "yi",
-         "internlm2", "smollm3", "exaone", "deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2",
-         "kimi_k25", "kimi_linear", "glm_moe_dsa", "glm4_moe_lite", "arcee", "seed_oss", "ernie4_5", "ernie4_5_moe",
-         "mimo", "granitemoehybrid", "decilm", "baichuan", "apertus", "llava", "longcat_flash", "dots1", "jamba"),
+        ("llama", "mistral", "mixtral", "mistral3", "ministral", "ministral3", "phi3", "granite", "granitemoe",
+         "granitemoeshared", "yi", "internlm2", "internlm3", "smollm3", "exaone", "deepseek", "deepseek_v2",
+         "glm4_moe_lite", "ernie4_5", "ernie4_5_moe", "mimo", "granitemoehybrid", "decilm", "baichuan",
+         "llava", "jamba", "cwm", "helium", "iquestcoder", "minicpm3"),
         _LLAMA,
     ),
-    "llama4_text": Family(window="pattern", pattern=4),
-    "gemma": Family(tied=True),
+    "apertus": Family(gated=False, query_key_norm="head", bias_of_output=True, extra_vectors=2),
+    "arcee": Family(gated=False, bias_of_output=True),
+    "seed_oss": Family(),
+    "phimoe": Family(norm_vectors=2, qkv_bias=False, bias_of_output=True),
+    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "kimi_k2", "kimi_k25", "kimi_linear", "glm_moe_dsa"), _DEEPSEEK3),
+    "dots1": Family(query_key_norm="head", window="after", correction_bias=True, bias_of_output=True),
+    "longcat_flash": Family(doubled=True, norms_per_layer=4, correction_bias=True),
+    "llama4_text": Family(window="pattern", pattern=4, one_shared_expert=True, bias_of_output=True),
+    "gemma": Family(tied=True, bias_of_output=True),
     "gemma2": _GEMMA2,
     "gemma3": _GEMMA3,
     "gemma3_text": _GEMMA3,
-    "qwen2": Family(qkv_bias=True, window="never"),
+    "qwen2": _QWEN2,
     "qwen2_moe": _QWEN2,
     "qwen2_vl": _QWEN2,
     "qwen2_vl_text": _QWEN2,
     "qwen2_5_vl": _QWEN2,
     "qwen2_5_vl_text": _QWEN2,
-    **dict.fromkeys(
-        ("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"),
-        _QWEN3,
-    ),
-    "gpt_oss": Family(qkv_bias=True, output_bias=True),
-    "glm4_moe": _LLAMA,
+    **dict.fromkeys(("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"), _QWEN3),
+    **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _QWEN3_NEXT),
+    "gpt_oss": Family(qkv_bias=True, output_bias=True, sinks=True, expert_bias=True, window="alternate"),
+    "glm4_moe": _GLM4_MOE,
     "glm4": Family(norms_per_layer=4, qkv_bias=True),
     "glm": Family(qkv_bias=True),
     "chatglm": Family(qkv_bias=True),
-    "minimax_m2": Family(query_key_norm="all"),
-    "olmo": Family(norm_vectors=0),
-    "olmo2": Family(query_key_norm="all"),
-    "olmo3": Family(query_key_norm="all"),
-    "olmoe": Family(query_key_norm="all"),
-    "cohere": Family(tied=True, norms_per_layer=1),
-    "cohere2": Family(tied=True, norms_per_layer=1, window="pattern", pattern=4),
+    "minimax_m2": Family(query_key_norm="all", correction_bias=True),
+    "olmo": Family(norm_vectors=0, bias_of_output=True),
+    "olmo2": _OLMO2,
+    "olmo3": Family(query_key_norm="all", window="pattern", pattern=4, bias_of_output=True),
+    "olmoe": _OLMO2,
+    "flex_olmo": _OLMO2,
+    "exaone4": Family(query_key_norm="head", window="pattern", pattern=4),
+    "cohere": Family(tied=True, norms_per_layer=1, bias_of_output=True),
+    "cohere2": Family(tied=True, norms_per_layer=1, window="pattern", pattern=4, bias_of_output=True),
     "stablelm": Family(norm_vectors=2),
     "phi": Family(
         gated=False, norms_per_layer=1, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True,
@@ -87,9 +124,9 @@ FAMILIES: dict[str, Family] = {
     "starcoder2": Family(
         gated=False, tied=True, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True
     ),
-    "nemotron": Family(gated=False, norm_vectors=2),
-    "nemotron_h": Family(gated=False, norms_per_layer=1),
-    "falcon": Family(gated=False, tied=True, norms_per_layer=1, norm_vectors=2),
+    "nemotron": Family(gated=False, norm_vectors=2, bias_of_output=True),
+    "nemotron_h": Family(gated=False, norms_per_layer=1, correction_bias=True),
+    "falcon": Family(gated=False, tied=True, norms_per_layer=1, norm_vectors=2, bias_of_output=True),
     "gpt2": _CLASSIC,
     "gpt_bigcode": _CLASSIC,
     "opt": Family(
@@ -98,7 +135,8 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox": Family(gated=False, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True),
     "gptj": Family(gated=False, norms_per_layer=1, norm_vectors=2, feed_forward_bias=True, head_bias=True),
     "bloom": Family(
-        gated=False, tied=True, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True
+        gated=False, tied=True, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True,
+        embedding_norm=True,
     ),
     "mpt": Family(gated=False, tied=True, norm_vectors=1),
 }  # fmt: skip
