@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_o
 from rackrate import __version__
 from rackrate.app.context import Context, Provenance
 from rackrate.app.request_json import Request, from_json, hints_of
-from rackrate.errors import UserError, did_you_mean
+from rackrate.errors import did_you_mean
 
 if TYPE_CHECKING:
     from rackrate.app.checking import FitRequest, Fits
@@ -279,14 +279,9 @@ def _catalog() -> Catalog:
     """As the commands read it: the user's files are laid over what ships."""
     import platformdirs
 
-    from rackrate.catalog.load import load_catalog
+    from rackrate.catalog.load import load_user_catalog
 
-    named = os.environ.get("RACKRATE_CATALOG", "")
-    directories = [Path(item).expanduser() for item in named.split(os.pathsep)] if named else []
-    missing = next((directory for directory in directories if not directory.is_dir()), None)
-    if missing is not None:
-        raise UserError(f"RACKRATE_CATALOG names {missing}, which is not a directory")
-    return load_catalog((platformdirs.user_config_path("rackrate") / "catalog", *directories))
+    return load_user_catalog(platformdirs.user_config_path("rackrate"), os.environ.get("RACKRATE_CATALOG"))
 
 
 def _request(kind: type[R], subject: str, first: object, fields: Mapping[str, Any]) -> R:

@@ -293,6 +293,21 @@ def test_json_to_a_file_is_what_show_prints(call: Call, server: ScriptedServer, 
     assert json.loads(file.read_text()) == json.loads(shown.output)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "it is a directory"), ("file/below", "is a file, not a directory"), ("x" * 300, "File name too long")],
+)
+def test_that_json_cannot_be_written_is_said_before_anything_is_sent(
+    call: Call, server: ScriptedServer, tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    before = len(server.log)
+    ended = call("measure", "--url", server.url, *SMALL, "--out", tmp_path / "run", "--json", tmp_path / name)
+    assert ended.code == 2
+    assert why in ended.errors
+    assert len(server.log) == before
+
+
 def test_both_endpoints_are_measured(call: Call, server: ScriptedServer, tmp_path: Path) -> None:
     before = len(server.log)
     for endpoint in ("chat", "completions"):

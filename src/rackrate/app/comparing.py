@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rackrate import bounds
-from rackrate.app.pricing import PriceRequest, price_run, price_stated
-from rackrate.app.request_json import Request
+from rackrate.app.pricing import PricedFields, PriceRequest, price_run, price_stated
 from rackrate.errors import PriceError, RunError
 
 if TYPE_CHECKING:
@@ -31,27 +30,18 @@ THROUGHPUT = "throughput"
 
 
 @dataclass(frozen=True)
-class CompareRequest(Request):
+class CompareRequest(PricedFields):
     """What to compare: machines of a run (or of a stated throughput) and APIs, at a volume."""
 
     NAME: ClassVar[str] = "compare"
 
-    run: Path | None = None
     tokens_per_second: str | None = None
     """Instead of a run: a number, or a range LOW..HIGH (80 %). [token/s]"""
-    mix: str = "1:1"
-    model: str | None = None
-    offers: bounds.Names = ()
-    rigs: bounds.Paths = ()
-    usd_per_hour: bounds.UsdPerHour | None = None
-    price_kind: str = "on-demand"
-    as_if: bool = False
     utilisation: bounds.ShareAbove0 | None = None
     tokens_per_month: str | None = None
     """A number, or a range LOW..HIGH (80 %)."""
     requests_per_day: bounds.RequestsPerDay | None = None
     peak_to_mean: bounds.FactorFrom1 = 1.0
-    apis: bounds.Names = ()
     all_apis: bool = False
     batch: bool = False
     discounts: bounds.Names = ()
@@ -60,9 +50,6 @@ class CompareRequest(Request):
     """NAME=RATIO each."""
     as_of: str | None = None
     """List prices of this date, YYYY-MM-DD; None: today's."""
-    hours_per_month: bounds.HoursPerMonth = 730.0
-    at_concurrency: bounds.Concurrency | None = None
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,23 +112,11 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
     from rackrate.economics.api_use import use_of_run
     from rackrate.economics.uncertainty import measured
 
-    shared: dict[str, Any] = {
-        name: getattr(request, name)
-        for name in (
-            "rigs",
-            "usd_per_hour",
-            "price_kind",
-            "as_if",
-            "hours_per_month",
-            "at_concurrency",
-            "force",
-            "apis",
-        )
-    }
+    shared: dict[str, Any] = {field.name: getattr(request, field.name) for field in fields(PricedFields)}
     named = bool(request.offers or request.rigs or request.usd_per_hour is not None)
     if request.run is not None and request.tokens_per_second is None:
         offers = request.offers if named else _matching(request.run, context.catalog, request.price_kind)
-        run = price_run(PriceRequest(run=request.run, offers=offers, **shared), context)
+        run = price_run(PriceRequest(**{**shared, "offers": offers}), context)
         serving = run.pricing.serving
         speed = measured(serving.tok_s, serving.relative_half_width)
         model = context.catalog.known_model(run.run.header.model.catalogue_id or "")
@@ -149,10 +124,7 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
     if request.run is None and request.tokens_per_second is not None:
         ends = ends_of(request.tokens_per_second, "tokens_per_second")
         speed = quantity(request.tokens_per_second, "tokens_per_second")
-        stated = PriceRequest(
-            tokens_per_second=math.sqrt(ends[0] * ends[1]), mix=request.mix, model=request.model,
-            offers=request.offers, **shared,
-        )  # fmt: skip
+        stated = PriceRequest(tokens_per_second=math.sqrt(ends[0] * ends[1]), **shared)
         pricing = price_stated(stated, context)
         return pricing, context.catalog.model(request.model) if request.model else None, speed, ANY_USE
     raise PriceError(

@@ -31,14 +31,10 @@ EDIT_THE_RIG = "Save this assumption as a file, edit it, and price with it as a 
 
 
 @dataclass(frozen=True)
-class PriceRequest(Request):
-    """What to price (a run, or a throughput), on which machines, at which load, against which APIs."""
-
-    NAME: ClassVar[str] = "price"
+class PricedFields(Request):
+    """A run, the machines to price it by, and the APIs beside them; fields of every request that prices."""
 
     run: Path | None = None
-    tokens_per_second: bounds.TokensPerSecond | None = None
-    """Instead of a run: what one machine serves, input and output. [token/s]"""
     mix: str = "1:1"
     """Input to output tokens of a stated throughput."""
     model: str | None = None
@@ -50,14 +46,24 @@ class PriceRequest(Request):
     price_kind: str = "on-demand"
     as_if: bool = False
     """Price by a machine other than the one that the run was on."""
-    utilisation: bounds.ShareAbove0 | None = None
-    requests_per_second: bounds.RequestsPerSecond | None = None
-    requests_per_day: bounds.RequestsPerDay | None = None
     apis: bounds.Names = ()
     hours_per_month: bounds.HoursPerMonth = 730.0
     at_concurrency: bounds.Concurrency | None = None
     force: bool = False
     """Price figures that are not the machine's capacity."""
+
+
+@dataclass(frozen=True)
+class PriceRequest(PricedFields):
+    """What to price (a run, or a throughput), on which machines, at which load, against which APIs."""
+
+    NAME: ClassVar[str] = "price"
+
+    tokens_per_second: bounds.TokensPerSecond | None = None
+    """Instead of a run: what one machine serves, input and output. [token/s]"""
+    utilisation: bounds.ShareAbove0 | None = None
+    requests_per_second: bounds.RequestsPerSecond | None = None
+    requests_per_day: bounds.RequestsPerDay | None = None
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ replaces just the keys that it names (`prices:` alone changes an offer's price).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from rackrate.bounds import shown
 from rackrate.catalog.documents import parse_document, read_document
 from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, EnergyPrice, Entry, Model, Offer
 from rackrate.errors import CatalogError, UserError, did_you_mean
+from rackrate.files import is_directory, is_there
 from rackrate.files.yaml import read_yaml
 
 E = TypeVar("E", bound=Entry)
@@ -104,7 +107,7 @@ def load_catalog(directories: tuple[Path, ...] = ()) -> Catalog:
         rows = _shipped(name)
         files = [directory / f"{name}.yaml" for directory in directories]
         for file in files:
-            if file.exists():
+            if is_there(file):
                 overlays.append(file)
                 _lay_over(rows, file, kind)
         tables[name] = {entry_id: kind.model_validate(row) for entry_id, row in rows.items()}
@@ -117,6 +120,25 @@ def load_catalog(directories: tuple[Path, ...] = ()) -> Catalog:
     )
     _check_references(catalog)
     return catalog
+
+
+def load_user_catalog(configuration: Path, named: str | None) -> Catalog:
+    """The catalogue with the user's files: of the configuration directory, then of each directory that is named.
+
+    Args:
+        configuration: the user's directory of rackrate's configuration, there or not.
+        named: what RACKRATE_CATALOG says: directories, separated as PATH is.
+
+    Raises:
+        UserError: what is named is no directory, or a file is wrong.
+    """
+    directories = [configuration / "catalog"]
+    for item in named.split(os.pathsep) if named else []:
+        directory = Path(item).expanduser()
+        if not is_directory(directory):
+            raise UserError(f"RACKRATE_CATALOG names {shown(str(directory))}, which is not a directory")
+        directories.append(directory)
+    return load_catalog(tuple(directories))
 
 
 def _check_references(catalog: Catalog) -> None:

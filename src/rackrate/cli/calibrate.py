@@ -78,12 +78,14 @@ def _run(request: CalibrateRequest, out: Path | None, *, as_json: bool) -> None:
 def _fit(request: FitCoefficientsRequest, out: Path | None, report: Path | None, *, as_json: bool) -> None:
     from rackrate.app.calibrating import fit_coefficients
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, say, write_text
+    from rackrate.cli.output import deliver, refuse_unknown_ending, refuse_unwritable, say, write_text
     from rackrate.report.render import format_of, render
     from rackrate.steptime.coefficient_file import FILE, dump
 
-    fitted = fit_coefficients(request, shell_context())
     target = out or Path(FILE)
+    refuse_unwritable(target)
+    refuse_unknown_ending(report)
+    fitted = fit_coefficients(request, shell_context())
     write_text(target, dump(fitted.file))
     if report is not None and fitted.validation is not None:
         write_text(report, render(fitted.validation, format_of(report)))

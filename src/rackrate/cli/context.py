@@ -14,7 +14,6 @@ from rackrate import __version__
 from rackrate.app.context import Context, Listener, Provenance
 from rackrate.cli.names import command_line_namer
 from rackrate.cli.output import say
-from rackrate.errors import UserError
 
 if TYPE_CHECKING:
     from rackrate.catalog.load import Catalog
@@ -91,13 +90,6 @@ def user_catalog() -> Catalog:
     """
     import platformdirs
 
-    from rackrate.catalog.load import load_catalog
+    from rackrate.catalog.load import load_user_catalog
 
-    directories = [platformdirs.user_config_path("rackrate") / "catalog"]
-    named = os.environ.get("RACKRATE_CATALOG", "")
-    for item in named.split(os.pathsep) if named else []:
-        directory = Path(item).expanduser()
-        if not directory.is_dir():
-            raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
-        directories.append(directory)
-    return load_catalog(tuple(directories))
+    return load_user_catalog(platformdirs.user_config_path("rackrate"), os.environ.get("RACKRATE_CATALOG"))

@@ -215,8 +215,12 @@ def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
     """Measures with a live display, hears Ctrl-C, and prints what was measured."""
     from rackrate.app.measuring.handle import run
     from rackrate.app.measuring.measurement import Measured
+    from rackrate.cli.output import refuse_unwritable
     from rackrate.cli.signals import SignalStop
     from rackrate.cli.waiting import spinning
+
+    if json_out not in {None, "-"}:
+        refuse_unwritable(Path(str(json_out)))
 
     def display(plan: SweepPlan, meter: Meter | None) -> AbstractContextManager[Watcher]:
         from rackrate.cli.progress import SweepDisplay

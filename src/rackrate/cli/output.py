@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rackrate.bounds import shown
 from rackrate.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,11 +108,28 @@ def write_result(out: Path, text: str) -> None:
 
 
 def refuse_unknown_ending(out: Path | None) -> None:
-    """Raises UserError where a result is to be written to a file whose ending names no output; first of all."""
+    """Raises UserError where a result cannot be written to a file, or its ending names no output; first of all."""
     if out is not None:
         from rackrate.report.render import format_of
 
         format_of(out)
+        refuse_unwritable(out)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises UserError where a result could not be written, before the work that it is the result of."""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: cannot be written (it is a directory); name a file")
+        place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{shown(str(path))}: cannot be written ({getattr(error, 'strerror', None) or error})"
+        ) from None
+    if place != path and not place.is_dir():
+        raise UserError(f"{path}: cannot be written ({place} is a file, not a directory)")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{path}: cannot be written (no permission to write to {place})")
 
 
 def write_new(path: Path, text: str) -> None:
