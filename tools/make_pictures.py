@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from rackrate.app.pricing import PriceRequest, price_run
+from rackrate.app.runs import LoadedRun
 from rackrate.cli.context import shell_context
-from rackrate.report.present import present, view_of
+from rackrate.report.present import present
 from rackrate.report.render import render
 from rackrate.report.render.terminal import renderable
 
@@ -28,20 +30,19 @@ def main() -> None:
     """Writes both pictures."""
     run = Path(sys.argv[1])
     priced = price_run(PriceRequest(run=run, force=True), shell_context())
-    view = view_of(priced)
-    prices = view["pricing"]
-    prices["machines"] = prices["machines"][-1:]  # the rented one: the owned one is an assumption
+    # the rented machine: the owned one is an assumption
+    priced = replace(priced, pricing=replace(priced.pricing, machines=priced.pricing.machines[-1:]))
     PICTURES.mkdir(parents=True, exist_ok=True)
     console = Console(record=True, width=132, file=io.StringIO(), highlight=False)
     console.print(f"$ rackrate show {run}", style="bold")
-    console.print(renderable(present(view["run"])))
+    console.print(renderable(present(LoadedRun(priced.run, priced.levels, priced.best))))
     console.print(f"\n$ rackrate price {run}", style="bold")
-    console.print(renderable(present(prices)))
+    console.print(renderable(present(priced.pricing)))
     (PICTURES / "terminal.svg").write_text(console.export_svg(title="rackrate"), encoding="utf-8")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("wrote terminal.svg; no Chromium, so no chart.png")
-    page = render(view, "html").replace(
+    page = render(priced, "html").replace(
         "</style>",
         "header, .cards, figure ~ figure, h2, h3, .scroll, p, dl { display: none !important; } "
         "main { padding: 0; max-width: none; } figure.wide { border: 0; }</style>",

@@ -37,6 +37,7 @@ NEIGHBOURS: dict[str, set[str]] = {
     "units": {"errors"},
     "files": {"errors"},
     "engines": {"catalog"},
+    "report": {"schemas"},
 }
 """And, of its own floor, from these."""
 

@@ -23,7 +23,7 @@ def test_offers_are_ranked_and_the_cheapest_is_explained(tmp_path: Path, capsys:
     costs = [row.usd_month for row in found.plan.rows]
     assert costs == sorted(costs)
     assert len(costs) == 2
-    assert found.explanation[-1]["value"] == pytest.approx(found.plan.rows[0].usd_per_1m)
+    assert found.explanation[-1].value == pytest.approx(found.plan.rows[0].usd_per_1m)
     assert {what for what, _, _ in listener.steps} == {"candidates"}
     assert capsys.readouterr() == ("", "")  # a use case prints nothing
 
@@ -33,7 +33,7 @@ def test_the_row_that_is_asked_for_is_explained(tmp_path: Path) -> None:
     for offer in ASKED.offers:
         found = plan(replace(ASKED, explain=offer), context)
         row = next(row for row in found.plan.rows if row.candidate.offer.id == offer)
-        assert found.explanation[-1]["value"] == pytest.approx(row.usd_per_1m)
+        assert found.explanation[-1].value == pytest.approx(row.usd_per_1m)
 
 
 def test_an_empty_ranking_says_what_to_change(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from priced_runs import CPU, write_run
 from rackrate.app.tuning import TuneAnswer
 from rackrate.engines.knobs import LAYOUT, WEIGHTS, Configuration, Knob, Machine, Space
 from rackrate.errors import EngineError
+from rackrate.report.checks_view import tune_view
 from rackrate.report.present import present
 from rackrate.report.present.tuning import sentence
 from rackrate.report.render.terminal import renderable
@@ -62,6 +63,12 @@ class Engine:
         return Result(self.truth(configuration) * self.random.gauss(1, self.noise), 16)
 
 
+FACTS = {
+    "engine": "x", "model": "m", "machine": "here", "directory": "there", "slo": None, "concurrency": [16],
+    "input_tokens": 128, "output_tokens": 128, "seconds": 15.0,
+}  # fmt: skip
+
+
 def search(engine: Engine, directory: Path, minutes: float, space: Space = SPACE) -> Tuned:
     return Search(space, engine, directory, minutes * 60, clock=lambda: engine.now).run()
 
@@ -87,8 +94,7 @@ def test_says_so_where_nothing_beats_the_defaults(tmp_path: Path) -> None:
     }
     tuned = search(Engine(noise=0.03, effects=worse), tmp_path, minutes=8)
     assert tuned.verdict in {"defaults", "not better", "unsure"}
-    facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
-    assert "were beaten by" not in sentence(TuneAnswer(tuned, facts, None).view())
+    assert "were beaten by" not in sentence(tune_view(TuneAnswer(tuned, FACTS, None)))
 
 
 def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_where_the_defaults_are_best_every_setting_is_changed_alone(tmp_path: Pa
     assert {trial.name for trial in tuned.alone} == {knob.name for knob in SPACE.knobs}
     for trial in tuned.alone:
         assert trial.gain == pytest.approx(-0.3 if trial.name == "batch" else -0.1, abs=0.04)
-    view = TuneAnswer(tuned, {"engine": "x", "model": "m", "machine": "here", "directory": "there"}, None)
+    view = TuneAnswer(tuned, FACTS, None)
     shown = Console(width=100, record=True, file=io.StringIO())
     shown.print(renderable(present(view)))
     text = shown.export_text()
@@ -131,9 +137,8 @@ def test_where_the_defaults_were_always_disturbed_nothing_is_said(tmp_path: Path
             return replace(super().__call__(configuration), disturbed=True)
 
     tuned = search(Busy(), tmp_path, minutes=2)
-    facts = {"engine": "x", "model": "m", "machine": "here", "directory": str(tmp_path)}
     assert tuned.verdict == "unsure"
-    assert sentence(TuneAnswer(tuned, facts, None).view()).startswith("Nothing can be said")
+    assert sentence(tune_view(TuneAnswer(tuned, FACTS, None))).startswith("Nothing can be said")
 
 
 def test_stays_within_its_budget(tmp_path: Path) -> None:

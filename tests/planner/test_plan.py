@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rackrate.app.planning import Planned
 from rackrate.catalog.load import Catalog, load_catalog
 from rackrate.errors import WorkloadError
 from rackrate.models.read_model import read_model
@@ -20,7 +21,7 @@ from rackrate.planner.explain import explained
 from rackrate.planner.mixed import MixShare, cheapest_mix
 from rackrate.planner.plan import Demand, Plan, plan
 from rackrate.planner.sizing import Sizer
-from rackrate.report.plan_view import plan_view
+from rackrate.report.plan_view import planned_view
 from rackrate.simulation.capacity import Draw, poisson_draw
 from rackrate.simulation.settings import EngineLimits
 from rackrate.simulation.simulator import simulate
@@ -138,7 +139,7 @@ def test_an_slo_that_nothing_meets_names_the_nearest(catalog: Catalog) -> None:
     assert found.rows == ()
     assert found.closest is not None
     assert "asked for" in found.closest
-    assert plan_view(found)["closest"] == found.closest
+    assert planned_view(Planned(found, None, None, ())).closest == found.closest
     takes = re.search(r"it takes (p95 tpot < [\d.]+ms)", found.closest)
     assert takes is not None
     assert plan(demand(rate=0.01, slo=takes[1]), catalog, offers=OFFERS).rows
@@ -200,10 +201,11 @@ def test_an_explanation_can_be_worked_out_again(catalog: Catalog, model: str, of
     at: dict[str, float] = {}
     reached: dict[str, float] = {}
     for item in steps:
-        if item["what"].startswith("  reached"):
-            reached[item["how"].split("by ")[1].split(";")[0]] = item["value"] / 100
+        value = item.value or 0.0
+        if item.what.startswith("  reached"):
+            reached[item.how.split("by ")[1].split(";")[0]] = value / 100
         else:
-            at[item["what"]] = item["value"]
+            at[item.what] = value
 
     def close(what: str, value: float) -> None:
         assert at[what] == pytest.approx(value, rel=1e-6), what

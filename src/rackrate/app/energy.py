@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate import bounds
 from rackrate.app.request_json import Request
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.measurement.energy import Reading
     from rackrate.metrics.summary import LevelSummary
-
-SCHEMA = "rackrate.energy/1"
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,6 @@ class RunEnergy:
     usd_per_kwh: float
     pue: float
     levels: tuple[LevelEnergy, ...]
-
-    def view(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"schema": SCHEMA, **asdict(self)}
 
 
 def energy(request: EnergyRequest, context: Context) -> RunEnergy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rackrate.app.plan_request import PlanRequest
 
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from rackrate.economics.hourly import PriceKind
     from rackrate.errors import UserError
     from rackrate.models.read_model import ReadModel
+    from rackrate.planner.explain import Step
     from rackrate.planner.plan import Plan, RankedDeployment
-
-    Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Planned:
     """What was measured, and how it corrected the predictions; None where they are as they are."""
     explained: str | None
     """The offer whose row was asked for."""
-    explanation: tuple[Json, ...]
+    explanation: tuple[Step, ...]
     """Of that row, else of the cheapest: what, value, unit and how it follows."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, RunError
@@ -39,10 +39,6 @@ class FormatQuality:
     created: str
     reference: str
     models: tuple[Quality, ...]
-
-    def view(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"schema": SCHEMA, **asdict(self)}
 
 
 def measure_formats(request: QualityRequest, context: Context) -> FormatQuality:
@@ -85,6 +81,6 @@ def _keep(answer: FormatQuality, path: Path) -> None:
     import orjson
 
     try:
-        path.write_bytes(orjson.dumps(answer.view(), option=orjson.OPT_INDENT_2) + b"\n")
+        path.write_bytes(orjson.dumps({"schema": SCHEMA, **asdict(answer)}, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate import bounds
 from rackrate.app.request_json import Request
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.engines.process import EngineCommand
     from rackrate.engines.weights import Weights
-
-SCHEMA = "rackrate.serve/1"
 
 
 @dataclass(frozen=True)
@@ -56,22 +54,6 @@ class Launchable:
     command: EngineCommand
     weights: Weights
     log: Path
-
-    def view(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "schema": SCHEMA,
-            "engine": self.engine,
-            "why": self.why,
-            "version": self.command.version,
-            "model": self.command.served_name,
-            "url": self.command.url,
-            "weights": self.weights.argument,
-            "weight_format": self.weights.weight_format,
-            "settings": dict(self.command.settings),
-            "environment": dict(self.command.environment),
-            "argv": list(self.command.argv),
-        }
 
 
 def prepare(request: ServeRequest, context: Context) -> Launchable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate import bounds
 from rackrate.app.quality import FILE as QUALITY_FILE
@@ -15,6 +15,7 @@ from rackrate.app.runs import LoadedRun, summarised
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.economics.pricing import Pricing
+    from rackrate.engines.quality import Quality
     from rackrate.runs.records import Run
 
 
@@ -40,7 +41,7 @@ class ComparedRun:
     directory: Path
     loaded: LoadedRun
     pricing: Pricing | None
-    quality: dict[str, Any] | None
+    quality: Quality | None
     """The row of its weights in what `quality` kept with it."""
     failure: str | None
     """Why it has no price."""
@@ -83,10 +84,11 @@ def side_by_side(request: SideBySideRequest, context: Context, failures: Sequenc
     return SideBySide(tuple(compared), tuple(failures))
 
 
-def _quality(directory: Path) -> dict[str, Any] | None:
+def _quality(directory: Path) -> Quality | None:
     """The row of the model that is not the reference. Raises RunError where the file is damaged."""
     import json
 
+    from rackrate.engines.quality import Quality
     from rackrate.errors import RunError
 
     path = directory / QUALITY_FILE
@@ -94,7 +96,8 @@ def _quality(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
+        found = next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
+        return None if found is None else Quality(**found)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: is no comparison of qualities ({type(error).__name__})") from None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from rackrate import bounds
 from rackrate.app.measuring.measurement import api_key
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rackrate.measurement.target import Target
     from rackrate.measurement.token_check import Checked, Counts, Sample
 
-SCHEMA = "rackrate.tokens/1"
 FEWEST = 4
 """Requests that tell text from template."""
 
@@ -51,19 +50,6 @@ class TokenCheck:
     model: str
     samples: tuple[Sample, ...]
     tokenizers: tuple[Checked, ...]
-
-    def view(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "schema": SCHEMA,
-            "url": self.url,
-            "model": self.model,
-            "requests": len(self.samples),
-            "server_input_tokens": sum(sample.input_tokens for sample in self.samples),
-            "server_output_tokens": sum(sample.output_tokens for sample in self.samples),
-            "agrees": self.tokenizers[0].agrees,
-            "tokenizers": [{**asdict(checked), "agrees": checked.agrees} for checked in self.tokenizers],
-        }
 
 
 def check_tokens(request: TokensRequest, context: Context) -> TokenCheck:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rackrate.tuning.search import Trial, Tuned
     from rackrate.tuning.trial import MeasureTrial
 
-SCHEMA = "rackrate.tune/1"
 FACTS = "tune.json"
 """In the directory of a search: what it is about."""
 
@@ -80,27 +79,6 @@ class TuneAnswer:
         """Settings of the winner that are not the defaults."""
         default = self.tuned.default
         return {name: value for name, value in self.tuned.best.items() if value != default[name]}
-
-    def view(self) -> dict[str, Any]:
-        """Plain values."""
-        tuned = self.tuned
-        return {
-            "schema": SCHEMA,
-            **self.facts,
-            "verdict": tuned.verdict,
-            "default": tuned.default,
-            "best": tuned.best,
-            "changed": self.changed,
-            "default_tok_s": list(tuned.default_tok_s),
-            "best_tok_s": list(tuned.best_tok_s),
-            "gain": tuned.gain,
-            "gain_interval_80": tuned.gain_interval,
-            "worth": [asdict(effect) for effect in tuned.worth],
-            "alone": [asdict(trial) for trial in tuned.alone],
-            "prices": self.prices,
-            "ended": tuned.ended,
-            "trials": [asdict(trial) for trial in tuned.trials],
-        }
 
 
 def tune(request: TuneRequest, context: Context) -> TuneAnswer:

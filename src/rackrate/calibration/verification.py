@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rackrate.calibration.calibrate import apply
 from rackrate.calibration.document import CalibrationFile
@@ -51,19 +50,25 @@ def verify(known: CalibrationFile, run: Run, levels: Sequence[LevelSummary], cat
     return checks
 
 
-def verification_view(known: CalibrationFile, run: str, checks: Sequence[Check]) -> dict[str, Any]:
-    """Plain values of `verify --json`, schema rackrate.verify/2."""
-    errors: dict[str, dict[str, float | int]] = {}
+@dataclass(frozen=True)
+class FigureErrors:
+    """How far off one kind of figure is."""
+
+    count: int
+    median: float
+    """Of |ln(predicted/measured)|."""
+    largest: float
+    covered: int
+    """How many the 80 % interval has."""
+
+
+def errors_by_figure(checks: Sequence[Check]) -> dict[str, FigureErrors]:
+    """Of the figures that are there."""
+    errors: dict[str, FigureErrors] = {}
     for name in ("output_tok_s", "tpot_s", "ttft_s"):
         ratios = sorted(abs(math.log(check.predicted / check.measured)) for check in checks if check.figure == name)
         if ratios:
             middle = (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2
             covered = sum(bool(check.covered) for check in checks if check.figure == name)
-            errors[name] = {"count": len(ratios), "median": middle, "largest": ratios[-1], "covered": covered}
-    return {
-        "schema": "rackrate.verify/2",
-        "calibration": {"run": known.run, "created": known.created, "machine": known.machine, "model": known.model},
-        "run": run,
-        "checks": [{**asdict(check), "covered": check.covered} for check in checks],
-        "errors": errors,
-    }
+            errors[name] = FigureErrors(len(ratios), middle, ratios[-1], covered)
+    return errors

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -239,26 +240,25 @@ def _run(request: MeasureRequest | ResumeRequest, json_out: str | None) -> None:
 def _report_engines(found: EnginesMeasured, json_out: str | None) -> None:
     """Prints the comparison, writes it beside the runs, and says what to do next."""
     from rackrate.cli.output import say, write_text
-    from rackrate.report.present import view_of
     from rackrate.report.render import render
 
-    directory, view = found.directory, view_of(found.compared)
-    write_text(directory / "comparison.json", render(view, "json"))
-    write_text(directory / "comparison.html", render(view, "html"))
-    _print(view, json_out)
+    directory, compared = found.directory, found.compared
+    write_text(directory / "comparison.json", render(compared, "json"))
+    write_text(directory / "comparison.html", render(compared, "html"))
+    _print(compared, json_out)
     say(f"\nThe runs and comparison.html are in {directory}. Again: rackrate side-by-side {directory}/*/")
     if not found.complete:
         say(f"What is missing: rackrate measure --resume {directory}")
 
 
-def _print(view: dict[str, Any], json_out: str | None) -> None:
+def _print(answer: object, json_out: str | None) -> None:
     """Prints the tables, or JSON; where JSON goes to a file, both."""
     from rackrate.cli.output import deliver, write_text
     from rackrate.report.render import render
 
     if json_out not in {None, "-"}:
-        write_text(Path(str(json_out)), render(view, "json"))
-    deliver(view, as_json=json_out == "-")
+        write_text(Path(str(json_out)), render(answer, "json"))
+    deliver(answer, as_json=json_out == "-")
 
 
 def _report(found: Measured, json_out: str | None) -> None:
@@ -266,16 +266,13 @@ def _report(found: Measured, json_out: str | None) -> None:
     from rackrate.app.runs import summarised
     from rackrate.cli.output import say
     from rackrate.errors import EndpointError
-    from rackrate.report.present import view_of
 
-    run, directory, view = found.run, found.directory, view_of(summarised(found.run))
-    _print(view, json_out)
+    run, directory, answer = found.run, found.directory, summarised(found.run)
+    _print(answer, json_out)
     if run.header.state == "failed":
-        failed = view["requests"]["failed"]
-        worst = max(failed, key=failed.get) if failed else "unknown"
-        raise EndpointError(
-            f"nearly every request failed ({failed.get(worst, 0)} x {worst}); the run is kept in {directory}"
-        )
+        failed = sum((Counter(level.failed) for level in answer.levels), Counter[str]())
+        [(worst, number)] = failed.most_common(1) or [("unknown", 0)]
+        raise EndpointError(f"nearly every request failed ({number} x {worst}); the run is kept in {directory}")
     if run.header.state == "interrupted":
         say(f"\nThe run is in {directory}. To go on: rackrate measure --resume {directory}")
         raise SystemExit(130)  # not typer.Exit, which `main` takes for a Ctrl-C that nobody spoke of

@@ -55,7 +55,8 @@ def serve(
     """
     from rackrate.app.serving import ServeRequest, prepare
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, print_text, say
+    from rackrate.cli.output import print_text, say
+    from rackrate.report.render import render
 
     request = ServeRequest(
         model=model, engine=engine, host=host, port=port, requests=requests, context_tokens=context, threads=threads,
@@ -63,7 +64,7 @@ def serve(
     )  # fmt: skip
     launchable = prepare(request, shell_context())
     if print_ and as_json:
-        print_json(launchable.view())
+        print_text(render(launchable, "json"))
     elif print_:
         print_text(launchable.command.shell + "\n")
     else:
@@ -76,9 +77,11 @@ def serve(
 def _run(launchable: Launchable, request: ServeRequest, *, quiet: bool, as_json: bool) -> None:
     """Serves until Ctrl-C or SIGTERM."""
     from rackrate.app.serving import Server
-    from rackrate.cli.output import print_json, say
+    from rackrate.cli.output import print_text, say
     from rackrate.cli.waiting import spinning
+    from rackrate.report.checks_view import serve_view
     from rackrate.report.format import clock
+    from rackrate.report.render import render
 
     command, log = launchable.command, launchable.log
     with spinning() as context:
@@ -87,7 +90,7 @@ def _run(launchable: Launchable, request: ServeRequest, *, quiet: bool, as_json:
             served = f"{command.served_name} is served at {command.url}/v1"
             context.notify.note(f"{served} (ready after {clock(took_s)}; log: {log})")
             if as_json:
-                print_json({**launchable.view(), "ready_s": took_s, "log": str(log)})
+                print_text(render(serve_view(launchable, took_s), "json"))
 
         server = Server(launchable, request, context, ready)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,20 +12,28 @@ from rackrate.steptime.engine_step import bandwidth_b_s
 from rackrate.steptime.work import formats_on, linear_work, peak_flop_s
 from rackrate.units import GB, GIB, SECONDS_PER_HOUR
 
-Json = dict[str, Any]
+
+@dataclass(frozen=True)
+class Step:
+    """A figure and what it follows from."""
+
+    what: str
+    value: float | None
+    unit: str
+    how: str
 
 
 class _Steps:
     """The explanation as it grows: what, value, unit, and how it follows."""
 
     def __init__(self) -> None:
-        self.found: list[Json] = []
+        self.found: list[Step] = []
 
     def add(self, what: str, value: float | None, unit: str, how: str) -> None:
-        self.found.append({"what": what, "value": value, "unit": unit, "how": how})
+        self.found.append(Step(what, value, unit, how))
 
 
-def explained(row: RankedDeployment, demand: Demand) -> list[Json]:
+def explained(row: RankedDeployment, demand: Demand) -> list[Step]:
     """One row from FLOPs to dollars: what, value, unit, and how it follows."""
     steps = _Steps()
     _memory(steps, row, demand)

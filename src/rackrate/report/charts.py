@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rackrate.schemas import costs as views
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -37,19 +39,19 @@ _CONFIG: Json = {
 }
 
 
-def throughput_chart(run: Json) -> Json:
+def throughput_chart(run: views.RunSummary) -> Json:
     """Output and input tokens per second against requests in flight, with the 95 % interval of the output."""
 
     import altair as alt
 
     rows = [
         {
-            "in flight": level["concurrency"] or level["mean_in_flight"],
-            "output": level["output_tok_s"],
-            "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
-            "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
-            "requests": level["requests"],
-            "notes": ", ".join(level["caveats"]) or "none",
+            "in flight": level.concurrency or level.mean_in_flight,
+            "output": level.output_tok_s,
+            "low": (level.output_tok_s or 0.0) - (level.output_tok_s_half_width or 0.0),
+            "high": (level.output_tok_s or 0.0) + (level.output_tok_s_half_width or 0.0),
+            "requests": level.requests,
+            "notes": ", ".join(level.caveats) or "none",
         }
         for level in closed(run)
     ]
@@ -71,21 +73,21 @@ def throughput_chart(run: Json) -> Json:
     return finish(band + line)
 
 
-def latency_chart(run: Json, metric: str) -> Json:
+def latency_chart(run: views.RunSummary, metric: str) -> Json:
     """Median and 95th percentile of TTFT or TPOT, in ms, against requests in flight."""
 
     import altair as alt
 
     rows = [
         {
-            "in flight": level["concurrency"] or level["mean_in_flight"],
+            "in flight": level.concurrency or level.mean_in_flight,
             "percentile": point,
-            "ms": level[metric][point] * 1000,
+            "ms": getattr(getattr(level, metric), point) * 1000,
         }
         for level in closed(run)
-        if level[metric]
+        if getattr(level, metric)
         for point in ("p50", "p95")
-        if level[metric][point] is not None  # an imported summary may lack it
+        if getattr(getattr(level, metric), point) is not None  # an imported summary may lack it
     ]
     chart = (
         alt.Chart(alt.Data(values=rows))
@@ -102,7 +104,7 @@ def latency_chart(run: Json, metric: str) -> Json:
     return finish(chart)
 
 
-def cost_chart(pricing: Json) -> Json:
+def cost_chart(pricing: views.PricingView) -> Json:
     """USD per 1M tokens against utilisation, a curve per machine, a line per API, a mark where they break even."""
 
     import altair as alt
@@ -110,32 +112,32 @@ def cost_chart(pricing: Json) -> Json:
     shares = [step / 100 for step in (*range(1, 20), *range(20, 101, 2))]
     curves: list[Json] = []
     marks: list[Json] = []
-    for machine in pricing["machines"]:
-        cost, full = machine["cost"], machine["full_load"]
-        name = cost["name"]
-        tokens_h = full["tokens_month"] / pricing["load"]["hours_per_month"]
+    for machine in pricing.machines:
+        cost, full = machine.cost, machine.full_load
+        name = cost.name
+        tokens_h = full.tokens_month / pricing.load.hours_per_month
         for share in shares:
-            usd_1m = (cost["fixed_usd_h"] + share * cost["busy_usd_h"]) / (tokens_h * share) * 1e6
+            usd_1m = (cost.fixed_usd_h + share * cost.busy_usd_h) / (tokens_h * share) * 1e6
             curves.append({"utilisation": share, "USD per 1M tokens": usd_1m, "machine": name})
         for api in _apis(machine):
-            crossing = api["break_even"]
-            if crossing["verdict"] == "at":
+            crossing = api.break_even
+            if crossing.verdict == "at":
                 marks.append(
                     {
-                        "utilisation": crossing["utilisation"],
-                        "USD per 1M tokens": api["blended_usd_per_1m"],
+                        "utilisation": crossing.utilisation,
+                        "USD per 1M tokens": api.blended_usd_per_1m,
                         "machine": name,
-                        "api": api["api"],
-                        "tokens per month": crossing["tokens_per_month"],
+                        "api": api.api,
+                        "tokens per month": crossing.tokens_per_month,
                     }
                 )
     rules = [
         {
-            "api": f"{api['api']}{'' if api['same_model'] else ' (another model)'}",
-            "USD per 1M tokens": api["blended_usd_per_1m"],
+            "api": f"{api.api}{'' if api.same_model else ' (another model)'}",
+            "USD per 1M tokens": api.blended_usd_per_1m,
             "utilisation": 1.0,
         }
-        for api in _apis(pricing["machines"][0])
+        for api in _apis(pricing.machines[0])
     ]
     x = alt.X(
         "utilisation:Q",
@@ -149,7 +151,7 @@ def cost_chart(pricing: Json) -> Json:
         scale=alt.Scale(type="log"),
         axis=alt.Axis(format="$,.3~g", tickCount=6),
     )
-    names = [machine["cost"]["name"] for machine in pricing["machines"]]
+    names = [machine.cost.name for machine in pricing.machines]
     color = alt.Color("machine:N", title=None, scale=alt.Scale(domain=names, range=MACHINES[: max(len(names), 1)]))
     usd = alt.Tooltip("USD per 1M tokens:Q", format="$,.4~g")
     lines = (
@@ -185,16 +187,16 @@ def cost_chart(pricing: Json) -> Json:
     return finish(alt.layer(*layers), height=320)
 
 
-def _apis(machine: Json) -> list[Json]:
+def _apis(machine: views.PricedMachine) -> list[views.ApiView]:
     """At most three sellers of the same model and all others: more lines than that cannot be told apart."""
-    same = [api for api in machine["apis"] if api["same_model"]]
+    same = [api for api in machine.apis if api.same_model]
     chosen = [same[0], same[len(same) // 2], same[-1]] if len(same) > 3 else same
-    return chosen + [api for api in machine["apis"] if not api["same_model"]]
+    return chosen + [api for api in machine.apis if not api.same_model]
 
 
-def closed(run: Json) -> list[Json]:
+def closed(run: views.RunSummary) -> list[views.LevelView]:
     """Levels of which something was served, prefill alone left out."""
-    return [level for level in run["levels"] if level["kind"] != "prefill" and level["output_tok_s"]]
+    return [level for level in run.levels if level.kind != "prefill" and level.output_tok_s]
 
 
 def in_flight() -> alt.X:
@@ -223,26 +225,26 @@ def finish(chart: Any, height: int = 260) -> Json:
     return spec
 
 
-def comparison_chart(view: Json) -> Json:
+def comparison_chart(view: views.ComparisonView) -> Json:
     """Output tokens per second against requests in flight, a line per engine, with 95 % intervals."""
 
     import altair as alt
 
     rows = [
         {
-            "in flight": level["concurrency"],
-            "output": level["output_tok_s"],
-            "low": level["output_tok_s"] - (level["output_tok_s_half_width"] or 0.0),
-            "high": level["output_tok_s"] + (level["output_tok_s_half_width"] or 0.0),
-            "engine": row["label"],
-            "notes": ", ".join(level["caveats"]) or "none",
+            "in flight": level.concurrency,
+            "output": level.output_tok_s,
+            "low": (level.output_tok_s or 0.0) - (level.output_tok_s_half_width or 0.0),
+            "high": (level.output_tok_s or 0.0) + (level.output_tok_s_half_width or 0.0),
+            "engine": row.label,
+            "notes": ", ".join(level.caveats) or "none",
             "doubtful": doubtful(level),
         }
-        for row in view["rows"]
-        for level in row["levels"]
-        if level["output_tok_s"]
+        for row in view.rows
+        for level in row.levels
+        if level.output_tok_s
     ]
-    labels = [row["label"] for row in view["rows"]]
+    labels = [row.label for row in view.rows]
     scale = alt.Scale(domain=labels, range=ENGINES[: max(1, len(labels))])
     color = alt.Color("engine:N", title=None, scale=scale)
     base = alt.Chart(alt.Data(values=rows)).encode(x=in_flight(), color=color)
@@ -258,6 +260,6 @@ def comparison_chart(view: Json) -> Json:
     return finish(band + line + points, height=320)
 
 
-def doubtful(level: Json) -> bool:
+def doubtful(level: views.ComparedLevel) -> bool:
     """Whether a level's throughput has a caveat; one request at a time is slow and right."""
-    return any(name != "batch-1" for name in level["caveats"])
+    return any(name != "batch-1" for name in level.caveats)

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from rackrate.economics.fleet_day import DayPoint
 from rackrate.report.charts import INK, MACHINES, finish
+from rackrate.schemas import costs as views
 
 Json = dict[str, Any]
 
 
-def day_chart(points: list[Json], uses: list[Json], step_s: float) -> Json:
+def day_chart(points: Sequence[DayPoint], uses: Sequence[views.OfferUseView], step_s: float) -> Json:
     """Replicas that are paid for, by offer, stacked, the committed at the bottom; those that serve; and the load."""
 
     import altair as alt
 
-    order = sorted(range(len(uses)), key=lambda number: not uses[number]["committed"])
-    offers = [uses[number]["name"] for number in order]
+    order = sorted(range(len(uses)), key=lambda number: not uses[number].committed)
+    offers = [uses[number].name for number in order]
     width = max(24 / 144, step_s / 3600)
     bases: list[Json] = []
     for point in points:
         below = 0.0
         for number in order:
-            name, value = uses[number]["name"], point["by_offer"][number]
+            name, value = uses[number].name, point.by_offer[number]
             bases.append(
-                {"hour": point["hour"], "until": point["hour"] + width, "from": below, "to": below + value,
+                {"hour": point.hour, "until": point.hour + width, "from": below, "to": below + value,
                  "replicas": value, "offer": name}
             )  # fmt: skip
             below += value
     lines = [
-        {"hour": point["hour"] + width / 2, "replicas": point[key], "what": what}
+        {"hour": point.hour + width / 2, "replicas": getattr(point, key), "what": what}
         for point in points
         for key, what in (("load", "load"), ("ready", "serving"))
     ]
@@ -69,26 +72,24 @@ def day_chart(points: list[Json], uses: list[Json], step_s: float) -> Json:
     return finish(held + over, height=300)
 
 
-def month_chart(view: Json) -> Json:
+def month_chart(view: views.FleetView) -> Json:
     """What each whole month costs, by shape."""
 
     import altair as alt
 
-    whole = int(view["traffic"]["duration_s"] / 3600 / view["plan"]["hours_per_month"] + 1e-9)
+    whole = int(view.traffic.duration_s / 3600 / view.plan.hours_per_month + 1e-9)
     rows = [
-        {"month": number + 1, "amount": usd / view["currency"]["usd_per_unit"], "shape": shape["name"]}
-        for shape in view["shapes"]
-        for number, usd in enumerate(shape["by_month_usd"][: max(1, whole)])
+        {"month": number + 1, "amount": usd / view.currency.usd_per_unit, "shape": shape.name}
+        for shape in view.shapes
+        for number, usd in enumerate(shape.by_month_usd[: max(1, whole)])
     ]
-    names = [shape["name"] for shape in view["shapes"]]
+    names = [shape.name for shape in view.shapes]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_line(point=True, strokeWidth=2)
         .encode(
-            x=alt.X(
-                "month:O", title=f"month ({view['plan']['hours_per_month']:g} h each)", axis=alt.Axis(labelAngle=0)
-            ),
-            y=alt.Y("amount:Q", title=f"{view['currency']['code']} a month", axis=alt.Axis(format=",.3~s")),
+            x=alt.X("month:O", title=f"month ({view.plan.hours_per_month:g} h each)", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("amount:Q", title=f"{view.currency.code} a month", axis=alt.Axis(format=",.3~s")),
             color=alt.Color(
                 "shape:N",
                 title=None,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackrate.report.document import Between, Cell, Column, Value
+
+if TYPE_CHECKING:
+    from rackrate.economics.uncertainty import Estimate
+    from rackrate.metrics.summary import LevelSummary
+    from rackrate.runs.records import WorkloadFacts
+    from rackrate.schemas.predictions import DeploymentRow
 
 NONE = "-"
 """Shown where there is no data."""
@@ -73,15 +79,16 @@ def figure(value: float | bool | None, unit: str | None) -> str:
     return f"{text} {unit}" if unit not in (None, "share", "ratio", "1") else text
 
 
-def between(estimate: dict[str, Any] | None, unit: str | None, *, alone: bool = False) -> str:
+def between(estimate: Estimate | None, unit: str | None, *, alone: bool = False) -> str:
     """An 80 % interval in words; nothing where both ends are the value.
 
-    >>> between({"value": 2.0, "low": 1.0, "high": 4.0}, "USD")
+    >>> from rackrate.economics.uncertainty import Estimate
+    >>> between(Estimate(2.0, 1.0, 4.0), "USD")
     '$1.00 to $4.00'
     """
-    if estimate is None or (estimate["low"] is None and estimate["high"] is None):
+    if estimate is None or (estimate.low is None and estimate.high is None):
         return ""
-    low, high, value = estimate["low"], estimate["high"], estimate["value"]
+    low, high, value = estimate.low, estimate.high, estimate.value
     if not alone and low is not None and high is not None and value is not None:
         room = 1e-9 * max(abs(value), 1e-300)
         if abs(low - value) <= room and abs(high - value) <= room:
@@ -157,60 +164,62 @@ def percent(share: float | None) -> str:
     return f"{share * 100:.0f} %" if share >= 0.1 or share == 0 else f"{share * 100:.2g} %"
 
 
-def load_label(level: dict[str, Any]) -> str:
+def load_label(level: LevelSummary) -> str:
     """A level's load: requests in flight, or arrivals a second; users or conversations, where requests are turns.
 
-    >>> load_label({"kind": "closed", "concurrency": 8, "rate": None, "arrivals": None})
+    >>> from types import SimpleNamespace as Level
+    >>> load_label(Level(kind="closed", concurrency=8, conversations=None))
     '8'
-    >>> load_label({"kind": "open", "concurrency": None, "rate": 2.5, "arrivals": "poisson"})
+    >>> load_label(Level(kind="open", rate=2.5, arrivals="poisson", conversations=None))
     '2.5/s poisson'
-    >>> load_label({"kind": "closed", "concurrency": 8, "rate": None, "arrivals": None, "conversations": 20})
+    >>> load_label(Level(kind="closed", concurrency=8, conversations=20))
     '8 users'
     """
-    talk = level.get("conversations")
-    if level["kind"] == "open":
-        return f"{level['rate']:.4g}{' conversations' if talk else ''}/s {level['arrivals']}"
-    users = f" user{'s' if level['concurrency'] != 1 else ''}" if talk else ""
-    return f"{level['concurrency']}{users}" + (" (prefill alone)" if level["kind"] == "prefill" else "")
+    talk = level.conversations
+    if level.kind == "open":
+        return f"{level.rate:.4g}{' conversations' if talk else ''}/s {level.arrivals}"
+    users = f" user{'s' if level.concurrency != 1 else ''}" if talk else ""
+    return f"{level.concurrency}{users}" + (" (prefill alone)" if level.kind == "prefill" else "")
 
 
-def workload_text(work: dict[str, Any]) -> str:
+def workload_text(work: WorkloadFacts) -> str:
     """What each request asks for.
 
-    >>> workload_text({"input_tokens": 512, "output_tokens": 128})
+    >>> from rackrate.runs.records import WorkloadFacts
+    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128))
     '512 tokens in, 128 out'
-    >>> workload_text({"input_tokens": None, "output_tokens": 128})
+    >>> workload_text(WorkloadFacts(input_tokens=None, output_tokens=128))
     'input length not stated, 128 tokens out'
-    >>> workload_text({"input_tokens": 512, "output_tokens": 128, "inputs": "lognormal:mean=512,cv=1", "turns": "4",
-    ...     "think_s": "5", "shared_prefix": "256:0.8"})
+    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128, inputs="lognormal:mean=512,cv=1", turns="4",
+    ...     think_s="5", shared_prefix="256:0.8"))
     '512 tokens in (lognormal:mean=512,cv=1), 128 out, 256 shared by 80 %, conversations of 4 turns, 5 s apart'
     """
 
-    def tokens(name: str) -> str:
-        drawn = work.get(name)
+    def tokens(drawn: str | None) -> str:
         return f" ({drawn})" if drawn and not drawn.isdigit() else ""
 
-    into, out = work["input_tokens"], work["output_tokens"]
+    into, out = work.input_tokens, work.output_tokens
     text = f"{into} tokens in" if into is not None else "input length not stated"
-    text += f"{tokens('inputs')}, {out if out is not None else 'output length not stated'}"
-    text += f"{' out' if into is not None else ' tokens out'}{tokens('outputs')}" if out is not None else ""
-    if work.get("trace"):
-        text += f" on average, from {work['trace']}"
-    if work.get("shared_prefix"):
-        length, _, share = work["shared_prefix"].partition(":")
+    text += f"{tokens(work.inputs)}, {out if out is not None else 'output length not stated'}"
+    text += f"{' out' if into is not None else ' tokens out'}{tokens(work.outputs)}" if out is not None else ""
+    if work.trace:
+        text += f" on average, from {work.trace}"
+    if work.shared_prefix:
+        length, _, share = work.shared_prefix.partition(":")
         text += f", {length} shared" + (f" by {percent(float(share))}" if share else "")
-    if work.get("turns"):
-        text += f", conversations of {work['turns']} turns, {work['think_s']} s apart"
+    if work.turns:
+        text += f", conversations of {work.turns} turns, {work.think_s} s apart"
     return text
 
 
-def split(row: dict[str, Any]) -> str:
+def split(row: DeploymentRow) -> str:
     """How a replica is split over accelerators, in a word.
 
-    >>> split({"tensor_parallel": 4, "pipeline_parallel": 1}), split({"tensor_parallel": 1, "pipeline_parallel": 2})
+    >>> from types import SimpleNamespace as Row
+    >>> split(Row(tensor_parallel=4, pipeline_parallel=1)), split(Row(tensor_parallel=1, pipeline_parallel=2))
     ('tp4', 'pp2')
     """
-    return f"pp{row['pipeline_parallel']}" if row["pipeline_parallel"] > 1 else f"tp{row['tensor_parallel']}"
+    return f"pp{row.pipeline_parallel}" if row.pipeline_parallel > 1 else f"tp{row.tensor_parallel}"
 
 
 def clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rackrate.report.charts import API, MACHINES, finish
 from rackrate.report.format import split
+from rackrate.schemas import predictions as views
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,19 +27,19 @@ def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def pareto_chart(view: Json, metric: str) -> Json:
+def pareto_chart(view: views.PlanView, metric: str) -> Json:
     """USD per 1M tokens against the 95th percentile of TTFT or TPOT; the line joins what nothing beats in both."""
 
     import altair as alt
 
     rows: list[Json] = [
         {
-            "ms": row[metric]["p95"] * 1000, "USD per 1M tokens": row["usd_per_1m"], "offer": row["cost_name"],
-            "accelerator": row["accelerator"], "machines": row["machines"],
-            "deployment": f"{row['weights']} {split(row)}",
+            "ms": getattr(row, metric).p95 * 1000, "USD per 1M tokens": row.usd_per_1m, "offer": row.cost_name,
+            "accelerator": row.accelerator, "machines": row.machines,
+            "deployment": f"{row.weights} {split(row)}",
         }
-        for row in view["rows"]
-        if row[metric]
+        for row in view.rows
+        if getattr(row, metric)
     ]  # fmt: skip
     x = alt.X("ms:Q", title=f"p95 {metric.upper()}, ms", scale=alt.Scale(zero=False))
     y = alt.Y("USD per 1M tokens:Q", title="USD per 1M tokens", axis=alt.Axis(format="$,.3~g"))
@@ -82,15 +83,15 @@ def _named(rows: list[Json]) -> list[Json]:
     return named
 
 
-def load_chart(view: Json, metric: str) -> Json:
+def load_chart(view: views.PlanView, metric: str) -> Json:
     """Median and 95th percentile of TTFT or TPOT against the load of a replica."""
 
     import altair as alt
 
     rows = [
-        {"requests per second": point["request_s"], "percentile": name, "ms": point[metric][name] * 1000}
-        for point in view["curve"]
-        if point[metric]
+        {"requests per second": point.request_s, "percentile": name, "ms": getattr(getattr(point, metric), name) * 1000}
+        for point in view.curve
+        if getattr(point, metric)
         for name in ("p50", "p95")
     ]
     chart = (
@@ -112,15 +113,15 @@ def load_chart(view: Json, metric: str) -> Json:
     return finish(chart)
 
 
-def cost_chart(view: Json) -> Json:
+def cost_chart(view: views.PlanView) -> Json:
     """USD per 1M tokens against the load of a replica, up to its capacity."""
 
     import altair as alt
 
     rows = [
-        {"requests per second": point["request_s"], "USD per 1M tokens": point["usd_per_1m"]}
-        for point in view["curve"]
-        if point["share_of_capacity"] <= 1
+        {"requests per second": point.request_s, "USD per 1M tokens": point.usd_per_1m}
+        for point in view.curve
+        if point.share_of_capacity is not None and point.share_of_capacity <= 1
     ]
     chart = (
         alt.Chart(alt.Data(values=rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rackrate.report.charts import API, INK, MACHINES, finish
+from rackrate.schemas import predictions as views
 
 Json = dict[str, Any]
 
@@ -12,27 +13,27 @@ OTHER = "#9aa5b1"
 _KINDS = {"machines": MACHINES[0], "API, same model": API, "API, another model": OTHER, "API": API}
 
 
-def ranking_chart(question: Json) -> Json:
+def ranking_chart(question: views.QuestionView) -> Json:
     """USD per 1M tokens of every row with its 80 % interval, the cheapest first."""
 
     import altair as alt
 
     rows = [
         {
-            "name": row["name"],
-            "usd": row["usd_per_1m"]["value"],
-            "low": row["usd_per_1m"]["low"],
-            "high": row["usd_per_1m"]["high"],
-            "usd a month": row["usd_month"]["value"],
+            "name": row.name,
+            "usd": row.usd_per_1m.value,
+            "low": row.usd_per_1m.low,
+            "high": row.usd_per_1m.high,
+            "usd a month": row.usd_month.value,
             "kind": _kind(row),
-            "price": row["price"],
+            "price": row.price,
         }
-        for row in question["rows"]
-        if row["usd_per_1m"]["value"]
+        for row in question.rows
+        if row.usd_per_1m.value
     ]
     kinds = [kind for kind in _KINDS if any(row["kind"] == kind for row in rows)]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("name:N", title=None, sort=[row["name"] for row in rows], axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("name:N", title=None, sort=[str(row["name"]) for row in rows], axis=alt.Axis(labelLimit=260)),
         color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=[_KINDS[kind] for kind in kinds])),
     )
     axis = alt.X(
@@ -54,31 +55,30 @@ def ranking_chart(question: Json) -> Json:
     return finish(span + dot, height=max(90, 34 * len(rows)))
 
 
-def _kind(row: Json) -> str:
-    if not row["is_api"]:
+def _kind(row: views.RankedRow) -> str:
+    if not row.is_api:
         return "machines"
-    return {True: "API, same model", False: "API, another model", None: "API"}[row["same_model"]]
+    return {True: "API, same model", False: "API, another model", None: "API"}[row.same_model]
 
 
-def tornado_chart(question: Json, most: int = 12) -> Json:
+def tornado_chart(chart: views.TornadoView, most: int = 12) -> Json:
     """What moves the difference between the cheapest machines and the cheapest API, in USD a month."""
 
     import altair as alt
 
-    chart = question["tornado"]
     bars = [
         {
-            "name": bar["name"],
-            "at low": bar["at_low"],
-            "at high": bar["at_high"],
-            "low": bar["low_input"],
-            "high": bar["high_input"],
-            "unit": bar["unit"] or "",
-            "basis": bar["basis"],
+            "name": bar.name,
+            "at low": bar.at_low,
+            "at high": bar.at_high,
+            "low": bar.low_input,
+            "high": bar.high_input,
+            "unit": bar.unit or "",
+            "basis": bar.basis,
         }
-        for bar in chart["bars"][:most]
+        for bar in chart.bars[:most]
     ]
-    y = alt.Y("name:N", title=None, sort=[bar["name"] for bar in bars], axis=alt.Axis(labelLimit=300))
+    y = alt.Y("name:N", title=None, sort=[str(bar["name"]) for bar in bars], axis=alt.Axis(labelLimit=300))
     x = alt.X(
         "at low:Q",
         title="machines less API, USD a month (below 0: machines are cheaper)",
@@ -102,6 +102,6 @@ def tornado_chart(question: Json, most: int = 12) -> Json:
             ],
         )
     )  # fmt: skip
-    middle = alt.Chart(alt.Data(values=[{"x": chart["outcome"]}])).mark_rule(color=INK).encode(x="x:Q")
+    middle = alt.Chart(alt.Data(values=[{"x": chart.outcome}])).mark_rule(color=INK).encode(x="x:Q")
     zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color=API, strokeDash=[4, 3]).encode(x="x:Q")
     return finish(drawn + zero + middle, height=max(90, 24 * len(bars)))

@@ -1,22 +1,19 @@
-"""Studies and comparisons as plain JSON-able values. docs/json.md describes them."""
+"""Studies and comparisons as what their outputs are made of. docs/json.md describes them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from rackrate import __version__
+from rackrate.schemas import predictions as views
+from rackrate.schemas.root import made
 from rackrate.studies.results import QuestionResult, StudyResult
 
 if TYPE_CHECKING:
     from rackrate.app.comparing import Compared
     from rackrate.app.studying import ComparedStudy
 
-SCHEMA_STUDY = "rackrate.study/1"
-SCHEMA_DIFF = "rackrate.study-diff/1"
-SCHEMA_COMPARE = "rackrate.compare/1"
-
-Json = dict[str, Any]
+Question = TypeVar("Question", bound=views.QuestionView)
 
 VERDICTS = {
     "reproduced": "the formula, over the study's inputs, gives the published number within the tolerance",
@@ -33,60 +30,44 @@ QUESTION_VERDICTS = {word: VERDICTS[word] for word in ("self-hosting", "api", "t
 """Those of questions alone."""
 
 
-def study_view(result: StudyResult) -> Json:
+def study_view(result: StudyResult) -> views.StudyView:
     """A study's claims and questions."""
-    view = asdict(result)
     counts = {
         verdict: sum(claim.verdict == verdict for claim in result.claims)
         for verdict in ("reproduced", "does not follow", "cannot be checked")
     }
-    return {
-        "schema": SCHEMA_STUDY,
-        "rackrate": __version__,
-        **view,
-        "claim_counts": counts,
-        "questions": [question_view(question) for question in result.questions],
-        "definitions": VERDICTS,
-    }
+    questions = [_question_view(views.QuestionView, question) for question in result.questions]
+    return made(
+        views.StudyView, result, rackrate=__version__, questions=questions, claim_counts=counts, definitions=VERDICTS
+    )
 
 
-def question_view(question: QuestionResult) -> Json:
+def _question_view(kind: type[Question], question: QuestionResult, *more: object, **given: object) -> Question:
     """A question's ranked rows."""
-    view = asdict(question)
-    for row, result in zip(view["rows"], question.rows, strict=True):
-        row["is_api"] = result.is_api
-    if question.tornado is not None:
-        for bar, result in zip(view["tornado"]["bars"], question.tornado.bars, strict=True):
-            bar["swing"] = result.swing
-            bar["unit"] = question.tornado_units.get(result.name)
-    del view["tornado_units"]
-    return view
+    rows = [made(views.RankedRow, row) for row in question.rows]
+    return made(kind, question, *more, rows=rows, tornado=_tornado_view(question), **given)
 
 
-def diff_view(compared: ComparedStudy) -> Json:
+def _tornado_view(question: QuestionResult) -> views.TornadoView | None:
+    if (found := question.tornado) is None:
+        return None
+    bars = [made(views.BarView, bar, unit=question.tornado_units.get(bar.name)) for bar in found.bars]
+    return views.TornadoView(found.outcome, bars)
+
+
+def diff_view(compared: ComparedStudy) -> views.StudyDiffView:
     """What another date's prices change."""
-    before, after, changes = compared.before, compared.after, compared.changes
-    return {
-        "schema": SCHEMA_DIFF,
-        "rackrate": __version__,
-        "study": after.study,
-        "title": after.title,
-        "before": {"prices_as_of": before.prices_as_of, "evaluated": before.evaluated},
-        "after": {"prices_as_of": after.prices_as_of, "evaluated": after.evaluated},
-        "flipped": sum(change.flipped for change in changes),
-        "changes": [asdict(change) for change in changes],
-    }
+    return made(
+        views.StudyDiffView,
+        compared,
+        compared.after,
+        rackrate=__version__,
+        before=made(views.Evaluated, compared.before),
+        after=made(views.Evaluated, compared.after),
+        flipped=sum(change.flipped for change in compared.changes),
+    )
 
 
-def compare_view(compared: Compared) -> Json:
+def compare_view(compared: Compared) -> views.CompareView:
     """Machines and APIs for the same requests."""
-    return {
-        "schema": SCHEMA_COMPARE,
-        "rackrate": __version__,
-        "model": compared.model,
-        "draws": compared.draws,
-        "seed": compared.seed,
-        **question_view(compared.question),
-        "remarks": list(compared.remarks),
-        "definitions": VERDICTS,
-    }
+    return _question_view(views.CompareView, compared.question, compared, rackrate=__version__, definitions=VERDICTS)

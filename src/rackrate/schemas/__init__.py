@@ -6,9 +6,12 @@ import ast
 import inspect
 import itertools
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
+
+from rackrate.schemas.root import OPTIONAL, Root
 
 Json = dict[str, Any]
 
@@ -50,12 +53,26 @@ OUTPUTS: tuple[Output, ...] = (
 """Every output that names a schema."""
 
 
+def type_of(output: Output) -> type[Any]:
+    """The type of an output's view."""
+    module, _, name = output.kind.rpartition(".")
+    kind: type[Any] = getattr(import_module(f"rackrate.schemas.{module}"), name)
+    return kind
+
+
+def read_view(values: Mapping[str, Any]) -> object:
+    """A view, read back from its JSON. Raises KeyError where the schema is unknown, ValueError where it is not that."""
+    from pydantic import TypeAdapter
+
+    kind = {output.schema: output for output in OUTPUTS}[str(values["schema"])]
+    return TypeAdapter(type_of(kind)).validate_python(values)
+
+
 def json_schema(output: Output) -> Json:
     """The JSON Schema (draft 2020-12) of an output. Every key is always there, but those that have a default."""
     from pydantic import TypeAdapter
 
-    module, _, name = output.kind.rpartition(".")
-    kind = getattr(import_module(f"rackrate.schemas.{module}"), name)
+    kind = type_of(output)
     schema = cast("Json", _tidied(TypeAdapter(kind).json_schema(mode="serialization", by_alias=True)))
     _describe(schema, kind)
     for part, found in schema.get("$defs", {}).items():
@@ -66,8 +83,15 @@ def json_schema(output: Output) -> Json:
 
 
 def _describe(schema: Json, kind: type) -> None:
-    """Adds what the classes that a type derives from say of their fields: pydantic reads a class's own alone."""
-    for base in kind.__mro__[1:-1]:
+    """Adds the name of its schema, and what the classes that a type derives from say of their fields.
+
+    Pydantic reads the descriptions of a class's own fields alone.
+    """
+    if issubclass(kind, Root):
+        named = {"schema": {"const": kind.schema, "description": "Name and version."}}
+        schema["properties"] = {**named, **schema["properties"]}
+        schema["required"] = ["schema", *schema["required"]]
+    for base in kind.__mro__[:-1]:
         if not base.__module__.startswith("rackrate."):
             continue
         body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
@@ -93,10 +117,6 @@ def _tidied(value: Any) -> Any:
         kept["properties"] = {key: _tidied(item) for key, item in properties.items()}
         kept["required"] = [key for key in properties if key not in OPTIONAL]
     return kept
-
-
-OPTIONAL = frozenset({"corrected", "explained", "ready_s", "log"})
-"""Keys that an output has only where they apply."""
 
 
 def closed(value: Any) -> Any:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rackrate.calibration.document import CalibrationFile
-from rackrate.calibration.verification import Check
+from rackrate.calibration.verification import Check, FigureErrors
 from rackrate.engines.quality import Quality
 from rackrate.measurement.token_check import Checked
 from rackrate.schemas.root import Root
@@ -22,7 +21,7 @@ Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class TraceView(Root, TraceSummary):
+class TraceView(Root, TraceSummary, schema="rackrate.trace-summary/1"):
     """Recorded requests."""
 
     origin: Literal["recorded"] = "recorded"
@@ -52,7 +51,7 @@ class ErrorsRow:
 class ClassErrors(ErrorsRow):
     """Errors of a class of figures."""
 
-    class_: Annotated[str, Field(serialization_alias="class")] = ""
+    class_: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class FileErrors:
     name: str
     rows: int
     predicted: int
-    left_out: list[LeftOutRows]
+    left_out: Sequence[LeftOutRows]
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ class GroupErrors:
     """Errors of rows whose whole group was left out of the fit."""
 
     way: str
-    classes: list[ClassErrors]
-    by_group: list[ErrorsRow]
+    classes: Sequence[ClassErrors]
+    by_group: Sequence[ErrorsRow]
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class PredictedFigure:
     predicted: float
     low: float | None
     high: float | None
-    class_: Annotated[str, Field(serialization_alias="class")] = ""
+    class_: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,26 +101,26 @@ class UsedCoefficients:
     written: str
     rows_fitted: int
     command: str
-    inputs: list[InputFile]
+    inputs: Sequence[InputFile]
 
 
 @dataclass(frozen=True)
-class ValidateView(Root):
+class ValidateView(Root, schema="rackrate.validate/1"):
     """How far predictions of published rows are off."""
 
     coefficients: UsedCoefficients
-    files: list[FileErrors]
-    classes: list[ClassErrors]
-    by_accelerator: list[ErrorsRow]
-    by_engine: list[ErrorsRow]
-    by_source: list[ErrorsRow]
-    left_out_groups: list[GroupErrors]
-    anchored: list[ClassErrors]
-    rows: list[PredictedFigure]
+    files: Sequence[FileErrors]
+    classes: Sequence[ClassErrors]
+    by_accelerator: Sequence[ErrorsRow]
+    by_engine: Sequence[ErrorsRow]
+    by_source: Sequence[ErrorsRow]
+    left_out_groups: Sequence[GroupErrors]
+    anchored: Sequence[ClassErrors]
+    rows: Sequence[PredictedFigure]
 
 
 @dataclass(frozen=True)
-class CoefficientsView(Root):
+class CoefficientsView(Root, schema="rackrate.coefficients/1"):
     """Coefficients that were fitted to published rows; natural logarithms."""
 
     written: str
@@ -130,14 +129,14 @@ class CoefficientsView(Root):
     rows_fitted: int
     figures_fitted: int
     iterations: int
-    inputs: list[InputFile]
-    judged_by: list[InputFile]
+    inputs: Sequence[InputFile]
+    judged_by: Sequence[InputFile]
     values: dict[str, float]
     spreads: dict[str, float]
     intervals: dict[str, Any]
-    accelerators: list[str]
-    families: list[str]
-    eras: list[str]
+    accelerators: Sequence[str]
+    families: Sequence[str]
+    releases: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -158,11 +157,11 @@ class FittedModel:
     vocabulary: int
     context_tokens: int
     experts: dict[str, Any] | None
-    caches: list[dict[str, Any]]
+    caches: Sequence[dict[str, Any]]
     """What each kind of layer keeps."""
     published_format: str
     weights_file_bytes: float | None
-    notes: list[str]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -178,8 +177,8 @@ class FitRow:
     kv_format: str
     engine: str
     fits: bool
-    reasons: list[str]
-    notes: list[str]
+    reasons: Sequence[str]
+    notes: Sequence[str]
     total_weights_bytes: float
     """The whole model, once."""
     memory_bytes: float
@@ -215,11 +214,11 @@ class RemedyRow(FitRow):
 class FitAnswer(FitRow):
     """A deployment, and what would make it fit."""
 
-    remedies: list[RemedyRow] = field(default_factory=list[RemedyRow])
+    remedies: Sequence[RemedyRow] = ()
 
 
 @dataclass(frozen=True)
-class FitView(Root):
+class FitView(Root, schema="rackrate.fit/1"):
     """Whether a model fits in memory."""
 
     origin: Literal["predicted"]
@@ -230,7 +229,7 @@ class FitView(Root):
     """Of the first fit's format, or of the files as they are."""
     everywhere: bool
     """Every GPU of the catalogue was tried, each with as few as hold the model."""
-    fits: list[FitAnswer]
+    fits: Sequence[FitAnswer]
 
 
 @dataclass(frozen=True)
@@ -252,28 +251,18 @@ class CheckView(Check):
 
 
 @dataclass(frozen=True)
-class FigureErrors:
-    """How far off one kind of figure is."""
-
-    count: int
-    median: float
-    largest: float
-    covered: int
-
-
-@dataclass(frozen=True)
-class VerifyView(Root):
+class VerifyView(Root, schema="rackrate.verify/2"):
     """A calibration's predictions beside another run."""
 
     calibration: VerifiedCalibration
     run: str
     run_created: str
-    checks: list[CheckView]
+    checks: Sequence[CheckView]
     errors: dict[str, FigureErrors]
 
 
-class CalibrationView(CalibrationFile):
-    """A calibration: the file itself."""
+CalibrationView = CalibrationFile
+"""A calibration: the file itself."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +273,7 @@ class CheckedView(Checked):
 
 
 @dataclass(frozen=True)
-class TokensView(Root):
+class TokensView(Root, schema="rackrate.tokens/1"):
     """A server's counts against those of tokenizers."""
 
     url: str
@@ -293,20 +282,20 @@ class TokensView(Root):
     server_input_tokens: int
     server_output_tokens: int
     agrees: bool
-    tokenizers: list[CheckedView]
+    tokenizers: Sequence[CheckedView]
 
 
 @dataclass(frozen=True)
-class QualityView(Root):
+class QualityView(Root, schema="rackrate.quality/1"):
     """What number formats lose."""
 
     created: str
     reference: str
-    models: list[Quality]
+    models: Sequence[Quality]
 
 
 @dataclass(frozen=True)
-class ServeView(Root):
+class ServeView(Root, schema="rackrate.serve/1"):
     """An engine that serves, or how it would be started (`--print`)."""
 
     engine: str
@@ -319,7 +308,7 @@ class ServeView(Root):
     weight_format: str | None
     settings: dict[str, Setting]
     environment: dict[str, str]
-    argv: list[str]
+    argv: Sequence[str]
     ready_s: float | None = None
     """From the start to the first answer."""
     log: str | None = None

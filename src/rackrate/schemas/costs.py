@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rackrate.app.energy import RunEnergy
 from rackrate.economics.breakeven import BreakEven
 from rackrate.economics.currency import Currency
 from rackrate.economics.fleet import Policy
-from rackrate.economics.fleet_card import CostItem, Tokens
+from rackrate.economics.fleet_card import FleetCard, Tokens
 from rackrate.economics.fleet_day import DayPoint
 from rackrate.economics.fleet_types import ModelPart
 from rackrate.economics.hourly import HourlyCost, Rig
@@ -82,18 +84,18 @@ class SaturationView:
     """It was the highest that was measured, and throughput still grew."""
     prefill_share: float | None
     """Of the busy time."""
-    caveats: list[str]
+    caveats: Sequence[str]
 
 
 @dataclass(frozen=True)
-class RunSummary(Root):
+class RunSummary(Root, schema="rackrate.run-summary/2"):
     """A run: what ran where, and the metrics of every load."""
 
     state: Literal["running", "complete", "interrupted", "failed"]
     stopped_because: str | None
     provenance: RunProvenance
     requests: RequestCounts
-    levels: list[LevelView]
+    levels: Sequence[LevelView]
     saturation: SaturationView | None
     """None where nothing was served."""
     definitions: dict[str, str]
@@ -166,26 +168,26 @@ class PricedMachine:
     full_load: Card
     at_load: Card | None
     """At the load that was stated."""
-    by_utilisation: list[Card]
-    apis: list[ApiView]
-    warnings: list[str]
+    by_utilisation: Sequence[Card]
+    apis: Sequence[ApiView]
+    warnings: Sequence[str]
     """Names of caveats."""
-    notes: list[str]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class PricingView(Root):
+class PricingView(Root, schema="rackrate.pricing/2"):
     """A price: rate cards, API prices and break-evens, machine by machine."""
 
     model: str
     serving: ServingView
     load: Load
-    machines: list[PricedMachine]
-    notes: list[str]
+    machines: Sequence[PricedMachine]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class PricedRunView(Root):
+class PricedRunView(Root, schema="rackrate.report/1"):
     """A run and its price."""
 
     run: RunSummary
@@ -213,7 +215,7 @@ class ComparedLevel:
     output_tok_s_half_width: float | None
     ttft_p50_s: float | None
     tpot_p50_s: float | None
-    caveats: list[str]
+    caveats: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -234,12 +236,12 @@ class ComparedRun:
     lower_bound: bool | None
     ttft: Quantiles | None
     tpot: Quantiles | None
-    caveats: list[str]
+    caveats: Sequence[str]
     other_cpu_share: float | None
     """The largest share of the CPUs that other processes took."""
     peak_memory_bytes: int | None
-    prices: list[RunPrice]
-    levels: list[ComparedLevel]
+    prices: Sequence[RunPrice]
+    levels: Sequence[ComparedLevel]
     quality: Quality | None
     """What its number format lost, where that was measured."""
     failure: str | None
@@ -256,19 +258,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class ComparisonView(Root):
+class ComparisonView(Root, schema="rackrate.comparison/2"):
     """Runs side by side."""
 
     workload: WorkloadFacts | None
     machine: str | None
     baseline: str | None
-    rows: list[ComparedRun]
-    failures: list[Failure]
-    notes: list[str]
+    rows: Sequence[ComparedRun]
+    failures: Sequence[Failure]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class TrafficView(Root, TrafficSummary):
+class TrafficView(Root, TrafficSummary, schema="rackrate.traffic/1"):
     """Traffic: how much, when, and how long requests are."""
 
     requests_per_month: float | None = None
@@ -309,22 +311,11 @@ class TokensServed(Tokens):
 
 
 @dataclass(frozen=True)
-class FleetCardView:
+class FleetCardView(FleetCard):
     """The bill over the whole time, and what tokens cost of it."""
 
-    bill_usd: str
-    """A decimal number."""
-    busy_usd: str
-    idle_usd: str
-    labour_usd: str
-    utilisation_tax: float | None
     tokens: TokensServed
-    blended_usd_per_1m: float | None
-    marginal_usd_per_1m: float | None
-    usd_per_1k_requests: float | None
-    input: CostItem | None
-    cached: CostItem | None
-    output: CostItem | None
+    utilisation_tax: float | None = None
 
 
 @dataclass(frozen=True)
@@ -357,14 +348,14 @@ class ShapeView:
     usd_month: float
     usd_month_interval: tuple[float, float] | None
     """80 %, from the interval of the throughput alone."""
-    by_month_usd: list[float]
+    by_month_usd: Sequence[float]
     card: FleetCardView
-    uses: list[OfferUseView]
+    uses: Sequence[OfferUseView]
     utilisation: float
     mean_replicas: float
     peak_replicas: float
     peak_machines: float
-    models: list[ModelPart]
+    models: Sequence[ModelPart]
     late_requests: float | None
     late_share: float
     longest_wait_s: float | None
@@ -390,44 +381,23 @@ class FleetApi:
 
 
 @dataclass(frozen=True)
-class FleetView(Root):
+class FleetView(Root, schema="rackrate.fleet/2"):
     """A fleet: its shapes, the best first."""
 
-    models: list[ServedByFleet]
+    models: Sequence[ServedByFleet]
     traffic: FleetTraffic
     policy: Policy
     plan: FleetQuestion
     currency: Currency
     mean_load_replicas: float
     peak_load_replicas: float
-    shapes: list[ShapeView]
-    apis: list[FleetApi]
-    mean_day: list[DayPoint]
-    busiest_day: list[DayPoint] | None
-    notes: list[str]
+    shapes: Sequence[ShapeView]
+    apis: Sequence[FleetApi]
+    mean_day: Sequence[DayPoint]
+    busiest_day: Sequence[DayPoint] | None
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class LevelEnergy:
-    """The energy of one load."""
-
-    level: int
-    kind: str
-    concurrency: int | None
-    window_s: float | None
-    joules: float | None
-    watts: float | None
-    joules_per_token: float | None
-    joules_per_output_token: float | None
-    usd_per_1m: float | None
-
-
-@dataclass(frozen=True)
-class EnergyView(Root):
+class EnergyView(Root, RunEnergy, schema="rackrate.energy/1"):
     """Energy of a run's loads."""
-
-    run: str
-    source: str
-    usd_per_kwh: float
-    pue: float
-    levels: list[LevelEnergy]

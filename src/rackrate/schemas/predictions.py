@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rackrate.economics.breakeven import BreakEven
 from rackrate.economics.sensitivity import Bar
 from rackrate.economics.uncertainty import Estimate
+from rackrate.planner.explain import Step
 from rackrate.runs.records import Engine
 from rackrate.schemas.root import Root
 from rackrate.studies.diff import Change
@@ -43,7 +45,7 @@ class DemandView:
     hours_per_month: float
     spares: int
     tokens_month: float
-    notes: list[str]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class DeploymentRow:
     usd_h: float
     usd_month: float
     usd_per_1m: float
-    usd_per_1m_interval: list[float] | None
+    usd_per_1m_interval: tuple[float, float] | None
     """80 %, from errors on machines that no fit has seen."""
     distance: str
     """How near the published rows are that the prediction leans on: measured, same family, extrapolated, engine."""
@@ -95,7 +97,7 @@ class MixedMachines:
 class MixedFleet:
     """Several kinds of machine behind one router."""
 
-    machines: list[MixedMachines]
+    machines: Sequence[MixedMachines]
     usd_month: float
     usd_per_1m: float
 
@@ -141,37 +143,27 @@ class LostRow:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A figure and what it follows from."""
-
-    what: str
-    value: float | None
-    unit: str
-    how: str
-
-
-@dataclass(frozen=True)
 class Explained:
     """One row from FLOPs to dollars."""
 
     offer: str
-    steps: list[Step]
+    steps: Sequence[Step]
 
 
 @dataclass(frozen=True)
-class PlanView(Root):
+class PlanView(Root, schema="rackrate.plan/1"):
     """A plan: deployments ranked by what they cost at the demand."""
 
     model: str
     model_origin: str
-    model_notes: list[str]
+    model_notes: Sequence[str]
     demand: DemandView
-    rows: list[DeploymentRow]
+    rows: Sequence[DeploymentRow]
     """The cheapest first."""
     mixed: MixedFleet | None
-    apis: list[PlanApi]
-    curve: list[LoadPoint]
-    lost: list[LostRow]
+    apis: Sequence[PlanApi]
+    curve: Sequence[LoadPoint]
+    lost: Sequence[LostRow]
     reasons: dict[str, int]
     """How many candidates were ruled out, by why."""
     closest: str | None
@@ -226,12 +218,12 @@ class AggregateLevel:
 
 
 @dataclass(frozen=True)
-class AggregatesView(Root):
+class AggregatesView(Root, schema="rackrate.simulated-aggregates/1"):
     """Simulated loads of which only aggregates were kept."""
 
     model: str
     engine: Engine
-    levels: list[AggregateLevel]
+    levels: Sequence[AggregateLevel]
 
 
 @dataclass(frozen=True)
@@ -248,7 +240,7 @@ class TornadoView:
     """What a difference hangs on."""
 
     outcome: float
-    bars: list[BarView]
+    bars: Sequence[BarView]
 
 
 @dataclass(frozen=True)
@@ -269,7 +261,7 @@ class QuestionView:
     input_share: float
     cached_share: float
     peak_to_mean: float
-    rows: list[RankedRow]
+    rows: Sequence[RankedRow]
     """The cheapest first."""
     verdict: QuestionVerdict
     p_self_cheaper: float | None
@@ -280,26 +272,26 @@ class QuestionView:
     against: str | None
     """The API that the question chose."""
     tornado: TornadoView | None
-    compared: list[str] | None
+    compared: Sequence[str] | None
     """The machines and the API that the verdict and the tornado are of."""
     difference_usd_month: Estimate | None
-    notes: list[str]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
-class CompareView(Root, QuestionView):
+class CompareView(Root, QuestionView, schema="rackrate.compare/1"):
     """Machines and APIs for the same requests."""
 
     rackrate: str
     model: str
     draws: int
     seed: int
-    remarks: list[str]
+    remarks: Sequence[str]
     definitions: dict[str, str]
 
 
 @dataclass(frozen=True)
-class StudyView(Root):
+class StudyView(Root, schema="rackrate.study/1"):
     """A study: claims with their verdicts, questions with their rankings."""
 
     rackrate: str
@@ -313,10 +305,10 @@ class StudyView(Root):
     hours_per_month: float
     draws: int
     seed: int
-    assumptions: list[Assumption]
-    claims: list[ClaimResult]
-    questions: list[QuestionView]
-    warnings: list[str]
+    assumptions: Sequence[Assumption]
+    claims: Sequence[ClaimResult]
+    questions: Sequence[QuestionView]
+    warnings: Sequence[str]
     claim_counts: dict[str, int]
     definitions: dict[str, str]
 
@@ -330,7 +322,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class StudyDiffView(Root):
+class StudyDiffView(Root, schema="rackrate.study-diff/1"):
     """What another date's prices change in a study."""
 
     rackrate: str
@@ -339,7 +331,7 @@ class StudyDiffView(Root):
     before: Evaluated
     after: Evaluated
     flipped: int
-    changes: list[Change]
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True)
@@ -353,7 +345,7 @@ class TunedPrices:
 
 
 @dataclass(frozen=True)
-class TuneView(Root):
+class TuneView(Root, schema="rackrate.tune/1"):
     """A search for engine settings."""
 
     engine: str
@@ -361,7 +353,7 @@ class TuneView(Root):
     machine: str
     directory: str
     slo: str | None
-    concurrency: list[int]
+    concurrency: Sequence[int]
     input_tokens: int
     output_tokens: int
     seconds: float
@@ -370,12 +362,12 @@ class TuneView(Root):
     default: dict[str, Setting]
     best: dict[str, Setting]
     changed: dict[str, Setting]
-    default_tok_s: list[float]
-    best_tok_s: list[float]
+    default_tok_s: Sequence[float]
+    best_tok_s: Sequence[float]
     gain: float | None
-    gain_interval_80: list[float] | None
-    worth: list[Worth]
-    alone: list[Alone]
+    gain_interval_80: Sequence[float] | None
+    worth: Sequence[Worth]
+    alone: Sequence[Alone]
     prices: TunedPrices | None
     ended: str
-    trials: list[Trial]
+    trials: Sequence[Trial]

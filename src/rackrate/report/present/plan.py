@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rackrate.economics.breakeven import BreakEven
+from rackrate.planner.explain import Step
 from rackrate.report import plan_charts
 from rackrate.report.document import Between, Block, Cell, Chart, Column, Document, Fact, Note, Section, Table, notes
 from rackrate.report.format import count, percent, rate, split, usd
 from rackrate.report.present.run import pair
-
-Json = dict[str, Any]
+from rackrate.schemas import predictions as views
 
 SHOWN_APIS = 6
 """Sellers of the same model that a screen shows."""
@@ -19,34 +20,34 @@ DISTANCES = {"measured": "card", "same family": "same family", "extrapolated": "
 """How near the published rows are that a prediction leans on: of the card itself, of its family, of others."""
 
 
-def document(view: Json, *, full: bool = False, explanation: Sequence[Json] = ()) -> Document:
+def document(view: views.PlanView, *, full: bool = False, explanation: Sequence[Step] = ()) -> Document:
     """The ranking; `explained` of the view is one row from FLOPs to dollars, and so is `explanation`, of a page."""
-    demand, rows = view["demand"], view["rows"]
+    demand, rows = view.demand, view.rows
     sections: list[Section] = []
     if rows:
         best = rows[0]
         if full:
             sections.append(Section(blocks=tuple(_pareto(view))))
-            if view["curve"]:
-                sections.append(Section(f"One replica of {best['cost_name']}, by load", tuple(_curve(view))))
+            if view.curve:
+                sections.append(Section(f"One replica of {best.cost_name}, by load", tuple(_curve(view))))
         sections.append(Section("Deployments and APIs" if full else "", (_ranking(view, full=full),)))
         sections.append(Section(blocks=notes(_remarks(view))))
     else:
-        fits = set(view["reasons"]) != {"does not fit"}
+        fits = set(view.reasons) != {"does not fit"}
         said: list[Block] = [Note("No offer meets the SLO." if fits else "The model fits no offer.", "warn")]
-        if view["closest"]:
-            said.append(Note(f"Nearest is {view['closest']}."))
+        if view.closest:
+            said.append(Note(f"Nearest is {view.closest}."))
         sections.append(Section(blocks=tuple(said)))
     sections.append(Section(blocks=tuple(_lost(view, full=full))))
-    explained = view.get("explained")
-    steps = explained["steps"] if explained else list(explanation) if full else []
+    explained = view.explained
+    steps = explained.steps if explained else list(explanation) if full else []
     if steps:
-        name = explained["offer"] if explained else rows[0]["cost_name"]
+        name = explained.offer if explained else rows[0].cost_name
         sections.append(Section(f"{name}, from FLOPs to dollars", (_explanation(steps),)))
-    lead = _traffic(demand, full=full), view["origin"], view.get("corrected")
+    lead = _traffic(demand, full=full), view.origin, view.corrected
     return Document(
         subject="plan",
-        headline=f"What serving {view['model']} would cost" if full else f"{view['model']}: {_asked(demand)}",
+        headline=f"What serving {view.model} would cost" if full else f"{view.model}: {_asked(demand)}",
         lead=(*((Note(_asked(demand)),) if full else ()), *notes(lead)),
         facts=tuple(_facts(view)) if full and rows else (),
         sections=tuple(sections),
@@ -54,37 +55,37 @@ def document(view: Json, *, full: bool = False, explanation: Sequence[Json] = ()
     )
 
 
-def _asked(demand: Json) -> str:
-    peak = demand["peak_request_s"]
-    at_peak = f" ({rate(peak)}/s at the peak)" if peak > demand["request_s"] * 1.0001 else ""
+def _asked(demand: views.DemandView) -> str:
+    peak = demand.peak_request_s
+    at_peak = f" ({rate(peak)}/s at the peak)" if peak > demand.request_s * 1.0001 else ""
     return (
-        f"{rate(demand['request_s'])} requests/s{at_peak}, {demand['mean_input_tokens']:,.0f} tokens in and "
-        f"{demand['mean_output_tokens']:,.0f} out on average, {count(demand['tokens_month'])} tokens a month; "
-        f"{demand['slo']}"
+        f"{rate(demand.request_s)} requests/s{at_peak}, {demand.mean_input_tokens:,.0f} tokens in and "
+        f"{demand.mean_output_tokens:,.0f} out on average, {count(demand.tokens_month)} tokens a month; "
+        f"{demand.slo}"
     )
 
 
-def _traffic(demand: Json, *, full: bool) -> str:
+def _traffic(demand: views.DemandView, *, full: bool) -> str:
     """Where the traffic is from and what must be known of it; on a screen, nothing of a rate that was stated."""
-    words = [] if demand["origin"].startswith("stated") and not full else [f"traffic: {demand['origin']}"]
-    return "; ".join([*words, *demand["notes"]])
+    words = [] if demand.origin.startswith("stated") and not full else [f"traffic: {demand.origin}"]
+    return "; ".join([*words, *demand.notes])
 
 
-def _facts(view: Json) -> Iterator[Fact]:
-    best = view["rows"][0]
-    spares = f" + {best['spares']} spare" if best["spares"] else ""
-    interval = best["usd_per_1m_interval"]
+def _facts(view: views.PlanView) -> Iterator[Fact]:
+    best = view.rows[0]
+    spares = f" + {best.spares} spare" if best.spares else ""
+    interval = best.usd_per_1m_interval
     sure = f", 80 %: {usd(interval[0])} to {usd(interval[1])}" if interval else ""
     yield Fact(
-        f"{best['cost_name']}, {best['weights']} {split(best)}",
-        usd(best["usd_month"]),
-        f"USD a month, {best['machines']}{spares} machines",
+        f"{best.cost_name}, {best.weights} {split(best)}",
+        usd(best.usd_month),
+        f"USD a month, {best.machines}{spares} machines",
     )
-    yield Fact("input and output together", usd(best["usd_per_1m"]), f"USD per 1M tokens{sure}")
-    yield Fact("load at the peak", percent(best["utilisation"]), "of what its replicas sustain within the SLO")
+    yield Fact("input and output together", usd(best.usd_per_1m), f"USD per 1M tokens{sure}")
+    yield Fact("load at the peak", percent(best.utilisation), "of what its replicas sustain within the SLO")
 
 
-def _pareto(view: Json) -> Iterator[Chart]:
+def _pareto(view: views.PlanView) -> Iterator[Chart]:
     for metric, caption in (
         ("tpot", "Cost against p95 TPOT; the dashed line joins what nothing beats in both"),
         ("ttft", "Cost against p95 TTFT"),
@@ -92,8 +93,8 @@ def _pareto(view: Json) -> Iterator[Chart]:
         yield Chart(f"pareto-{metric}", caption, plan_charts.pareto_chart, (view, metric))
 
 
-def _curve(view: Json) -> Iterator[Chart]:
-    capacity = rate(view["rows"][0]["capacity_request_s"])
+def _curve(view: views.PlanView) -> Iterator[Chart]:
+    capacity = rate(view.rows[0].capacity_request_s)
     yield Chart(
         "load-ttft", f"TTFT; the SLO is met up to {capacity} requests/s", plan_charts.load_chart, (view, "ttft")
     )
@@ -101,11 +102,11 @@ def _curve(view: Json) -> Iterator[Chart]:
     yield Chart("load-cost", "What 1M tokens cost at that load", plan_charts.cost_chart, (view,))
 
 
-def _ranking(view: Json, *, full: bool) -> Table:
-    first = view["rows"][0]
-    several = full or len({row["engine"] for row in view["rows"]}) > 1
-    same = [api for api in view["apis"] if api["same_model"]]
-    apis = view["apis"] if full else same[:SHOWN_APIS] + [api for api in view["apis"] if not api["same_model"]]
+def _ranking(view: views.PlanView, *, full: bool) -> Table:
+    first = view.rows[0]
+    several = full or len({row.engine for row in view.rows}) > 1
+    same = [api for api in view.apis if api.same_model]
+    apis = view.apis if full else same[:SHOWN_APIS] + [api for api in view.apis if not api.same_model]
     columns = (
         Column("offer"), Column("deployment"), Column("machines"), Column("load", "share"),
         *(Column(f"{name} {point}", "duration") for name in ("TTFT", "TPOT") for point in ("p50", "p95")),
@@ -113,39 +114,44 @@ def _ranking(view: Json, *, full: bool) -> Table:
         *((Column("price from", wraps=True),) if full else ()),
     )  # fmt: skip
 
-    def cells(row: Json) -> tuple[Any, ...]:
-        if "api" in row:
-            kind = Cell("same model" if row["same_model"] else "another model", "warn")
-            name = f"API {row['api'] if full else _short(row['api'])}"
-            price = (row["usd_month"], row["usd_per_1m"], None, "listed")
-            return (name, kind, None, None, None, None, None, None, *price, *_source(row, full=full))
-        interval = row["usd_per_1m_interval"]
+    def cells(row: views.DeploymentRow | views.PlanApi) -> tuple[Any, ...]:
+        if isinstance(row, views.PlanApi):
+            kind = Cell("same model" if row.same_model else "another model", "warn")
+            name = f"API {row.api if full else _short(row.api)}"
+            price = (row.usd_month, row.usd_per_1m, None, "listed")
+            return (name, kind, None, None, None, None, None, None, *price, *_source(row.source, row.date, full=full))
+        interval = row.usd_per_1m_interval
         return (
-            Cell(row["cost_name"], "best" if row is first else "plain"),
-            f"{row['weights']} {split(row)}{' ' + row['engine'] if several else ''}",
+            Cell(row.cost_name, "best" if row is first else "plain"),
+            f"{row.weights} {split(row)}{' ' + row.engine if several else ''}",
             _machines(row),
-            row["utilisation"],
-            *pair(row["ttft"]),
-            *pair(row["tpot"]),
-            row["usd_month"],
-            row["usd_per_1m"],
+            row.utilisation,
+            *pair(row.ttft),
+            *pair(row.tpot),
+            row.usd_month,
+            row.usd_per_1m,
             Between(*interval) if interval else None,
-            DISTANCES.get(row["distance"], str(row["distance"])),
-            *_source(row, full=full),
+            DISTANCES.get(row.distance, str(row.distance)),
+            *_source(row.price_source, row.price_date, full=full),
         )
 
-    ranked = sorted([*view["rows"], *apis], key=lambda row: row["usd_month"])
+    ranked = _ranked(view.rows, apis)
     return Table(columns, tuple(map(cells, ranked)), best=ranked.index(first))
 
 
-def _source(row: Json, *, full: bool) -> tuple[str, ...]:
-    source, date = ("source", "date") if "api" in row else ("price_source", "price_date")
-    return (f"{row[source]}, {row[date]}",) if full else ()
+def _ranked(
+    rows: Sequence[views.DeploymentRow], apis: Sequence[views.PlanApi]
+) -> list[views.DeploymentRow | views.PlanApi]:
+    return sorted([*rows, *apis], key=lambda row: row.usd_month)
 
 
-def _machines(row: Json) -> str:
-    spares = f"+{row['spares']}" if row["spares"] else ""
-    return f"{row['machines']}{spares} x {row['accelerators']} {row['accelerator']}"
+def _source(source: str, date: str, *, full: bool) -> tuple[str, ...]:
+    return (f"{source}, {date}",) if full else ()
+
+
+def _machines(row: views.DeploymentRow) -> str:
+    spares = f"+{row.spares}" if row.spares else ""
+    return f"{row.machines}{spares} x {row.accelerators} {row.accelerator}"
 
 
 def _short(reference: str) -> str:
@@ -158,62 +164,60 @@ def _short(reference: str) -> str:
     return f"{parts[0]}/{parts[-1]}"
 
 
-def _remarks(view: Json) -> Iterator[str]:
-    best, mixed = view["rows"][0], view["mixed"]
+def _remarks(view: views.PlanView) -> Iterator[str]:
+    best, mixed = view.rows[0], view.mixed
     if mixed:
-        parts = " + ".join(f"{machine['machines']} x {machine['name']}" for machine in mixed["machines"])
+        parts = " + ".join(f"{machine.machines} x {machine.name}" for machine in mixed.machines)
         yield (
-            f"A mixed fleet is cheaper: {parts} at {usd(mixed['usd_month'])} a month, {usd(mixed['usd_per_1m'])} per "
+            f"A mixed fleet is cheaper: {parts} at {usd(mixed.usd_month)} a month, {usd(mixed.usd_per_1m)} per "
             "1M tokens (the router gives each its share)."
         )
     crossings = [
-        f"{name} from {count(even['tokens_per_month'])} tokens a month ({percent(even['utilisation'])} of what "
-        f"{_machines_in_words(even, view['demand'])})"
-        if even["verdict"] == "at"
-        else f"{name}: {even['verdict']}"
-        for name, even in list(best["break_even"].items())[:4]
+        f"{name} from {count(even.tokens_per_month)} tokens a month ({percent(even.utilisation)} of what "
+        f"{_machines_in_words(even, view.demand)})"
+        if even.verdict == "at"
+        else f"{name}: {even.verdict}"
+        for name, even in list(best.break_even.items())[:4]
     ]
     if crossings:
-        yield f"{best['cost_name']} breaks even with {'; '.join(crossings)}."
-    if best["usd_per_1m_interval"] is None:
+        yield f"{best.cost_name} breaks even with {'; '.join(crossings)}."
+    if best.usd_per_1m_interval is None:
         yield "80 %: -, since no errors on machines never seen are on file for this class of figure."
-    yield f"Price of {best['cost_name']}: {best['price_source']}, {best['price_date']}."
+    yield f"Price of {best.cost_name}: {best.price_source}, {best.price_date}."
 
 
-def _machines_in_words(even: Json, demand: Json) -> str:
+def _machines_in_words(even: BreakEven, demand: views.DemandView) -> str:
     """How many machines serve the volume of a break-even, and with what peak."""
-    number = even["machines"]
+    number = even.machines
     words = "one machine serves" if number == 1 else f"{number} machines serve"
-    if demand["peak_request_s"] > demand["request_s"] * 1.0001:
-        words += f" with a peak of {demand['peak_request_s'] / demand['request_s']:.3g} times the mean"
+    if demand.peak_request_s > demand.request_s * 1.0001:
+        words += f" with a peak of {demand.peak_request_s / demand.request_s:.3g} times the mean"
     return words
 
 
-def _lost(view: Json, *, full: bool) -> Iterator[Note]:
-    reasons: Counter[str] = Counter(view["reasons"])
+def _lost(view: views.PlanView, *, full: bool) -> Iterator[Note]:
+    reasons: Counter[str] = Counter(view.reasons)
     words = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-    month = f" A month has {view['demand']['hours_per_month']:g} hours." if full else ""
+    month = f" A month has {view.demand.hours_per_month:g} hours." if full else ""
     yield Note(
-        f"{view['candidates']:,} candidates, {view['deployments']} deployments, {view['simulations']} simulations. "
+        f"{view.candidates:,} candidates, {view.deployments} deployments, {view.simulations} simulations. "
         f"Not shown: {words or 'none'}.{month}"
     )
     for reason in ("does not fit", "misses the SLO"):
-        details = Counter(rejection["detail"] for rejection in view["lost"] if rejection["reason"] == reason)
+        details = Counter(rejection.detail for rejection in view.lost if rejection.reason == reason)
         for detail, number in details.most_common(2):
             yield Note(f"{reason} ({number}): {detail}", "soft")
 
 
-def _explanation(steps: Sequence[Json]) -> Table:
+def _explanation(steps: Sequence[Step]) -> Table:
     def written(value: float | None) -> str | None:
         return None if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
-    rows = tuple(
-        (step["what"], Cell(step["value"], shown=written(step["value"])), step["unit"], step["how"]) for step in steps
-    )
+    rows = tuple((step.what, Cell(step.value, shown=written(step.value)), step.unit, step.how) for step in steps)
     return Table((Column("what"), Column("value", "number"), Column("unit"), Column("how", wraps=True)), rows)
 
 
-def _records(view: Json) -> Table:
+def _records(view: views.PlanView) -> Table:
     """A row per deployment and API, for a spreadsheet."""
     plain = (
         "accelerator", "accelerators", "engine", "weights", "tensor_parallel", "pipeline_parallel", "machines",
@@ -221,15 +225,16 @@ def _records(view: Json) -> Table:
     )  # fmt: skip
     points = [(metric, point) for metric in ("ttft", "tpot", "e2e") for point in ("p50", "p95", "p99")]
 
-    def cells(row: Json) -> tuple[Any, ...]:
-        low, high = row.get("usd_per_1m_interval") or (None, None)
-        times = [row[metric][point] if row.get(metric) else None for metric, point in points]
-        kind = ("api" if row["same_model"] else "api, another model") if "api" in row else "machines"
-        source = row["source"] if "api" in row else row["price_source"]
-        prices = (row["usd_month"], row["usd_per_1m"], low, high, source)
-        return (row.get("cost_name") or row["api"], kind, *(row.get(name) for name in plain), *times, *prices)
+    def cells(row: views.DeploymentRow | views.PlanApi) -> tuple[Any, ...]:
+        if isinstance(row, views.PlanApi):
+            kind = "api" if row.same_model else "api, another model"
+            nothing = [None] * (len(plain) + len(points))
+            return (row.api, kind, *nothing, row.usd_month, row.usd_per_1m, None, None, row.source)
+        times = [getattr(getattr(row, metric), point, None) for metric, point in points]
+        prices = (row.usd_month, row.usd_per_1m, *(row.usd_per_1m_interval or (None, None)), row.price_source)
+        return (row.cost_name, "machines", *(getattr(row, name) for name in plain), *times, *prices)
 
-    ranked = sorted([*view["rows"], *view["apis"]], key=lambda row: row["usd_month"])
+    ranked = _ranked(view.rows, view.apis)
     times = [f"{metric}_{point}_s" for metric, point in points]
     names = ("offer", "kind", *plain, *times, "usd_month", "usd_per_1m", "usd_per_1m_low", "usd_per_1m_high", "source")
     return Table(tuple(map(Column, names)), tuple(map(cells, ranked)))

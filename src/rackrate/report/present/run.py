@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
-from rackrate.metrics.summary import CAVEATS
+from rackrate.metrics.summary import CAVEATS, Quantiles
 from rackrate.report import charts
 from rackrate.report.document import Cell, Chart, Column, Document, Note, Section, Table, Value, notes
 from rackrate.report.format import load_label, percent, rate, workload_text
-
-Json = dict[str, Any]
+from rackrate.schemas import costs as views
+from rackrate.schemas.predictions import Times
 
 _BEYOND = {"overloaded", "errors"}
 """Names of levels that were not sustained, whatever those requests met that were answered."""
 
 
-def document(view: Json, *, full: bool = False) -> Document:
+def document(view: views.RunSummary, *, full: bool = False) -> Document:
     """A run by itself."""
     sections = [Section("Every load" if full else "", (levels_table(view, full=full),))]
     if full:
@@ -27,13 +26,13 @@ def document(view: Json, *, full: bool = False) -> Document:
         headline=_headline(view),
         lead=(Note(_circumstances(view), "soft"),),
         sections=(*sections, Section(blocks=tuple(_notes(view)))),
-        definitions=tuple(view["definitions"].items()) if full else (),
+        definitions=tuple(view.definitions.items()) if full else (),
         provenance=provenance(view) if full else (),
         records=records(view),
     )
 
 
-def run_charts(view: Json) -> tuple[Chart, ...]:
+def run_charts(view: views.RunSummary) -> tuple[Chart, ...]:
     """Throughput and latency by load; none of a run of which nothing was answered."""
     if not charts.closed(view):
         return ()
@@ -45,33 +44,30 @@ def run_charts(view: Json) -> tuple[Chart, ...]:
     return tuple(drawn)
 
 
-def _headline(view: Json) -> str:
-    model, engine = view["provenance"]["model"], view["provenance"]["engine"]
-    weights = f", {model['weight_format']}" if model["weight_format"] else ""
-    version = f" ({engine['version']})" if engine["version"] else ""
-    return f"{model['requested']}{weights} on {engine['name']}{version}"
+def _headline(view: views.RunSummary) -> str:
+    model, engine = view.provenance.model, view.provenance.engine
+    weights = f", {model.weight_format}" if model.weight_format else ""
+    version = f" ({engine.version})" if engine.version else ""
+    return f"{model.requested}{weights} on {engine.name}{version}"
 
 
-def _circumstances(view: Json) -> str:
-    facts = view["provenance"]
-    work, imported = facts["workload"], facts["imported"]
+def _circumstances(view: views.RunSummary) -> str:
+    facts = view.provenance
+    work, imported = facts.workload, facts.imported
     forced = "length not forced: answers may end early"
-    if work["length_forced"]:
-        forced = f"length forced by {work['length_forced']}"
+    if work.length_forced:
+        forced = f"length forced by {work.length_forced}"
     if imported:
-        forced = f"by {imported['tool']} {imported['version'] or ''}".rstrip()
-    endpoint = f"{work['endpoint']}, " if work["endpoint"] else ""
-    return (
-        f"{facts['machine']['description']} | {workload_text(work)}, {endpoint}{forced} | "
-        f"{facts['origin']} {facts['created']}"
-    )
+        forced = f"by {imported.tool} {imported.version or ''}".rstrip()
+    endpoint = f"{work.endpoint}, " if work.endpoint else ""
+    return f"{facts.machine.description} | {workload_text(work)}, {endpoint}{forced} | {facts.origin} {facts.created}"
 
 
-def levels_table(view: Json, *, full: bool) -> Table:
+def levels_table(view: views.RunSummary, *, full: bool) -> Table:
     """A row per load; on a page also prefill alone and end-to-end times."""
-    best = view["saturation"]
-    shown = [level for level in view["levels"] if full or level["kind"] != "prefill"]
-    closed = all(level["kind"] != "open" for level in view["levels"])
+    best = view.saturation
+    shown = [level for level in view.levels if full or level.kind != "prefill"]
+    closed = all(level.kind != "open" for level in view.levels)
     metrics = ("ttft", "tpot", "e2e") if full else ("ttft", "tpot")
     columns = (
         Column("in flight" if closed else "load", "rate"),
@@ -87,158 +83,153 @@ def levels_table(view: Json, *, full: bool) -> Table:
     rows = tuple(
         (
             load_label(level),
-            level["output_tok_s"],
-            level["output_tok_s_half_width"],
-            level["input_tok_s"],
-            level["request_s"],
-            *chain.from_iterable(pair(level[name]) for name in metrics),
-            level["requests"],
-            sum(level["failed"].values()),
+            level.output_tok_s,
+            level.output_tok_s_half_width,
+            level.input_tok_s,
+            level.request_s,
+            *chain.from_iterable(pair(getattr(level, name)) for name in metrics),
+            level.requests,
+            sum(level.failed.values()),
             tuple(_marks(level, best, closed=closed)),
         )
         for level in shown
     )
-    position = next((n for n, level in enumerate(shown) if best is not None and level["index"] == best["level"]), None)
+    position = next((n for n, level in enumerate(shown) if best is not None and level.index == best.level), None)
     return Table(columns, rows, best=position)
 
 
-def pair(quantiles: Json | None) -> tuple[Value | Cell, Value | Cell]:
+def pair(quantiles: Quantiles | Times | None) -> tuple[Value | Cell, Value | Cell]:
     """The median and the 95th percentile."""
-    return (quantiles["p50"], quantiles["p95"]) if quantiles else (None, None)
+    return (quantiles.p50, quantiles.p95) if quantiles else (None, None)
 
 
-def _marks(level: Json, best: Json | None, *, closed: bool) -> Iterator[str]:
-    if best is not None and level["index"] == best["level"]:
+def _marks(level: views.LevelView, best: views.SaturationView | None, *, closed: bool) -> Iterator[str]:
+    if best is not None and level.index == best.level:
         reached = "saturated" if closed else "capacity"
-        yield "<- most, not saturated" if best["lower_bound"] else f"<- {reached}"
-    if level["slo_met"] is not None:
-        yield f"{percent(level['attainment'])} within the SLO{'' if level['slo_met'] else ', missed'}"
-    if level["kind"] != "prefill":
-        yield from level["caveats"]
+        yield "<- most, not saturated" if best.lower_bound else f"<- {reached}"
+    if level.slo_met is not None:
+        yield f"{percent(level.attainment)} within the SLO{'' if level.slo_met else ', missed'}"
+    if level.kind != "prefill":
+        yield from level.caveats
 
 
-def _notes(view: Json) -> Iterator[Note]:
-    best, imported = view["saturation"], view["provenance"]["imported"]
-    for level in view["levels"]:
-        if level["kind"] == "prefill" and level["input_tok_s"]:
-            fresh = level["input_tok_s"] - (level["cached_tok_s"] or 0)
+def _notes(view: views.RunSummary) -> Iterator[Note]:
+    best, imported = view.saturation, view.provenance.imported
+    for level in view.levels:
+        if level.kind == "prefill" and level.input_tok_s:
+            fresh = level.input_tok_s - (level.cached_tok_s or 0)
             share = (
-                f", so prefill takes {percent(best['prefill_share'])} of the busy time"
-                if best and best["prefill_share"]
+                f", so prefill takes {percent(best.prefill_share)} of the busy time"
+                if best and best.prefill_share
                 else ""
             )
-            yield Note(f"Prefill alone at {level['concurrency']} in flight: {rate(fresh)} new input tok/s{share}.")
-    slo = view["provenance"]["workload"]["slo"]
+            yield Note(f"Prefill alone at {level.concurrency} in flight: {rate(fresh)} new input tok/s{share}.")
+    slo = view.provenance.workload.slo
     if slo:
         yield from _capacity_note(view, slo)
-    for level in view["levels"]:
-        if best and level["index"] == best["level"]:
+    for level in view.levels:
+        if best and level.index == best.level:
             yield from _server_note(level)
             if not imported:  # there nobody said how long prompts should be
                 yield _length_note(level)
-    if best and best["lower_bound"]:
+    if best and best.lower_bound:
         yield Note("The machine was not saturated at the highest load measured: the figure is a lower bound.", "warn")
-    names = {name for level in view["levels"] if level["kind"] != "prefill" for name in level["caveats"]}
+    names = {name for level in view.levels if level.kind != "prefill" for name in level.caveats}
     yield from (Note(f"{CAVEATS[name]}.", "warn", name) for name in CAVEATS if name in names)
-    unknown = [name for name in CAVEATS if any(name in level["unknown"] for level in view["levels"])]
+    unknown = [name for name in CAVEATS if any(name in level.unknown for level in view.levels)]
     if unknown:
         yield Note(f"Not known, since the imported file does not tell: {', '.join(unknown)}.")
     if imported:
-        yield from notes(imported["notes"], "plain")
-    for name, number in view["requests"]["failed"].items():
-        yield Note(f"{view['faults'].get(name, '')}.", "bad", f"{number} x {name}")
-    if view["state"] != "complete":
-        why = f" ({view['stopped_because']})" if view["stopped_because"] else ""
-        state = "goes on, or was killed" if view["state"] == "running" else f"is {view['state']}"
-        more = "; it can be resumed" if view["provenance"]["origin"] == "measured" else ""
+        yield from notes(imported.notes, "plain")
+    for name, number in view.requests.failed.items():
+        yield Note(f"{view.faults.get(name, '')}.", "bad", f"{number} x {name}")
+    if view.state != "complete":
+        why = f" ({view.stopped_because})" if view.stopped_because else ""
+        state = "goes on, or was killed" if view.state == "running" else f"is {view.state}"
+        more = "; it can be resumed" if view.provenance.origin == "measured" else ""
         yield Note(f"The run {state}{why}: what was measured until then is shown{more}.", "warn")
-    if view["requests"]["torn_journal_lines"]:
-        yield Note(f"{view['requests']['torn_journal_lines']} journal lines were cut short and left out.", "warn")
+    if view.requests.torn_journal_lines:
+        yield Note(f"{view.requests.torn_journal_lines} journal lines were cut short and left out.", "warn")
 
 
-def _length_note(level: Json) -> Note:
+def _length_note(level: views.LevelView) -> Note:
     """How far lengths are from those asked for, at the level that is priced."""
-    error = level["length_error"]
+    error = level.length_error
     if error is None:
         return Note("The server does not count tokens: prompts may be longer or shorter than asked for.", "warn")
-    text = (
-        f"Prompts: {error['input_share']:+.1%} off by the server's count, 95 % within {error['input_p95']:.0f} tokens"
-    )
-    if error["output_share"] is not None and abs(error["output_share"]) >= 5e-4:
-        text += f"; answers {error['output_share']:+.1%}"
-    return Note(f"{text}.", "warn" if abs(error["input_share"]) > 0.01 else "plain")
+    text = f"Prompts: {error.input_share:+.1%} off by the server's count, 95 % within {error.input_p95:.0f} tokens"
+    if error.output_share is not None and abs(error.output_share) >= 5e-4:
+        text += f"; answers {error.output_share:+.1%}"
+    return Note(f"{text}.", "warn" if abs(error.input_share) > 0.01 else "plain")
 
 
-def _capacity_note(view: Json, slo: str) -> Iterator[Note]:
+def _capacity_note(view: views.RunSummary, slo: str) -> Iterator[Note]:
     """The largest rate that was sustained within the SLO, and the smallest that was not."""
     cut_short = {None, "interrupted", "engine-died"}
-    opened = [level for level in view["levels"] if level["kind"] == "open" and level["ended_because"] not in cut_short]
+    opened = [level for level in view.levels if level.kind == "open" and level.ended_because not in cut_short]
     if not opened:
-        if view["state"] != "complete":  # else a closed loop, whose rows say how far they met it
+        if view.state != "complete":  # else a closed loop, whose rows say how far they met it
             yield Note(f"It was ended before any rate was known to be sustained within {slo} or not.", "warn")
         return
-    failed = [level["rate"] for level in opened if not level["slo_met"] or _BEYOND.intersection(level["caveats"])]
+    failed = [level.rate or 0.0 for level in opened if not level.slo_met or _BEYOND.intersection(level.caveats)]
     least = min(failed, default=None)
-    held = [
-        level["rate"] for level in opened if level["rate"] not in failed and (least is None or level["rate"] < least)
-    ]
+    tried = [level.rate or 0.0 for level in opened]
+    held = [rate for rate in tried if rate not in failed and (least is None or rate < least)]
     if not held:
         yield Note(f"No rate that was tried is sustained within {slo}.", "warn")
         return
     above = f"; {rate(least)}/s is not" if least is not None else ", the highest that was tried"
-    what = "conversations" if any(level["conversations"] for level in opened) else "requests"
+    what = "conversations" if any(level.conversations for level in opened) else "requests"
     yield Note(f"{rate(max(held))} {what}/s are sustained within {slo}{above}.", head="Capacity")
 
 
-def _server_note(level: Json) -> Iterator[Note]:
+def _server_note(level: views.LevelView) -> Iterator[Note]:
     """What the server said of itself at the level that is priced."""
-    server = level["server"]
+    server = level.server
     if not server:
         return
     words: list[str] = []
-    if server["running_mean"] is not None:
-        words.append(f"{server['running_mean']:.1f} running")
-    if server["waiting_mean"] is not None:
-        words.append(f"{server['waiting_mean']:.1f} waiting on average")
-    if server["kv_use_max"] is not None:
-        words.append(f"KV cache {percent(server['kv_use_max'])} full at most")
-    if server["preemptions"]:
-        words.append(f"{server['preemptions']:.0f} preemptions")
-    if level["miscount"] is not None:
-        agrees = abs(level["miscount"]) < 5e-4
+    if server.running_mean is not None:
+        words.append(f"{server.running_mean:.1f} running")
+    if server.waiting_mean is not None:
+        words.append(f"{server.waiting_mean:.1f} waiting on average")
+    if server.kv_use_max is not None:
+        words.append(f"KV cache {percent(server.kv_use_max)} full at most")
+    if server.preemptions:
+        words.append(f"{server.preemptions:.0f} preemptions")
+    if level.miscount is not None:
+        agrees = abs(level.miscount) < 5e-4
         words.append(
-            f"its count of output tokens {'agrees' if agrees else 'differs by ' + format(-level['miscount'], '+.2%')}"
+            f"its count of output tokens {'agrees' if agrees else 'differs by ' + format(-level.miscount, '+.2%')}"
         )
     if words:
         yield Note(f"The server's own /metrics at that load: {', '.join(words)}.")
 
 
-def provenance(view: Json) -> tuple[tuple[str, str], ...]:
+def provenance(view: views.RunSummary) -> tuple[tuple[str, str], ...]:
     """What a reader needs to measure it again."""
-    facts = view["provenance"]
-    engine, model, machine = facts["engine"], facts["model"], facts["machine"]
-    work, imported = facts["workload"], facts["imported"]
-    settings = "".join(f", {key} {value}" for key, value in engine["settings"].items())
-    weights = [model["requested"], model["weight_format"], model["weights_file"]]
-    if model["weights_sha256"]:
-        weights.append(f"SHA-256 {model['weights_sha256']}")
+    facts = view.provenance
+    engine, model, machine = facts.engine, facts.model, facts.machine
+    work, imported = facts.workload, facts.imported
+    settings = "".join(f", {key} {value}" for key, value in engine.settings.items())
+    weights = [model.requested, model.weight_format, model.weights_file]
+    if model.weights_sha256:
+        weights.append(f"SHA-256 {model.weights_sha256}")
     if imported:
-        by = f"measured by {imported['tool']} {imported['version'] or ''}, read by rackrate {facts['rackrate']}"
-        counted = f"as {imported['tool']} counted them"
+        by = f"measured by {imported.tool} {imported.version or ''}, read by rackrate {facts.rackrate}"
+        counted = f"as {imported.tool} counted them"
     else:
-        by = f"with rackrate {facts['rackrate']}, Python {facts['python']}"
-        forced = f"forced by {work['length_forced']}" if work["length_forced"] else "not forced"
-        counted = (
-            f"the server's own usage counts; {work['endpoint']} endpoint; output length {forced}; seed {work['seed']}"
-        )
-    system = f", {machine['system']}" if machine["system"] else ""
-    virtual = ", virtual" if machine["virtual"] else ""
+        by = f"with rackrate {facts.rackrate}, Python {facts.python}"
+        forced = f"forced by {work.length_forced}" if work.length_forced else "not forced"
+        counted = f"the server's own usage counts; {work.endpoint} endpoint; output length {forced}; seed {work.seed}"
+    system = f", {machine.system}" if machine.system else ""
+    virtual = ", virtual" if machine.virtual else ""
     return (
-        ("throughput and latency", f"{facts['origin']} {facts['created']} {by}"),
-        ("command", facts["command"]),
-        ("engine", f"{engine['name']} {engine['version'] or ''}{settings} at {engine['url'] or 'a URL not stated'}"),
+        ("throughput and latency", f"{facts.origin} {facts.created} {by}"),
+        ("command", facts.command),
+        ("engine", f"{engine.name} {engine.version or ''}{settings} at {engine.url or 'a URL not stated'}"),
         ("model", ", ".join(word for word in weights if word)),
-        ("machine", f"{machine['description']} ({machine['origin']}){system}{virtual}"),
+        ("machine", f"{machine.description} ({machine.origin}){system}{virtual}"),
         ("tokens", counted),
     )
 
@@ -249,9 +240,9 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def records(view: Json) -> Table:
+def records(view: views.RunSummary) -> Table:
     """A row per load, SI units, for a spreadsheet."""
-    return Table(tuple(map(Column, record_names())), tuple(record(level) for level in view["levels"]))
+    return Table(tuple(map(Column, record_names())), tuple(record(level) for level in view.levels))
 
 
 def record_names() -> list[str]:
@@ -260,12 +251,12 @@ def record_names() -> list[str]:
     return ["kind", *_PLAIN, "failed", *quantiles, "caveats"]
 
 
-def record(level: Json) -> tuple[Value, ...]:
+def record(level: views.LevelView) -> tuple[Value, ...]:
     """A level's record."""
     times = [
-        level[metric][point] if level[metric] else None
+        getattr(level, metric)[point] if getattr(level, metric) else None
         for metric in ("ttft", "tpot", "e2e")
         for point in ("p50", "p95", "p99")
     ]
-    failed = sum(level["failed"].values())
-    return (level["kind"], *(level[name] for name in _PLAIN), failed, *times, tuple(level["caveats"]))
+    failed = sum(level.failed.values())
+    return (level.kind, *(getattr(level, name) for name in _PLAIN), failed, *times, tuple(level.caveats))

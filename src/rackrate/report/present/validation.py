@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from rackrate.report.document import Block, Column, Document, Note, Section, Table, notes
+from rackrate.schemas import checks as views
 from rackrate.validation.cross_validation import OTHER
 
-Json = dict[str, Any]
 
-
-def document(view: Json, *, full: bool = False) -> Document:
+def document(view: views.ValidateView, *, full: bool = False) -> Document:
     """The errors; where `full`, also of groups that were left out, by group: docs/validation.md."""
-    fitted = view["coefficients"]
+    fitted = view.coefficients
     lead = "Every published row of the files below is predicted as if its machine were unknown"
     read = (
         "Errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), cells are (file, "
         "accelerator, engine), of cells: the median of their medians; covers: how many the 80 % interval has."
     )
     flatters = (
-        f"The coefficients were fitted on {fitted['written']} to {fitted['rows_fitted']} of these rows, so the first "
+        f"The coefficients were fitted on {fitted.written} to {fitted.rows_fitted} of these rows, so the first "
         "table flatters; the tables of groups left out are what to expect of an accelerator or an author that the fit "
         "never saw."
     )
     sections = [
         Section("Files", _files(view)),
-        Section("All rows", (_errors(view["classes"], "class"),)),
-        *(_left_out(group, full=full) for group in view["left_out_groups"]),
+        Section("All rows", (_errors(view.classes, "class"),)),
+        *(_left_out(group, full=full) for group in view.left_out_groups),
     ]
-    if view["anchored"]:
-        sections.append(Section("With one measured point of the same machine", (_errors(view["anchored"], "class"),)))
+    if view.anchored:
+        sections.append(Section("With one measured point of the same machine", (_errors(view.anchored, "class"),)))
     sections += [
-        Section(f"By {name}", (_errors(view[f"by_{name}"], name),)) for name in ("accelerator", "engine", "source")
+        Section(f"By {name}", (_errors(getattr(view, f"by_{name}"), name),))
+        for name in ("accelerator", "engine", "source")
     ]
     return Document(
         subject="validate",
@@ -44,40 +43,40 @@ def document(view: Json, *, full: bool = False) -> Document:
     )
 
 
-def _files(view: Json) -> tuple[Block, ...]:
-    predicted = [f"{file['name']}: {file['predicted']} of {file['rows']} rows predicted" for file in view["files"]]
+def _files(view: views.ValidateView) -> tuple[Block, ...]:
+    predicted = [f"{file.name}: {file.predicted} of {file.rows} rows predicted" for file in view.files]
     left_out: Counter[str] = Counter()
-    for file in view["files"]:
-        left_out.update({reason["reason"]: reason["count"] for reason in file["left_out"]})
+    for file in view.files:
+        left_out.update({reason.reason: reason.count for reason in file.left_out})
     words = "; ".join(f"{count} ({reason})" for reason, count in left_out.most_common())
     return (*notes(predicted, "plain"), *notes([f"Left out: {words}." if words else ""]))
 
 
-def _left_out(group: Json, *, full: bool) -> Section:
-    unseen = group["way"] == OTHER
-    title = "Rows of other authors, which no fit has seen" if unseen else f"Each {group['way']} left out"
-    blocks: list[Block] = [_errors(group["classes"], "class")]
-    if group["way"] == "configuration":
+def _left_out(group: views.GroupErrors, *, full: bool) -> Section:
+    unseen = group.way == OTHER
+    title = "Rows of other authors, which no fit has seen" if unseen else f"Each {group.way} left out"
+    blocks: list[Block] = [_errors(group.classes, "class")]
+    if group.way == "configuration":
         drawn = "Tenths of the configurations (file, accelerator, engine, model, tensor parallelism), drawn by name."
         blocks.append(Note(drawn))
     elif full:
-        name = "source" if unseen else group["way"]
+        name = "source" if unseen else group.way
         blocks.append(Note(f"By {name} (throughput, time per token, first token below saturation):"))
-        blocks.append(_errors(group["by_group"], name))
+        blocks.append(_errors(group.by_group, name))
     return Section(title, tuple(blocks))
 
 
-def _errors(rows: Sequence[Json], first: str) -> Table:
+def _errors(rows: Sequence[views.ErrorsRow], first: str) -> Table:
     columns = (
         Column(first, wraps=True), Column("figures", "integer"), Column("median", "share", digits=1),
         Column("p90", "share", digits=1), Column("bias", "change"), Column("cells", "integer"),
         Column("of cells", "share", digits=1), Column("covers", "share", digits=1),
     )  # fmt: skip
     names = ("name", "figures", "median", "p90", "bias", "cells", "cell_median", "coverage")
-    return Table(columns, tuple(tuple(row[name] for name in names) for row in rows))
+    return Table(columns, tuple(tuple(getattr(row, name) for name in names) for row in rows))
 
 
-def _records(view: Json) -> Table:
+def _records(view: views.ValidateView) -> Table:
     """A row per figure that was predicted."""
     names = ("file", "line", "class", "observed", "predicted", "low", "high")
-    return Table(tuple(map(Column, names)), tuple(tuple(row[name] for name in names) for row in view["rows"]))
+    return Table(tuple(map(Column, names)), tuple(tuple(getattr(row, name) for name in names) for row in view.rows))

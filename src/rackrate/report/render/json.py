@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from rackrate.report.document import Chart, Document
+from rackrate.schemas.root import plain
 
 FULL = True
 SUFFIXES = (".json",)
 
 
 def render_view(view: Any) -> str:
-    """Plain values (or a document), indented."""
+    """A view (or a document), indented."""
     import orjson
 
     options = orjson.OPT_INDENT_2 | (orjson.OPT_PASSTHROUGH_DATACLASS if isinstance(view, Document) else 0)
-    return orjson.dumps(view, option=options, default=_plain).decode() + "\n"
+    return (
+        orjson.dumps(view if isinstance(view, Document) else plain(view), option=options, default=_plain).decode()
+        + "\n"
+    )
 
 
 def _plain(value: object) -> object:
