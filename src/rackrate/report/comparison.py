@@ -100,7 +100,7 @@ def _notes(compared: Sequence[Compared], rows: Sequence[views.ComparedRun]) -> l
     facts = [one.run.provenance for one in compared]
     works = {(one.workload.input_tokens, one.workload.output_tokens, one.workload.endpoint) for one in facts}
     if len(works) > 1:
-        notes.append(f"The runs had different workloads, so their ratios mean little: {sorted(works, key=str)}.")
+        notes.append(f"The runs had different workloads, so their ratios mean little: {sorted(works, key=_in_order)}.")
     machines = {one.machine.description for one in facts}
     if len(machines) > 1:
         notes.append(f"The runs were on different machines: {'; '.join(sorted(machines))}.")
@@ -115,6 +115,10 @@ def _other_share(run: Run) -> float | None:
     """The largest share of the CPUs that other processes took at any load."""
     shares = (level.other_cpu_share for level in run.header.levels)
     return max((share for share in shares if share is not None), default=None)
+
+
+def _in_order(work: tuple[int | None, int | None, str | None]) -> tuple[int, int, str]:
+    return work[0] or 0, work[1] or 0, work[2] or ""
 
 
 def side_by_side_view(answer: SideBySide) -> views.ComparisonView:

@@ -31,7 +31,7 @@ class Root:
             cls.schema = schema
 
 
-def made(kind: type[View], *sources: object, **given: Any) -> View:
+def made(kind: type[View], /, *sources: object, **given: Any) -> View:
     """A view of answers: each field is what is given or, by its own name, what the first source has that has it.
 
     Sources have fields or properties: what an answer computes when asked stands written in its view.
