@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from priced_runs import Command
 from rackrate.report.present import SUBJECTS
+from rackrate.report.render import render
 from rackrate.schemas import OUTPUTS, closed, file_name, json_schema
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,9 @@ def test_real_output_is_what_its_schema_says(rackrate: Command, cpu_run: Path, s
     view = json.loads(ran.out)
     assert view["schema"] == schema
     assert mistakes(view) == []
+    assert json.loads(render(view, "json")) == view, "what was kept can be read back"
+    for output in ("html", "markdown", "csv", "terminal"):
+        assert render(view, output)
 
 
 @pytest.mark.usefixtures("shipped_catalogue")

@@ -254,7 +254,7 @@ def record_names() -> list[str]:
 def record(level: views.LevelView) -> tuple[Value, ...]:
     """A level's record."""
     times = [
-        getattr(level, metric)[point] if getattr(level, metric) else None
+        getattr(getattr(level, metric), point, None)
         for metric in ("ttft", "tpot", "e2e")
         for point in ("p50", "p95", "p99")
     ]

@@ -46,7 +46,7 @@ def _lengths(view: views.TraceView) -> Table:
         *(Column(point, "integer") for point in points),
     )  # fmt: skip
     rows = tuple(
-        (name, found.mean, found.cv, *(found[point] for point in points))
+        (name, found.mean, found.cv, *(getattr(found, point) for point in points))
         for name in ("input", "output")
         for found in (getattr(view, f"{name}_tokens"),)
     )

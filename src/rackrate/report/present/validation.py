@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rackrate.report.document import Block, Column, Document, Note, Section, Table, notes
 from rackrate.schemas import checks as views
+from rackrate.schemas.root import key_of
 from rackrate.validation.cross_validation import OTHER
 
 
@@ -78,5 +79,6 @@ def _errors(rows: Sequence[views.ErrorsRow], first: str) -> Table:
 
 def _records(view: views.ValidateView) -> Table:
     """A row per figure that was predicted."""
-    names = ("file", "line", "class", "observed", "predicted", "low", "high")
-    return Table(tuple(map(Column, names)), tuple(tuple(getattr(row, name) for name in names) for row in view.rows))
+    names = ("file", "line", "class_", "observed", "predicted", "low", "high")
+    rows = tuple(tuple(getattr(row, name) for name in names) for row in view.rows)
+    return Table(tuple(Column(key_of(name)) for name in names), rows)
