@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -112,11 +112,11 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
     from rackrate.economics.api_use import use_of_run
     from rackrate.economics.uncertainty import measured
 
-    shared: dict[str, Any] = {field.name: getattr(request, field.name) for field in fields(PricedFields)}
+    shared = PriceRequest(**{field.name: getattr(request, field.name) for field in fields(PricedFields)})
     named = bool(request.offers or request.rigs or request.usd_per_hour is not None)
     if request.run is not None and request.tokens_per_second is None:
         offers = request.offers if named else _matching(request.run, context.catalog, request.price_kind)
-        run = price_run(PriceRequest(**{**shared, "offers": offers}), context)
+        run = price_run(replace(shared, offers=offers), context)
         serving = run.pricing.serving
         speed = measured(serving.tok_s, serving.relative_half_width)
         model = context.catalog.known_model(run.run.header.model.catalogue_id or "")
@@ -124,7 +124,7 @@ def _priced(request: CompareRequest, context: Context) -> tuple[Pricing, Model |
     if request.run is None and request.tokens_per_second is not None:
         ends = ends_of(request.tokens_per_second, "tokens_per_second")
         speed = quantity(request.tokens_per_second, "tokens_per_second")
-        stated = PriceRequest(tokens_per_second=math.sqrt(ends[0] * ends[1]), **shared)
+        stated = replace(shared, tokens_per_second=math.sqrt(ends[0] * ends[1]))
         pricing = price_stated(stated, context)
         return pricing, context.catalog.model(request.model) if request.model else None, speed, ANY_USE
     raise PriceError(

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from rackrate.bounds import shown
 from rackrate.catalog.documents import parse_document, read_document
 from rackrate.catalog.types import Accelerator, ApiPriceEntry, CpuArchitecture, EnergyPrice, Entry, Model, Offer
 from rackrate.errors import CatalogError, UserError, did_you_mean
@@ -136,7 +135,7 @@ def load_user_catalog(configuration: Path, named: str | None) -> Catalog:
     for item in named.split(os.pathsep) if named else []:
         directory = Path(item).expanduser()
         if not is_directory(directory):
-            raise UserError(f"RACKRATE_CATALOG names {shown(str(directory))}, which is not a directory")
+            raise UserError(f"RACKRATE_CATALOG names {directory}, which is not a directory")
         directories.append(directory)
     return load_catalog(tuple(directories))
 
