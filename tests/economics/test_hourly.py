@@ -209,7 +209,7 @@ def test_a_price_that_is_older_but_the_only_one_of_its_kind_counts() -> None:
 def test_a_kind_that_is_not_listed_is_refused_with_those_that_are() -> None:
     offer = make_offer("box", on_demand(1.0))
     assert not has_price(offer, "spot")
-    with pytest.raises(PriceError, match=r"acme/box has no spot price in the catalogue; it has on-demand "):
+    with pytest.raises(PriceError, match=r"acme/box has no spot price in the catalogue; it has on-demand$"):
         rented(offer, "spot")
 
 

@@ -105,7 +105,7 @@ def apis_of_model(
     return sorted(live or sold, key=lambda price: price.usd_of(use))
 
 
-DEFAULT_APIS = ("openai/gpt-6-luna", "anthropic/claude-haiku-5-5")
+DEFAULT_APIS = ("openai/gpt-6-luna", "google/gemini-3.8-flash")
 """Compared with where the user names none: the small current models of two makers. Both must be sold today."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rackrate.economics.fleet_card import FleetCard
 from rackrate.economics.fleet_day import busiest_day, mean_day
 from rackrate.economics.fleet_types import ApiBill, FleetPricing, FleetShape, OfferUse
+from rackrate.report.api_view import api_facts
 from rackrate.schemas import costs as views
 from rackrate.schemas.root import made
 from rackrate.units import PER_MILLION, SECONDS_PER_HOUR
@@ -46,7 +47,7 @@ def _bill_view(bill: ApiBill, pricing: FleetPricing) -> views.FleetApi:
         views.FleetApi,
         bill,
         bill.api,
-        api=bill.api.ref,
+        **api_facts(bill.api),
         usd_month=bill.usd / months,
         usd_per_1m=bill.usd / tokens * PER_MILLION if tokens else None,
         over_best=bill.usd / months / best.usd_month if best.usd_month else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rackrate.app.planning import Planned
 from rackrate.planner.plan import Demand, Plan, RankedDeployment, Rejection
+from rackrate.report.api_view import api_facts
 from rackrate.schemas import predictions as views
 from rackrate.schemas.root import made
 from rackrate.simulation.capacity import Point
@@ -34,7 +35,14 @@ def planned_view(planned: Planned) -> views.PlanView:
         rows=[_row_view(row, demand) for row in plan.rows],
         mixed=_mixed_view(plan),
         apis=[
-            views.PlanApi(api.ref, same, bill, bill / demand.tokens_month * 1e6, api.source, api.date)
+            made(
+                views.PlanApi,
+                api,
+                same_model=same,
+                usd_month=bill,
+                usd_per_1m=bill / demand.tokens_month * 1e6,
+                **api_facts(api),
+            )
             for api, same, bill in sorted(plan.apis, key=lambda item: (not item[1], item[2]))
         ],
         curve=[_point_view(point, plan.rows[0], demand) for point in plan.curve],

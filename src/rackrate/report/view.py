@@ -12,6 +12,7 @@ from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard
 from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary, Saturation
+from rackrate.report.api_view import api_facts
 from rackrate.runs.records import Run
 from rackrate.runs.statuses import FAULTS
 from rackrate.schemas import costs as views
@@ -84,4 +85,4 @@ def _card_view(card: RateCard) -> views.Card:
 
 def _api_view(comparison: Comparison) -> views.ApiView:
     api = comparison.api
-    return made(views.ApiView, comparison, api, api=api.ref, blended_usd_per_1m=comparison.blended_usd)
+    return made(views.ApiView, comparison, api, blended_usd_per_1m=comparison.blended_usd, **api_facts(api))

@@ -23,6 +23,7 @@ from rackrate.economics.replica import Replica
 from rackrate.engines.quality import Quality
 from rackrate.metrics.summary import LevelSummary, Quantiles
 from rackrate.runs.records import Engine, Imported, Machine, ServedModel, WorkloadFacts
+from rackrate.schemas.apis import ApiFacts
 from rackrate.schemas.root import Root
 from rackrate.workload.traffic_summary import TrafficSummary
 
@@ -140,22 +141,15 @@ class Card:
 
 
 @dataclass(frozen=True)
-class ApiView:
+class ApiView(ApiFacts):
     """What an API charges for the same tokens."""
 
-    api: str
-    """PROVIDER/MODEL."""
     name: str
-    same_model: bool
-    """It sells the very model that is served."""
     input_usd_per_1m: float
     output_usd_per_1m: float
     cached_input_usd_per_1m: float | None
     blended_usd_per_1m: float
     break_even: BreakEven
-    source: str
-    date: str
-    note: str | None
 
 
 @dataclass(frozen=True)
@@ -365,19 +359,14 @@ class ShapeView:
 
 
 @dataclass(frozen=True)
-class FleetApi:
+class FleetApi(ApiFacts):
     """What an API charges for the traffic's tokens."""
 
-    api: str
     name: str
-    same_model: bool
     usd_month: float
     usd_per_1m: float | None
     over_best: float | None
     """Its bill over that of the best shape."""
-    source: str
-    date: str
-    note: str | None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rackrate.economics.sensitivity import Bar
 from rackrate.economics.uncertainty import Estimate
 from rackrate.planner.explain import Step
 from rackrate.runs.records import Engine
+from rackrate.schemas.apis import ApiFacts
 from rackrate.schemas.root import Root
 from rackrate.studies.diff import Change
 from rackrate.studies.results import AlternativeRow, Assumption, ClaimResult, HorizonResult, QuestionVerdict
@@ -103,15 +104,11 @@ class MixedFleet:
 
 
 @dataclass(frozen=True)
-class PlanApi:
+class PlanApi(ApiFacts):
     """An API's bill for the demand."""
 
-    api: str
-    same_model: bool
     usd_month: float
     usd_per_1m: float
-    source: str
-    date: str
 
 
 @dataclass(frozen=True)

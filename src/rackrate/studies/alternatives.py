@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from rackrate.catalog.api_rates import Rates
+from rackrate.catalog.api_status import LIVE, ApiStatus
 from rackrate.catalog.api_use import ANY_USE, ApiUse
 from rackrate.catalog.apis import ApiPrice
 from rackrate.catalog.load import Catalog
@@ -111,6 +112,11 @@ class Alternative:
     """Of an API whose price depends on it: from how many input tokens of a request on, and the price then."""
     mix: float | None = None
     """A machine: the traffic's new input tokens for each output token, in the central case."""
+
+    @property
+    def status(self) -> ApiStatus:
+        """Of an API by the price list: whether it is sold at the date of the prices."""
+        return self.listed.status if self.listed is not None else LIVE
 
     @property
     def name(self) -> str:

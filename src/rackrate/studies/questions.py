@@ -305,6 +305,8 @@ def _row(
         source=item.source,
         date=item.date,
         notes=(*item.notes, *_outside(each, (month, per_1m, *((level,) if level else ())), draws)),
+        status=item.status.status,
+        ends=item.status.ends,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rackrate.catalog.api_status import Status
 from rackrate.economics.breakeven import HybridSplit
 from rackrate.economics.sensitivity import Tornado
 from rackrate.economics.uncertainty import Estimate
@@ -116,6 +117,10 @@ class AlternativeRow:
     source: str
     date: str
     notes: tuple[str, ...]
+    status: Status = "live"
+    """An API: whether it is sold at the date of the prices."""
+    ends: str | None = None
+    """An API: when it is, or was, shut down."""
 
     @property
     def is_api(self) -> bool:

@@ -11,6 +11,7 @@ from rackrate.metrics.summary import CAVEATS
 from rackrate.report import fleet_charts
 from rackrate.report.document import Between, Block, Cell, Chart, Column, Document, Fact, Note, Section, Table
 from rackrate.report.format import count, money, percent, rate, span
+from rackrate.report.present.apis import api_cell, api_notes
 from rackrate.report.present.price import model_cell
 from rackrate.report.present.traffic import bars
 from rackrate.schemas import costs as views
@@ -44,7 +45,7 @@ def document(view: views.FleetView, *, full: bool = False, sources: bool = False
     if several:
         blocks.append(_models(best, view, amounts))
     if view.apis:
-        blocks.append(_apis(view, amounts, full=full))
+        blocks += [_apis(view, amounts, full=full), *api_notes(view.apis)]
     if not full and len(view.mean_day) > 1:
         every = max(1, len(view.mean_day) // DAY_BARS)
         for name, key in (("load, mean day ", "load"), ("replicas held  ", "held")):
@@ -239,7 +240,7 @@ def _apis(view: views.FleetView, amounts: _Money, *, full: bool) -> Table:
     )  # fmt: skip
     rows = tuple(
         (
-            api.api,
+            api_cell(api.api, api),
             model_cell(same=api.same_model),
             amounts.of(api.usd_month),
             amounts.of(api.usd_per_1m),

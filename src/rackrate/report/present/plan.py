@@ -11,6 +11,7 @@ from rackrate.planner.explain import Step
 from rackrate.report import plan_charts
 from rackrate.report.document import Between, Block, Cell, Chart, Column, Document, Fact, Note, Section, Table, notes
 from rackrate.report.format import count, percent, rate, split, usd
+from rackrate.report.present.apis import api_cell, api_notes
 from rackrate.report.present.run import pair
 from rackrate.schemas import predictions as views
 
@@ -30,7 +31,8 @@ def document(view: views.PlanView, *, full: bool = False, explanation: Sequence[
             sections.append(Section(blocks=tuple(_pareto(view))))
             if view.curve:
                 sections.append(Section(f"One replica of {best.cost_name}, by load", tuple(_curve(view))))
-        sections.append(Section("Deployments and APIs" if full else "", (_ranking(view, full=full),)))
+        table = _ranking(view, full=full)
+        sections.append(Section("Deployments and APIs" if full else "", (table, *api_notes(view.apis))))
         sections.append(Section(blocks=notes(_remarks(view))))
     else:
         fits = set(view.reasons) != {"does not fit"}
@@ -117,7 +119,7 @@ def _ranking(view: views.PlanView, *, full: bool) -> Table:
     def cells(row: views.DeploymentRow | views.PlanApi) -> tuple[Any, ...]:
         if isinstance(row, views.PlanApi):
             kind = Cell("same model" if row.same_model else "another model", "warn")
-            name = f"API {row.api if full else _short(row.api)}"
+            name = api_cell(f"API {row.api if full else _short(row.api)}", row)
             price = (row.usd_month, row.usd_per_1m, None, "listed")
             return (name, kind, None, None, None, None, None, None, *price, *_source(row.source, row.date, full=full))
         interval = row.usd_per_1m_interval

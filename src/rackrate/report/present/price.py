@@ -9,6 +9,7 @@ from rackrate.metrics.summary import CAVEATS
 from rackrate.report import charts
 from rackrate.report.document import Between, Block, Cell, Chart, Column, Document, Fact, Note, Section, Table, notes
 from rackrate.report.format import RIG_UNITS, percent, rate, shown, usd
+from rackrate.report.present.apis import api_cell, api_notes
 from rackrate.schemas import costs as views
 
 SHOWN_APIS = 8
@@ -172,7 +173,7 @@ def _apis(machine: views.PricedMachine, *, all_apis: bool) -> Iterator[Block]:
     )  # fmt: skip
     rows = tuple(
         (
-            api.api,
+            api_cell(api.api, api),
             model_cell(same=api.same_model),
             api.blended_usd_per_1m,
             api.input_usd_per_1m,
@@ -185,6 +186,7 @@ def _apis(machine: views.PricedMachine, *, all_apis: bool) -> Iterator[Block]:
         for even in (api.break_even,)
     )
     yield Table(columns, rows)
+    yield from api_notes(listed)
     if len(listed) < len(apis):
         yield Note(f"and {len(apis) - len(listed)} more, which are not listed here", "soft")
     elif all_apis:

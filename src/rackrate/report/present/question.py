@@ -8,6 +8,7 @@ from typing import Any
 from rackrate.economics.uncertainty import Estimate
 from rackrate.report.document import Between, Block, Cell, Chart, Column, Note, Section, Table, Tone
 from rackrate.report.format import between, count, figure, percent, usd
+from rackrate.report.present.apis import api_cell
 from rackrate.schemas import predictions as views
 from rackrate.studies.results import Crossing, HorizonResult
 
@@ -121,7 +122,7 @@ def _ranking(question: views.QuestionView) -> Table:
 
     def cells(row: views.RankedRow) -> Iterator[Any]:
         other = row.is_api and row.same_model is False
-        yield Cell(row.name, "soft" if other else "plain" if row.is_api else "strong")
+        yield api_cell(row.name, row, "soft" if other else "plain" if row.is_api else "strong")
         yield "another model" if other else row.kind
         for key in money:
             yield getattr(row, key).value
