@@ -22,7 +22,7 @@ PACKAGE = ROOT / "src" / "rackrate"
 PAGE = ROOT / "ARCHITECTURE.md"
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "base": ("errors", "bounds", "files", "units"),
+    "base": ("errors", "bounds", "files", "text", "units"),
     "facts": ("catalog", "workload", "engines", "runs"),
     "description": ("models", "simulation", "metrics"),
     "theory": ("economics", "memory", "steptime", "measurement"),

@@ -80,7 +80,10 @@ def _path(name: str, context: Context) -> Path:
 def _keep(answer: FormatQuality, path: Path) -> None:
     import orjson
 
+    from rackrate.files.writing import write_whole
+
     try:
-        path.write_bytes(orjson.dumps({"schema": SCHEMA, **asdict(answer)}, option=orjson.OPT_INDENT_2) + b"\n")
+        kept = orjson.dumps({"schema": SCHEMA, **asdict(answer)}, option=orjson.OPT_INDENT_2)
+        write_whole(path, kept + b"\n", private=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, UserError, WorkloadError
+from rackrate.files.writing import open_within, write_whole
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -149,8 +150,8 @@ class _Log:
 
     def note(self, text: str) -> None:
         """Adds a line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        with open_within(self._path, append=True) as file:
+            file.write(f"{text}\n".encode(errors="replace"))
 
     def progress(self, what: str, done: float, of: float | None) -> None:
         """Writes nothing."""
@@ -233,8 +234,7 @@ def _same_search(request: TuneRequest, space: Space) -> None:
             )
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text + b"\n")
+        write_whole(path, text + b"\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from rackrate import __version__
 from rackrate.cli.commands import COMMANDS, Commands
 from rackrate.cli.names import command_line_namer
-from rackrate.cli.output import print_text
+from rackrate.cli.output import print_text, say
 from rackrate.errors import UserError
 
 
@@ -71,13 +71,13 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except UserError as error:
-        print(f"rackrate: {error.named(command_line_namer())}", file=sys.stderr)
+        say(f"rackrate: {error.named(command_line_namer())}")
         sys.exit(2)
     except _ClickException as error:
         _show_usage_error(error)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print("rackrate: stopped", file=sys.stderr)
+        say("rackrate: stopped")
         sys.exit(STOPPED)
 
 
@@ -85,8 +85,8 @@ def _show_usage_error(error: Exception) -> None:
     """A wrong flag or argument, in a sentence; a command without any shows its help."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-        print(context.get_help(), file=sys.stderr)
+        say(context.get_help())
         return
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split()).rstrip(".")
     where = f" (`{context.command_path} --help` lists what there is)" if context is not None else ""
-    print(f"rackrate: {message}{where}", file=sys.stderr)
+    say(f"rackrate: {message}{where}")

@@ -13,6 +13,7 @@ import typer
 
 from rackrate.bounds import shown
 from rackrate.errors import UserError
+from rackrate.text import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -39,8 +40,8 @@ def show(renderable: RenderableType) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line about what happens, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a line about what happens, or several, on standard error."""
+    print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def print_json(values: Any) -> None:
@@ -73,7 +74,9 @@ def to_json(values: Any) -> str:
     """Values as indented JSON; what is not finite becomes null, since JSON has no such number."""
     import orjson
 
-    return orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode()
+    from rackrate.report.render.json import escaped
+
+    return escaped(orjson.dumps(values, option=orjson.OPT_INDENT_2, default=str).decode())
 
 
 def deliver(answer: object, *, as_json: bool, out: Path | None = None, **options: Any) -> None:
@@ -140,9 +143,10 @@ def write_new(path: Path, text: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a result to a file. Raises UserError where it cannot be written."""
+    """Writes a result to a file, whole or not at all. Raises UserError where it cannot be written."""
+    from rackrate.files.writing import write_whole
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None

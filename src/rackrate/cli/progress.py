@@ -12,6 +12,7 @@ from rackrate.cli.output import console, say
 from rackrate.measurement.plan import Step, SweepPlan
 from rackrate.report.format import clock, ms, rate
 from rackrate.runs.records import Level
+from rackrate.text import plain_lines
 
 if TYPE_CHECKING:
     from rackrate.measurement.live import LiveLevel
@@ -69,7 +70,7 @@ class SweepDisplay:
     def note(self, text: str) -> None:
         """A line of its own."""
         if self._live_view is not None:
-            self._live_view.console.print(text, markup=False, highlight=False)
+            self._live_view.console.print(plain_lines(text), markup=False, highlight=False)
         else:
             say(text)
 

@@ -25,7 +25,9 @@ def waiting(text: str) -> Generator[Callable[[float], None]]:
     from rich.text import Text
 
     from rackrate.report.format import clock
+    from rackrate.text import plain
 
+    text = plain(text)
     screen = console(error=True)
 
     with screen.status(Text(text)) as status:

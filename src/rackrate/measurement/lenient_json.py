@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import orjson
 
+from rackrate.text import plain
+
 Object = dict[str, Any]
 
 _SAYS = ("message", "msg", "detail", "error", "type")
@@ -60,4 +62,4 @@ def printable(text: str) -> str:
     >>> printable("out of\n memory\x1b[2J\x00")
     'out of memory?[2J?'
     """
-    return "".join(item if item.isprintable() else "?" for item in " ".join(text.split()))
+    return " ".join(plain(text).split())

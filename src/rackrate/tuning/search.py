@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rackrate.engines.knobs import Configuration, Space, Value
 from rackrate.errors import EngineError, UserError
+from rackrate.files import refuse_other_than_file
 
 if TYPE_CHECKING:
     import optuna
@@ -317,6 +319,8 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.directory / JOURNAL):
+                refuse_other_than_file(self.directory / JOURNAL, links=False)
             storage = JournalStorage(JournalFileBackend(str(self.directory / JOURNAL)))
         except OSError as error:
             raise UserError(f"{self.directory}: {error.strerror}") from None

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
+from rackrate.files.writing import whole_file
 from rackrate.workload.trace_files import (
     MOST_TOKENS,
     Field,
@@ -377,9 +378,11 @@ def write_trace(trace: Trace, path: Path | str) -> None:
         other = "a name that ends in .csv" if as_json else "a name that ends in .jsonl"
         raise WorkloadError(f"{path}: has no place for {', '.join(lost)}; give {other}")
     try:
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with whole_file(path) as file:
             for at in range(0, len(trace), _SLICE):
-                file.writelines((_json_lines if as_json else _csv_lines)(trace, at, at + _SLICE))
+                file.writelines(
+                    line.encode() for line in (_json_lines if as_json else _csv_lines)(trace, at, at + _SLICE)
+                )
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be written ({error.strerror or error})") from None
 

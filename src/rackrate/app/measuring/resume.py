@@ -17,6 +17,7 @@ from rackrate.app.measuring.started import is_ours
 from rackrate.app.request_json import from_json
 from rackrate.errors import RunError, UserError
 from rackrate.files import read_bytes
+from rackrate.text import plain
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -54,7 +55,7 @@ def resume(
     if run.header.request is None:
         raise RunError(
             f"{directory}: an older version began the run, and kept no request to resume by; measure anew: "
-            f"{_printable(' '.join(run.header.command.split()))}"
+            f"{plain(' '.join(run.header.command.split()))}"
         )
     again = _checked(request, run.header.request, directory, context)
     return measure(replace(again, out=directory), context, watch=watch, stop=stop, continued=run)
@@ -112,9 +113,4 @@ def _words(value: Any) -> list[str]:
     if value is True:
         return [""]
     words: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
-    return [shlex.quote(_printable(str(word))) for word in words]
-
-
-def _printable(text: str) -> str:
-    """Text from a file, without anything that a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return [shlex.quote(plain(str(word))) for word in words]

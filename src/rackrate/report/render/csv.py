@@ -6,11 +6,13 @@ import csv
 import io
 
 from rackrate.report.document import Between, Cell, Column, Document, Table, Value
+from rackrate.text import plain
 
 FULL = True
 SUFFIXES = (".csv",)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell for a formula by."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes a cell for a formula by, and the same in full width (owasp.org, CSV injection); its tabs and
+line ends are spaces by then."""
 
 
 def render(document: Document) -> str:
@@ -27,7 +29,7 @@ def render(document: Document) -> str:
 
 
 def _names(column: Column, *, two: bool) -> list[str]:
-    name = f"{column.name} s" if column.kind in {"duration", "span"} else column.name
+    name = text_cell(f"{column.name} s" if column.kind in {"duration", "span"} else column.name)
     return [f"{name} low", f"{name} high"] if two else [name]
 
 
@@ -44,9 +46,10 @@ def _cells(value: Value, *, two: bool) -> list[object]:
 
 
 def text_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula.
+    """Text that is plain, and that no spreadsheet takes for a formula.
 
     >>> text_cell("=cmd|' /C calc'!A0"), text_cell("g4dn"), text_cell("-")
     ("'=cmd|' /C calc'!A0", 'g4dn', "'-")
     """
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = plain(text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from markupsafe import Markup
 
 from rackrate.report.document import Block, Cell, Document, Note, Table, Value
 from rackrate.report.format import heading, is_number, shown
+from rackrate.text import plain
 
 FULL = True
 SUFFIXES = (".html", ".htm")
@@ -24,6 +25,7 @@ def render(document: Document) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_plain,  # whatever a template shows goes through it, and is escaped then
     )
     filters: dict[str, Any] = {"shown": shown, "heading": heading, "cell": _cell}
     tests: dict[str, Any] = {"note": _is_note, "table": _is_table, "numeric": is_number}
@@ -33,6 +35,10 @@ def render(document: Document) -> str:
     return jinja.get_template("document.html").render(
         document=document, specs=_script_json(specs), scripts=_vega() if specs else []
     )
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _cell(value: Value | Cell) -> Cell:
@@ -58,7 +64,16 @@ def _vega() -> list[Markup]:
     return scripts
 
 
+def _plain_in(value: Any) -> Any:
+    """The same values, each text in them plain."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain_in(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain_in(item) for item in cast("list[Any]", value)]
+    return _plain(value)
+
+
 def _script_json(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_plain_in(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rackrate.report.document import Chart, Document, Note, Section, Table
 from rackrate.report.format import heading, is_number, shown
+from rackrate.text import plain
 
 FULL = True
 SUFFIXES = (".md", ".markdown")
@@ -63,13 +64,15 @@ def _pairs(title: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def escaped(text: str, *, begins: bool = True) -> str:
-    """Text that cannot break a table, become markup or HTML; `begins` where it may stand at the beginning of a line.
+    """Text that is plain, and cannot break a table, become markup or HTML.
+
+    `begins` where it may stand at the beginning of a line.
 
     >>> print(escaped("a|b <img> [x](javascript:1) *no*"))
     a\\|b &lt;img> \\[x\\](javascript:1) \\*no\\*
     >>> print(escaped("# no heading"), escaped("-", begins=False), escaped("snake_case"))
     \\# no heading - snake_case
     """
-    text = " ".join(text.split())
+    text = plain(" ".join(text.split()))
     text = re.sub(r"([\\`*\[\]|]|\b_|_\b)", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"^([#>+-]|\d+(?=[.)] ))", r"\\\1", text) if begins else text

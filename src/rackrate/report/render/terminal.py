@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -12,6 +11,7 @@ from rich.text import Text
 from rackrate.report.document import Cell, Column, Document, Note, Section, Table, Tone, Value
 from rackrate.report.format import heading, is_number, shown
 from rackrate.report.tables import typed_table
+from rackrate.text import plain
 
 FULL = False
 SUFFIXES = ()
@@ -19,8 +19,6 @@ _STYLES: dict[Tone, str] = {
     "plain": "", "strong": "bold", "good": "green", "best": "bold green", "soft": "dim", "warn": "yellow",
     "bad": "bold red",
 }  # fmt: skip
-_MOVES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Categories of characters that do something to a terminal instead of standing in it."""
 
 
 def render(document: Document, width: int = 120) -> str:
@@ -34,9 +32,9 @@ def render(document: Document, width: int = 120) -> str:
 
 def renderable(document: Document) -> RenderableType:
     """The lines, for a console that knows its width."""
-    lines: list[RenderableType] = [Text(printable(document.headline), style="bold")] if document.headline else []
+    lines: list[RenderableType] = [Text(plain(document.headline), style="bold")] if document.headline else []
     lines += [_sentence(note) for note in document.lead]
-    lines += [Text(printable(f"{fact.label}: {fact.figure} {fact.what}")) for fact in document.facts]
+    lines += [Text(plain(f"{fact.label}: {fact.figure} {fact.what}")) for fact in document.facts]
     for section in document.sections:
         if lines:
             lines.append(Text(""))
@@ -46,7 +44,7 @@ def renderable(document: Document) -> RenderableType:
 
 def _section(section: Section) -> Iterator[RenderableType]:
     if section.title:
-        yield Text(printable(section.title), style="bold cyan")
+        yield Text(plain(section.title), style="bold cyan")
     begun = bool(section.title)
     for block in section.blocks:
         if isinstance(block, Note):
@@ -61,14 +59,14 @@ def _section(section: Section) -> Iterator[RenderableType]:
 def _sentence(note: Note) -> Text:
     style = _STYLES[note.tone]
     if note.head:
-        return Text.assemble((printable(note.head), style or "bold"), f": {printable(note.text)}")
-    return Text(printable(note.text), style=style)
+        return Text.assemble((plain(note.head), style or "bold"), f": {plain(note.text)}")
+    return Text(plain(note.text), style=style)
 
 
 def _table(table: Table) -> RenderableType:
     drawn = typed_table(
-        [(printable(heading(column)), is_number(column)) for column in table.columns],
-        title=printable(table.title) or None,
+        [(plain(heading(column)), is_number(column)) for column in table.columns],
+        title=plain(table.title) or None,
     )
     for row in table.rows:
         drawn.add_row(*(_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)))
@@ -77,14 +75,4 @@ def _table(table: Table) -> RenderableType:
 
 def _cell(cell: Value | Cell, column: Column) -> Text:
     tone = cell.tone if isinstance(cell, Cell) else "warn" if column.kind == "tags" else "plain"
-    return Text(printable(shown(cell, column)), style=_STYLES[tone])
-
-
-def printable(text: str) -> str:
-    r"""Text on one line, without what would move a cursor, colour a screen or turn the direction of writing.
-
-    >>> printable("gpu\x1b[2J\n\u202egnp.exe\u2069")
-    'gpu?[2J ?gnp.exe?'
-    """
-    marks = (" " if item in "\n\r\t" else item for item in text)
-    return "".join("?" if unicodedata.category(item) in _MOVES else item for item in marks)
+    return Text(plain(shown(cell, column)), style=_STYLES[tone])
