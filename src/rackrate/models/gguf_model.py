@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate.errors import UserError
-from rackrate.models.architecture import Architecture, CacheGroup, Parameters, RoutedExperts
+from rackrate.models.architecture import Architecture, Parameters, RoutedExperts
 from rackrate.models.formats import FORMATS
-from rackrate.models.gguf_header import GgufHeader, Tensor, read_gguf_header
-from rackrate.models.hf_families import FAMILIES
+from rackrate.models.gguf_architectures import ARCHITECTURES, NO_DECODERS
+from rackrate.models.gguf_caches import Heads, caches_of
+from rackrate.models.gguf_header import Tensor, read_gguf_header
+from rackrate.models.gguf_keys import GgufKeys
 
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K",
@@ -42,7 +44,7 @@ def read_gguf_model(path: Path) -> GgufModel:
     if not tensors:
         raise UserError(f"{path}: there are no tensors in it")
     return GgufModel(
-        _architecture(_Keys(first), tensors, path),
+        _architecture(GgufKeys(first), tensors, path),
         sum(tensor.size for tensor in tensors),
         tuple(header.path for header in headers),
     )
@@ -63,45 +65,24 @@ def _parts(path: Path) -> list[Path]:
     return parts
 
 
-class _Keys:
-    """Metadata under the architecture's prefix, checked."""
-
-    def __init__(self, header: GgufHeader) -> None:
-        self.header = header
-        self.architecture = str(header.metadata["general.architecture"])
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A number; of a list with one for each layer, the largest."""
-        key = f"{self.architecture}.{name}"
-        value = self.header.metadata.get(key)
-        if self.header.arrays.get(key):
-            value = max(self.header.arrays[key])
-        if value is None:
-            if default is None:
-                raise UserError(f"{self.header.path}: the key {key} is missing")
-            return default
-        if isinstance(value, str | bool) or value != int(value) or not 0 <= value <= 10**9:
-            raise UserError(f"{self.header.path}: {key} should be a whole number up to 1,000,000,000, not {value!r}")
-        return int(value)
-
-    def each(self, name: str) -> tuple[int, ...] | None:
-        """A number for each layer; None where there is no list."""
-        values = self.header.arrays.get(f"{self.architecture}.{name}")
-        return None if values is None else tuple(int(value) for value in values)
-
-
-def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architecture:
-    layers, hidden, heads = (
-        keys.whole("block_count"),
-        keys.whole("embedding_length"),
-        keys.whole("attention.head_count"),
-    )
+def _architecture(keys: GgufKeys, tensors: list[Tensor], path: Path) -> Architecture:
+    layers, hidden = keys.whole("block_count"), keys.whole("embedding_length")
+    heads = keys.whole("attention.head_count")
+    family = ARCHITECTURES.get(keys.architecture)
+    if family is None:
+        why = (
+            "writes no text of its own" if keys.architecture in NO_DECODERS
+            else "is not known: what its layers keep of a request is not in the file"
+        )  # fmt: skip
+        raise UserError(f"{path}: the architecture {keys.architecture!r} {why}")
+    if family.recurrent == "all":
+        heads = heads or 1  # it attends to nothing
     for name, value in (("block_count", layers), ("embedding_length", hidden), ("attention.head_count", heads)):
         if not 1 <= value <= 10**6 or (name == "block_count" and value > 10_000):
             raise UserError(f"{path}: {keys.architecture}.{name} is {value}, which no model has")
     kv_heads = keys.whole("attention.head_count_kv", default=heads) or heads
-    head_dim = keys.whole("attention.key_length", default=hidden // heads)
-    value_dim = keys.whole("attention.value_length", default=head_dim)
+    head_dim = keys.whole("attention.key_length", default=max(1, hidden // heads))
+    value_dim = keys.whole("attention.value_length", default=max(1, hidden // heads))
     vocabulary = keys.whole("vocab_size", default=keys.header.array_lengths.get("tokenizer.ggml.tokens", 0))
     if vocabulary < 1:
         raise UserError(f"{path}: neither {keys.architecture}.vocab_size nor tokenizer.ggml.tokens says the vocabulary")
@@ -133,7 +114,7 @@ def _architecture(keys: _Keys, tensors: list[Tensor], path: Path) -> Architectur
         context_tokens=max(1, keys.whole("context_length", default=2048)),
         widest_feed_forward=inner,
         parameters=parameters,
-        caches=_caches(keys, layers, kv_heads, head_dim, value_dim),
+        caches=caches_of(keys, family, layers, Heads(heads, kv_heads, head_dim, value_dim), hidden),
         experts=routed,
         native_weights=plain.get(kind, kind) or _commonest(tensors),
         origin=str(path),
@@ -179,45 +160,3 @@ def _kind(tensor: Tensor) -> str:
     if re.search(r"attn_(q_a|kv_a_mqa)\.", name):
         return "latent"
     return "attention"
-
-
-def _caches(keys: _Keys, layers: int, kv_heads: int, head_dim: int, value_dim: int) -> tuple[CacheGroup, ...]:
-    groups: list[CacheGroup] = []
-    each = keys.each("attention.head_count_kv")
-    attended = layers if each is None else sum(item > 0 for item in each)
-    every = keys.whole("full_attention_interval", default=0)
-    if every:
-        attended = layers // every
-    rank = keys.whole("attention.kv_lora_rank", default=0)
-    if rank:
-        groups.append(CacheGroup("latent", attended, latent_values=rank + keys.whole("rope.dimension_count")))
-    else:
-        windowed = _windowed(keys, attended)
-        window = keys.whole("attention.sliding_window", default=0) if windowed else None
-        groups.append(CacheGroup("grouped", attended - windowed, kv_heads, head_dim, value_dim))
-        groups.append(CacheGroup("grouped", windowed, kv_heads, head_dim, value_dim, window_tokens=window))
-    if layers > attended and (inner := keys.whole("ssm.inner_size", default=0)):
-        state, kernel = keys.whole("ssm.state_size"), keys.whole("ssm.conv_kernel")
-        channels = inner + 2 * keys.whole("ssm.group_count", default=1) * state
-        groups.append(
-            CacheGroup("state", layers - attended, state_bytes=4.0 * (inner * state + channels * (kernel - 1)))
-        )
-    return tuple(group for group in groups if group.layers)
-
-
-def _windowed(keys: _Keys, layers: int) -> int:
-    """How many layers keep a window only. llama.cpp knows by the architecture which; so do we."""
-    if not keys.whole("attention.sliding_window", default=0):
-        return 0
-    stated = keys.each("attention.sliding_window_pattern")
-    if stated is not None and len(stated) == layers:
-        return sum(bool(figure) for figure in stated)
-    name = keys.architecture.replace("-", "_")
-    if name == "gpt_oss":
-        return layers - layers // 2
-    family = FAMILIES.get(name) or FAMILIES.get(f"{name}_text")
-    if family is None or family.window in {"all", "never"}:
-        return 0  # as llama.cpp, which caches the whole context of such models
-    if family.window == "alternate":
-        return layers - layers // 2
-    return layers - layers // family.pattern
