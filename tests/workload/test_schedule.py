@@ -21,7 +21,7 @@ from rackrate.workload.prompts import Ask, PromptLength, prompt, prompt_text
 from rackrate.workload.rows import PAGE, Rows
 from rackrate.workload.schedule import draw
 from rackrate.workload.synthetic import Conversations, SharedPrefix, SyntheticWorkload
-from rackrate.workload.trace_files import BLOCK_TOKENS
+from rackrate.workload.trace_units import MOONCAKE_BLOCK as BLOCK_TOKENS
 from rackrate.workload.traces import Trace
 
 LENGTHS = parse_distribution("lognormal:mean=200,cv=1", "input_tokens")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackrate.workload import trace_summary
-from rackrate.workload.trace_files import BLOCK_TOKENS
 from rackrate.workload.trace_summary import correlation, peak_rate, ranks, shared_share, summarise_trace
+from rackrate.workload.trace_units import MOONCAKE_BLOCK as BLOCK_TOKENS
 from rackrate.workload.traces import Trace, read_trace
 
 

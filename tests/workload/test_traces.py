@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from hypothesis import strategies as st
 
 from rackrate.errors import WorkloadError
 from rackrate.workload import traces
-from rackrate.workload.trace_files import BLOCK_TOKENS, detect_layout, first_fault
+from rackrate.workload.trace_files import detect_layout, first_fault
+from rackrate.workload.trace_summary import shared_share
+from rackrate.workload.trace_units import MOONCAKE_BLOCK as BLOCK_TOKENS
 from rackrate.workload.traces import Trace, read_trace, write_trace
+from rackrate.workload.traffic_files import read_traffic
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 23:59:59.9799600,4808,10
@@ -165,6 +169,151 @@ def test_no_file_and_no_text_are_said(tmp_path: Path) -> None:
         read_trace(tmp_path / "binary.csv")
 
 
+# what files of strangers are like: units, zones, orders, marks
+
+
+def alike(count: int, every_s: float, ids: int, tokens: int, per_second: float = 1.0, **more: object) -> str:
+    """Requests at equal distances, of so many blocks; every second one begins with the blocks of the first."""
+    lines: list[str] = []
+    for n in range(count):
+        shared = ids * 3 // 4 if n % 2 else 0
+        hashes = [*range(shared), *range(1000 * (n + 1), 1000 * (n + 1) + ids - shared)]
+        row = {"timestamp": round(n * every_s * per_second, 3), "input_length": tokens, "output_length": 9}
+        lines.append(json.dumps({**row, "hash_ids": hashes, **more}) + "\n")
+    return "".join(lines)
+
+
+def twice_each_second(count: int) -> str:
+    rows = ({"timestamp": n // 2, "input_length": 5, "output_length": 9} for n in range(count))
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+BAILIAN: dict[str, object] = {"chat_id": 1, "parent_chat_id": -1, "type": "text", "turn": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "duration_s", "block_tokens", "share"),
+    [
+        # 40 requests 2.05 s apart: 19 of 40 share 30 blocks of 16 of their 640 tokens with one before
+        (alike(40, 2.05, 40, 640, **BAILIAN), 79.95, 16, 19 * 480 / (40 * 640)),
+        (alike(40, 2.05, 40, 640), 79.95, 16, 19 * 480 / (40 * 640)),
+        (alike(40, 2.0, 40, 640, **BAILIAN), 78.0, 16, 19 * 480 / (40 * 640)),
+        (alike(40, 2.05, 4, 2048, per_second=1000), 79.95, 512, 19 * 3 * 512 / (40 * 2048)),
+        (alike(40, 2.05, 4, 256, time_unit="s"), 79.95, 64, 19 * 3 * 64 / (40 * 256)),
+        (alike(40, 2.05, 4, 2000, per_second=1e6, time_unit="us", block_tokens=512), 79.95, 512, 0.3648),
+        (alike(40, 0.5, 4, 2048), 19.5, 512, 19 * 3 * 512 / (40 * 2048)),  # 2,000 requests a second are none's
+        (alike(1, 1, 4, 2048).replace("0.0,", "1700000000.5,") + alike(1, 1, 4, 2048).replace("0.0,", "1700000007,"),
+         6.5, 512, 0.75 * 0 + 0.5),
+    ],
+)  # fmt: skip
+def test_units_are_told_by_what_the_numbers_can_mean(
+    tmp_path: Path, text: str, duration_s: float, block_tokens: int, share: float
+) -> None:
+    trace = read_trace(written(tmp_path, "t.jsonl", text))
+    assert trace.duration_s == pytest.approx(duration_s, abs=1e-6)
+    assert trace.block_tokens == block_tokens
+    assert shared_share(trace) == pytest.approx(share, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (alike(40, 2.05, 45, 640), ("45 hash ids for 640 tokens", "blocks of 512 would be 2", '"block_tokens": 16')),
+        (alike(40, 2.05, 40, 640, block_tokens=512), ("40 hash ids for 640 tokens",)),
+        (alike(40, 2.0, 40, 640), ("0.5 a second, or 500", '"time_unit": "s"')),
+        (alike(40, 2.05, 4, 512), ("seconds or milliseconds cannot be told",)),
+        (twice_each_second(40), ("2.05 a second, or 2.05e+03",)),
+        (alike(1, 1, 4, 2048, time_unit="min"), (":1: column time_unit: 'min' is none of s, ms, us, ns",)),
+        (alike(1, 1, 4, 2048, block_tokens=0), (":1: column block_tokens: 0 is no whole number",)),
+    ],
+)
+def test_where_two_readings_are_possible_both_are_said(tmp_path: Path, text: str, said: tuple[str, ...]) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        read_trace(written(tmp_path, "t.jsonl", text))
+    for part in said:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("per_second", [1, 1000, 10**6, 10**9])
+def test_numbers_since_1970_are_dates_in_the_unit_that_their_size_tells(tmp_path: Path, per_second: int) -> None:
+    moments = [1_700_000_000 * per_second, 1_700_000_090 * per_second]
+    text = "time,input,output\n" + "".join(f"{moment},5,5\n" for moment in moments)
+    trace = read_trace(written(tmp_path, "t.csv", text))
+    assert trace.arrival_s.tolist() == [0.0, 90.0]
+    assert trace.begins_s == 1.7e9
+
+
+def test_times_are_compared_in_utc_and_all_have_an_offset_or_none(tmp_path: Path) -> None:
+    # the hour that Berlin had twice: five requests, an hour from each to the next
+    clock = ("01:30:00+02:00", "02:30:00+02:00", "02:30:00+01:00", "03:30:00+01:00", "04:30:00+01:00")
+    trace = read_trace(written(tmp_path, "autumn.csv", HEAD + "".join(f"2026-10-25T{at},100,20\n" for at in clock)))
+    assert trace.arrival_s.tolist() == [0.0, 3600.0, 7200.0, 10800.0, 14400.0]
+    assert trace.begins_s == datetime(2026, 10, 24, 23, 30, tzinfo=UTC).timestamp()
+    unsorted = HEAD + "2026-11-01T10:00:00Z,1,1\n2026-11-01T10:01:00+02:00,1,1\n2026-11-01T10:05:00Z,1,1\n"
+    with pytest.raises(WorkloadError, match=r":3: column time_s: .* is earlier than the row before"):
+        read_trace(written(tmp_path, "unsorted.csv", unsorted))
+    for first, second in (("10:00:00", "10:01:00Z"), ("10:00:00Z", "10:01:00"), ("10:00:00", "10:01:00+05:30")):
+        mixed = HEAD + f"2026-11-01 {first},1,1\n2026-11-01 {second},1,1\n"
+        with pytest.raises(WorkloadError, match=r":3: .*some times have a UTC offset"):
+            read_trace(written(tmp_path, "mixed.csv", mixed))
+
+
+def test_dated_requests_may_stand_with_the_newest_first(tmp_path: Path) -> None:
+    text = HEAD + "2026-11-01 10:00:09,3,1\n2026-11-01 10:00:05,2,1\n2026-11-01 10:00:05,1,1\n"
+    trace = read_trace(written(tmp_path, "t.csv", text))
+    assert trace.arrival_s.tolist() == [0.0, 0.0, 4.0]
+    assert trace.input_tokens.tolist() == [1, 2, 3]
+    assert trace.begins_s == datetime(2026, 11, 1, 10, 0, 5, tzinfo=UTC).timestamp()
+    rows = [{"timestamp": 1.7e9 - n, "input_length": 512 * n, "output_length": 1, "hash_ids": [*range(n)]}
+            for n in range(4)]  # fmt: skip
+    back = read_trace(written(tmp_path, "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    assert [np.asarray(back.blocks(row)).tolist() for row in range(4)] == [[0, 1, 2], [0, 1], [0], []]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + HEAD + "0,5,7\n0.35,6,8\n",
+        HEAD.replace("\n", "\r\n") + "0,5,7\r\n0.35,6,8\r\n",
+        HEAD.replace(",", ";") + "0;5;7\n0,35;6;8\n",
+        HEAD.replace(",", "\t") + "0\t5\t7\n0.35\t6\t8\n",
+        '"time_s","input_tokens","output_tokens"\n"0","5","7"\n"0.35","6","8"\n',
+        "time,input,output\n2026-11-01T10:00:00Z,5,7\n2026-11-01T10:00:00.350Z,6,8\n",
+        '{"timestamp": "2026-11-01T10:00:00Z", "input_length": 5, "output_length": 7}\n'
+        '{"timestamp": "2026-11-01T10:00:00.350Z", "input_length": 6, "output_length": 8}\n',
+    ],
+)
+def test_the_same_requests_are_read_however_a_program_wrote_them(tmp_path: Path, text: str) -> None:
+    trace = read_trace(written(tmp_path, "t.txt", text))
+    assert trace.arrival_s.tolist() == pytest.approx([0.0, 0.35])
+    assert (trace.input_tokens.tolist(), trace.output_tokens.tolist()) == ([5, 6], [7, 8])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD + "0," + "1" * 200_000 + ",20\n", ":2: a value has more than 131,072 characters"),
+        ("x" * 200_000 + "\n", ":1: a value has more than 131,072 characters"),
+        (HEAD + "0,0,0\n1,0,0\n", "asks for nothing"),
+        (HEAD + "1e30,5,5\n", ":2: column time_s: '1e30' is no time that can be meant"),
+        (HEAD + "0,1e30,5\n", ":2: column input_tokens: '1e30' is more than"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        read_trace(written(tmp_path, "t.csv", text))
+    assert said in str(caught.value)
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(WorkloadError, match="not a file"):
+            read_trace(path)
+        with pytest.raises(WorkloadError, match="not a file"):
+            read_traffic(path, 60.0)
+
+
 cells = st.one_of(
     st.integers(-2, 3).map(str), st.sampled_from(["", "x", "1.5", "1e1", " 2", "nan", "2023-01-01 00:00:00"])
 )
@@ -200,6 +349,9 @@ def any_trace(draw: st.DrawFn, *, mooncake: bool) -> Trace:
     outputs = np.array(draw(lengths), dtype=np.int32)
     if mooncake:
         ids = draw(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), min_size=count, max_size=count))
+        short = draw(st.integers(0, BLOCK_TOKENS - 1))  # of the tokens that a prompt's last block could hold
+        inputs = np.array([max(0, len(row) * BLOCK_TOKENS - short) for row in ids], dtype=np.int32)
+        outputs = np.maximum(outputs, 1)
         start = np.cumsum([0, *map(len, ids)])
         flat = np.array([cell for row in ids for cell in row], dtype=np.int64)
         return Trace("x", times, inputs, outputs, block_ids=flat, block_start=start)
@@ -214,7 +366,7 @@ def any_trace(draw: st.DrawFn, *, mooncake: bool) -> Trace:
     cached = np.minimum(inputs, draw(st.integers(-1, 100))).astype(np.int32) if draw(st.booleans()) else None
     prefix = codes()
     shared = None if prefix is None else np.where(prefix < 0, 0, inputs // 2).astype(np.int32)
-    return Trace("x", times, inputs, outputs, cached, codes(), prefix, shared)
+    return Trace("x", times, inputs, np.maximum(outputs, 1), cached, codes(), prefix, shared)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -253,14 +405,17 @@ def test_what_a_file_cannot_hold_is_not_dropped_in_silence(tmp_path: Path) -> No
 def test_slices_and_mapped_hashes_give_the_same_as_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(4)
     ids = [generator.integers(0, 50, generator.integers(0, 7)).tolist() for _ in range(500)]
-    rows = [{"timestamp": 5 * n, "input_length": n, "output_length": 1, "hash_ids": item} for n, item in enumerate(ids)]
+    rows = [
+        {"timestamp": 5 * n, "input_length": 512 * len(item), "output_length": 1, "hash_ids": item}
+        for n, item in enumerate(ids)
+    ]
     path = written(tmp_path, "m.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setattr(traces, "_SLICE", 64)
     monkeypatch.setattr(traces, "_IN_MEMORY_BLOCKS", 10)
     trace = read_trace(path)
     assert isinstance(trace.block_ids, np.memmap)
     assert [np.asarray(trace.blocks(row)).tolist() for row in range(500)] == ids
-    assert trace.input_tokens.tolist() == list(range(500))
+    assert trace.input_tokens.tolist() == [512 * len(item) for item in ids]
 
 
 PUBLISHED = Path(os.environ.get("RACKRATE_REFERENCE_DATA", "/nowhere")) / "traces"

@@ -184,3 +184,45 @@ def test_single_requests_are_classed_by_length() -> None:
     assert mix.prompt_tokens.tolist() == [7, 5_000_000]
     assert (mix.new.tolist(), mix.cached.tolist(), mix.output.tolist()) == ([9, 5_000_000], [5, 0], [2, 1])
     assert mix.inputs.sum() == inputs.sum()
+
+
+DAY = (
+    "usage_date_utc,model_version,usage_input_tokens_no_cache,usage_input_tokens_cache_write_5m,"
+    "usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,usage_output_tokens\n"
+)
+
+
+@pytest.mark.parametrize("days", [(2, 3, 4, 5, 6), (2, 4, 6), (2, 4, 7), (2, 9, 16), (5,)])
+def test_days_without_a_row_are_days_without_usage(tmp_path: Path, days: tuple[int, ...]) -> None:
+    path = tmp_path / "usage.csv"
+    rows = "".join(f"2026-03-{day:02},claude-sonnet-4-6,864000,0,0,0,86400\n" for day in days)
+    path.write_text(DAY + rows, encoding="utf-8")
+    traffic = read_traffic(path, 60.0)
+    assert traffic.step_s == 86_400
+    assert len(traffic) == days[-1] - days[0] + 1
+    assert traffic.input_tokens is not None
+    assert traffic.input_tokens.max() == 864_000
+    assert traffic.input_tokens.sum() == 864_000 * len(days)
+    empty = len(traffic) - len(days)
+    assert any(f"{empty} of {len(traffic)} times of 24 h have no row" in note for note in traffic.notes) == (empty > 0)
+
+
+@pytest.mark.parametrize(
+    ("begins", "step_s"),
+    [
+        (("2026-03-02T00:00:00Z", "2026-03-02T06:00:00Z", "2026-03-02T09:00:00Z"), 3600),
+        (("2026-03-02T07:00:00Z", "2026-03-04T07:00:00Z"), 86_400),  # days of another time zone
+        (("2026-03-02T07:10:00Z", "2026-03-02T07:40:00Z"), 60),
+    ],
+)
+def test_a_row_covers_what_usage_pages_count_by(tmp_path: Path, begins: tuple[str, ...], step_s: float) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(DAY + "".join(f"{begin},m,100,0,0,0,10\n" for begin in begins), encoding="utf-8")
+    assert read_traffic(path, 60.0).step_s == step_s
+
+
+def test_an_export_of_no_usage_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(DAY + "2026-03-02,m,0,0,0,0,0\n", encoding="utf-8")
+    with pytest.raises(WorkloadError, match="nothing was asked for in its time"):
+        read_traffic(path, 60.0)

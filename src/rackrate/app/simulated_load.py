@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import Trace
 
-MOONCAKE_BLOCK = 512
-"""Tokens of a hashed block in Mooncake's traces (its README)."""
-
 
 def workload_of(
     input_tokens: str | None, output_tokens: str | None, recorded: Path | Trace | None, longest: int | None, seed: int
@@ -88,7 +85,16 @@ def requests_of(
         group = np.array([int(part[0]) % (1 << 30) if len(part) else -1 for part in parts])
     cached = (inputs * cached_share).astype(np.int32) if cached_share else None
     return (
-        Requests(due, inputs, outputs, cached, group, start, hashes, MOONCAKE_BLOCK if start is not None else 0),
+        Requests(
+            due,
+            inputs,
+            outputs,
+            cached,
+            group,
+            start,
+            hashes,
+            trace.block_tokens if trace is not None and start is not None else 0,
+        ),
         name,
     )
 

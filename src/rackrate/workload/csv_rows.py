@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rackrate.errors import WorkloadError
+from rackrate.files.bounded import open_lines, open_text_lines
 
 MOST = 1e18
 """No rate or number of tokens in a row is larger."""
@@ -18,7 +19,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     any_row = False
     line = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text_lines(path) as file:
             reader = csv.reader(file, strict=True)
             next(reader)
             for row in reader:
@@ -34,9 +35,9 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     except UnicodeDecodeError:
         raise WorkloadError(not_utf8(path)) from None
     except csv.Error as error:
-        raise WorkloadError(f"{path}:{line + 1}: not CSV ({error})") from None
+        raise WorkloadError(f"{path}:{line + 1}: {csv_fault(error)}") from None
     except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read ({error})") from None
+        raise WorkloadError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not any_row:
         raise WorkloadError(f"{path}: has a header but no rows")
 
@@ -59,7 +60,7 @@ def csv_number(path: Path, line: int, row: dict[str, str], column: str, *, empty
 
 def not_utf8(path: Path) -> str:
     """Where a file stops being UTF-8, in a sentence."""
-    with path.open("rb") as file:
+    with open_lines(path) as file:
         for line, raw in enumerate(file, 1):
             try:
                 raw.decode("utf-8")
@@ -67,6 +68,17 @@ def not_utf8(path: Path) -> str:
                 column = len(raw[: error.start].decode("utf-8")) + 1
                 return f"{path}:{line}:{column}: is not UTF-8 text (byte 0x{raw[error.start]:02x}); save it as UTF-8"
     return f"{path}: is not UTF-8 text; save it as UTF-8"
+
+
+def csv_fault(error: csv.Error) -> str:
+    """What is wrong with a row that is no CSV, after its place.
+
+    >>> csv_fault(csv.Error("field larger than field limit (131072)"))
+    'a value has more than 131,072 characters; is a quotation mark not closed?'
+    """
+    if "field limit" in str(error):
+        return f"a value has more than {csv.field_size_limit():,} characters; is a quotation mark not closed?"
+    return f"not CSV ({error})"
 
 
 def first_of(names: Sequence[str], columns: Sequence[str]) -> str | None:

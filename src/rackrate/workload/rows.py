@@ -15,7 +15,6 @@ import numpy.typing as npt
 from rackrate.errors import WorkloadError
 from rackrate.workload.prompts import Ask
 from rackrate.workload.synthetic import SyntheticWorkload
-from rackrate.workload.trace_files import BLOCK_TOKENS
 
 PAGE = 4096
 _LENGTHS, _TURNS = 1, 2
@@ -180,8 +179,8 @@ class Rows:
         if blocks is not None:
             for block in blocks.tolist():
                 if left > 0:
-                    parts.append((f"{own}/block {block}", min(left, BLOCK_TOKENS)))
-                left -= BLOCK_TOKENS
+                    parts.append((f"{own}/block {block}", min(left, trace.block_tokens)))
+                left -= trace.block_tokens
         elif trace.session is not None and trace.session[row] >= 0:
             # a recorded conversation's prompts grow: each begins with the one before
             parts.append((f"{own}/session {trace.session[row]}", left))

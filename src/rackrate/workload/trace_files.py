@@ -1,29 +1,29 @@
 """Files of recorded requests: which layout one has, and, where one cannot be read, exactly what is wrong with it.
 
-Three layouts are told apart by the first line: Azure's CSV, Mooncake's JSON lines, and a CSV of one's own. docs/load.md
-describes them.
+Layouts are told apart by the first line: Azure's CSV, OpenRouter's, JSON lines with Mooncake's keys, and a CSV of one's
+own. docs/load.md describes them.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from rackrate.errors import WorkloadError
-from rackrate.workload.csv_rows import not_utf8
+from rackrate.files.bounded import open_text_lines
+from rackrate.workload.csv_rows import csv_fault, not_utf8
+from rackrate.workload.trace_units import NOTHING_STATED, StatedUnits, per_second_since_1970, stated_units
 
 Field = Literal["time", "input", "output", "cached", "session", "prefix", "prefix_tokens", "blocks"]
 
-BLOCK_TOKENS = 512
-"""Tokens that one of Mooncake's hash ids stands for (Mooncake's trace description, kvcache-ai/Mooncake, 2024)."""
+MOST_TIME = 4.2e18
+"""No time is a larger number: nanoseconds since 1970 reach it in 2103."""
 MOST_TOKENS = 2**31 - 1
 """Lengths are kept as 32-bit integers."""
 
@@ -55,7 +55,7 @@ _KNOWN_LAYOUTS = (
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 
 
-Kind = Literal["azure", "csv", "mooncake", "openrouter"]
+Kind = Literal["azure", "csv", "mooncake", "openrouter", "qwen-bailian"]
 _CSV_KINDS: dict[str, Kind] = {"contexttokens": "azure", "tokens_prompt": "openrouter"}
 
 
@@ -70,16 +70,26 @@ class Layout:
     """What is read, and the column that holds it."""
     moments: bool
     """Whether times are dates and times of day; else they are numbers."""
+    delimiter: str = ","
+    since_1970: int | None = None
+    """Where numbers count from 1970: so many make a second."""
+    stated: StatedUnits = NOTHING_STATED
+    """What JSON lines say of their units."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it is lines of JSON."""
+        return self.kind in {"mooncake", "qwen-bailian"}
+
+    @property
+    def dated(self) -> bool:
+        """Whether the file says on which days its requests came."""
+        return self.moments or self.since_1970 is not None
 
     @property
     def in_order(self) -> bool:
         """Whether the file must have its requests in order of time. OpenRouter's exports have the newest first."""
         return self.kind != "openrouter"
-
-    @property
-    def time_unit_s(self) -> float:
-        """Seconds in a number of the time column. Mooncake counts milliseconds."""
-        return 1e-3 if self.kind == "mooncake" else 1.0
 
 
 def detect_layout(path: Path) -> Layout:
@@ -89,20 +99,21 @@ def detect_layout(path: Path) -> Layout:
         WorkloadError: no such file, nothing in it, or none of the layouts; the sentence says which column is missing.
     """
     try:
-        with open_text(path) as file:
+        with open_text_lines(path) as file:
             lines = [line for line in (file.readline(1 << 20) for _ in range(3)) if line.strip()]
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise WorkloadError(f"{path}: is a directory; a trace is a file") from None
-    except UnicodeDecodeError as error:
-        said = not_utf8(path) if path.suffix != ".gz" else f"{path}: cannot be read as text ({error})"
-        raise WorkloadError(said) from None
-    except (OSError, EOFError) as error:
-        raise WorkloadError(f"{path}: cannot be read as text ({error})") from None
+    except UnicodeDecodeError:
+        raise WorkloadError(not_utf8(path)) from None
+    except OSError as error:
+        raise WorkloadError(f"{path}: cannot be read as text ({error.strerror or error})") from None
     if not lines:
         raise WorkloadError(f"{path}: is empty; {_KNOWN_LAYOUTS}")
-    return _json_layout(path, lines[0]) if lines[0].lstrip().startswith("{") else _csv_layout(path, lines)
+    if lines[0].lstrip().startswith("{"):
+        return _json_layout(path, lines[0])
+    return _csv_layout(path, lines)
 
 
 def _json_layout(path: Path, first: str) -> Layout:
@@ -116,11 +127,21 @@ def _json_layout(path: Path, first: str) -> Layout:
     for name, field in MOONCAKE.items():
         if field not in fields and field != "blocks":
             raise WorkloadError(f"{path}:1: the key {name} is missing; {_KNOWN_LAYOUTS}")
-    return Layout("mooncake", tuple(fields.values()), fields, moments=False)
+    stated, time = stated_units(path, values), values[fields["time"]]
+    since_1970 = None
+    if stated.per_second is None and isinstance(time, int | float) and not isinstance(time, bool):
+        since_1970 = per_second_since_1970(time)
+    return Layout(
+        "qwen-bailian" if stated.bailian else "mooncake", tuple(fields.values()), fields,
+        moments=isinstance(time, str) and _MOMENT.fullmatch(time) is not None, since_1970=since_1970, stated=stated,
+    )  # fmt: skip
 
 
 def _csv_layout(path: Path, lines: list[str]) -> Layout:
-    columns = tuple(name.strip() for name in next(csv.reader(lines[:1])))
+    # Excel writes semicolons where commas are decimal marks, and a paste from it has tabs
+    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",")
+    header, row = _cells(path, lines, 0, delimiter), _cells(path, lines, 1, delimiter)
+    columns = tuple(name.strip() for name in header)
     fields: dict[Field, str] = {}
     for name in columns:
         field = COLUMNS.get(name.lower())
@@ -133,18 +154,23 @@ def _csv_layout(path: Path, lines: list[str]) -> Layout:
         raise WorkloadError(f"{path}:1: two columns have one name")
     for field, name in (("time", "time_s"), ("input", "input_tokens"), ("output", "output_tokens")):
         if field not in fields:
-            found = ", ".join(columns)[:100]
-            if len(columns) == 1 and re.search(r"[;\t]", columns[0]):
-                raise WorkloadError(
-                    f"{path}:1: columns must have commas between, not {'tabs' if chr(9) in columns[0] else ';'}"
-                )
-            raise WorkloadError(f"{path}:1: no column {name} (there are: {found}); {_KNOWN_LAYOUTS}")
+            raise WorkloadError(f"{path}:1: no column {name} (there are: {', '.join(columns)[:100]}); {_KNOWN_LAYOUTS}")
     if ("prefix" in fields) != ("prefix_tokens" in fields):
         raise WorkloadError(f"{path}:1: the columns prefix and prefix_tokens belong together; one is missing")
     kind = _CSV_KINDS.get(fields["input"].lower(), "csv")
-    row = next(csv.reader(lines[1:2]), list[str]())
     position = columns.index(fields["time"])
-    return Layout(kind, columns, fields, moments=position < len(row) and _MOMENT.fullmatch(row[position]) is not None)
+    time = row[position].strip() if position < len(row) else ""
+    moments = _MOMENT.fullmatch(time) is not None
+    number = None if moments else _number(time)
+    return Layout(kind, columns, fields, moments, delimiter, None if number is None else per_second_since_1970(number))
+
+
+def _cells(path: Path, lines: list[str], at: int, delimiter: str) -> list[str]:
+    """Of one of the first lines; none where it is not there."""
+    try:
+        return next(csv.reader(lines[at : at + 1], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise WorkloadError(f"{path}:{at + 1}: {csv_fault(error)}") from None
 
 
 def first_fault(path: Path, layout: Layout) -> str | None:
@@ -153,38 +179,72 @@ def first_fault(path: Path, layout: Layout) -> str | None:
     Reads line by line, exactly and slowly (some microseconds a row): it is asked only once a file has been refused.
     """
     before: float | None = None
-    rows = _json_rows(path) if layout.kind == "mooncake" else _csv_rows(path, layout)
-    seen, last = False, 1
+    zoned: bool | None = None
+    unsorted: str | None = None
+    tokens = 0.0
+    rows = _json_rows(path) if layout.is_json else _csv_rows(path, layout)
+    seen, last, rose = 0, 1, False
     try:
         for line, values in rows:
             last = line
-            if isinstance(values, str):
-                return f"{path}:{line}: {values}"
-            seen = True
-            fault = _row_fault(values, layout)
+            fault = values if isinstance(values, str) else _row_fault(values, layout)
             if fault is not None:
-                return f"{path}:{line}: {fault}"
-            time = _seconds(values[layout.fields["time"]], layout)
-            if before is not None and time < before and layout.in_order:
-                column = layout.fields["time"]
-                return (
-                    f"{path}:{line}: column {column}: {values[column]} is earlier than the row before; "
-                    "requests must be in the order of time (sort the file)"
-                )
+                return unsorted if unsorted and rose else f"{path}:{line}: {fault}"
+            assert not isinstance(values, str)  # noqa: S101 - that is a fault
+            seen += 1
+            tokens += sum(float(values[layout.fields[field]]) for field in ("input", "output"))
+            column = layout.fields["time"]
+            shown = values[column]
+            if layout.moments and zoned not in {None, has_zone(shown)}:
+                return f"{path}:{line}: column {column}: {_shown(shown)}: {MIXED_ZONES}"
+            zoned = has_zone(shown) if layout.moments else None
+            time = _seconds(shown, layout)
+            if before is not None and time != before and layout.in_order:
+                if time > before:
+                    rose = True
+                elif unsorted is None:
+                    unsorted = (
+                        f"{path}:{line}: column {column}: {shown} is earlier than the row before; "
+                        "requests must be in the order of time (sort the file)"
+                    )
+                if unsorted is not None and (rose or not layout.dated):
+                    return unsorted
             before = time
-    except UnicodeDecodeError as error:
-        return not_utf8(path) if path.suffix != ".gz" else f"{path}: cannot be read as text ({error})"
+    except UnicodeDecodeError:
+        return not_utf8(path)
     except csv.Error as error:
-        return f"{path}:{last + 1}: not CSV ({error})"
-    except (OSError, EOFError) as error:
-        return f"{path}: cannot be read ({error})"
-    return None if seen else f"{path}: has no rows; a trace needs at least one request"
+        return f"{path}:{last + 1}: {csv_fault(error)}"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror or error})"
+    if unsorted is not None and seen < FEWEST_NEWEST_FIRST:
+        return unsorted
+    if not seen:
+        return f"{path}: has no rows; a trace needs at least one request"
+    return None if tokens else f"{path}: asks for nothing: all its requests have 0 tokens, in and out"
+
+
+FEWEST_NEWEST_FIRST = 3
+"""Of two requests in the wrong order nobody can say that the file has the newest first."""
+MIXED_ZONES = "some times have a UTC offset (or Z) and some have none; give all of them alike"
+
+
+def has_zone(text: object) -> bool:
+    """Whether a date and time says its offset from UTC.
+
+    >>> has_zone("2026-11-01T10:00:00Z"), has_zone("2026-11-01 10:00:00+02:00"), has_zone("2026-11-01 10:00:00")
+    (True, True, False)
+    """
+    match = _MOMENT.fullmatch(str(text).strip())
+    return match is not None and match[3] is not None
 
 
 def _row_fault(values: dict[str, Any], layout: Layout) -> str | None:
     for field, name in layout.fields.items():
         value = values.get(name)
         if field == "time":
+            number = None if layout.moments else _number(value)
+            if number is not None and MOST_TIME < abs(number) < math.inf:
+                return f"column {name}: {_shown(value)} is no time that can be meant"
             if _seconds(value, layout) is None or value == "":
                 wanted = "a date and time such as 2023-11-16 18:17:03.97" if layout.moments else "a number"
                 return f"column {name}: {_shown(value)} is not {wanted}"
@@ -227,7 +287,7 @@ def _seconds(value: Any, layout: Layout) -> float | Any:
     """A time of the file as a number to compare; None where it is none."""
     if not layout.moments:
         number = _number(value)
-        return number if number is not None and math.isfinite(number) else None
+        return number if number is not None and abs(number) <= MOST_TIME else None
     return nanoseconds(value)
 
 
@@ -260,8 +320,8 @@ def _shown(value: Any) -> str:
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    with open_text(path) as file:
-        reader = csv.reader(file, strict=True)
+    with open_text_lines(path) as file:
+        reader = csv.reader(file, strict=True, delimiter=layout.delimiter)
         next(reader)
         for row in reader:
             if not row:
@@ -269,13 +329,14 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] 
             if len(row) != len(layout.columns):
                 yield reader.line_num, f"{len(row)} columns, where the header has {len(layout.columns)}"
                 return
-            yield reader.line_num, dict(zip(layout.columns, row, strict=True))
+            cells = [with_point(cell) for cell in row] if layout.delimiter == ";" else row
+            yield reader.line_num, dict(zip(layout.columns, cells, strict=True))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     import orjson
 
-    with open_text(path) as file:
+    with open_text_lines(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -287,7 +348,13 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             yield number, cast("dict[str, Any]", values) if isinstance(values, dict) else "not a JSON object"
 
 
-def open_text(path: Path) -> IO[str]:
-    """A file to read as text, unpacked if its name ends in .gz."""
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed by the wrapper
-    return io.TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8-sig", newline="")
+def with_point(cell: str) -> str:
+    """A number with a decimal comma as one with a point; any other text as it is.
+
+    >>> with_point("0,35"), with_point("1.5"), with_point("a,b")
+    ('0.35', '1.5', 'a,b')
+    """
+    return cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
+
+
+_COMMA = re.compile(r"\s*-?\d+,\d+\s*", re.ASCII)

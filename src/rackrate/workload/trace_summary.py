@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rackrate.workload.trace_files import BLOCK_TOKENS
 from rackrate.workload.traces import Blocks, Floats, Ints, Trace
 
 PEAK_WINDOW_S = 60.0
@@ -121,14 +120,14 @@ def ranks(values: Ints) -> Floats:
 def shared_share(trace: Trace) -> float | None:
     """Of all input tokens, those that a prefix cache without bounds would have had from requests before, 0 to 1.
 
-    With Mooncake's hashes: the tokens of blocks that had come before. With named prefixes: their tokens, but the first
+    With hashes of blocks: the tokens of blocks that had come before. With named prefixes: their tokens, but the first
     time. It is what a cache could save at most: real ones forget, and whole blocks only are kept.
     """
     total = int(trace.input_tokens.sum(dtype=np.int64))
     if not total:
         return None
     if trace.block_ids is not None and trace.block_start is not None:
-        return _tokens_seen_before(trace.block_ids, trace.block_start, trace.input_tokens) / total
+        return _tokens_seen_before(trace.block_ids, trace.block_start, trace.input_tokens, trace.block_tokens) / total
     if trace.prefix is None or trace.prefix_tokens is None:
         return None
     named = np.flatnonzero(trace.prefix >= 0)
@@ -138,7 +137,7 @@ def shared_share(trace: Trace) -> float | None:
     return int(trace.prefix_tokens[named[again]].sum(dtype=np.int64)) / total
 
 
-def _tokens_seen_before(ids: Blocks, start: npt.NDArray[np.int64], input_tokens: Ints) -> int:
+def _tokens_seen_before(ids: Blocks, start: npt.NDArray[np.int64], input_tokens: Ints, block_tokens: int) -> int:
     """Tokens in blocks whose id occurred in an earlier request; a piece at a time, so that ids may lie in a file."""
     number = np.diff(start)
     tokens = 0
@@ -148,15 +147,15 @@ def _tokens_seen_before(ids: Blocks, start: npt.NDArray[np.int64], input_tokens:
         # so many requests that their blocks are about a chunk
         end = max(row + 1, int(np.searchsorted(start, start[row] + _CHUNK, side="right")) - 1)
         part = np.asarray(ids[start[row] : start[end]])
-        size = np.full(len(part), BLOCK_TOKENS, dtype=np.int64)
+        size = np.full(len(part), block_tokens, dtype=np.int64)
         filled = number[row:end] > 0
         last = (start[row + 1 : end + 1] - 1 - start[row])[filled]
-        size[last] = (input_tokens[row:end] - (number[row:end] - 1) * BLOCK_TOKENS)[filled]
+        size[last] = (input_tokens[row:end] - (number[row:end] - 1) * block_tokens)[filled]
         fresh, first = np.unique(part, return_index=True)
         known = np.isin(fresh, seen, assume_unique=True)
         again = np.ones(len(part), dtype=bool)
         again[first[~known]] = False
-        tokens += int(np.clip(size[again], 0, BLOCK_TOKENS).sum())
+        tokens += int(np.clip(size[again], 0, block_tokens).sum())
         seen = np.concatenate([seen, fresh[~known]])
         row = end
     return tokens

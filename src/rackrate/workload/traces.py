@@ -10,7 +10,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self, cast
@@ -19,16 +19,21 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
+from rackrate.files.bounded import open_text_lines
 from rackrate.files.writing import whole_file
 from rackrate.workload.trace_files import (
+    FEWEST_NEWEST_FIRST,
+    MOST_TIME,
     MOST_TOKENS,
     Field,
     Layout,
     detect_layout,
     first_fault,
+    has_zone,
     nanoseconds,
-    open_text,
+    with_point,
 )
+from rackrate.workload.trace_units import MOONCAKE_BLOCK, block_size, units_per_second
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -62,10 +67,14 @@ class Trace:
     """Number of the text with which the prompt begins, in the order of appearance; -1 is none."""
     prefix_tokens: Ints | None = None
     """How long that text is; 0 where there is none."""
+    begins_s: float | None = None
+    """When the first request came, in seconds since 1970 (UTC); None where the file has no dates."""
     block_ids: Blocks | None = None
     """Mooncake's hashes of all requests, one after the other: the same id is the same text, and the same before it."""
     block_start: npt.NDArray[np.int64] | None = None
     """Where each request's ids begin in `block_ids`; one more than there are requests."""
+    block_tokens: int = MOONCAKE_BLOCK
+    """Tokens that an id stands for; the last of a prompt for those that are left."""
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -92,7 +101,7 @@ class Trace:
         return (len(self) - 1) / self.duration_s
 
     def blocks(self, row: int) -> Blocks | None:
-        """The hashes of a request's prompt, each for 512 tokens but the last; None where none were recorded."""
+        """The hashes of a request's prompt, each for `block_tokens` but the last; None where none were recorded."""
         if self.block_ids is None or self.block_start is None:
             return None
         return self.block_ids[self.block_start[row] : self.block_start[row + 1]]
@@ -116,15 +125,16 @@ class Trace:
         def cut(values: Ints | None) -> Ints | None:
             return None if values is None else values[kept]
 
-        return Trace(
-            self.name,
-            times - times[0],
-            self.input_tokens[kept],
-            self.output_tokens[kept],
+        return replace(
+            self,
+            arrival_s=times - times[0],
+            input_tokens=self.input_tokens[kept],
+            output_tokens=self.output_tokens[kept],
             cached_tokens=cut(self.cached_tokens),
             session=cut(self.session),
             prefix=cut(self.prefix),
             prefix_tokens=cut(self.prefix_tokens),
+            begins_s=None if self.begins_s is None else self.begins_s + float(times[0]),
             block_ids=ids,
             block_start=start,
         )
@@ -143,11 +153,11 @@ class Trace:
         def cut(values: Ints | None) -> Ints | None:
             return None if values is None else values[:count]
 
-        return Trace(
-            self.name,
-            self.arrival_s[:count],
-            self.input_tokens[:count],
-            self.output_tokens[:count],
+        return replace(
+            self,
+            arrival_s=self.arrival_s[:count],
+            input_tokens=self.input_tokens[:count],
+            output_tokens=self.output_tokens[:count],
             cached_tokens=cut(self.cached_tokens),
             session=cut(self.session),
             prefix=cut(self.prefix),
@@ -184,17 +194,19 @@ def _csv_slices(path: Path, layout: Layout) -> Iterator[Mapping[str, _Column]]:
     places = [(field, layout.columns.index(name)) for field, name in layout.fields.items()]
     read: Mapping[str, _Column]
     has_names = layout.moments or not {"session", "prefix"}.isdisjoint(layout.fields)
-    with open_text(path) as file:
+    with open_text_lines(path) as file:
         file.readline()
         text = ""
-        while not has_names and (text := file.read(_TEXT) + file.readline()):
+        while not has_names and layout.delimiter == "," and (text := file.read(_TEXT) + file.readline()):
             numbers = _only_numbers(text, len(layout.columns))
             if numbers is None:
                 break
             read = {field: numbers[:, place] for field, place in places}
             yield read
-        reader = csv.reader(chain(io.StringIO(text, newline=""), file), strict=True)
+        reader = csv.reader(chain(io.StringIO(text, newline=""), file), strict=True, delimiter=layout.delimiter)
         while rows := list(islice(reader, _ROWS)):
+            if layout.delimiter == ";":
+                rows = [[with_point(cell) for cell in row] for row in rows]
             columns = list(zip(*filter(None, rows), strict=True))
             if columns and len(columns) != len(layout.columns):
                 raise _RefusedError("a row has too few columns, or too many")
@@ -225,7 +237,7 @@ def _only_numbers(text: str, width: int) -> Floats | None:
 def _json_slices(path: Path, layout: Layout) -> Iterator[dict[Field, _Column]]:
     import orjson
 
-    with open_text(path) as file:
+    with open_text_lines(path) as file:
         while lines := list(islice(file, _ROWS)):
             rows: list[Any] = [orjson.loads(line) for line in lines if not line.isspace()]
             if set(map(type, rows)) - {dict}:
@@ -249,6 +261,13 @@ def _numbers(column: _Column, unknown: float | None = None) -> Floats:
     return found
 
 
+def _times(column: _Column) -> Floats:
+    found = _numbers(column)
+    if (np.abs(found) > MOST_TIME).any():
+        raise _RefusedError("a time is out of range")
+    return found
+
+
 def _tokens(column: _Column, *, optional: bool) -> Ints:
     """Lengths; -1 where there is none, which only some may be."""
     found = _numbers(column, -1.0 if optional else None)
@@ -263,11 +282,20 @@ def _tokens(column: _Column, *, optional: bool) -> Ints:
 _PLAIN_MOMENT = re.compile(r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)?", re.ASCII)
 
 
-def _nanoseconds(column: _Column) -> npt.NDArray[np.int64]:
-    """Dates and times of day as nanoseconds since 1970: differences of them are exact."""
+def _nanoseconds(column: _Column, zoned: bool) -> npt.NDArray[np.int64]:
+    """Dates and times of day as nanoseconds since 1970: differences of them are exact.
+
+    All of a file have an offset from UTC, or none has: `zoned`.
+    """
     if all(map(_PLAIN_MOMENT.fullmatch, column)):
         without_zone = [value.removesuffix("Z").removesuffix("+00:00") for value in column]
+        if sum(map(len, column)) - sum(map(len, without_zone)) and not zoned:
+            raise _RefusedError("a time has an offset from UTC")
+        if zoned and any(len(value) == len(bare) for value, bare in zip(column, without_zone, strict=True)):
+            raise _RefusedError("a time has no offset from UTC")
         return np.array(without_zone, dtype="datetime64[ns]").astype(np.int64)
+    if any(has_zone(value) != zoned for value in column):
+        raise _RefusedError("a time with an offset from UTC and one without")
     moments = [moment for value in column if (moment := nanoseconds(value)) is not None]
     if len(moments) < len(column):
         raise _RefusedError("a time is no date and time of day")
@@ -286,12 +314,15 @@ def _read(path: Path, layout: Layout) -> Trace:
     names: dict[str, dict[str, int]] = {"session": {}, "prefix": {}}
     lengths: list[Ints] = []
     first: Any = None
+    zoned = False
     with _BlockFile() as blocks:
-        for columns in (_json_slices if layout.kind == "mooncake" else _csv_slices)(path, layout):
+        for columns in (_json_slices if layout.is_json else _csv_slices)(path, layout):
             for field, column in columns.items():
                 if field == "time":
                     # differences of nanoseconds are exact, where seconds since 1970 have lost them
-                    times = _nanoseconds(column) if layout.moments else _numbers(column)
+                    if first is None:
+                        zoned = layout.moments and has_zone(column[0])
+                    times = _nanoseconds(column, zoned) if layout.moments else _times(column)
                     first = times[0] if first is None else first
                     parts[field].append((times - first) * (1e-9 if layout.moments else 1.0))
                 elif field == "blocks":
@@ -307,25 +338,45 @@ def _read(path: Path, layout: Layout) -> Trace:
         block_ids = blocks.all() if "blocks" in fields else None
     found = {field: np.concatenate(parts.pop(field)) for field in fields if field != "blocks"}
     arrival_s = found["time"]
-    if layout.time_unit_s != 1.0:
-        arrival_s /= round(1 / layout.time_unit_s)
+    counts = np.concatenate(lengths) if block_ids is not None else None
+    begins = float(first) * 1e-9 if layout.moments else float(first) / (layout.since_1970 or 1)
     if (np.diff(arrival_s) < 0).any():
-        if layout.in_order:
+        newest_first = layout.dated and len(arrival_s) >= FEWEST_NEWEST_FIRST and bool((np.diff(arrival_s) <= 0).all())
+        if layout.in_order and not newest_first:
             raise _RefusedError("times are not sorted")
-        order = np.argsort(arrival_s, kind="stable")
+        # an export with the newest first: rows of one moment stand in reverse, too
+        order = np.argsort(arrival_s, kind="stable") if not layout.in_order else np.arange(len(arrival_s))[::-1]
         found = {field: values[order] for field, values in found.items()}
+        if block_ids is not None and counts is not None:
+            block_ids, counts = _reordered(block_ids, counts, order), counts[order]
+        begins += float(found["time"][0]) / (layout.since_1970 or 1)
         arrival_s = found["time"] - found["time"][0]
+    block = MOONCAKE_BLOCK if counts is None else block_size(path, layout.stated, found["input"], counts)
+    if layout.is_json and not layout.dated:
+        proven = counts is not None and bool((counts > 1).any())
+        arrival_s /= units_per_second(path, layout.stated, arrival_s, block if proven else None)
+    elif layout.since_1970 not in {None, 1}:
+        arrival_s /= layout.since_1970
     cached, prefix, shared = found.get("cached"), found.get("prefix"), found.get("prefix_tokens")
     for inside in (cached, shared):
         if inside is not None and (inside > found["input"]).any():
             raise _RefusedError("more tokens are cached or shared than there are")
     if prefix is not None and shared is not None:
         shared[(prefix < 0) | (shared < 0)] = 0
-    start = None if block_ids is None else np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64)))
+    if not (found["input"].any() or found["output"].any()):
+        raise _RefusedError("no tokens")
+    start = None if counts is None else np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
     return Trace(
         path.name, arrival_s, found["input"], found["output"], cached, found.get("session"), prefix, shared,
-        block_ids, start,
+        begins if layout.dated else None, block_ids, start, block,
     )  # fmt: skip
+
+
+def _reordered(ids: Blocks, counts: Ints, order: npt.NDArray[np.int64]) -> Blocks:
+    """The hashes of all requests where these come in another order."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    parts = [ids[ends[row] - counts[row] : ends[row]] for row in order.tolist()]
+    return np.concatenate(parts) if parts else ids
 
 
 class _BlockFile:
@@ -404,6 +455,9 @@ def _csv_lines(trace: Trace, begin: int, end: int) -> Iterator[str]:
 
 
 def _json_lines(trace: Trace, begin: int, end: int) -> Iterator[str]:
+    # what a reader could take for seconds, or for blocks of 512, is stated in the first line
+    blocks_are = "" if trace.block_ids is None else f', "block_tokens": {trace.block_tokens}'
+    stated = f', "time_unit": "ms"{blocks_are}' if begin == 0 else ""
     for row in range(begin, min(end, len(trace))):
         milliseconds = float(trace.arrival_s[row]) * 1000
         time = round(milliseconds) if abs(milliseconds - round(milliseconds)) < 1e-6 else milliseconds
@@ -411,5 +465,6 @@ def _json_lines(trace: Trace, begin: int, end: int) -> Iterator[str]:
         hashes = f', "hash_ids": {blocks.tolist()}' if blocks is not None else ""
         yield (
             f'{{"timestamp": {time}, "input_length": {trace.input_tokens[row]}, '
-            f'"output_length": {trace.output_tokens[row]}{hashes}}}\n'
+            f'"output_length": {trace.output_tokens[row]}{hashes}{stated}}}\n'
         )
+        stated = ""

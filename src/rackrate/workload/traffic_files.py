@@ -9,17 +9,17 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 import numpy as np
 
 from rackrate.errors import WorkloadError
+from rackrate.files.bounded import open_text_lines
 from rackrate.units import HOURS_PER_MONTH
-from rackrate.workload.csv_rows import csv_number, csv_rows, first_of
+from rackrate.workload.csv_rows import csv_number, csv_rows, first_of, not_utf8
 from rackrate.workload.prompt_mix import PromptMix
-from rackrate.workload.trace_files import detect_layout, nanoseconds, open_text
+from rackrate.workload.trace_files import detect_layout
 from rackrate.workload.traffic import DAY_S, Profile, Traffic, as_one_step, of_trace
 from rackrate.workload.usage_exports import read_usage, read_usage_json
 from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout
@@ -111,7 +111,7 @@ def read_traffic(path: Path, step_s: float, model: str | None = None, *, steps_s
 
             trace = read_trace(path)
             prompts = PromptMix.of_requests(trace.input_tokens, trace.output_tokens, trace.cached_tokens)
-            start_s = _week_start_s(path)
+            start_s = None if trace.begins_s is None else (trace.begins_s + _MONDAY_S) % (7 * DAY_S)
             if not steps_stated and 0 < trace.duration_s < step_s:
                 return replace(as_one_step(trace, start_s), prompts=prompts)
             return replace(of_trace(trace, step_s, start_s, DETAIL_S), prompts=prompts)
@@ -162,14 +162,14 @@ def profile_of(traffic: Traffic) -> Profile:
 def _detect(path: Path) -> tuple[Kind, list[str]]:
     """Which kind of file it is, and its columns."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text_lines(path) as file:
             first = file.readline(1 << 16)
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such file; traffic is a file, or a rate such as 2/s or 100000/day") from None
     except IsADirectoryError:
         raise WorkloadError(f"{path}: is a directory; traffic is a file, or a rate such as 2/s") from None
     except UnicodeDecodeError:
-        return "trace", []  # gzipped, perhaps; its reader says what is wrong
+        raise WorkloadError(not_utf8(path)) from None
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be read ({error.strerror or error})") from None
     if path.suffix == ".json" or re.match(r'\s*\{\s*("object"\s*:\s*"page"|$)', first):
@@ -218,6 +218,7 @@ def _rates(path: Path, columns: Sequence[str]) -> Traffic:
         rates.append(csv_number(path, line, row, rate))
     if len(times) < 2:
         raise WorkloadError(f"{path}: one row has no step; rates need at least two")
+    _refuse_nothing(path, rates)
     step_s = times[1] - times[0]
     origin = f"recorded rates: {path.name}, {len(times):,} steps of {step_s:g} s"
     return Traffic(step_s, np.asarray(rates) * step_s, None, None, start_s=times[0] % (7 * DAY_S), origin=origin)
@@ -252,34 +253,13 @@ def _rates_by_hour(path: Path, columns: Sequence[str]) -> Traffic:
             f"{path}: has factors but no rate; give a rate such as 2/s, and this file as {{profile}}", field="profile"
         )
     values, _ = _hours(path, [name if name == rate or name not in _PROFILE_COLUMNS else f"_{name}" for name in columns])
+    _refuse_nothing(path, values)
     return Traffic(3600.0, np.asarray(values) * 3600, None, None, start_known=True, origin=f"mean day: {path.name}")
 
 
-def _week_start_s(path: Path) -> float | None:
-    """Seconds from Monday 00:00 at which a dated trace begins; None where its times are no dates."""
-    layout = detect_layout(path)
-    if not layout.moments:
-        return None
-    if not layout.in_order:
-        with open_text(path) as file:
-            stamps = [nanoseconds(row[layout.fields["time"]]) for row in csv.DictReader(file)]
-        earliest = min(stamp for stamp in stamps if stamp is not None) / 1e9
-        return (earliest + _MONDAY_S) % (7 * DAY_S)
-    import gzip
-
-    with (
-        gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig") as file
-    ):
-        head = [line for line, _ in zip(cast("IO[str]", file), range(2), strict=False)]
-    columns, values = list(csv.reader(head))
-    row = dict(zip((name.strip() for name in columns), values, strict=False))
-    text = row.get(layout.fields["time"], "")
-    match = re.match(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?)?", text)
-    if match is None:
-        return None
-    year, month, day = (int(part) for part in match.groups()[:3])
-    hour, minute, second = (float(part or 0) for part in match.groups()[3:])
-    return date(year, month, day).weekday() * DAY_S + hour * 3600 + minute * 60 + second
+def _refuse_nothing(path: Path, rates: Sequence[float]) -> None:
+    if not any(rates):
+        raise WorkloadError(f"{path}: nothing is asked for: all its rates are 0")
 
 
 def shifted(traffic: Traffic, hours: float) -> Traffic:

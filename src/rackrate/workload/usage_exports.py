@@ -12,11 +12,17 @@ from typing import Any, cast
 import numpy as np
 
 from rackrate.errors import WorkloadError
+from rackrate.files import read_bytes
 from rackrate.workload.csv_rows import MOST, csv_number, csv_rows, first_of
 from rackrate.workload.prompt_mix import PromptMix
 from rackrate.workload.traffic import MOST_STEPS, Traffic
 from rackrate.workload.usage_format import Bucket, is_batch, longer_than
 from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout, usage_pages
+
+_MOST_BYTES = 1 << 30
+"""Of an answer of a usage API: a year by the minute has some 0.3 GB."""
+
+_WIDTHS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1))
 
 
 def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic:
@@ -82,7 +88,7 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
     import orjson
 
     try:
-        pages: Any = orjson.loads(path.read_bytes())
+        pages: Any = orjson.loads(read_bytes(path, _MOST_BYTES))
     except orjson.JSONDecodeError as error:
         raise WorkloadError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg})") from None
     except OSError as error:
@@ -174,6 +180,11 @@ def _of_buckets(
         )  # fmt: skip
     step_s = width.total_seconds()
     notes = [f"times are UTC; one row covers {step_s / 3600:g} h, bursts within it are not seen"]
+    empty = steps - len({bucket.begin for bucket in buckets})
+    if empty:
+        notes.append(f"{empty:,} of {steps:,} times of {_hours(width)} have no row: nothing was asked for in them")
+    if not series[:4].any():
+        raise WorkloadError(f"{path}: nothing was asked for in its time: all requests and tokens are 0")
     if len([name for name in models if name]) > 1 and model is None:
         notes.append(f"all models together ({known})")
     if not has_requests:
@@ -233,7 +244,11 @@ def _hours(width: timedelta) -> str:
 
 
 def _width(path: Path, buckets: list[Bucket]) -> timedelta:
-    """How long a bucket lasts: what the rows say, else the least distance between two; a day where there is one."""
+    """How long a bucket lasts: what the rows say, else the longest of a day, an hour and a minute that goes with all.
+
+    Usage APIs and pages have buckets of these lengths alone (OpenAI's `bucket_width`, Anthropic's), and leave out those
+    without usage: the distance between two rows says nothing. Days of another time zone than UTC are days, too.
+    """
     stated = {bucket.end - bucket.begin for bucket in buckets if bucket.end is not None}
     if len(stated) == 1:
         (width,) = stated
@@ -244,4 +259,5 @@ def _width(path: Path, buckets: list[Bucket]) -> timedelta:
         raise WorkloadError(f"{path}: rows cover different lengths of time ({', '.join(map(str, sorted(stated)[:3]))})")
     begins = sorted({bucket.begin for bucket in buckets})
     gaps = [later - earlier for earlier, later in pairwise(begins)]
-    return min(gaps, default=timedelta(days=1))
+    fitting = (width for width in _WIDTHS if not any(gap % width for gap in gaps))
+    return next(fitting, min(gaps, default=_WIDTHS[0]))
