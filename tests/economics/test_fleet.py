@@ -19,7 +19,6 @@ POLICIES = st.builds(
     Policy,
     headroom=st.sampled_from([1.0, 1.25, 2.0]),
     floor=st.integers(0, 3),
-    spares=st.integers(0, 2),
     cold_start_s=st.sampled_from([0.0, 30.0, 60.0, 150.0, 600.0]),
     scale_down_s=st.sampled_from([0.0, 60.0, 200.0, 900.0]),
 )
@@ -83,18 +82,18 @@ def test_more_load_never_needs_fewer_replicas(load: np.ndarray, more: np.ndarray
 
 def test_a_fixed_fleet_is_sized_for_its_peak_or_for_that_of_each_period() -> None:
     load = np.array([1.0, 3.0, 2.0, 6.0, 1.0])
-    policy = Policy(kind="fixed", headroom=1.0, spares=1)
-    assert replicas(load, 3600, policy).held.tolist() == [7] * 5
+    policy = Policy(kind="fixed", headroom=1.0)
+    assert replicas(load, 3600, policy).held.tolist() == [6] * 5
     monthly = replace(policy, resize_s=7200)
-    assert replicas(load, 3600, monthly).held.tolist() == [4, 4, 7, 7, 2]
+    assert replicas(load, 3600, monthly).held.tolist() == [3, 3, 6, 6, 1]
 
 
 def test_no_load_scales_to_zero_and_then_somebody_waits_for_the_start() -> None:
     load = np.array([0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0])
-    policy = Policy(headroom=1.0, floor=0, spares=1, cold_start_s=60, scale_down_s=60)
+    policy = Policy(headroom=1.0, floor=0, cold_start_s=60, scale_down_s=60)
     fleet = replicas(load, 60, policy)
-    assert fleet.held.tolist() == [0, 0, 0, 2, 2, 2, 2, 2, 0]
-    assert fleet.ready.tolist() == [0, 0, 0, 0, 2, 2, 2, 2, 0]
+    assert fleet.held.tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert fleet.ready.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0]
     service = served(load, fleet.ready, 60, max_wait_s=1)
     assert service.longest_wait_s == pytest.approx(120)  # the first came two minutes before anybody served
     assert service.late_share[2:4].tolist() == [1.0, 1.0]

@@ -357,3 +357,14 @@ def test_a_year_by_the_minute_on_three_offers_is_priced_within_seconds() -> None
     assert time.process_time() - began < 30
     assert billed(pricing.best.usd_month) > 0
     assert len(pricing.best.by_month_usd) == 12
+
+
+def test_n_plus_one_is_of_machines() -> None:
+    """5.6 requests/s at 1 a replica and a headroom of 1.25 are 7 replicas: 2 machines of 4, and a third to spare."""
+    steady = Traffic(3600.0, np.full(24, 5.6 * 3600), None, None)
+    box = FleetOffer(HourlyCost("box", "stated", 10.0, 0.0), replicas=4)
+    for spares, machines in ((0, 2), (1, 3), (2, 4)):
+        plan = FleetPlan(Policy(headroom=1.25, spares=spares), kinds=("fixed",))
+        (shape,) = price_fleet(steady, parse_capacity("1/s"), [box], plan).shapes
+        assert (shape.peak_machines, shape.peak_replicas) == (machines, 7)
+        assert shape.usd_month == pytest.approx(machines * 10 * 730)

@@ -24,9 +24,9 @@ def offer(
     return FleetOffer(cost, committed, replicas, most, most_share)
 
 
-def demand(held: list[int], share: float = 0.8, step_s: float = 3600.0) -> Demand:
+def demand(held: list[int], share: float = 0.8, step_s: float = 3600.0, spares: int = 0) -> Demand:
     numbers = np.array(held)
-    return Demand(numbers, (numbers * share * step_s).astype(np.float64), step_s, np.arange(len(held)) % 24)
+    return Demand(numbers, (numbers * share * step_s).astype(np.float64), step_s, np.arange(len(held)) % 24, spares)
 
 
 def usd(allocations: list[Allocation] | None) -> float:
@@ -184,3 +184,24 @@ def test_work_is_moved_but_never_lost(load: list[float], held: list[int]) -> Non
 def test_an_offer_that_cannot_be_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(PriceError):
         FleetOffer(HourlyCost("box", "rented", 1.0, 0.0), **change)  # pyright: ignore[reportArgumentType]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    held=HELD, prices=st.tuples(PRICES, PRICES), sizes=st.tuples(*[st.sampled_from([1, 2, 4])] * 2),
+    committed=st.booleans(), spares=st.integers(0, 2),
+)  # fmt: skip
+def test_any_spare_number_of_machines_may_fail(
+    held: list[int], prices: tuple[float, float], sizes: tuple[int, int], committed: bool, spares: int
+) -> None:
+    """Whichever machines of a fleet stop, the replicas that are wanted still have their place."""
+    asked = demand(held, spares=spares)
+    kinds = [offer(prices[0], replicas=sizes[0], committed=committed), offer(prices[1], replicas=sizes[1])]
+    ways = [[item] for item in (only(asked, kind) for kind in kinds) if item is not None]
+    ways += [mixed] if (mixed := cheapest_mix(asked, kinds)) is not None else []
+    for way in ways:
+        for step, number in enumerate(held):
+            there = sorted((item.offer.replicas for item in way for _ in range(round(item.paid[step]))), reverse=True)
+            if number:
+                assert sum(there[spares:]) >= number
+    assert usd(ways[0]) >= usd([only(demand(held), kinds[0])])  # type: ignore[list-item]

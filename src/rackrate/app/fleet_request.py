@@ -41,6 +41,7 @@ class FleetRequest(TrafficFields):
     """Replicas kept per replica of load; auto: as many as being in time takes."""
     floor: bounds.Machines = 1
     spares: bounds.Machines = 0
+    """Machines beyond those that the load needs; N+1 is 1."""
     cold_start: str = "3min"
     scale_down: str = "5min"
     resize: str | None = None

@@ -75,7 +75,7 @@ def fleet(
         str, typer.Option("--headroom", help="Replicas kept per replica of load; auto: as many as being in time takes.")
     ] = "auto",
     floor: Annotated[int, typer.Option("--floor", help="Never fewer replicas; 0 scales to zero.")] = 1,
-    spares: Annotated[int, typer.Option("--spares", help="Replicas beyond what is needed; N+1 is 1.")] = 0,
+    spares: Annotated[int, typer.Option("--spares", help="Machines beyond those that the load needs; N+1 is 1.")] = 0,
     cold_start: Annotated[
         str, typer.Option("--cold-start", help="From asking for a replica until it serves; paid.")
     ] = "3min",

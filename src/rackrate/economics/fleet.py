@@ -37,7 +37,7 @@ class Policy:
     floor: int = 1
     """Never fewer; 0 scales to zero."""
     spares: int = 0
-    """Kept ready beyond what the load needs (N+1 is one), while there are any."""
+    """Machines kept beyond those that the load needs, while there are any, so that one may fail: N+1 is one."""
     cold_start_s: float = 180.0
     """From the decision to serving: machine, weights, warm-up. Paid, not serving."""
     scale_down_s: float = 300.0
@@ -70,14 +70,13 @@ class Replicas:
 
 
 def wanted(load: Floats, policy: Policy) -> Ints:
-    """Replicas that a load needs: max(floor, ceil(load x headroom)) + spares; spares only where there is a replica.
+    """Replicas that a load needs: max(floor, ceil(load x headroom)). Spare machines are beside them.
 
-    >>> wanted(np.array([0.0, 0.8, 2.1]), Policy(headroom=1.25, floor=0, spares=1)).tolist()
-    [0, 2, 4]
+    >>> wanted(np.array([0.0, 0.8, 2.1]), Policy(headroom=1.25, floor=0)).tolist()
+    [0, 1, 3]
     """
     needed = np.ceil(load * policy.headroom * (1 - _ROUNDING)).astype(np.int64)
-    needed = np.maximum(needed, policy.floor)
-    return needed + policy.spares * (needed > 0)
+    return np.maximum(needed, policy.floor)
 
 
 def replicas(load: Floats, step_s: float, policy: Policy) -> Replicas:

@@ -155,7 +155,7 @@ def _schedule_of(traffic: Traffic, asked: Sequence[_ModelLoad], policies: Sequen
     work = np.zeros(len(traffic))
     for item, ask in zip(each, asked, strict=True):
         work += work_while_held(ask.load, item.held, step_s) * ask.model.slots
-    demand = Demand(held, work, step_s, traffic.hours_of_day())
+    demand = Demand(held, work, step_s, traffic.hours_of_day(), policies[0].spares)
     return _Schedule(each, Replicas(held, ready), demand, [policy.headroom for policy in policies])
 
 
@@ -233,6 +233,9 @@ def _with_base(fleet: _Schedule, allocations: Sequence[Allocation]) -> _Schedule
     base = sum(
         int(allocation.paid[0]) * allocation.offer.replicas for allocation in allocations if allocation.offer.committed
     )
+    # spares are for what fails, not for the load
+    largest = max((allocation.offer.replicas for allocation in allocations), default=0)
+    base = max(0, base - fleet.demand.spares * largest)
     if len(fleet.by_model) > 1:
         # whose replicas the base holds is not settled: nobody's are counted as ready before their time
         return replace(fleet, all=Replicas(np.maximum(fleet.all.held, base), fleet.all.ready))

@@ -54,6 +54,20 @@ class Demand:
     step_s: float
     hours: Ints
     """The hour of the day, for tariffs."""
+    spares: int = 0
+    """Machines beyond those that hold the replicas, while there are any."""
+
+    def machines(self, replicas: int) -> Ints:
+        """Machines of so many replicas each: those that hold the fleet, and the spares.
+
+        Seven replicas on machines of four are two machines; with one to spare three, so that any one may fail:
+
+        >>> fleet = Demand(np.array([0, 7]), np.zeros(2), 3600.0, np.zeros(2, dtype=np.int64), spares=1)
+        >>> fleet.machines(4).tolist()
+        [0, 3]
+        """
+        needed = -(-self.held // replicas)
+        return needed + self.spares * (needed > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +106,7 @@ def work_while_held(load: Floats, held: Ints, step_s: float) -> Floats:
 
 def only(demand: Demand, offer: FleetOffer) -> Allocation | None:
     """All replicas on machines of one offer: the committed ones sized for the peak. None where there are too few."""
-    needed = -(-demand.held // offer.replicas)
+    needed = demand.machines(offer.replicas)
     peak = int(needed.max())
     if (offer.most is not None and peak > offer.most) or (offer.most_share or 1.0) < 1:
         return None
@@ -120,11 +134,13 @@ def cheapest_mix(demand: Demand, offers: Sequence[FleetOffer]) -> list[Allocatio
     in class k. Every class is covered, u_k <= b, and x_k is within the quota and within the offer's share of n_k,
     rounded down (of the machines, where all offers hold equally many; a share of 1 is no limit). The work of a class is
     spread evenly over the replicas that are used. All are whole; where a machine of every offer holds equally many
-    replicas only b must be said to be, since the rest then is of itself.
+    replicas only b must be said to be, since the rest then is of itself. A spare machine, where they differ, is as many
+    replicas as the largest holds: that is what may fail.
     """
-    alike = len({offer.replicas for offer in offers}) == 1
-    unit = offers[0].replicas if alike else 1
-    needed = -(-demand.held // unit)
+    largest = max(offer.replicas for offer in offers)
+    alike = all(offer.replicas == largest for offer in offers)
+    unit = largest if alike else 1
+    needed = demand.machines(unit) if alike else demand.held + demand.spares * largest * (demand.held > 0)
     levels, classes = _classes(needed)
     if not len(levels):
         return [_allocation(demand, offer, *(np.zeros(len(needed)),) * 3) for offer in offers]

@@ -279,8 +279,8 @@ def _policy(view: views.FleetView, *, full: bool) -> Iterator[str]:
     yield (
         f"Fixed: sized for the peak x {policy.headroom:g}. Following the load: a replica serves "
         f"{span(policy.cold_start_s)} after it is asked for, goes {span(policy.scale_down_s)} after it was last "
-        f"wanted; at least {policy.floor}, {policy.spares} spare{'' if policy.spares == 1 else 's'}; headroom "
-        f"{shape.headroom:.3g}."
+        f"wanted; at least {policy.floor}, {policy.spares} spare machine{'' if policy.spares == 1 else 's'}; "
+        f"headroom {shape.headroom:.3g}."
     )
     yield (
         f"Late: waited more than {span(policy.max_wait_s)} for a replica to be free; a shape may have "
