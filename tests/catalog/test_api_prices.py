@@ -63,7 +63,9 @@ def test_a_price_by_prompt_length_is_taken_request_by_request() -> None:
     assert "prompts over 100,000 tokens cost $0.5 in, $2.5 out: 99% of the input here" in (found.note or "")
     mean = price("anthropic/claude-haiku-5-5", use=ApiUse(prompts=PromptMix.of_length(66_667, 100)))
     assert mean.input_usd_per_1m == 0.1
-    assert "is not known, shorter ones are taken" in (price("anthropic/claude-haiku-5-5").note or "")
+    assert "how long they are is not known, shorter prompts are taken" in (
+        price("anthropic/claude-haiku-5-5").note or ""
+    )
 
 
 def test_sellers_of_the_same_model_are_priced_by_length_too() -> None:

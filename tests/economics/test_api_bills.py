@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from priced_runs import write_run
+from rackrate.catalog.api_use import ApiUse
+from rackrate.catalog.apis import chosen_apis
 from rackrate.catalog.load import load_catalog
 from rackrate.economics.api_bills import api_bills
-from rackrate.economics.api_use import use_of_profile, use_of_requests, use_of_traffic
+from rackrate.economics.api_use import use_of_profile, use_of_requests, use_of_run, use_of_traffic
+from rackrate.metrics.summary import summarise
+from rackrate.runs.records import Machine
+from rackrate.runs.store import read_run
 from rackrate.workload.prompt_mix import PromptMix
 from rackrate.workload.traffic import Traffic, steady, with_lengths
 from rackrate.workload.traffic_files import shifted
 
 TODAY = datetime(2026, 12, 1, tzinfo=UTC)
 CATALOG = load_catalog()
+BOX = Machine(origin="unknown")
 PEAK, OFF_PEAK = (1.32, 3.96), (0.66, 1.98)
 
 
@@ -82,3 +91,25 @@ def test_requests_and_profiles_as_uses() -> None:
     week[5], week[24 + 5] = 1.0, 3.0
     assert use_of_profile(week).shares([(300, 360)]) == (1.0, 1.0)
     assert use_of_profile([1.0] * 7).origin.startswith("over the whole week")
+
+
+def test_a_run_s_own_requests_choose_the_tier(tmp_path: Path) -> None:
+    found = read_run(write_run(tmp_path / "run", BOX))
+    level = summarise(found)[0]
+    mix = use_of_run(found, level).prompts
+    assert mix is not None
+    assert mix.exact
+    assert mix.prompt_tokens.tolist() == [64]
+    # of an imported level without requests only the mean is known
+    bare = use_of_run(replace(found, requests=[]), replace(level, mean_input_tokens=110_000.0)).prompts
+    assert bare is not None
+    assert (bare.prompt_tokens.tolist(), bare.exact) == ([110_000], False)
+    long = chosen_apis(None, CATALOG, ("anthropic/claude-haiku-5-5",), when=TODAY, use=ApiUse(prompts=bare))[0].price
+    assert (long.input_usd_per_1m, long.output_usd_per_1m) == (0.5, 2.5)
+
+
+def test_rows_of_unknown_length_are_said() -> None:
+    mix = PromptMix.together([PromptMix.of_length(math.nan, 0.0), PromptMix.of_length(300_000, 10)])
+    nothing = replace(mix, new=np.array([100_000.0, 300_000.0]))
+    price = chosen_apis(None, CATALOG, ("openai/gpt-6-luna",), when=TODAY, use=ApiUse(prompts=nothing))[0].price
+    assert "75% of the input here: how long the prompts of 25% of the input are is not known" in (price.note or "")

@@ -13,6 +13,7 @@ import yaml
 from rackrate.catalog.apis import api_price
 from rackrate.catalog.load import load_catalog
 from rackrate.catalog.types import last_day, moment
+from rackrate.economics.uncertainty import Estimate
 from rackrate.errors import UserError
 from rackrate.studies.evaluate import evaluate
 from rackrate.studies.loading import load_study
@@ -61,6 +62,48 @@ def test_a_month_by_hand(tmp_path: Path) -> None:
     assert crossing.tokens_per_month.value * 1.25e-6 == pytest.approx(1460)  # the fleet's cost there
     assert crossing.verdict == "at"
     assert crossing.payback_months is None
+
+
+def test_a_price_by_length_is_each_draw_s_own(tmp_path: Path) -> None:
+    """gpt-6-luna is dearer over 272,000 tokens in: 0.1 and 0.5 become 0.2 and 0.75; half the draws are longer."""
+    luna = {"name": "luna", "api": "openai/gpt-6-luna"}
+
+    def month(input_tokens: object) -> Estimate:
+        traffic = {"requests_per_day": 1000, "input_tokens": input_tokens, "output_tokens": 100}
+        return row(ask(tmp_path, [BOX, luna], traffic, as_of="2026-11-20"), "luna").usd_month
+
+    days = HOURS / 24
+    short, long = month(272_000), month(272_001)
+    assert short.value == pytest.approx(days * (272 * 0.1 + 0.1 * 0.5))
+    assert long.value == pytest.approx(days * (272.001 * 0.2 + 0.1 * 0.75))
+    both = month({"uniform": [262_000, 282_000]})
+    assert both.low is not None
+    assert both.high is not None
+    assert both.low == pytest.approx(days * (264 * 0.1 + 0.1 * 0.5), rel=1e-3)
+    assert both.high == pytest.approx(days * (280 * 0.2 + 0.1 * 0.75), rel=1e-3)
+
+
+def test_a_price_by_the_hour_goes_by_the_profile(tmp_path: Path) -> None:
+    api = {"name": "deepseek", "api": "deepseek/deepseek-v4-pro"}
+    traffic = {"tokens_per_month": 1e9, "input_share": 1}
+    night = [0.0] * 24
+    night[2] = 1.0
+    flat = row(ask(tmp_path, [BOX, api], traffic, as_of="2026-11-20"), "deepseek")
+    peak = row(ask(tmp_path, [BOX, api], {**traffic, "profile": night}, as_of="2026-11-20"), "deepseek")
+    assert flat.usd_per_1m.value == pytest.approx(0.66 * (1 + 7 / 24))
+    assert peak.usd_per_1m.value == pytest.approx(1.32)
+    assert any("weighed over the whole week" in note for note in flat.notes)
+    assert any("weighed by the profile's hours, read as UTC" in note for note in peak.notes)
+
+
+def test_an_api_that_is_gone_is_marked_and_priced_at_its_date(tmp_path: Path) -> None:
+    turbo = {"name": "turbo", "api": "openai/gpt-3.5-turbo"}
+    today, then = (
+        row(ask(tmp_path, [BOX, turbo], {"tokens_per_month": 1e9}, as_of=date), "turbo")
+        for date in ("2026-12-01", "2025-12-01")
+    )
+    assert (today.status, today.ends, then.status) == ("ended", "2026-10-23", "live")
+    assert any("its price is history" in note for note in today.notes)
 
 
 def test_whole_machines_for_the_peak_of_a_profile(tmp_path: Path) -> None:

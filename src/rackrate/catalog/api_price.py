@@ -141,12 +141,22 @@ def _by_length(parts: tuple[RatePart, ...], prompts: Prompts | None) -> Iterator
     same_hour = [part for part in parts if part.spans == first.spans and part.batch == first.batch]
     for part in same_hour[1:]:
         share = sum(each.input_share for each in parts if each.longer_than == part.longer_than)
+        unknown = 1.0 if prompts is None else _unknown_share(prompts)
         said = f"prompts over {part.longer_than:,} tokens cost {_prices(part.rates)}"
-        if prompts is None:
-            yield f"{said}: how long they are is not known, shorter ones are taken"
-            continue
-        how = "" if prompts.exact else ", by mean lengths"
-        yield f"{said}: {share:.0%} of the input here{how}"
+        if unknown < 1:
+            how = "" if prompts is None or prompts.exact else ", by mean lengths"
+            said += f": {share:.0%} of the input here{how}"
+        if unknown > 0:
+            which = "they are" if unknown == 1 else f"the prompts of {unknown:.0%} of the input are"
+            said += f": how long {which} is not known, shorter prompts are taken"
+        yield said
+
+
+def _unknown_share(prompts: Prompts) -> float:
+    """The share of the input in requests of which nobody says how long they are."""
+    inputs = prompts.new + prompts.cached + prompts.written + prompts.written_1h
+    total = float(inputs.sum())
+    return float(inputs[prompts.prompt_tokens != prompts.prompt_tokens].sum()) / total if total else 0.0
 
 
 def _of_cache(rates: Rates, prompts: Prompts) -> Iterator[str]:

@@ -21,6 +21,8 @@ class ApiEnds(Document):
     """As genai-prices names it."""
     ended: PartialDate
     """The day from which requests fail."""
+    at_latest: bool = False
+    """It was gone by then; the day itself is not known."""
     announced: PartialDate | None = None
     models: tuple[str, ...]
     """As genai-prices names them."""
@@ -38,12 +40,14 @@ class ApiStatus:
     ends: str | None = None
     """The announced day, YYYY-MM-DD; None: none is known."""
     source: str | None = None
+    at_latest: bool = False
+    """It was gone by `ends`; the day itself is not known."""
 
     @property
     def words(self) -> str | None:
         """For a table; None where it is live."""
         if self.status == "ended":
-            return f"shut down on {self.ends}: its price is history"
+            return f"shut down {'by' if self.at_latest else 'on'} {self.ends}: its price is history"
         if self.status == "deprecated":
             return f"deprecated, shuts down on {self.ends}" if self.ends else "deprecated by its provider"
         return None
@@ -75,7 +79,7 @@ def api_status(provider: str, model: str, when: datetime, *, flagged: bool, list
         status: Status = "ended" if day >= known.ended else "deprecated"
         if status == "deprecated" and known.announced is not None and day < known.announced:
             return LIVE
-        return ApiStatus(status, known.ended, known.source)
+        return ApiStatus(status, known.ended, known.source, known.at_latest)
     if flagged and day >= list_released:
         return ApiStatus("deprecated", None, f"the price list, {list_released}")
     return LIVE

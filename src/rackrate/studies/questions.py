@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -198,13 +199,15 @@ def _horizon(
 
 def _use(question: Question, demand: Demand) -> ApiUse:
     """Requests of the stated length, at the hours of the stated profile."""
+    import numpy as np
+
     day = use_of_profile(question.traffic.profile)
-    if demand.prompt_tokens is None:
-        return ApiUse(day)
-    asked = float(demand.new_input_tokens + demand.cached_input_tokens) / max(float(demand.prompt_tokens), 1e-12)
-    cached = float(demand.cached_input_tokens) / asked if asked else 0.0
-    out = float(demand.output_tokens) / asked if asked else 0.0
-    return ApiUse(day, PromptMix.of_length(float(demand.prompt_tokens), out, cached))
+    new, cached, out = (
+        float(tokens) for tokens in (demand.new_input_tokens, demand.cached_input_tokens, demand.output_tokens)
+    )
+    length = math.nan if demand.prompt_tokens is None else float(demand.prompt_tokens)
+    mix = replace(PromptMix.of_length(new + cached, out, cached), prompt_tokens=np.array([length]), exact=False)
+    return ApiUse(day, mix)
 
 
 def _at(inputs: Inputs, values: Mapping[str, Numbers]) -> Valuation:

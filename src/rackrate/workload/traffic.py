@@ -477,7 +477,7 @@ def with_lengths(traffic: Traffic, input_tokens: float, output_tokens: float, ca
         cached_tokens=traffic.requests * cached_tokens,
         written_tokens=None,
         written_1h_tokens=None,
-        prompts=PromptMix.of_length(input_tokens, output_tokens, cached_tokens),
+        prompts=replace(PromptMix.of_length(input_tokens, output_tokens, cached_tokens), exact=False),
         detail=None
         if traffic.detail is None
         else with_lengths(traffic.detail, input_tokens, output_tokens, cached_tokens),
