@@ -172,7 +172,7 @@ def test_no_file_and_no_text_are_said(tmp_path: Path) -> None:
 # what files of strangers are like: units, zones, orders, marks
 
 
-def alike(count: int, every_s: float, ids: int, tokens: int, per_second: float = 1.0, **more: object) -> str:
+def alike(count: int, every_s: float, ids: int, tokens: int, per_second: float = 1.0, **more: Any) -> str:
     """Requests at equal distances, of so many blocks; every second one begins with the blocks of the first."""
     lines: list[str] = []
     for n in range(count):
@@ -188,7 +188,7 @@ def twice_each_second(count: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-BAILIAN: dict[str, object] = {"chat_id": 1, "parent_chat_id": -1, "type": "text", "turn": 1}
+BAILIAN: dict[str, Any] = {"chat_id": 1, "parent_chat_id": -1, "type": "text", "turn": 1}
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_what_a_file_cannot_hold_is_not_dropped_in_silence(tmp_path: Path) -> No
     with pytest.raises(WorkloadError, match="has no place for block_ids"):
         write_trace(blocks, tmp_path / "x.csv")
     with pytest.raises(WorkloadError, match="cannot be written"):
-        write_trace(own, tmp_path / "none" / "x.csv")
+        write_trace(own, tmp_path / "o.csv" / "x.csv")
 
 
 def test_slices_and_mapped_hashes_give_the_same_as_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

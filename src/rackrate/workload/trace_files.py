@@ -168,7 +168,7 @@ def _csv_layout(path: Path, lines: list[str]) -> Layout:
 def _cells(path: Path, lines: list[str], at: int, delimiter: str) -> list[str]:
     """Of one of the first lines; none where it is not there."""
     try:
-        return next(csv.reader(lines[at : at + 1], delimiter=delimiter), [])
+        return next(csv.reader(lines[at : at + 1], delimiter=delimiter), list[str]())
     except csv.Error as error:
         raise WorkloadError(f"{path}:{at + 1}: {csv_fault(error)}") from None
 

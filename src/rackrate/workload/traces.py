@@ -375,8 +375,7 @@ def _read(path: Path, layout: Layout) -> Trace:
 def _reordered(ids: Blocks, counts: Ints, order: npt.NDArray[np.int64]) -> Blocks:
     """The hashes of all requests where these come in another order."""
     ends = np.cumsum(counts, dtype=np.int64)
-    parts = [ids[ends[row] - counts[row] : ends[row]] for row in order.tolist()]
-    return np.concatenate(parts) if parts else ids
+    return cast("Blocks", np.concatenate([ids[ends[row] - counts[row] : ends[row]] for row in order.tolist()]))
 
 
 class _BlockFile:
