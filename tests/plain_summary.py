@@ -25,7 +25,13 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
     times, weights = _token_arrivals(requests, per_chunk or 1.0)
     end = level.stopped_s if level.stopped_s is not None else max((r.done_s for r in requests), default=level.started_s)
     e2e_all = [request.done_s - request.due_s for request in finished]
-    window = steady_window(times, weights, level.started_s, end)
+    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
+    burst = not cut_short and bool(e2e_all) and end - level.started_s < float(np.median(e2e_all))
+    if burst:
+        last = float(np.nextafter(max(r.done_s for r in requests), np.inf))
+        window = (level.started_s, last) if len(times) else None
+    else:
+        window = steady_window(times, weights, level.started_s, end)
     rate = half_width = trend = None
     if window is not None and len(times):
         rate, half_width, trend = batch_means(times, weights, *window, typical_s=float(np.median(e2e_all or [0.0])))
@@ -39,17 +45,19 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
     ]
     length = stop - start if start is not None and stop is not None else None
     counted = [r for r in arrived if r.input_tokens is not None]
+    answered = sum(start <= r.done_s < stop for r in finished) if start is not None and stop is not None else 0
 
     in_flight = growth = lateness = None
     if window is not None:
         in_flight, growth = in_flight_trend(requests, *window)
+        if burst:
+            _, growth = in_flight_trend(requests, level.started_s, end)
         if not stationary(level, requests):
             growth = wait_trend(requests, *window)
     if level.kind == "open" and requests:
         lateness = float(np.percentile([r.sent_s - r.due_s for r in requests], 99))
     judged = [r for r in inside if not r.stagger]
     attained = slo_met = None
-    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
     if slo is not None and judged and level.kind != "prefill" and not cut_short:
         attained = sum(all(meets(objective, r) for objective in slo.objectives) for r in judged) / len(judged)
         # what ended a level early as hopeless are the objectives themselves
@@ -65,7 +73,7 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
         len(finished),
         failed,
         len(with_usage),
-        _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), _impossible(with_usage))),
+        _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), _impossible(with_usage)), burst),
     )
     return LevelSummary(
         index=level.index,
@@ -94,7 +102,7 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
         output_tok_s_half_width=half_width,
         input_tok_s=sum(r.input_tokens or 0 for r in counted) / length if length and counted else None,
         cached_tok_s=sum(r.cached_tokens or 0 for r in counted) / length if length and counted else None,
-        request_s=sum(start <= r.done_s < stop for r in finished) / length if length and start is not None else None,  # pyright: ignore[reportOperatorIssue]
+        request_s=answered / length if length and answered else None,
         mean_input_tokens=_mean([r.input_tokens for r in finished if not r.stagger]),
         mean_cached_tokens=_mean([r.cached_tokens for r in finished if not r.stagger]),
         mean_output_tokens=_mean([r.output_tokens for r in finished if not r.stagger]),

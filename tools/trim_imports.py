@@ -143,7 +143,10 @@ def main() -> None:
             continue
         lines = found.read_text().splitlines() if name.endswith(".jsonl") else [found.read_text()]
         values = [json.loads(line) for line in lines]
-        trimmed = [[trim(entry) for entry in item] if isinstance(item, list) else trim(item) for item in values]
+        trimmed = [
+            [trim(entry) for entry in cast("list[Json]", item)] if isinstance(item, list) else trim(item)
+            for item in values
+        ]
         texts = [json.dumps(scrubbed(item), separators=(",", ":")) for item in trimmed]
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text("\n".join(texts) + "\n")

@@ -446,6 +446,53 @@ def test_fewer_than_ten_times_in_flight_is_a_burst(finished: int, names: set[str
     assert names_of(level, requests[:finished]) & {"finite-burst"} == names
 
 
+def burst(
+    number: int = 100, over_s: float = 1.0, last_s: float = 50.0, **more: Any
+) -> tuple[Level, list[RequestRecord]]:
+    """So many requests of 20 tokens sent evenly within a second, answered one after the other over 50 s."""
+    requests = [
+        make_request(over_s * n / number, (done - 0.5, *[done] * 19), output_tokens=20)
+        for n in range(number)
+        if (done := last_s * (n + 1) / number)
+    ]
+    load: dict[str, Any] = {
+        "kind": "open",
+        "concurrency": None,
+        "rate": number / max(over_s, 1e-9),
+        "arrivals": "poisson",
+    }
+    return make_level(stopped=over_s * (number - 1) / number, **{**load, **more}), requests
+
+
+@pytest.mark.parametrize("more", [{}, {"kind": "closed", "concurrency": 100, "rate": None}])
+def test_a_burst_is_shown_to_its_last_answer(more: dict[str, Any]) -> None:
+    level, requests = burst(**more)
+    found = summarise_level(level, requests)
+    assert found.output_tok_s == pytest.approx(100 * 20 / 50.0)
+    assert found.request_s == pytest.approx(100 / 50.0)
+    assert found.input_tok_s == pytest.approx(100 * 64 / 50.0)
+    assert found.window_s == pytest.approx(50.0)
+    assert found.output_tok_s_half_width is None
+    assert "finite-burst" in found.caveats
+    assert ("overloaded" in found.caveats) == (level.kind == "open")
+    assert found.mean_in_flight == pytest.approx(50, rel=0.05)
+
+
+def test_all_sent_at_once_is_a_burst() -> None:
+    level, requests = burst(over_s=0.0, kind="closed", concurrency=100, rate=None)
+    assert summarise_level(level, requests).output_tok_s == pytest.approx(40.0)
+
+
+def test_a_level_that_holds_its_load_ends_with_the_last_request_sent() -> None:
+    # sending takes as long as the typical request, or the level was cut short
+    level, requests = burst(over_s=30.0)
+    assert summarise_level(level, requests).window_end_s == level.stopped_s
+    level, requests = burst(ended_because="interrupted")
+    found = summarise_level(level, requests)
+    assert found.window_end_s == level.stopped_s
+    assert found.request_s is None or found.request_s > 0, "nothing was answered in that window: not 0 a second"
+
+
 def test_a_throughput_that_rises_is_unsteady() -> None:
     level, requests = rising_stream()
     assert names_of(level, requests) == {"unsteady"}

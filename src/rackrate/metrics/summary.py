@@ -35,7 +35,8 @@ DEFINITIONS = {
     "input tok/s": "input tokens, cached ones included, of requests whose first token came in the steady window, "
     "over its length",
     "request/s": "requests that were answered whole in the steady window, over its length",
-    "steady window": "from the end of the warm-up (MSER-5 over output token/s) to the moment the last request was sent",
+    "steady window": "from the end of the warm-up (MSER-5 over output token/s) to the last request sent; "
+    "of a burst (all requests sent within less than a typical one takes) from its start to its last answer",
     "95 % interval": "batch means: Student's t over the means of 5 to 20 stretches of the steady window, each at "
     "least as long as a typical request",
     "in flight": "requests that are being answered at any moment (closed loop: one is sent as soon as one is done)",
@@ -47,7 +48,8 @@ CAVEATS = {
     "unsteady": "throughput rose or fell by more than 20 % over the steady window",
     "overloaded": "requests came faster than they were answered: the number in flight (where arrivals vary: the wait "
     "for the first token) grew all the time",
-    "finite-burst": "fewer requests than 10 x in flight",
+    "finite-burst": "fewer requests than 10 x in flight, or all sent within less than a typical request takes: no load "
+    "that is held, and its figures include filling and draining",
     "errors": "more than 1 % of the requests failed",
     "no-usage": "the server sent no usage: pieces of answers were counted, not tokens",
     "cold": "no warm-up request came before the measurement",
@@ -264,11 +266,18 @@ def summarise_level(
     arrivals = partial(_token_arrivals, of, per_chunk or 1.0)
     end = level.stopped_s if level.stopped_s is not None else total.last_done_s
     end = end if np.isfinite(end) else level.started_s
-    window = window_of_blocks(arrivals, level.started_s, end)
+    typical = sample(lambda: (part.e2e_s[part.ok] for part in of.parts()), (0.5,))
+    typical_s = typical.at[0] if typical is not None else 0.0
+    # of a level that was cut short, what was under way had no time to be answered
+    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
+    burst = not cut_short and end - level.started_s < typical_s
+    # a burst's window is all of it, its last answer included
+    last = float(np.nextafter(total.last_done_s, np.inf)) if burst else end
+    window = window_of_blocks(arrivals, level.started_s, last)
+    if burst and window is not None:
+        window = level.started_s, last
     rate = half_width = trend = None
     if window is not None:
-        typical = sample(lambda: (part.e2e_s[part.ok] for part in of.parts()), (0.5,))
-        typical_s = typical.at[0] if typical is not None else 0.0
         rate, half_width, trend = batch_means_of_blocks(arrivals, *window, typical_s=typical_s)
     start, stop = window or (None, None)
     # NaN is in no window
@@ -280,15 +289,16 @@ def summarise_level(
 
     in_flight = growth = lateness = None
     if window is not None:
-        in_flight, growth = in_flight_trend(lambda: ((part.due_s, part.done_s) for part in of.parts()), *window)
+        flights = partial(_flights, of)
+        in_flight, growth = in_flight_trend(flights, *window)
+        if burst:  # whether they came too fast shows while they came
+            _, growth = in_flight_trend(flights, level.started_s, end)
         if not stationary(level, conversations=bool(of.sessions)):
             growth = wait_trend(InOrder(partial(chosen.waits, of)))
     if level.kind == "open" and len(of):
         late = sample(lambda: (part.sent_s - part.due_s for part in of.parts()), (0.99,))
         lateness = late.at[0] if late is not None else None
     attained = slo_met = None
-    # of a level that was cut short neither: what was under way then had no time to be answered
-    cut_short = level.ended_because in {None, "interrupted", "engine-died"}
     if slo is not None and sums.judged and level.kind != "prefill" and not cut_short:
         attained = sums.met_all / sums.judged
         # what ended a level early as hopeless are the objectives themselves
@@ -300,7 +310,7 @@ def summarise_level(
     if served and total.tokens and not of.failed:  # what a failed request was answered, only the server knows
         miscount = total.tokens / served - 1
     impossible = total.impossible / total.tokens if total.tokens and level.tokens_by == "usage" else 0.0
-    signs = _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), impossible))
+    signs = _Signs(trend, in_flight, growth, lateness, max(abs(miscount or 0.0), impossible), burst)
     waits = InOrder(partial(chosen.ttft, of))
     return LevelSummary(
         index=level.index,
@@ -327,7 +337,7 @@ def summarise_level(
         output_tok_s_half_width=half_width,
         input_tok_s=sums.input_tokens / length if length and sums.counted else None,
         cached_tok_s=sums.cached_tokens / length if length and sums.counted else None,
-        request_s=sums.answered / length if length else None,
+        request_s=sums.answered / length if length and sums.answered else None,
         mean_input_tokens=total.mean("input_tokens"),
         mean_cached_tokens=total.mean("cached_tokens"),
         mean_output_tokens=total.mean("output_tokens"),
@@ -438,6 +448,8 @@ class _Signs:
     lateness_s: float | None
     miscount: float
     """Share of the output tokens that usage is off by, as far as can be told."""
+    burst: bool
+    """All requests were sent before most of them could be answered."""
 
 
 def _caveats(
@@ -458,7 +470,7 @@ def _caveats(
         "overloaded": open_loop and (signs.growth or 0.0) > OVERLOAD_LIMIT,
         "unsteady": not open_loop and signs.trend is not None and abs(signs.trend) > TREND_LIMIT,
         # an open loop without a window is over before anything is answered
-        "finite-burst": open_loop if in_flight is None else finished < BURST_FACTOR * in_flight,
+        "finite-burst": signs.burst or (open_loop if in_flight is None else finished < BURST_FACTOR * in_flight),
         "errors": tried > 0 and (tried - finished) / tried > ERROR_LIMIT,
         "no-usage": with_usage < finished,
         "miscounted": signs.miscount > MISCOUNT_LIMIT,
@@ -467,6 +479,12 @@ def _caveats(
         "retokenised": level.tokens_by == "tool",
     }
     return tuple(name for name, applies in checks.items() if applies)
+
+
+def _flights(of: LevelColumns) -> Iterator[tuple[Array, Array]]:
+    """When requests were due and done."""
+    for part in of.parts():
+        yield part.due_s, part.done_s
 
 
 def _token_arrivals(of: LevelColumns, per_chunk: float) -> Iterator[tuple[Array, Array]]:
