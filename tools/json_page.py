@@ -32,6 +32,10 @@ COMMANDS = {
     "rackrate.tokens/1": "tokens URL",
     "rackrate.quality/1": "quality MODEL",
     "rackrate.energy/1": "energy RUN",
+    "rackrate.catalog/1": "catalog KIND",
+    "rackrate.engines/1": "engines",
+    "rackrate.engine-settings/1": "engines settings NAME",
+    "rackrate.doctor/1": "doctor",
 }
 """Who prints which output."""
 

@@ -44,7 +44,7 @@ class Ran(NamedTuple):
     @property
     def json(self) -> list[dict[str, Any]]:
         assert self.code == 0, self.err
-        return json.loads(self.out)
+        return json.loads(self.out)["entries"]
 
 
 Command = Callable[..., Ran]
@@ -176,7 +176,7 @@ def test_json_goes_to_standard_output_alone(private_environment: dict[str, str],
     ran = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path, env=private_environment
     )
-    assert json.loads(ran.stdout)[0]["parameters"] == 8_030_261_248
+    assert json.loads(ran.stdout)["entries"][0]["parameters"] == 8_030_261_248
     assert ran.stderr == ""
 
 

@@ -215,7 +215,7 @@ def test_formats_are_chosen_by_ending_or_by_name(rackrate: Command, cpu_run: Pat
     ("words", "said"),
     [
         (["-f", "pdf"], r"--format is one of html, md, json, csv, not 'pdf'"),
-        (["-o", "report.docx"], r"--format is one of html, md, json, csv, not 'docx'"),
+        (["-o", "report.docx"], r"report\.docx: give a name that ends in \.html, "),
         (["-o", "file/below.md"], r"file/below\.md: cannot be written \("),
         (["--utilisation", "2"], r"--utilisation is a share"),
         (["--offer", "aws/g4dn.12xlarge"], r"aws/g4dn\.12xlarge is 4 x t4, the run was on CPUs"),
@@ -251,3 +251,28 @@ def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, arguments
         )  # fmt: skip
     assert ended.returncode == 2
     assert ended.stderr == "rackrate: standard output cannot be written (No space left on device)\n"
+
+
+def test_a_dash_is_standard_output_for_a_report(rackrate: Command, cpu_run: Path) -> None:
+    for words in (("-f", "md"), ()):
+        ran = rackrate("report", cpu_run, "-o", "-", *words)
+        assert ran.code == 0, ran.err
+        assert ran.out.startswith("# " if words else "<!doctype html>")
+        assert ran.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report", "r", "-o", ".html"), ".html: give a name that ends in .html, .md, .json or .csv"),
+        (("report", "r", "-o", "x.txt"), "x.txt: give a name that ends in .html, .md, .json or .csv"),
+        (("show", "r", "-o", "-"), "- is no name: give --out one (`--json` prints on standard output)"),
+        (("trace", "t.csv", "-o", ".csv"), ".csv: give a name that ends in"),
+        (("simulate", "m", "-o", "-"), "- is no name: give --out one"),
+        (("calibrate", "r", "-o", "-"), "- is no name: give --out one"),
+    ],
+)
+def test_a_name_that_is_none_is_refused_before_anything_is_read(
+    rackrate: Command, words: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(rackrate(*words))

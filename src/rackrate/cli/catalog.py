@@ -19,6 +19,7 @@ def catalog(
     sources: Annotated[
         bool, typer.Option("--sources", help="Also print where each figure comes from, and of when.")
     ] = False,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """List what is known: models, accelerators, offers or API prices, each figure with its source and date.
@@ -26,26 +27,22 @@ def catalog(
     Your own YAML files (models.yaml, accelerators.yaml, offers.yaml, apis.yaml) in the directory that `rackrate
     doctor` names, or in RACKRATE_CATALOG, are laid over the shipped ones.
     """
-    from dataclasses import asdict
-
     from rackrate.app.catalogue import entries
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, say, show
+    from rackrate.cli.output import deliver, say
     from rackrate.errors import CatalogError
-    from rackrate.report.catalogue import api_table, entry_table, source_table
+    from rackrate.schemas.lists import CatalogView, ListedApi
+    from rackrate.schemas.root import made
 
     found = entries(CatalogueRequest(kind, tuple(words or ())), shell_context())
-    if as_json:
-        prices = [{"ref": price.ref, **asdict(price)} for price in found.apis]
-        print_json([*(entry.model_dump(mode="json") for entry in found.entries), *prices])
-    elif found.nothing is not None:
+    if found.nothing is not None and not as_json:
         raise CatalogError(found.nothing)
-    elif found.price_list is not None:
-        show(api_table(found.apis))
+    listed = found.entries or [made(ListedApi, price) for price in found.apis]
+    deliver(made(CatalogView, kind=kind, entries=listed), as_json=as_json, out=out, sources=sources)
+    if as_json:
+        return
+    if found.price_list is not None:
         name, released = found.price_list
         say(f"{len(found.apis)} APIs; listed by {name}, released {released}")
     else:
-        show(entry_table(kind, found.entries))
-        if sources:
-            show(source_table(found.entries))
         say(f"{len(found.entries)} {kind}" + ("" if sources else "; --sources says where each figure comes from"))

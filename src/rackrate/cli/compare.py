@@ -67,10 +67,7 @@ def compare(
     hours_per_month: given.HoursPerMonth = 730.0,
     at_concurrency: given.AtConcurrency = None,
     force: given.Force = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Also write an HTML page that needs no network.", show_default=False),
-    ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Rank self-hosting offers and APIs by what the same requests cost, with 80 % intervals.
@@ -82,9 +79,8 @@ def compare(
     from rackrate.app.comparing import CompareRequest
     from rackrate.app.comparing import compare as compare_alternatives
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     compared = compare_alternatives(
         CompareRequest(
             run=run,

@@ -5,22 +5,18 @@ from __future__ import annotations
 from rackrate.cli import options as given
 
 
-def doctor(as_json: given.AsJson = False) -> None:
+def doctor(out: given.Out = None, as_json: given.AsJson = False) -> None:
     """Say what this machine has, what is missing, and what to do about it."""
     from rackrate.app.doctor import examine
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.present.lists import document
-    from rackrate.report.render.terminal import renderable
+    from rackrate.cli.output import deliver
+    from rackrate.schemas.lists import DoctorView, Finding
 
-    rows = [
-        {
-            "what": item.what, "state": item.state, "found": item.found,
-            "do": f"rackrate engines install {item.install}" if item.install else item.todo.replace("{on}", "--on"),
-        }
+    findings = [
+        Finding(
+            item.what, item.state, item.found,
+            f"rackrate engines install {item.install}" if item.install else item.todo.replace("{on}", "--on"),
+        )
         for item in examine(shell_context())
     ]  # fmt: skip
-    if as_json:
-        print_json(rows)
-    else:
-        show(renderable(document(rows)))
+    deliver(DoctorView(findings), as_json=as_json, out=out)

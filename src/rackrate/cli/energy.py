@@ -18,6 +18,7 @@ def energy(
     ] = None,
     usd_per_kwh: Annotated[float, typer.Option("--usd-per-kwh", help="Price of energy.")] = 0.146,
     pue: Annotated[float, typer.Option("--pue", help="Power of the whole site over that of its machines.")] = 1.0,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Show the energy of a run: watts over each steady window, joules per token, and USD per 1M tokens.
@@ -31,4 +32,4 @@ def energy(
     from rackrate.cli.output import deliver
 
     request = EnergyRequest(run=run, watts=watts, usd_per_kwh=usd_per_kwh, pue=pue)
-    deliver(energy_of(request, shell_context()), as_json=as_json)
+    deliver(energy_of(request, shell_context()), as_json=as_json, out=out)

@@ -10,6 +10,7 @@ from rackrate.cli import options as given
 
 if TYPE_CHECKING:
     from rackrate.engines.spec import EngineSpec
+    from rackrate.schemas.lists import EnginesView, SettingsView
 
 
 def engines(
@@ -20,6 +21,7 @@ def engines(
         ),
     ] = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The engine.", show_default=False)] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """List the engines and what each needs; `engines install NAME` makes one ready, `settings NAME` lists its settings.
@@ -27,6 +29,7 @@ def engines(
     An engine lives in an environment of its own in your cache directory (RACKRATE_CACHE moves it), from pinned
     packages whose hashes are checked.
     """
+    from rackrate.cli.output import deliver
     from rackrate.errors import EngineError
 
     if action == "install":
@@ -36,9 +39,9 @@ def engines(
     elif action == "settings":
         if name is None:
             raise EngineError("say of which engine: rackrate engines settings llamacpp")
-        _settings(name, as_json)
+        deliver(_settings(name), as_json=as_json, out=out)
     elif action is None:
-        _list(as_json)
+        deliver(_list(), as_json=as_json, out=out)
     else:
         raise EngineError(
             f"`rackrate engines {action}` is not a command; use `rackrate engines` or `rackrate engines install NAME`"
@@ -54,44 +57,23 @@ def _install(name: str) -> None:
     say(f"{done.spec.title} is ready ({done.seconds:.0f} s): {_how(done.spec)} --model {done.model}")
 
 
-def _settings(name: str, as_json: bool) -> None:
+def _settings(name: str) -> SettingsView:
     from rackrate.app.engines import settings_of_engine
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.present.lists import settings_document
-    from rackrate.report.render.terminal import renderable
+    from rackrate.schemas.lists import SettingsView
 
-    settings = settings_of_engine(name)
-    rows = [
-        {"name": setting.name, "kind": setting.kind, "meaning": setting.meaning, "words": setting.words}
-        for setting in settings
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    shown = [
-        {"name": setting.name, "kind": ", ".join(setting.words) or setting.kind, "meaning": setting.meaning}
-        for setting in settings
-    ]
-    show(renderable(settings_document(shown)))
+    return SettingsView(name, settings_of_engine(name))
 
 
-def _list(as_json: bool) -> None:
+def _list() -> EnginesView:
     from rackrate.app.engines import list_engines
-    from rackrate.cli.output import print_json, show
-    from rackrate.report.present.lists import engines_document
-    from rackrate.report.render.terminal import renderable
+    from rackrate.schemas.lists import EnginesView, ListedEngine
 
-    rows = [
-        {
-            "name": item.spec.name, "state": item.state, "engine": item.spec.title, "needs": item.spec.needs,
-            "how": _how(item.spec),
-        }
-        for item in list_engines()
-    ]  # fmt: skip
-    if as_json:
-        print_json(rows)
-    else:
-        show(renderable(engines_document(rows)))
+    return EnginesView(
+        [
+            ListedEngine(item.spec.name, item.state, item.spec.title, item.spec.needs, _how(item.spec))
+            for item in list_engines()
+        ]
+    )
 
 
 def _how(spec: EngineSpec) -> str:

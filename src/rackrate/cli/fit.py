@@ -54,6 +54,7 @@ def fit(
             "--memory", metavar="GIB", help="Of each accelerator, for programs.", show_default="the catalogue's"
         ),
     ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Say whether a model fits: weights, KV cache, working memory; the longest context, the most requests, what would.
@@ -68,4 +69,4 @@ def fit(
         model=model, on=tuple(on or ()), weights=weights, kv_format=kv_format, context_tokens=context, tp=tp, pp=pp,
         engine=engine, memory=memory,
     )  # fmt: skip
-    deliver(fits(request, shell_context()), as_json=as_json)
+    deliver(fits(request, shell_context()), as_json=as_json, out=out)

@@ -118,10 +118,7 @@ def fleet(
     at_concurrency: given.AtConcurrency = None,
     as_if: given.AsIf = False,
     force: given.Force = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Write a page with charts of the day to this .html file.", show_default=False),
-    ] = None,
+    out: given.Out = None,
     sources: Annotated[bool, typer.Option("--sources", help="Say where every price comes from.")] = False,
     as_json: given.AsJson = False,
 ) -> None:
@@ -132,9 +129,8 @@ def fleet(
     """
     from rackrate.app.fleets import FleetRequest, price
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     request = FleetRequest(
         run=run, capacity=capacity, models=models, traffic=traffic, profile=profile, weekdays=weekdays,
         mean_rate=mean_rate, lengths=lengths, cached_share=cached_share, growth=growth, over=over, step=step,

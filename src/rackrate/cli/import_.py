@@ -19,9 +19,7 @@ def import_(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
-    ] = None,
+    out: given.RunDirectory = None,
     on: Annotated[
         str | None,
         typer.Option("--on", help="The machine it ran on, as an offer's id: aws/g5.xlarge.", show_default=False),

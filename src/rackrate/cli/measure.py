@@ -155,9 +155,7 @@ def measure(
     keep_answers: Annotated[
         bool, typer.Option("--keep-answers", help="Keep the text of every answer in the run.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME")
-    ] = None,
+    out: given.RunDirectory = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", help="Resume a run that was stopped, as it was asked for.", show_default=False),

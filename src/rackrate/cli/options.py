@@ -20,10 +20,43 @@ AllowPlainHttp = Annotated[
     typer.Option("--allow-plain-http", help="Send the API key to another machine by http, where others can read it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
+
+
+def _written_later(path: Path | None) -> Path | None:
+    """A file that a result is to be written to. Raises UserError where it cannot be, before any work is done."""
+    if path is not None:
+        from rackrate.cli.output import refuse_unknown_ending
+
+        refuse_unknown_ending(path)
+    return path
+
+
+def new_directory(path: Path | None) -> Path | None:
+    """A directory that is to be made. Raises UserError where its name is `-`."""
+    if path is not None:
+        from rackrate.cli.output import refuse_dash
+
+        refuse_dash(path)
+    return path
+
+
+RunDirectory = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Run directory.", show_default="runs/MODEL-TIME", callback=new_directory),
+]
 Out = Annotated[
     Path | None,
-    typer.Option("-o", "--out", help="Also write a file: .html, .md, .csv or .json.", show_default=False),
+    typer.Option(
+        "-o", "--out", help="Also write a file: .html, .md, .csv or .json.", show_default=False, callback=_written_later
+    ),
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="Also write a page: .html, .md, .csv or .json.", show_default=False, callback=_written_later
+    ),
+]
+"""Of a command whose --out is something else."""
 Offers = Annotated[
     list[str] | None,
     typer.Option("--offer", help="A rented machine, such as aws/g4dn.12xlarge; may be repeated.", show_default=False),

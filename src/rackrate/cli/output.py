@@ -115,12 +115,20 @@ def refuse_unknown_ending(out: Path | None) -> None:
     if out is not None:
         from rackrate.report.render import format_of
 
+        refuse_dash(out)
         format_of(out)
         refuse_unwritable(out)
 
 
+def refuse_dash(path: Path) -> None:
+    """Raises UserError where `-` is given, which is standard output elsewhere, and a file of that name here."""
+    if str(path) == "-":
+        raise UserError("- is no name: give {out} one (`--json` prints on standard output)", field="out")
+
+
 def refuse_unwritable(path: Path) -> None:
     """Raises UserError where a result could not be written, before the work that it is the result of."""
+    refuse_dash(path)
     try:
         if path.is_dir():
             raise UserError(f"{path}: cannot be written (it is a directory); name a file")

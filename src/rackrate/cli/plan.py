@@ -87,10 +87,7 @@ def plan(
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="Rule candidates out by bounds; the winner is the same without.")
     ] = True,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Also write the plan here: .html, .md, .csv or .json.", show_default=False),
-    ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Rank every way to serve a model by what it costs at your traffic and SLO, APIs in the same table.
@@ -101,9 +98,8 @@ def plan(
     from rackrate.app.plan_request import PlanRequest
     from rackrate.app.planning import plan as planned
     from rackrate.cli.context import Paced, shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     request = PlanRequest(
         model=model, traffic=traffic, slo=slo, input_tokens=input_tokens, output_tokens=output_tokens,
         arrivals=arrivals, trace=trace, longest=longest, cached_share=cached_share, peak=peak,

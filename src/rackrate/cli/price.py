@@ -63,10 +63,9 @@ def price(
     from rackrate.app.pricing import AssumeRigRequest, PriceRequest, assumed_rig_file
     from rackrate.app.pricing import price as price_it
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending, show, write_new
+    from rackrate.cli.output import deliver, show, write_new
     from rackrate.errors import PriceError
 
-    refuse_unknown_ending(out)
     context = shell_context()
     if save_rig is not None:
         if run is None:

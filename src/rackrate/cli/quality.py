@@ -24,6 +24,7 @@ def quality(
         Path | None,
         typer.Option("--run", help="Also keep the result with this run of the (one) model.", show_default=False),
     ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Measure what a number format lost: perplexity on a text, and greedy agreement over 50 prompts.
@@ -36,4 +37,4 @@ def quality(
 
     with spinning() as context:
         answer = measure_formats(QualityRequest(tuple(models), reference, run), context)
-    deliver(answer, as_json=as_json)
+    deliver(answer, as_json=as_json, out=out)

@@ -15,7 +15,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="The file to write.", show_default="report.html for HTML, else standard output"
+            "-o",
+            "--out",
+            help="The file to write; -: standard output.",
+            show_default="report.html for HTML, else standard output",
         ),
     ] = None,
     format: Annotated[
@@ -41,11 +44,14 @@ def report(
     """
     from rackrate.app.pricing import PriceRequest, price_run
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import print_text, write_result
-    from rackrate.report.render import format_named, render
+    from rackrate.cli.output import print_text, refuse_unwritable, write_result
+    from rackrate.report.render import format_named, format_of, render
 
-    ending = out.suffix.lstrip(".") if out is not None else ""
-    kind = format_named(format or ending or "html")
+    printed = out == Path("-")
+    named = None if printed else out
+    kind = format_named(format) if format else format_of(named) if named is not None else "html"
+    if named is not None:
+        refuse_unwritable(named)
     request = PriceRequest(
         run=run,
         offers=tuple(offer or ()),
@@ -62,7 +68,7 @@ def report(
         force=force,
     )
     text = render(price_run(request, shell_context()), kind)
-    if out is None and kind != "html":
+    if printed or (named is None and kind != "html"):
         print_text(text)
     else:
-        write_result(out or Path("report.html"), text)
+        write_result(named or Path("report.html"), text)

@@ -18,7 +18,6 @@ def show(
     """Show what a run measured: a row per load, with the caveats of its figures."""
     from rackrate.app.runs import LoadRequest, load
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     deliver(load(LoadRequest(run), shell_context()), as_json=as_json, out=out)

@@ -16,10 +16,7 @@ def side_by_side(
     own: given.Own = None,
     usd_per_hour: given.UsdPerHour = None,
     as_if: given.AsIf = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Also write a page (.html) or Markdown (.md).", show_default=False),
-    ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Set runs side by side: throughput, latency, USD per 1M tokens, and the ratio to a baseline.
@@ -30,8 +27,7 @@ def side_by_side(
     from rackrate.app.side_by_side import SideBySideRequest
     from rackrate.app.side_by_side import side_by_side as beside
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     request = SideBySideRequest(tuple(runs), tuple(offer or ()), tuple(own or ()), usd_per_hour, as_if)
     deliver(beside(request, shell_context()), as_json=as_json, out=out)

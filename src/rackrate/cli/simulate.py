@@ -102,7 +102,10 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write a run directory here.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write a run directory here.", show_default=False, callback=given.new_directory
+        ),
     ] = None,
     as_json: given.AsJson = False,
 ) -> None:

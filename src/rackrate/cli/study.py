@@ -25,10 +25,7 @@ def study(
             "--as-of", help="List prices of this date, YYYY-MM-DD.", show_default="run: the study's; diff: today"
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Also write an HTML report that needs no network.", show_default=False),
-    ] = None,
+    out: given.Out = None,
     inputs: Annotated[bool, typer.Option("--inputs", help="Also print every input with its source.")] = False,
     draws: Annotated[
         int | None, typer.Option("--draws", help="Draws for the intervals.", show_default="the study's")
@@ -64,9 +61,8 @@ def study(
 
 def _run(request: StudyRequest, context: Context, out: Path | None, *, inputs: bool, as_json: bool) -> None:
     from rackrate.app.studying import evaluate
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     deliver(evaluate(request, context), as_json=as_json, out=out, inputs=inputs)
 
 

@@ -40,6 +40,7 @@ def tokens(
         str, typer.Option("--key-env", help="Environment variable that holds the API key.")
     ] = DEFAULT_KEY,
     allow_plain_http: given.AllowPlainHttp = False,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Check a server's token counts (usage) against the model's own tokenizer.
@@ -56,4 +57,4 @@ def tokens(
     )
     with spinning() as context:
         checked = check_tokens(request, context)
-    deliver(checked, as_json=as_json)
+    deliver(checked, as_json=as_json, out=out)

@@ -14,6 +14,7 @@ def trace(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Azure's CSV, Mooncake's JSON lines, or a CSV of your own.")
     ],
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Show what recorded requests are like: rate, burstiness, lengths, how much of the prompts is shared.
@@ -24,4 +25,4 @@ def trace(
     from rackrate.cli.context import shell_context
     from rackrate.cli.output import deliver
 
-    deliver(summarise(TraceRequest(file), shell_context()), as_json=as_json)
+    deliver(summarise(TraceRequest(file), shell_context()), as_json=as_json, out=out)

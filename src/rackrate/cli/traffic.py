@@ -28,6 +28,7 @@ def traffic(
     step: about.Step = None,
     usage_model: about.UsageModel = None,
     utc_offset: about.UtcOffset = 0.0,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Show what traffic is like: rates, peaks, lengths, the mean day. `rackrate fleet` prices it."""
@@ -39,4 +40,4 @@ def traffic(
         traffic=traffic, profile=profile, weekdays=weekdays, mean_rate=mean_rate, lengths=lengths,
         cached_share=cached_share, growth=growth, over=over, step=step, usage_model=usage_model, utc_offset=utc_offset,
     )  # fmt: skip
-    deliver(summarise(request, shell_context()), as_json=as_json)
+    deliver(summarise(request, shell_context()), as_json=as_json, out=out)

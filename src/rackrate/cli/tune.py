@@ -39,9 +39,14 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Where trials go; an earlier search there goes on.", show_default="runs/tune-ENGINE"
+            "--out",
+            "-o",
+            help="Where trials go; an earlier search there goes on.",
+            show_default="runs/tune-ENGINE",
+            callback=given.new_directory,
         ),
     ] = None,
+    report: given.Page = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Search the settings of an engine for the lowest USD per 1M tokens on this machine.
@@ -64,7 +69,7 @@ def tune(
         rigs=tuple(own or ()), usd_per_hour=usd_per_hour, seed=seed, out=out,
     )  # fmt: skip
     answer = search(request, shell_context())
-    deliver(answer, as_json=as_json)
+    deliver(answer, as_json=as_json, out=report)
     if not as_json and answer.changed:
         _next(answer.changed, request)
 

@@ -32,10 +32,7 @@ def validate(
         Path | None,
         typer.Option("--coefficients", help="Of `calibrate fit`.", show_default="the shipped ones"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Also write the page here: .md, .html, .csv or .json.", show_default=False),
-    ] = None,
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Predict every row of files in the published format and print the errors, by class of prediction.
@@ -46,8 +43,7 @@ def validate(
     from rackrate.app.validating import ValidateRequest
     from rackrate.app.validating import validate as validation_of
     from rackrate.cli.context import shell_context
-    from rackrate.cli.output import deliver, refuse_unknown_ending
+    from rackrate.cli.output import deliver
 
-    refuse_unknown_ending(out)
     found = validation_of(ValidateRequest(tuple(files), cv, other, anchor, coefficients), shell_context())
     deliver(found, as_json=as_json, out=out)

@@ -15,6 +15,7 @@ def verify(
     calibrated: Annotated[
         Path, typer.Option("--calibration", help="The calibration, or the run that has one.", show_default=False)
     ],
+    out: given.Out = None,
     as_json: given.AsJson = False,
 ) -> None:
     """Show what a calibration predicts beside what a run measured, load by load.
@@ -26,4 +27,4 @@ def verify(
     from rackrate.cli.context import shell_context
     from rackrate.cli.output import deliver
 
-    deliver(verification_of(VerifyRequest(run, calibrated), shell_context()), as_json=as_json)
+    deliver(verification_of(VerifyRequest(run, calibrated), shell_context()), as_json=as_json, out=out)

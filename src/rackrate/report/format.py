@@ -264,7 +264,7 @@ def _number(value: float, column: Column) -> str:
 
 KINDS: dict[str, Callable[[Any, Column], str]] = {
     "text": lambda value, _: str(value),
-    "tags": lambda value, _: " ".join(value),
+    "tags": lambda value, _: "; ".join(value),
     "integer": lambda value, _: f"{value:,.0f}",
     "number": _number,
     "figure": lambda value, column: figure(value, column.unit or None),

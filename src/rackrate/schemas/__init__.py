@@ -49,6 +49,10 @@ OUTPUTS: tuple[Output, ...] = (
     Output("rackrate.tokens/1", "checks.TokensView"),
     Output("rackrate.quality/1", "checks.QualityView"),
     Output("rackrate.energy/1", "costs.EnergyView"),
+    Output("rackrate.catalog/1", "lists.CatalogView"),
+    Output("rackrate.engines/1", "lists.EnginesView"),
+    Output("rackrate.engine-settings/1", "lists.SettingsView"),
+    Output("rackrate.doctor/1", "lists.DoctorView"),
 )
 """Every output that names a schema."""
 
@@ -76,8 +80,9 @@ def json_schema(output: Output) -> Json:
     schema = cast("Json", _tidied(TypeAdapter(kind).json_schema(mode="serialization", by_alias=True)))
     _describe(schema, kind)
     for part, found in schema.get("$defs", {}).items():
-        for place in ("costs", "predictions", "checks"):
-            if (known := getattr(import_module(f"rackrate.schemas.{place}"), part, None)) is not None:
+        for place in ("costs", "predictions", "checks", "lists"):
+            known = getattr(import_module(f"rackrate.schemas.{place}"), part, None)
+            if isinstance(known, type):
                 _describe(found, known)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": output.schema, **schema}
 

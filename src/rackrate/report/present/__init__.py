@@ -36,6 +36,10 @@ SUBJECTS: dict[str, str] = {
     "rackrate.energy": "energy",
     "rackrate.quality": "quality",
     "rackrate.tokens": "tokens",
+    "rackrate.catalog": "catalogue",
+    "rackrate.engines": "lists",
+    "rackrate.engine-settings": "lists",
+    "rackrate.doctor": "lists",
 }
 """Schemas of views, and the module that presents each."""
 

@@ -1,32 +1,34 @@
-"""What a machine has, and what engines there are: lists with a state."""
+"""What a machine has, what engines there are, and what can be set on them: lists with a state."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from rackrate.report.document import Cell, Column, Document, Section, Table, Tone
+from rackrate.report.document import Cell, Column, Document, Row, Section, Table, Tone
+from rackrate.schemas import lists as views
 
 _TONES: dict[str, Tone] = {
     "ok": "good", "missing": "warn", "none": "soft", "ready": "good", "not installed": "warn", "by URL": "soft",
 }  # fmt: skip
 
 
-def document(rows: Sequence[Mapping[str, str]]) -> Document:
+def document(view: views.DoctorView | views.EnginesView | views.SettingsView, *, full: bool = False) -> Document:
     """What was looked for, whether it is there, and what to do."""
-    return _listed("doctor", [("", "what"), ("state", "state"), ("found", "found"), ("what to do", "do")], rows)
+    if isinstance(view, views.DoctorView):
+        rows = [(item.what, _state(item.state), item.found, item.do) for item in view.findings]
+        return _listed("doctor", "What this machine has", ("", "state", "found", "what to do"), rows, full=full)
+    if isinstance(view, views.EnginesView):
+        rows = [(item.name, _state(item.state), item.engine, item.needs, item.how) for item in view.engines]
+        return _listed("engines", "Engines", ("name", "state", "engine", "needs", "how"), rows, full=full)
+    rows = [(item.name, ", ".join(item.words) or item.kind, item.meaning) for item in view.settings]
+    headline = f"Settings of {view.engine}"
+    return _listed("settings", headline, ("setting", "is", "what it sets"), rows, full=full)
 
 
-def engines_document(rows: Sequence[Mapping[str, str]]) -> Document:
-    """The engines, whether they are installed, and what each needs."""
-    return _listed("engines", [(name, name) for name in ("name", "state", "engine", "needs", "how")], rows)
+def _state(state: str) -> Cell:
+    return Cell(state, _TONES[state])
 
 
-def settings_document(rows: Sequence[Mapping[str, str]]) -> Document:
-    """What can be set on an engine."""
-    return _listed("settings", [("setting", "name"), ("is", "kind"), ("what it sets", "meaning")], rows)
-
-
-def _listed(subject: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, str]]) -> Document:
-    cells = tuple(tuple(Cell(row[key], _TONES.get(row[key], "plain")) for _, key in columns) for row in rows)
-    table = Table(tuple(Column(heading) for heading, _ in columns), cells)
-    return Document(subject=subject, headline="", sections=(Section(blocks=(table,)),))
+def _listed(subject: str, headline: str, names: Sequence[str], rows: Sequence[Row], *, full: bool) -> Document:
+    table = Table(tuple(map(Column, names)), tuple(rows))
+    return Document(subject=subject, headline=headline if full else "", sections=(Section(blocks=(table,)),))
