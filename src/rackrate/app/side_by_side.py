@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from rackrate import bounds
 from rackrate.app.quality import FILE as QUALITY_FILE
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
+from rackrate.files import read_bytes
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.economics.pricing import Pricing
     from rackrate.engines.quality import Quality
     from rackrate.runs.records import Run
+
+_MOST_QUALITY = 16 << 20
+"""Bytes of a comparison of qualities."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,15 @@ def _quality(directory: Path) -> Quality | None:
     from rackrate.errors import RunError
 
     path = directory / QUALITY_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(read_bytes(path, _MOST_QUALITY, links=False))
         found = next((model for model in kept["models"] if model["model"] != kept["reference"]), None)
         return None if found is None else Quality(**found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
         raise RunError(f"{path}: is no comparison of qualities ({type(error).__name__})") from None
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, UserError, WorkloadError
+from rackrate.files import read_bytes
 from rackrate.files.writing import open_within, write_whole
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 FACTS = "tune.json"
 """In the directory of a search: what it is about."""
+_MOST_FACTS = 1 << 20
+"""Bytes of it."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +227,13 @@ def _same_search(request: TuneRequest, space: Space) -> None:
     facts = {**request.facts, "knobs": {knob.name: list(knob.values) for knob in space.knobs}}
     text = orjson.dumps(facts, option=orjson.OPT_INDENT_2)
     plain = orjson.loads(text)
-    if path.exists():
-        before = orjson.loads(path.read_bytes())
-        others = [name for name in plain if before.get(name) != plain[name]]
+    if os.path.lexists(path):
+        try:
+            before: Any = orjson.loads(read_bytes(path, _MOST_FACTS, links=False))
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise EngineError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        known = cast("dict[str, Any]", before) if isinstance(before, dict) else {}
+        others = [name for name in plain if known.get(name) != plain[name]]
         if others:
             raise EngineError(
                 f"{request.directory} holds a search with other {', '.join(others)}; give {{out}} another directory, "

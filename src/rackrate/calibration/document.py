@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rackrate.errors import CalibrationError
+from rackrate.files import MOST_DOCUMENT, read_text, reason
 from rackrate.steptime.parameters import current_name
 
 FILE = "calibration.json"
@@ -70,11 +71,11 @@ def read_calibration(path: Path) -> CalibrationFile:
     """A calibration file, or the one in a run's directory. Raises CalibrationError."""
     file = path / FILE if path.is_dir() else path
     try:
-        return CalibrationFile.model_validate_json(file.read_text(encoding="utf-8"))
+        return CalibrationFile.model_validate_json(read_text(file, most=MOST_DOCUMENT))
     except FileNotFoundError:
         raise CalibrationError(f"{file}: no such file; calibrating a run writes one") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"{file}: cannot be read ({error})") from None
+        raise CalibrationError(f"{file}: cannot be read ({reason(error)})") from None
     except ValidationError as error:
         mistake = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in mistake["loc"]) or "the whole"

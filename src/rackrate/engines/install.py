@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import platform
 import re
@@ -13,8 +14,10 @@ import tempfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 from rackrate.errors import EngineError
+from rackrate.files import open_bytes
 
 PINS = "rackrate.engines.pins"
 
@@ -150,8 +153,8 @@ def install_files(name: str, wanted: str, target: Path, sha256: str, notify: Cal
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_bytes(path) as file:
+        return hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
 
 
 def _pip_install(pins: Path, options: list[str], python: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rackrate.errors import EngineError
+from rackrate.files import open_bytes
 
 BLOCK = 32
 """Weights that share a scale, in each of these formats."""
@@ -123,7 +124,7 @@ def requantise(
     if format_name not in FILE_TYPES:
         raise EngineError(f"weights can be written as {' or '.join(FILE_TYPES)}, not {format_name}")
     try:
-        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        with open_bytes(source) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             _rewrite(source, whole, target, format_name, on_progress)
     except OSError as error:
         raise EngineError(f"{error.filename or source}: {error.strerror}") from None

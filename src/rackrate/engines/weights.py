@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rackrate.engines.install import cache_directory, file_sha256, install_files
 from rackrate.errors import EngineError
+from rackrate.files import open_bytes
 
 GGUF_MAGIC = b"GGUF"
 REWRITTEN = ("Q4_0", "Q8_0")
@@ -119,7 +120,7 @@ def check_gguf(path: Path) -> None:
     if path.is_dir():
         raise EngineError(f"{path} is a directory; llama.cpp serves GGUF files")
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             head = file.read(24)
     except OSError as error:
         raise EngineError(f"{path}: cannot be read ({error.strerror})") from None

@@ -13,6 +13,9 @@ import stat
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO, cast
 
+MOST_DOCUMENT = 256 << 20
+"""Bytes of a file that is read whole and is neither a model nor results: an export of usage, a table of ranks."""
+
 _KINDS = (
     (stat.S_ISDIR, "it is a directory, not a file"),
     (stat.S_ISFIFO, "it is a pipe, not a file: save what comes through it in a file"),
@@ -21,6 +24,11 @@ _KINDS = (
     (stat.S_ISSOCK, "it is a socket, not a file"),
     (stat.S_ISLNK, "it is a link, which here is not followed: put the file itself there"),
 )
+
+
+def reason(error: BaseException) -> str:
+    """Why a file cannot be read, to stand in brackets: without the number and the path that an OSError shows."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def is_there(path: Path) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_LINE = 64 << 20
 """Bytes of a line. A request of a million tokens, each with its time, has a line of 20 MB."""
+MOST_ROW = 4 << 20
+"""Bytes of a row of a trace or a table; a trace's prompt of a million tokens has hashes of 30 kB."""
 MOST_RATIO = 200
 """Unpacked over packed bytes. Traces reach 5 to 50; a file of one byte repeated reaches 1,030 (zlib.net, technical
 details)."""
@@ -36,9 +38,9 @@ def open_lines(path: Path, most: int = MOST_LINE, *, links: bool = True) -> Bina
     return cast("BinaryIO", io.BufferedReader(_Lines(raw, most), _BUFFER))
 
 
-def open_text_lines(path: Path, encoding: str = "utf-8-sig", newline: str | None = "") -> TextIO:
-    """As `open_lines`, as text; reading it raises UnicodeDecodeError, too."""
-    return io.TextIOWrapper(cast("IO[bytes]", open_lines(path)), encoding=encoding, newline=newline)
+def open_text_lines(path: Path, most: int = MOST_ROW) -> TextIO:
+    """As `open_lines`, as UTF-8 text with its line ends as they are; reading it raises UnicodeDecodeError, too."""
+    return io.TextIOWrapper(cast("IO[bytes]", open_lines(path, most)), encoding="utf-8-sig", newline="")
 
 
 class _Raw(io.RawIOBase):

@@ -12,7 +12,11 @@ from typing import Any, cast
 import orjson
 
 from rackrate.errors import RunError
+from rackrate.files import read_bytes
 from rackrate.importers.results import Object
+
+MOST_RESULTS = 4 << 30
+"""Bytes of a file of results; it is held whole, and guidellm writes some 2 kB a request."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def read_file(path: Path) -> ResultFile:
         RunError: it cannot be read, or is not JSON.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MOST_RESULTS)
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rackrate.errors import UserError
+from rackrate.files import read_text, reason
 
 LARGEST_CONFIG_BYTES = 8 * 2**20
 """The longest published config.json (with lists of unquantised modules) has under 1 MB."""
@@ -19,15 +20,13 @@ LARGEST_COUNT = 10**9
 def read_json(path: Path, limit: int = LARGEST_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object from a file. Raises UserError where it cannot be read, is too long, or is no object."""
     try:
-        if path.stat().st_size > limit:
-            raise UserError(f"{path}: {path.stat().st_size:,} bytes are too many for such a file")
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = json.loads(read_text(path, "utf-8-sig", limit))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON: nested too deeply") from None
     if not isinstance(values, dict):

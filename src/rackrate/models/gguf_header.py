@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rackrate.errors import UserError
+from rackrate.files import open_bytes
 from rackrate.models.formats import GGML_BLOCKS
 
 Value = int | float | bool | str | None
@@ -164,7 +165,7 @@ def read_gguf_header(path: Path, texts: Collection[str] = ()) -> GgufHeader:
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             return _read(_Reader(file, path, size), path, size, texts)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
+from rackrate.files import open_bytes
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues, read_json
 from rackrate.models.formats import repository_formats
@@ -91,7 +92,7 @@ def _holds_a_model(directory: Path) -> bool:
 
 def _begins_with(path: Path, magic: bytes) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             return file.read(len(magic)) == magic
     except OSError:
         return False

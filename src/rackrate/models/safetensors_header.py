@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from rackrate.errors import UserError
+from rackrate.files import open_bytes, reason
 from rackrate.models.config_values import read_json
 
 LARGEST_HEADER = 100_000_000
@@ -75,7 +76,7 @@ def read_safetensors_header(path: Path) -> Iterable[tuple[str, str, tuple[int, .
     """Name, type and shape of each tensor of a file. Raises UserError where the header is not one."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or not 2 <= length <= min(LARGEST_HEADER, size - 8):
                 raise UserError(f"{path}: not a safetensors file: its header would have {length:,} of {size:,} bytes")
@@ -83,7 +84,7 @@ def read_safetensors_header(path: Path) -> Iterable[tuple[str, str, tuple[int, .
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its safetensors header cannot be read ({error})") from None
+        raise UserError(f"{path}: its safetensors header cannot be read ({reason(error)})") from None
     if not isinstance(header, dict):
         raise UserError(f"{path}: its safetensors header is no JSON object")
     rows: list[tuple[str, str, tuple[int, ...]]] = []

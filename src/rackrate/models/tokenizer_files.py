@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.errors import UserError
+from rackrate.files import MOST_DOCUMENT, read_bytes
 from rackrate.models.gguf_header import read_gguf_header
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
     """A table of ranks: a token in base64 and its rank on each line. Raises UserError with the line that is none."""
     ranks: dict[bytes, int] = {}
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path, MOST_DOCUMENT).splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     for number, line in enumerate(lines, 1):

@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rackrate.errors import UserError
+from rackrate.files import MOST_DOCUMENT, read_text, reason
 from rackrate.steptime.parameters import current_name
 
 FILE = "coefficients.json"
@@ -124,11 +125,11 @@ class CoefficientFile(_Document):
 def read_coefficients(path: Path) -> CoefficientFile:
     """A file of coefficients. Raises UserError where it is none."""
     try:
-        return parse_coefficients(path.read_text(encoding="utf-8"), str(path))
+        return parse_coefficients(read_text(path, most=MOST_DOCUMENT), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
 
 
 def parse_coefficients(text: str, name: str) -> CoefficientFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rackrate.errors import UserError
+from rackrate.files import MOST_DOCUMENT, read_text, reason
 
 
 def count_tokens(tokenizer: Path, text: str) -> int:
@@ -36,9 +37,9 @@ def measured_ratio(served: Path, api: Path, text: Path) -> float:
         UserError: a file cannot be read, or the text has no tokens.
     """
     try:
-        sample = text.read_text(encoding="utf-8")
+        sample = read_text(text, most=MOST_DOCUMENT)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{text}: cannot be read ({error})") from None
+        raise UserError(f"{text}: cannot be read ({reason(error)})") from None
     mine = count_tokens(served, sample)
     if not mine:
         raise UserError(f"{text}: has no tokens to compare")

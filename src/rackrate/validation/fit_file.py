@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rackrate.errors import UserError
+from rackrate.files import read_bytes
 from rackrate.steptime.coefficient_file import CoefficientFile, InputFile, distance_from, rounded
 from rackrate.validation.cross_validation import LeftOut, intervals, leave_out, others_of
 from rackrate.validation.fitting import Fit, fit, observations, thin
@@ -63,7 +64,7 @@ def _inputs(published: Sequence[Published]) -> tuple[InputFile, ...]:
     return tuple(
         InputFile(
             name=table.path.name,
-            sha256=hashlib.sha256(table.path.read_bytes()).hexdigest(),
+            sha256=hashlib.sha256(read_bytes(table.path)).hexdigest(),
             rows=table.rows,
             cases=len(table.cases),
         )

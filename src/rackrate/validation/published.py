@@ -16,6 +16,8 @@ from pathlib import Path
 from rackrate.catalog.types import Accelerator
 from rackrate.engines.releases import assumed_release, release_of, scheduler_of
 from rackrate.errors import UserError
+from rackrate.files import reason
+from rackrate.files.bounded import open_text_lines
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.formats import format_in_results, native_step_name
 from rackrate.steptime.load import Observed
@@ -36,7 +38,7 @@ MAX_ROWS = 2_000_000
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a file. Raises UserError where it is not of the format."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text_lines(path) as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
@@ -52,7 +54,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
     if not rows:
         raise UserError(f"{path}: has no rows under its header")
     return rows

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rackrate.errors import WorkloadError
+from rackrate.files import reason
+from rackrate.files.bounded import open_text_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,12 +203,12 @@ def _from_file(rest: str, flag: str, text: str, *, whole: bool, least: float) ->
     name, _, column = rest.partition(",column=")
     path = Path(name)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text_lines(path) as file:
             values = _column(csv.reader(file), path, flag, column or None)
     except FileNotFoundError:
         raise WorkloadError(f"{flag}: {path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise WorkloadError(f"{flag}: {path}: cannot be read ({error})") from None
+        raise WorkloadError(f"{flag}: {path}: cannot be read ({reason(error)})") from None
     if not values:
         raise WorkloadError(f"{flag}: {path}: has no values")
     import numpy as np
