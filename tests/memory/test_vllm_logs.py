@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rackrate.catalog.load import load_catalog
+from rackrate.memory.engine_memory import engine_memory
 from rackrate.memory.fit import fit
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank
 from rackrate.memory.sharding import stage_layers, weights_on_rank
@@ -124,3 +125,87 @@ def test_a_vision_models_log_gives_its_language_models_cache() -> None:
     # Qwen2.5-VL-7B, 24 GB card: 4.28 GiB hold 80,144 tokens (a public benchmark report)
     per_token = kv_bytes_per_token_on_rank(architecture("qwen2.5-7b-instruct"), 2.0)
     assert per_token == pytest.approx(4.28 * GIB / 80_144, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("said", "near"),
+    [
+        (65.97, 0.002),  # GitHub vllm-project/vllm 23278, vLLM 0.10.1: "model loading took 65.97 GiB", cache -2.14 GiB
+        (64.38, 0.025),  # 33155, vLLM 0.14.1, other kernels: out of memory
+    ],
+)
+def test_experts_of_gpt_oss_are_padded_as_its_kernels_want_them(said: float, near: float) -> None:
+    found = fit(architecture("gpt-oss-120b"), load_catalog().accelerators["h100-sxm"])
+    assert found.weights_bytes / GIB == pytest.approx(said, rel=near)
+    assert not found.fits  # on one card of 80 GB with vLLM's defaults, and vLLM did not start
+    assert found.kv_bytes / GIB == pytest.approx(-2.14, abs=0.4)
+    assert found.total_weights_bytes / 1e9 == pytest.approx(65.2, abs=0.1)  # the files are not padded
+    assert fit(architecture("gpt-oss-120b"), load_catalog().accelerators["h100-sxm"], tp=2).fits
+
+
+def test_only_mxfp4_is_padded_and_only_where_an_engine_says_so() -> None:
+    card, model = load_catalog().accelerators["h100-sxm"], architecture("gpt-oss-20b")
+    padded, sglang = fit(model, card), fit(model, card, engine=engine_memory("sglang"))
+    assert padded.weights_bytes > 1.05 * sglang.weights_bytes
+    assert (
+        fit(model, card, weights="bf16").weights_bytes
+        == fit(model, card, weights="bf16", engine=engine_memory("sglang")).weights_bytes
+    )
+    blackwell = fit(model, load_catalog().accelerators["b200"])
+    assert blackwell.weights_bytes > padded.weights_bytes  # 3,072 x 3,072
+
+
+FP8_CACHE: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+    ({}, {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}),
+    ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}, None),
+    ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8",
+                              "kv_cache_scheme": {"type": "float", "num_bits": 8, "dynamic": False}}}, None),
+    ({"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {"group_0": {
+        "weights": {"num_bits": 8, "type": "float"}}}, "kv_cache_scheme": {"type": "float", "num_bits": 8}}}, None),
+]  # fmt: skip
+LLAMA_70B: dict[str, Any] = {
+    "model_type": "llama", "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
+    "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "beside"), FP8_CACHE)
+def test_a_cache_that_the_checkpoint_states_is_taken_by_vllm(
+    more: dict[str, Any], beside: dict[str, Any] | None
+) -> None:
+    """vllm-project/vllm 29980, 30785: nvidia/Llama-3.1-70B-Instruct-FP8 on two cards."""
+    sidecar = None if beside is None else ConfigValues("hf_quant_config.json", beside)
+    model = architecture_of_config(ConfigValues("config.json", {**LLAMA_70B, **more}), "m", sidecar)[0]
+    card = load_catalog().accelerators["h100-sxm"]
+    found = fit(model, card, tp=2)
+    assert found.kv_format == "fp8"
+    assert found.kv_bytes_per_token == 80 * 4 * (128 + 128) * 1
+    assert found.requests == 100
+    assert "the checkpoint states a KV cache of fp8, which vllm takes by itself" in found.notes
+    asked = fit(model, card, tp=2, kv="bf16")
+    assert asked.kv_bytes_per_token == 2 * found.kv_bytes_per_token
+    other = fit(model, card, tp=2, engine=engine_memory("sglang"))
+    assert other.kv_format == "bf16"
+    assert any("states a KV cache of fp8; sglang is taken to keep bf16" in note for note in other.notes)
+
+
+@pytest.mark.parametrize("scheme", [None, {"quant_algo": "FP8", "kv_cache_quant_algo": None}])
+def test_a_checkpoint_that_states_no_cache_has_16_bits(scheme: dict[str, Any] | None) -> None:
+    sidecar = None if scheme is None else ConfigValues("hf_quant_config.json", {"quantization": scheme})
+    model = architecture_of_config(ConfigValues("config.json", LLAMA_70B), "m", sidecar)[0]
+    assert model.native_cache is None
+    assert fit(model, load_catalog().accelerators["h100-sxm"], tp=2).kv_format == "bf16"
+
+
+def test_sparse_attention_is_cached_as_sglang_says() -> None:
+    """sgl-project/sglang 11309, 8 x B200: 975,424 tokens in 43.67 GB (of 2^30), 656 + 132 bytes a layer."""
+    model, cards = architecture("deepseek-v3.2"), load_catalog().accelerators
+    found = fit(model, cards["b200"], tp=8, engine=engine_memory("sglang"))
+    assert (found.kv_format, found.kv_bytes_per_token) == ("fp8", 61 * (656 + 132))
+    assert found.kv_bytes_per_token == pytest.approx(43.67 * GIB / 975_424, rel=2e-4)
+    hopper = fit(model, cards["h200"], tp=8, engine=engine_memory("sglang"))
+    assert (hopper.kv_format, hopper.kv_bytes_per_token) == ("bf16", 61 * (2 * 576 + 132))
+    assert fit(model, cards["b200"], tp=8).kv_bytes_per_token == 61 * (2 * 576 + 132)  # vLLM's own default is 16 bits
+    assert fit(model, cards["b200"], tp=8, kv="fp8").kv_bytes_per_token == 61 * (656 + 132)
+    assert fit(architecture("deepseek-v3"), cards["b200"], tp=8, kv="fp8").kv_bytes_per_token == 61 * 576

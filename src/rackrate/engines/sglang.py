@@ -171,10 +171,12 @@ def _tuning(machine: Machine) -> Space | None:
 
 
 MEMORY = EngineMemory(
-    NAME, usable_share=0.88, batch_tokens=8192, max_requests=256, block_tokens=1, activations_inside=False
-)
+    NAME, usable_share=0.88, batch_tokens=8192, max_requests=256, block_tokens=1, activations_inside=False,
+    sparse_fp8=("blackwell",),
+)  # fmt: skip
 """mem_fraction_static covers weights and KV cache only; 0.88 is its value for one card of up to 80 GB
-(docs.sglang.ai, hyperparameter tuning)."""
+(docs.sglang.ai, hyperparameter tuning). Sparse attention: "H200 uses bf16 kvcache by default, B200 uses fp8"
+(sgl-project/sglang issue 11989; the log of pull request 11309 agrees)."""
 
 SPEC = EngineSpec(
     name=NAME,

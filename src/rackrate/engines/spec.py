@@ -94,6 +94,13 @@ class EngineMemory:
     """Has tensor parallelism; otherwise several cards share the layers."""
     gguf: bool = False
     """Serves GGUF files, whose number formats are their own; other engines serve other formats."""
+    takes_stated_cache: bool = False
+    """Keeps the KV cache in the format that a checkpoint states, where nobody names one."""
+    sparse_fp8: tuple[str, ...] = ()
+    """Architectures of accelerators on which sparse latent attention is cached in fp8, where nobody names a format."""
+    mxfp4_padding: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Multiples to which kernels of MXFP4 pad an expert's outer and inner width, by architecture of the accelerator;
+    under an empty name: all others."""
 
 
 @dataclass(frozen=True)

@@ -274,10 +274,12 @@ def _tuning(machine: Machine) -> Space:
 
 
 MEMORY = EngineMemory(
-    NAME, usable_share=0.90, batch_tokens=None, max_requests=None, overhead_bytes=0.12 * GIB, sampler_values=10.0
-)
+    NAME, usable_share=0.90, batch_tokens=None, max_requests=None, overhead_bytes=0.12 * GIB, sampler_values=10.0,
+    takes_stated_cache=True, mxfp4_padding={"": (256, 128), "blackwell": (256, 256)},
+)  # fmt: skip
 """gpu_memory_utilization 0.9; CUDA context and graphs live in the tenth left over. Overhead and sampler: start-up logs
-of vLLM, tests/memory/test_vllm_logs.py."""
+of vLLM, tests/memory/test_vllm_logs.py. A stated cache: pull requests 29980 and 30785 of vllm-project/vllm (December
+2025). Padding: vllm/model_executor/layers/quantization/mxfp4.py, of Marlin, and of FlashInfer on Blackwell."""
 
 RELEASES = (
     EngineRelease(

@@ -34,7 +34,7 @@ from rackrate.memory.engine_memory import (
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank, request_bytes
 from rackrate.memory.sharding import stage_layers, tp_problem, weights_on_rank
 from rackrate.models.architecture import Architecture, CacheGroup
-from rackrate.models.formats import WeightFormat, kv_value_bytes, support, weight_format
+from rackrate.models.formats import KV_FORMATS, WeightFormat, kv_value_bytes, support, weight_format
 from rackrate.models.weight_sizes import weight_bytes
 from rackrate.units import GIB
 
@@ -148,6 +148,29 @@ def runnable_format(architecture: Architecture, accelerator: Accelerator) -> Wei
     return native
 
 
+def cache_format(architecture: Architecture, accelerator: Accelerator, engine: EngineMemory) -> tuple[str, str | None]:
+    """The format in which an engine keeps the KV cache where nobody names one, and a sentence where it is not 16 bits,
+    or not what the checkpoint states."""
+    plain = "bf16" if "bf16" not in accelerator.lacks else "fp16"
+    stated = architecture.native_cache
+    if stated is not None and engine.takes_stated_cache and stated in KV_FORMATS:
+        return stated, f"the checkpoint states a KV cache of {stated}, which {engine.name} takes by itself"
+    if accelerator.architecture in engine.sparse_fp8 and any(
+        group.mixed_rotary_values for group in architecture.caches
+    ):
+        return "fp8", f"{engine.name} keeps the cache of sparse attention in fp8 on {accelerator.id} by itself"
+    if stated is not None:
+        return plain, f"the checkpoint states a KV cache of {stated}; {engine.name} is taken to keep {plain} by itself"
+    return plain, None
+
+
+def _expert_multiples(form: WeightFormat, accelerator: Accelerator, engine: EngineMemory) -> tuple[int, int]:
+    """To what an engine pads the widths of experts in this format."""
+    if form.name != "mxfp4":
+        return (1, 1)
+    return engine.mxfp4_padding.get(accelerator.architecture or "", engine.mxfp4_padding.get("", (1, 1)))
+
+
 def fit(
     architecture: Architecture, accelerator: Accelerator, *, tp: int = 1, pp: int = 1, weights: str | None = None,
     kv: str = "auto", context_tokens: int | None = None, engine: EngineMemory = VLLM,
@@ -162,7 +185,7 @@ def fit(
         tp: tensor-parallel ranks.
         pp: pipeline stages.
         weights: name of a weight format; None: as published (fp16 for bf16 where the card lacks bf16).
-        kv: format of the KV cache; auto: 16 bits.
+        kv: format of the KV cache; auto: what the engine takes by itself, see `cache_format`.
         context_tokens: the request that must fit, input and output; None: 4096 or the model's context if less.
         engine: what takes memory besides.
         batch_tokens: tokens of a step, in place of the engine's own.
@@ -177,10 +200,12 @@ def fit(
         if number is not None and number < 1:
             raise UserError(f"{word} must be at least 1, got {number}")
     form = runnable_format(architecture, accelerator) if weights is None else weight_format(weights)
-    kv_name = ("bf16" if "bf16" not in accelerator.lacks else "fp16") if kv == "auto" else kv.lower()
+    kv_name, kv_note = cache_format(architecture, accelerator, engine) if kv == "auto" else (kv.lower(), None)
     value_bytes = kv_value_bytes(kv_name)
     context = context_tokens or min(DEFAULT_CONTEXT_TOKENS, architecture.context_tokens)
     reasons, notes = _cannot_run(architecture, accelerator, form, weights, kv_name, tp, pp, context, engine)
+    if kv_note is not None:
+        notes.append(kv_note)
 
     default_tokens, default_requests = batch_of_card(accelerator)
     step_tokens = batch_tokens or engine.batch_tokens or default_tokens
@@ -199,8 +224,9 @@ def fit(
     layers_of = stage_layers(architecture.layers, pp)
     for number, layers in enumerate(layers_of):
         on_rank = exact * weights_on_rank(
-            architecture, form, tp, layers=layers, embedding=number == 0, head=number == pp - 1
-        )
+            architecture, form, tp, layers=layers, embedding=number == 0, head=number == pp - 1,
+            expert_multiples=_expert_multiples(form, accelerator, engine),
+        )  # fmt: skip
         left = usable - taken - on_rank
         share = layers / architecture.layers
         room = _Stage(architecture.caches, share, left, value_bytes, tp, engine.block_tokens, engine.beyond_window)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from rackrate.models.architecture import Architecture, CacheGroup
 
+FP8_BYTES = 1.0
+
 
 def kv_bytes_per_token(layers: int, kv_heads: int, head_dim: int, value_bytes: float) -> float:
     """KV cache that one token of context occupies, all layers. [byte/token]
@@ -44,10 +46,19 @@ def group_token_bytes(group: CacheGroup, value_bytes: float, tp: int = 1) -> flo
     """Cache of one token in all layers of a group, on one of `tp` ranks. [byte/token]
 
     KV heads are split over ranks; with fewer heads than ranks each rank keeps a copy of one. A latent vector cannot
-    be split. A fixed state has no bytes per token.
+    be split. A fixed state has no bytes per token. An indexer's key has bytes of its own, and an fp8 cache beside one
+    keeps rotary values in 16 bits.
+
+    >>> group_token_bytes(CacheGroup("latent", 61, latent_values=576, mixed_rotary_values=64), 1.0)    # 61 x 656
+    40016.0
     """
     if group.kind == "state":
         return 0.0
+    if group.token_bytes:
+        return float(group.layers * group.token_bytes)
+    if group.kind == "latent" and group.mixed_rotary_values and value_bytes == FP8_BYTES:
+        plain = group.latent_values - group.mixed_rotary_values
+        return float(group.layers * (plain + 4 * math.ceil(plain / 128) + 2 * group.mixed_rotary_values))
     if group.kind == "latent":
         return latent_bytes_per_token(group.layers, group.latent_values, value_bytes)
     heads = kv_heads_on_rank(group.kv_heads, tp)

@@ -25,21 +25,40 @@ def padded_vocabulary(vocabulary: int, tp: int) -> int:
     return tp * math.ceil(padded / tp)
 
 
+def padded_experts(architecture: Architecture, tp: int, multiples: tuple[int, int]) -> float:
+    """How much larger routed experts are once their widths are padded to multiples, on one of `tp` ranks. [1]
+
+    >>> from rackrate.catalog.load import load_catalog
+    >>> from rackrate.models.architecture import of_catalogue_model
+    >>> oss = of_catalogue_model(load_catalog().model("gpt-oss-120b"))    # 2880 x 2880 become 3072 x 2944
+    >>> round(padded_experts(oss, 1, (256, 128)), 4)
+    1.0904
+    """
+    outer = 0 if architecture.experts is None else architecture.experts.width or architecture.hidden_size
+    inner = architecture.expert_inner_width
+    if not outer or not inner:
+        return 1.0
+    share = math.ceil(inner / tp)
+    padded = (multiples[0] * math.ceil(outer / multiples[0])) * (multiples[1] * math.ceil(share / multiples[1]))
+    return padded / (outer * share)
+
+
 def weights_on_rank(
     architecture: Architecture, form: WeightFormat, tp: int = 1, *, layers: int | None = None, embedding: bool = True,
-    head: bool = True,
+    head: bool = True, expert_multiples: tuple[int, int] = (1, 1),
 ) -> float:  # fmt: skip
     """Weights on one of `tp` ranks of a stage with so many layers (None: all). [byte]
 
     Matrices are split evenly. Norms, routers, MLA's down-projections and the vision tower are on every rank, and so are
     key and value projections where ranks outnumber KV heads. A tied output matrix is kept once, but a last stage
-    that has not the embedding needs a copy.
+    that has not the embedding needs a copy. Experts are padded to `expert_multiples` of their outer and inner widths.
     """
     sizes = bytes_by_kind(architecture, form)
     share = 1.0 if layers is None else layers / architecture.layers
     padding = padded_vocabulary(architecture.vocabulary, tp) / architecture.vocabulary
     kv_share = kv_heads_on_rank(architecture.kv_heads, tp) / architecture.kv_heads
-    split = sizes["attention"] + sizes["feed_forward"] + sizes["experts"] + sizes["state"]
+    experts = sizes["experts"] * padded_experts(architecture, tp, expert_multiples)
+    split = sizes["attention"] + sizes["feed_forward"] + experts + sizes["state"]
     whole = sizes["latent"] + sizes["router"] + sizes["vectors"]
     total = share * (split / tp + sizes["key_value"] * kv_share + whole)
     tied = architecture.parameters.head == 0

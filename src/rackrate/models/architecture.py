@@ -5,6 +5,7 @@ An `Architecture` comes from a catalogue entry (`of_catalogue_model`), or from f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -31,6 +32,11 @@ class CacheGroup:
     value_dim: int = 0
     latent_values: int = 0
     """Rotary part included."""
+    mixed_rotary_values: int = 0
+    """Of a latent vector that fp8 keeps in parts: so many rotary values in 16 bits, and a float32 scale for each 128 of
+    the others (DeepSeek's sparse attention). 0: all values alike."""
+    token_bytes: int = 0
+    """Of one token in one layer, whatever the format of the cache; 0: values of that format. [byte]"""
     window_tokens: int | None = None
     """Tokens that a layer looks back; None: the whole context."""
     state_bytes: float = 0.0
@@ -106,6 +112,8 @@ class Architecture:
     """A feed-forward has three matrices (gate, up, down), else two."""
     native_weights: str = "bf16"
     """The format (of models.formats) in which the weights are published."""
+    native_cache: str | None = None
+    """The format of the KV cache that the checkpoint states; None: it states none."""
     rotary_values: int = 64
     """Of the values of a latent vector, those that carry the position. Taken as 64 where the model is read from files,
     as in all models of the catalogue."""
@@ -159,6 +167,27 @@ class Architecture:
     def attention_layers(self) -> int:
         """Layers whose cache grows with the context."""
         return sum(group.layers for group in self.caches if group.kind != "state")
+
+
+def sparse_latent_groups(
+    layers: int, rank: int, rotary: int, index_layers: int = 0, index_values: int = 0
+) -> list[CacheGroup]:
+    """Latent attention, with the cache of its indexer where it has one (DeepSeek-V3.2).
+
+    Engines keep the indexer's key in fp8 with a float32 scale for each 128 values, whatever the format of the cache,
+    and of a latent vector in fp8 the rotary values in 16 bits: 132 and 656 bytes at DeepSeek's sizes (vLLM,
+    fp8_ds_mla; sgl-project/sglang pull request 11309).
+
+    >>> sparse_latent_groups(61, 512, 64, 61, 128)[1].token_bytes
+    132
+    """
+    if not index_values:
+        return [CacheGroup("latent", layers, latent_values=rank + rotary)]
+    scaled = index_values + 4 * math.ceil(index_values / 128)
+    return [
+        CacheGroup("latent", layers, latent_values=rank + rotary, mixed_rotary_values=rotary),
+        CacheGroup("latent", index_layers, latent_values=index_values, token_bytes=scaled),
+    ]
 
 
 def of_catalogue_model(model: Model, *, rounded: bool = False) -> Architecture:
@@ -256,15 +285,10 @@ def of_catalogue_model(model: Model, *, rounded: bool = False) -> Architecture:
 def _caches(model: Model, grouped_layers: int) -> tuple[CacheGroup, ...]:
     groups: list[CacheGroup] = []
     if model.latent is not None:
-        groups.append(
-            CacheGroup("latent", grouped_layers, latent_values=model.latent.kv_lora_rank + model.latent.rope_head_dim)
-        )
-        if model.latent.index_values:
-            groups.append(
-                CacheGroup(
-                    "latent", model.latent.index_layers or grouped_layers, latent_values=model.latent.index_values
-                )
-            )
+        groups += sparse_latent_groups(
+            grouped_layers, model.latent.kv_lora_rank, model.latent.rope_head_dim,
+            model.latent.index_layers or grouped_layers, model.latent.index_values,
+        )  # fmt: skip
     else:
         full = model.full_attention_layers if model.full_attention_layers is not None else model.layers
         groups.append(CacheGroup("grouped", full, model.kv_heads, model.head_dim, model.head_dim))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rackrate.models.architecture import CacheGroup
+from rackrate.models.architecture import CacheGroup, sparse_latent_groups
 from rackrate.models.config_values import ConfigValues
 from rackrate.models.hf_families import Family
 from rackrate.models.hf_shape import Counts, Shape, window_tokens
@@ -73,10 +73,7 @@ def _latent_attention(text: ConfigValues, shape: Shape, rank: int, layers: int, 
         (query_rank or h) * index_heads * index_dim + h * index_dim + h * index_heads
     )  # queries, key, weight of each head
     counts.vectors += indexed * 2 * index_dim
-    return [
-        CacheGroup("latent", layers, latent_values=rank + rope),
-        CacheGroup("latent", indexed, latent_values=index_dim),
-    ]
+    return sparse_latent_groups(layers, rank, rope, indexed, index_dim)
 
 
 def _indexed_layers(text: ConfigValues, layers: int) -> int:

@@ -12,7 +12,7 @@ from rackrate.models.hf_attention import attention
 from rackrate.models.hf_defaults import source, with_defaults
 from rackrate.models.hf_families import FAMILIES, UNREADABLE, Family
 from rackrate.models.hf_feed_forward import feed_forward
-from rackrate.models.hf_quantisation import plain_format, published_format
+from rackrate.models.hf_quantisation import plain_format, published_format, stated_cache
 from rackrate.models.hf_shape import CONTEXT, EXPERTS, LAYERS, VOCABULARY, Counts, Shape, layer_kinds, read_shape
 from rackrate.models.hf_state import fixed_state
 
@@ -98,6 +98,7 @@ def architecture_of_config(
         experts=experts,
         gated=family.gated,
         native_weights=weights,
+        native_cache=stated_cache(config, text, sidecar),
         origin=config.file,
     ), notes
 

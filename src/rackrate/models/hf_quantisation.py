@@ -27,6 +27,25 @@ def published_format(config: ConfigValues, text: ConfigValues, sidecar: ConfigVa
     return plain_format(config, text)
 
 
+def stated_cache(config: ConfigValues, text: ConfigValues, sidecar: ConfigValues | None = None) -> str | None:
+    """The format of the KV cache that a checkpoint states; None where it states none.
+
+    kv_cache_quant_algo is ModelOpt's, in a file of its own; kv_cache_scheme is that of compressed-tensors, and of
+    ModelOpt's part of config.json.
+    """
+    for part in (config, text, *([] if sidecar is None else [sidecar])):
+        quantised = part.nested("quantization_config") or part.nested("quantization")
+        if quantised is None:
+            continue
+        algorithm = quantised.text("kv_cache_quant_algo")
+        if algorithm is not None and algorithm.lower() not in {"none", "auto"}:
+            return algorithm.lower()
+        scheme = quantised.nested("kv_cache_scheme")
+        if scheme is not None:
+            return f"{'fp' if scheme.text('type') == 'float' else 'int'}{scheme.whole('num_bits', default=8)}"
+    return None
+
+
 def plain_format(config: ConfigValues, text: ConfigValues) -> str:
     """The 16- or 32-bit format of the dtype; bf16 where none is stated."""
     for part in (text, config):

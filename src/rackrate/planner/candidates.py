@@ -168,6 +168,7 @@ def replica_of(
             engine=kind.engine,
             parallel=Parallel(tensor=kind.tp, pipeline=kind.pp),
             weights=step_name(kind.weights),
+            kv=None if found.kv_format in {"bf16", "fp16"} else found.kv_format,
             kv_capacity=found.kv_tokens,
         )
     except UserError as error:

@@ -9,6 +9,9 @@ from rackrate.report.format import count, percent
 from rackrate.schemas import checks as views
 from rackrate.units import GIB
 
+BARELY = 0.05
+"""Share of a card: where less of it is left for the KV cache, what is predicted may be wrong by as much."""
+
 
 def document(view: views.FitView, *, full: bool = False) -> Document:
     """A block per machine, or a row per GPU of the catalogue."""
@@ -47,21 +50,28 @@ def _split(fit: views.FitAnswer) -> str:
 
 def _machine(fit: views.FitAnswer) -> Iterator[Block]:
     several = f"{fit.accelerators} x " if fit.accelerators > 1 else ""
-    word = "fits" if fit.fits else "does not fit"
+    barely = fit.kv_bytes < BARELY * fit.memory_bytes
+    word = ("barely fits" if barely else "fits") if fit.fits else "does not fit"
     yield Note(f"{word} {several}{fit.accelerator}{_split(fit)}, {fit.engine}", "best" if fit.fits else "bad")
     yield from (Note(f"- {reason}") for reason in fit.reasons)
     yield _memory(fit)
     if fit.largest_context:
         limit = f", {fit.engine_requests:,} in one step" if fit.engine_requests else ""
         yield Note(
-            f"{fit.requests:,} requests of {fit.context_tokens:,} tokens at a time by memory{limit}; one "
-            f"of at most {fit.largest_context:,} tokens; {fit.kv_tokens:,} tokens in all"
+            f"{fit.requests:,} requests of {fit.context_tokens:,} tokens at a time by memory ({fit.kv_tokens:,} tokens)"
+            f"{limit}; one alone of at most {fit.largest_context:,} tokens"
         )
     yield from notes(f"note: {note}" for note in fit.notes)
     if fit.remedies:
         yield Note("what would fit:")
     for way in fit.remedies:
         yield Note(f"- {way.text}: {way.requests:,} requests of {way.context_tokens:,} tokens")
+
+
+def _until_windows_are_full(fit: views.FitAnswer) -> str:
+    """What a further token takes is less than the first ones, where layers keep a window only."""
+    short = fit.request_bytes < 0.9 * fit.kv_bytes_per_token * fit.context_tokens
+    return ", until windows are full" if short else ""
 
 
 def _memory(fit: views.FitAnswer) -> Table:
@@ -75,7 +85,7 @@ def _memory(fit: views.FitAnswer) -> Table:
         ("engine", "overhead_bytes", "libraries, communication"),
         (
             "left for the KV cache", "kv_bytes",
-            f"{fit.kv_bytes_per_token:,.0f} bytes a token in {fit.kv_format}",
+            f"{fit.kv_bytes_per_token:,.0f} bytes a token in {fit.kv_format}{_until_windows_are_full(fit)}",
         ),
         ("one request", "request_bytes", f"of {fit.context_tokens:,} tokens"),
     )  # fmt: skip
