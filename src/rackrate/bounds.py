@@ -96,6 +96,7 @@ SECONDS = Bounds("a number of seconds", 0, 1e9)
 """Thirty years."""
 SECONDS_ABOVE_0 = Bounds("a number of seconds", 0, 1e9, above=True)
 MINUTES = Bounds("a number of minutes", 0, 7 * 24 * 60, above=True, example="at most a week")
+YEARS = Bounds("a number of years", 0, 30, above=True)
 HOURS_PER_MONTH = Bounds("a number of hours", 0, 744, above=True, example="a month has 720 to 744")
 UTC_OFFSET = Bounds("a number of hours", -14, 14)
 """The widest there are: -12 and +14, by the tz database."""
@@ -136,6 +137,7 @@ Concurrency = Annotated[int, CONCURRENCY]
 Seconds = Annotated[float, SECONDS]
 SecondsAbove0 = Annotated[float, SECONDS_ABOVE_0]
 Minutes = Annotated[float, MINUTES]
+Years = Annotated[float, YEARS]
 HoursPerMonth = Annotated[float, HOURS_PER_MONTH]
 UtcOffset = Annotated[float, UTC_OFFSET]
 Usd = Annotated[float, USD]

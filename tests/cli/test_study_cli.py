@@ -164,7 +164,7 @@ def test_a_diff_says_what_flipped(command: Command, tmp_path: Path) -> None:
         (("study", "diff", STUDIES / "lytix-2024.yaml", "-o", "page.html"), "-o goes with `rackrate study run`"),
         (("study", "validate", STUDIES / "lytix-2024.yaml", "--json"), "--json goes with"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--draws", "10"), "between 1,000 and 1,000,000"),
-        (("study", "run", STUDIES / "lytix-2024.yaml", "--seed", "-1"), "must not be negative"),
+        (("study", "run", STUDIES / "lytix-2024.yaml", "--seed", "-1"), "a whole number from 0 to"),
     ],
 )
 def test_bad_words_get_a_sentence(command: Command, words: tuple[object, ...], says: str) -> None:
@@ -251,6 +251,36 @@ def test_a_run_is_compared_on_its_offers_with_who_sells_the_model(command: Comma
     assert len(same) == 8  # the cheapest; --all-apis shows the rest
 
 
+def test_a_rig_is_compared_over_its_life(command: Command, tmp_path: Path) -> None:
+    """The verdict and the payback say the same, at today's prices and at falling ones."""
+    (tmp_path / "rig.yaml").write_text(
+        "name: rig\ncapex_usd: 24000\nlife_years: 4\ndiscount_rate: 0.08\n"
+        "idle_w: 300\nbusy_w: 1100\nusd_per_kwh: 0.17\n",
+        encoding="utf-8",
+    )
+    words = ("compare", "--tokens-per-second", 3000, "--own", "rig.yaml", "--model", "llama-3.1-8b-instruct",
+             "--tokens-per-month", "4e9", "--api", "openai/gpt-6-luna", "--as-of", "2026-11-20")  # fmt: skip
+
+    def over(*more: object) -> tuple[Any, Any]:
+        view = command(*words, *more, "--json").json
+        (mine,) = [row for row in view["rows"] if row["name"] == "rig"]
+        return view, mine
+
+    view, mine = over()
+    assert (view["horizon"]["months"], view["horizon"]["life_of"]) == (48.0, "rig")
+    assert view["horizon"]["discount_rate"]["value"] == 0.08
+    falling, dearer = over("--api-price-decline", "0.6..0.9", "--horizon-years", 6)
+    assert (falling["horizon"]["months"], falling["horizon"]["life_of"]) == (72.0, None)
+    assert dearer["levelised_usd_month"] == mine["levelised_usd_month"]  # bought again at the same price
+    for each, row in ((view, mine), (falling, dearer)):
+        assert (row["crossing"]["payback_discounted_months"]["value"] is not None) == (
+            each["verdict"] == "self-hosting"
+        )
+    shown = command(*words, "--api-price-decline", "0.3")
+    assert "API prices falling by 30 % a year, resale counted" in shown.out
+    assert "over 48 months, the life of rig; in the first month alone in" in " ".join(shown.out.split())
+
+
 def test_compare_agrees_with_price(command: Command, t4_run: Path) -> None:
     """The same break-even, from the other command."""
     words = (t4_run, "--offer", "aws/g4dn.12xlarge", "--api", "openai/gpt-3.5-turbo", "--json")
@@ -311,7 +341,9 @@ def test_a_rig_of_ones_own(command: Command, tmp_path: Path, t4_run: Path) -> No
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--requests-per-day", "5"), "--tokens-per-month instead"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "-u", "2"), "--utilisation is a share"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "-u", "0.2", "--tokens-per-month", "5"), "not several"),
-        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--peak-to-mean", "0.5"), "at least 1"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--peak-to-mean", "0.5"), "a number from 1 to"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--api-price-decline", "1.5"), "--api-price-decline is"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--horizon-years", "0"), "--horizon-years is a number"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "x"), "--as-of is a date"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "2024-02-31"), "--as-of is a date"),
         (

@@ -48,6 +48,10 @@ class CompareRequest(PricedFields):
     """NAME=SHARE each."""
     tokenizer_ratios: bounds.Names = ()
     """NAME=RATIO each."""
+    api_price_decline: str | None = None
+    """The share that API prices lose a year: a number, or a range LOW..HIGH (80 %); None: they stay."""
+    horizon_years: bounds.Years | None = None
+    """Over which all are compared by present value; None: the life of what is bought, else a month."""
     as_of: str | None = None
     """List prices of this date, YYYY-MM-DD; None: today's."""
 
@@ -92,7 +96,15 @@ def compare(request: CompareRequest, context: Context) -> Compared:
         seed=SEED,
         inputs={THROUGHPUT: Input(value=Number(speed, None), unit="token/s", source=served.origin)},
         scenarios=tuple(scenarios),
-        questions=(Question(id="compare", asks=f"{pricing.model}: what do the same requests cost?", traffic=traffic),),
+        questions=(
+            Question(
+                id="compare",
+                asks=f"{pricing.model}: what do the same requests cost?",
+                traffic=traffic,
+                horizon_years=request.horizon_years,
+                api_price_decline=_decline(request),
+            ),
+        ),
     )
     result = evaluate(Loaded(Path("compare"), study, ()), catalog, as_of, use=use)
     remarks = [said, served.origin]
@@ -163,6 +175,16 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
     if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
         raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {text!r}", field=field)
     return numbers[0], numbers[-1]
+
+
+def _decline(request: CompareRequest) -> Number:
+    from rackrate.studies.documents import Number
+
+    text = request.api_price_decline
+    if text is None:
+        return _fixed(0.0)
+    bounds.SHARE_BELOW_1.check(ends_of(text, "api_price_decline")[1], "api_price_decline")
+    return Number(quantity(text, "api_price_decline"), None)
 
 
 def _fixed(value: float) -> Number:

@@ -60,6 +60,18 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    api_price_decline: Annotated[
+        str | None,
+        typer.Option(
+            "--api-price-decline", help="Share that API prices lose a year; 0.3, or 0.1..0.5 (80 %).", show_default="0"
+        ),
+    ] = None,
+    horizon_years: Annotated[
+        float | None,
+        typer.Option(
+            "--horizon-years", help="Compare over so long, by present value.", show_default="life of what is bought"
+        ),
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", help="List prices of this date, YYYY-MM-DD.", show_default="today"),
@@ -101,6 +113,8 @@ def compare(
             batch=batch,
             discounts=tuple(discount or ()),
             tokenizer_ratios=tuple(tokenizer_ratio or ()),
+            api_price_decline=api_price_decline,
+            horizon_years=horizon_years,
             as_of=as_of,
             hours_per_month=hours_per_month,
             at_concurrency=at_concurrency,

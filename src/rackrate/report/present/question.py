@@ -94,10 +94,12 @@ def _long(horizon: HorizonResult) -> str:
 def _means(horizon: HorizonResult) -> str:
     """What present value means here, in words."""
     rate, fall = horizon.discount_rate.value, horizon.api_price_decline.value or 0.0
-    falls = f"falling by {percent(fall)} a year" if fall > 0 else f"rising by {percent(-fall)} a year"
+    ends = interval(horizon.api_price_decline, None)
+    spread = f" (80 %: {percent(ends.low)} to {percent(ends.high)})" if ends is not None and fall > 0 else ""
+    falls = f"falling by {percent(fall)} a year{spread}" if fall > 0 else f"rising by {percent(-fall)} a year"
     return (
         f"Over {horizon.months:.3g} months is by present value: discounted at {percent(rate)} a year, API prices "
-        f"{falls if fall else 'as they are'}, resale counted; as the equal sum a month that is worth as much. "
+        f"{falls if fall else 'as they are today'}, resale counted; as the equal sum a month that is worth as much. "
         "USD/month and USD per 1M are of the first month. Break-evens, splits and what it hangs on go by the equal sum."
     )
 
@@ -189,8 +191,9 @@ def _payback(crossing: Crossing, horizon: HorizonResult | None) -> str:
     kept = crossing.payback_discounted_months
     if kept is None or horizon is None:
         return text
-    when = _months(kept) if kept.value is not None else f"not{_months(kept).removeprefix('never')}"
-    return f"{text}, by present value within {horizon.months:.3g} months {when}"
+    within = f"within {horizon.months:.3g} months"
+    when = f"{_months(kept)}, {within}" if kept.value is not None else f"not {within}{_months(kept)[len('never') :]}"
+    return f"{text}, by present value {when}"
 
 
 def _split(crossing: Crossing) -> str:
