@@ -136,3 +136,13 @@ def test_who_has_shut_down_is_no_seller_today_but_was_one() -> None:
     assert "groq/llama-3.1-8b-instant" in then
     named = chosen_apis(model, CATALOG, ("groq/llama-3.1-8b-instant",), when=TODAY)[-1]
     assert (named.price.status.status, named.same_model) == ("ended", True)
+
+
+def test_of_many_sellers_the_cheapest_are_taken() -> None:
+    model = CATALOG.models["llama-3.1-8b-instruct"]
+    everyone = chosen_apis(model, CATALOG, None, when=TODAY)
+    eight = chosen_apis(model, CATALOG, None, when=TODAY, sellers=8)
+    assert len(everyone) > len(eight) == 8
+    assert eight == everyone[:8]
+    sums = [each.price.input_usd_per_1m + each.price.output_usd_per_1m for each in everyone]
+    assert sums == sorted(sums)

@@ -241,14 +241,15 @@ def test_a_run_is_compared_on_its_offers_with_who_sells_the_model(command: Comma
     volume = 0.3 * TOK_S * 3600 * 730
     assert view["tokens_month"]["value"] == pytest.approx(volume, rel=1e-6)
     assert view["input_share"] == pytest.approx(INPUT_TOK_S / TOK_S)
-    groq = rows["groq/llama3-8b-8192"]
-    assert groq["same_model"] is True
-    assert groq["usd_month"]["value"] == pytest.approx(volume * (2 / 3 * 0.05 + 1 / 3 * 0.08) / 1e6, rel=1e-6)
+    seller = rows["openrouter/meta-llama/llama-3-8b-instruct"]
+    assert seller["same_model"] is True
+    assert seller["usd_month"]["value"] == pytest.approx(volume * (2 / 3 * 0.03 + 1 / 3 * 0.06) / 1e6, rel=1e-6)
+    assert "groq/llama3-8b-8192" not in rows  # which shut it down in 2025
     assert rows["openai/gpt-6-luna"]["same_model"] is False
     costs = [row["usd_month"]["value"] for row in view["rows"]]
     assert costs == sorted(costs)
     same = [row for row in view["rows"] if row["is_api"] and row["same_model"]]
-    assert len(same) == 8  # the cheapest; --all-apis shows the rest
+    assert len(same) == 7  # all who sell it today; of more the eight cheapest
 
 
 def test_a_rig_is_compared_over_its_life(command: Command, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def fleet(
         list[str] | None,
         typer.Option(
             "--api",
-            help="Show this API's bill for the same tokens, such as openai/gpt-4o-mini; may be repeated.",
+            help="Show this API's bill for the same tokens, such as openai/gpt-6-luna; may be repeated.",
             show_default="of a run: the three cheapest that sell its model",
         ),
     ] = None,

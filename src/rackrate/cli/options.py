@@ -97,8 +97,8 @@ Apis = Annotated[
     list[str] | None,
     typer.Option(
         "--api",
-        help="Compare with this API, such as openai/gpt-4o-mini; may be repeated.",
-        show_default="gpt-3.5-turbo and gpt-6-luna",
+        help="Compare with this API, such as openai/gpt-6-luna; may be repeated.",
+        show_default="gpt-6-luna and gemini-3.8-flash",
     ),
 ]
 HoursPerMonth = Annotated[float, typer.Option("--hours-per-month", help="Hours of a month; some articles take 720.")]
