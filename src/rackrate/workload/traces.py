@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rackrate.errors import WorkloadError
-from rackrate.files.bounded import open_text_lines
+from rackrate.files.bounded import open_lines, open_text_lines
 from rackrate.files.writing import whole_file
+from rackrate.workload.plain_rows import Moments, plain_columns
 from rackrate.workload.trace_files import (
     FEWEST_NEWEST_FIRST,
     MOST_TIME,
@@ -39,8 +40,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Blocks = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
-_TEXT = 4 << 20
-"""Characters of numbers that are read at once."""
+_PIECE = 1 << 20
+"""Bytes of plain rows that are read at once: what is made of them stays in the processor's cache."""
 _ROWS = 1 << 13
 """Rows of other things that are read at once."""
 _SLICE = 1 << 16
@@ -189,21 +190,24 @@ class _RefusedError(Exception):
 _Column = Sequence[Any] | Floats
 
 
-def _csv_slices(path: Path, layout: Layout) -> Iterator[Mapping[str, _Column]]:
-    """The columns that are read, of so many rows at a time: as numbers while there is nothing else, then as texts."""
-    places = [(field, layout.columns.index(name)) for field, name in layout.fields.items()]
-    read: Mapping[str, _Column]
-    has_names = layout.moments or not {"session", "prefix"}.isdisjoint(layout.fields)
-    with open_text_lines(path) as file:
+def _csv_slices(path: Path, layout: Layout) -> Iterator[Mapping[str, _Column | Moments]]:
+    """The columns that are read, of so many rows at a time: in bulk while nothing is odd, then row by row."""
+    places = {field: layout.columns.index(name) for field, name in layout.fields.items()}
+    numbers: dict[str, int] = {
+        field: place for field, place in places.items() if not (layout.moments and field == "time")
+    }
+    is_plain = layout.delimiter == "," and {"session", "prefix"}.isdisjoint(places)
+    with open_lines(path) as file:
         file.readline()
-        text = ""
-        while not has_names and layout.delimiter == "," and (text := file.read(_TEXT) + file.readline()):
-            numbers = _only_numbers(text, len(layout.columns))
-            if numbers is None:
+        data = b""
+        while is_plain and (data := file.read(_PIECE) + file.readline()):
+            found = plain_columns(data, len(layout.columns), numbers, places["time"] if layout.moments else None)
+            if found is None:
                 break
-            read = {field: numbers[:, place] for field, place in places}
-            yield read
-        reader = csv.reader(chain(io.StringIO(text, newline=""), file), strict=True, delimiter=layout.delimiter)
+            yield found
+        rest = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        lines = chain(io.StringIO(data.decode(), newline=""), rest)
+        reader = csv.reader(lines, strict=True, delimiter=layout.delimiter)
         while rows := list(islice(reader, _ROWS)):
             if layout.delimiter == ";":
                 rows = [[with_point(cell) for cell in row] for row in rows]
@@ -211,27 +215,7 @@ def _csv_slices(path: Path, layout: Layout) -> Iterator[Mapping[str, _Column]]:
             if columns and len(columns) != len(layout.columns):
                 raise _RefusedError("a row has too few columns, or too many")
             if columns:
-                read = {field: columns[place] for field, place in places}
-                yield read
-
-
-def _only_numbers(text: str, width: int) -> Floats | None:
-    """Rows of so many plain numbers with commas between, read as one list of JSON; None where there is more in them."""
-    import orjson
-
-    lines = text.encode().replace(b"\r\n", b"\n").strip(b"\n")
-    if lines.translate(None, b"0123456789+-.eE,\n"):
-        return None
-    characters = np.frombuffer(lines, dtype=np.uint8)
-    ends = np.append(np.flatnonzero(characters == ord("\n")), len(lines))
-    commas = np.searchsorted(np.flatnonzero(characters == ord(",")), ends)
-    if not np.array_equal(commas, np.arange(1, len(ends) + 1) * (width - 1)):
-        return None
-    try:
-        values = orjson.loads(b"[" + lines.replace(b"\n", b",") + b"]")
-    except orjson.JSONDecodeError:
-        return None
-    return np.array(values, dtype=np.float64).reshape(-1, width)
+                yield {field: columns[place] for field, place in places.items()}
 
 
 def _json_slices(path: Path, layout: Layout) -> Iterator[dict[Field, _Column]]:
@@ -261,7 +245,8 @@ def _numbers(column: _Column, unknown: float | None = None) -> Floats:
     return found
 
 
-def _times(column: _Column) -> Floats:
+def _times(column: _Column | Moments) -> Floats:
+    assert not isinstance(column, Moments)  # noqa: S101 - those are dates
     found = _numbers(column)
     if (np.abs(found) > MOST_TIME).any():
         raise _RefusedError("a time is out of range")
@@ -282,11 +267,20 @@ def _tokens(column: _Column, *, optional: bool) -> Ints:
 _PLAIN_MOMENT = re.compile(r"(?:1[7-9]|2[01])\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)?", re.ASCII)
 
 
-def _nanoseconds(column: _Column, zoned: bool) -> npt.NDArray[np.int64]:
+def _is_zoned(column: _Column | Moments, layout: Layout) -> bool:
+    """Whether its first time says its offset from UTC."""
+    return column.zoned if isinstance(column, Moments) else layout.moments and has_zone(column[0])
+
+
+def _nanoseconds(column: _Column | Moments, zoned: bool) -> npt.NDArray[np.int64]:
     """Dates and times of day as nanoseconds since 1970: differences of them are exact.
 
     All of a file have an offset from UTC, or none has: `zoned`.
     """
+    if isinstance(column, Moments):
+        if column.zoned != zoned:
+            raise _RefusedError("a time with an offset from UTC and one without")
+        return column.nanoseconds
     if all(map(_PLAIN_MOMENT.fullmatch, column)):
         without_zone = [value.removesuffix("Z").removesuffix("+00:00") for value in column]
         if sum(map(len, column)) - sum(map(len, without_zone)) and not zoned:
@@ -318,13 +312,13 @@ def _read(path: Path, layout: Layout) -> Trace:
     with _BlockFile() as blocks:
         for columns in (_json_slices if layout.is_json else _csv_slices)(path, layout):
             for field, column in columns.items():
-                if field == "time":
+                if field == "time" or isinstance(column, Moments):
                     # differences of nanoseconds are exact, where seconds since 1970 have lost them
                     if first is None:
-                        zoned = layout.moments and has_zone(column[0])
+                        zoned = _is_zoned(column, layout)
                     times = _nanoseconds(column, zoned) if layout.moments else _times(column)
                     first = times[0] if first is None else first
-                    parts[field].append((times - first) * (1e-9 if layout.moments else 1.0))
+                    parts["time"].append((times - first) * (1e-9 if layout.moments else 1.0))
                 elif field == "blocks":
                     lengths.append(blocks.add(column))
                 elif field in names:
