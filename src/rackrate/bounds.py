@@ -8,7 +8,9 @@ Upper bounds are far above what is real, and far below where sums overflow: 1e30
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +71,8 @@ def shown(value: object) -> str:
     ('70,000', '1e+308', '0.25', "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...", '9.22337e+18')
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if value == 0:
+            return "0"
         if abs(value) < 10**13 and value == int(value):
             return f"{value:,.0f}"
         try:
@@ -77,6 +81,34 @@ def shown(value: object) -> str:
             return f"a number of {len(str(abs(value))) if abs(value) < 10**4000 else 'over 4000'} digits"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:38]}..."
+
+
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
+
+
+def is_date(text: str) -> bool:
+    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD, of a day that there is.
+
+    >>> is_date("2024-06"), is_date("2024-02-29"), is_date("2023-02-29")
+    (True, True, False)
+    """
+    if _DATE.fullmatch(text) is None:
+        return False
+    try:
+        # from 1970 on, so that a date can be a moment anywhere
+        return date.fromisoformat(text + "-01-01"[len(text) - 4 :]).year >= 1970
+    except ValueError:
+        return False
+
+
+def check_date(text: str, field: str, today: str) -> None:
+    """Raises UserError, which names the field, where a text is no date, or a day that is still to come."""
+    if not is_date(text):
+        raise UserError(f"{{{field}}} is a date such as 2024-06-13, not {shown(text)}", field=field)
+    if text > today[: len(text)]:
+        raise UserError(
+            f"{{{field}}} {text} is still to come (today is {today}): its prices are not known", field=field
+        )
 
 
 _WHOLE = "a whole number"
@@ -126,6 +158,8 @@ FACTOR = Bounds("a number", 0, 1e9, above=True)
 FACTOR_FROM_1 = Bounds("a number", 1, 1e6)
 COUNT = Bounds(_WHOLE, 1, 1e9)
 COUNT_FROM_0 = Bounds(_WHOLE, 0, 1e9)
+FIGURE = Bounds("a number", -1e18, 1e18)
+"""Any number of a file: tokens of a month are the largest that are real."""
 SEED = Bounds(_WHOLE, 0, 2**63 - 1)
 
 Tokens = Annotated[int, TOKENS]

@@ -75,33 +75,65 @@ class CalibrationError(UserError):
     """A run cannot be calibrated with, or a calibration is of something else."""
 
 
+_ALIKE = 0.6
+"""Of `difflib`'s ratio, from which on names are alike: `gpt-4o-minni` is (0.95), laguna and llama are not (0.55)."""
+_FEW = 6
+"""So many names are all listed where none is alike."""
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` names most like `word`, best first; always that many where there are that many.
+    """At most `count` names that are like `word`, best first; names that are nothing like it are left out.
 
     Names that contain the word come before names that merely resemble it.
 
-    >>> nearest("g4dn.12xlrge", ["aws/g4dn.12xlarge", "aws/g5.12xlarge", "lambda/gpu_1x_b200"], 2)
+    >>> nearest("g4dn.12xlrge", ["aws/g4dn.12xlarge", "aws/g5.12xlarge", "lambda/gpu_1x_b200"])
     ['aws/g4dn.12xlarge', 'aws/g5.12xlarge']
+    >>> nearest("youtu", ["opt", "dots1", "apertus"])
+    []
     """
-    lowered = word.lower()
+    lowered = word[:_LONGEST_WORD].lower()
 
     def likeness(name: str) -> tuple[bool, float]:
         candidate = name.lower()
         parts = [candidate, *candidate.split("/")]
+        if len(lowered) > 3:
+            parts += [part[: len(lowered) + 1] for part in parts]  # of a name whose end was left out
         ratio = max(difflib.SequenceMatcher(None, lowered, part).ratio() for part in parts)
-        return (bool(lowered) and lowered in candidate, ratio)
+        if any(_one_letter_apart(lowered, part) or _letters(lowered) == _letters(part) for part in parts):
+            ratio = max(ratio, _ALIKE)
+        return (len(lowered) > 1 and lowered in candidate, ratio)
 
-    return sorted(dict.fromkeys(known), key=lambda name: (likeness(name), name), reverse=True)[:count]
+    found = {name: likeness(name) for name in known}
+    alike = [name for name, (contains, ratio) in found.items() if contains or ratio >= _ALIKE]
+    return sorted(alike, key=lambda name: (found[name], name), reverse=True)[:count]
+
+
+_LONGEST_WORD = 200
+"""What is longer is no name with a slip in it, and would take long to compare."""
+
+
+def _letters(name: str) -> str:
+    """A name without what is left out or put in: `T-4` is `t4`."""
+    return "".join(letter for letter in name if letter.isalnum()) or name
+
+
+def _one_letter_apart(one: str, other: str) -> bool:
+    return len(one) == len(other) > 1 and sum(a != b for a, b in zip(one, other, strict=True)) == 1
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean a, b or c?`, or nothing where nothing is known.
+    """`; did you mean a, b or c?` of names that are alike; else all there are, where they are few; else nothing.
 
-    >>> did_you_mean("t5", ["t4"])
-    '; did you mean t4?'
+    >>> did_you_mean("t5", ["t4"]), did_you_mean("gpu", ["models", "offers"]), did_you_mean("x", [])
+    ('; did you mean t4?', '; there are models and offers', '')
     """
-    names = nearest(word, known)
-    if not names:
+    all_names = list(dict.fromkeys(known))
+    if names := nearest(word, all_names):
+        return f"; did you mean {_listed(names, 'or')}?"
+    if not 0 < len(all_names) <= _FEW:
         return ""
-    listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
-    return f"; did you mean {listed}?"
+    return f"; there {'is' if len(all_names) == 1 else 'are'} {_listed(all_names, 'and')}"
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

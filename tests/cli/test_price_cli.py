@@ -278,6 +278,14 @@ BAD_RIGS: dict[str, tuple[str, str]] = {
     "empty": ("", r"rig\.yaml:1:1: "),
     "NUL": ('name: "a\0b"\n', r"rig\.yaml.*: not valid YAML: "),
     "odd key": ("? [a, b]\n: 1\n", r"rig\.yaml:1:\d+: not valid YAML: "),
+    "unknown accelerator": (
+        RIG + "hardware: {accelerator: h1000}\n",
+        r"rig\.yaml:7:1: hardware\.accelerator: no accelerator is called 'h1000'",
+    ),
+    "more than there is": (
+        RIG.replace("3800", "1e300"),
+        r"rig\.yaml:2:1: capex_usd: 1e\+300 is no figure",
+    ),
     "busy below idle": (RIG.replace("300", "20"), r"rig\.yaml:\d+:1: busy_w \(20\) is below idle_w \(50\)"),
     "dearer used than new": (RIG + "resale_usd: 4000\n", r"rig\.yaml:\d+:1: resale_usd \(4000\) is above capex_usd"),
 }

@@ -164,7 +164,7 @@ def test_a_diff_says_what_flipped(command: Command, tmp_path: Path) -> None:
         (("study", "diff", STUDIES / "lytix-2024.yaml", "-o", "page.html"), "-o goes with `rackrate study run`"),
         (("study", "validate", STUDIES / "lytix-2024.yaml", "--json"), "--json goes with"),
         (("study", "run", STUDIES / "lytix-2024.yaml", "--draws", "10"), "between 1,000 and 1,000,000"),
-        (("study", "run", STUDIES / "lytix-2024.yaml", "--seed", "-1"), "a whole number from 0 to"),
+        (("study", "run", STUDIES / "lytix-2024.yaml", "--seed", "-1"), "--seed is a whole number from 0"),
     ],
 )
 def test_bad_words_get_a_sentence(command: Command, words: tuple[object, ...], says: str) -> None:
@@ -346,6 +346,16 @@ def test_a_rig_of_ones_own(command: Command, tmp_path: Path, t4_run: Path) -> No
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--api-price-decline", "1.5"), "--api-price-decline is"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--horizon-years", "0"), "--horizon-years is a number"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "x"), "--as-of is a date"),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "2199-01-01"), "2199-01-01 is still to come"),
+        (
+            ("--tokens-per-second", "60", "--usd-per-hour", "1", "--tokens-per-month", "1e30"),
+            "got 1e+30",
+        ),
+        (
+            ("--tokens-per-second", "1e30", "--usd-per-hour", "1"),
+            "--tokens-per-second is a number of tok",
+        ),
+        (("--tokens-per-second", "60", "--usd-per-hour", "1e300"), "--usd-per-hour is a number of USD"),
         (("--tokens-per-second", "60", "--usd-per-hour", "1", "--as-of", "2024-02-31"), "--as-of is a date"),
         (
             ("--tokens-per-second", "60", "--usd-per-hour", "1", "-o", "page.txt"),

@@ -141,7 +141,7 @@ def test_transformers_never_takes_the_whole_memory() -> None:
         ("max_num_seqs=0", "max_num_seqs is at least 1, not 0"),
         ("eager=perhaps", "eager is on or off, not 'perhaps'"),
         ("dtype=int3", "dtype is one of bfloat16"),
-        ("eager", "set takes NAME=VALUE, not 'eager'"),
+        ("eager", "settings takes NAME=VALUE, not 'eager'"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(said: str, expected: str) -> None:

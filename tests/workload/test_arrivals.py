@@ -135,7 +135,10 @@ def test_objectives_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "ttft", "p95 ttft > 1s", "p95 latency < 1s", "p0 ttft < 1s", "p95 ttft < 0ms"])
+@pytest.mark.parametrize(
+    "text", ["", "ttft", "p95 ttft > 1s", "p95 latency < 1s", "p0 ttft < 1s", "p95 ttft < 0ms", "p95 ttft < 500",
+    "p95 ttft < 1s, p95 ttft < 2s", "ttft < 1s, p95 ttft < 1s", "p95 ttft < 9999999999s"],
+)  # fmt: skip
 def test_what_is_no_objective_is_said(text: str) -> None:
     with pytest.raises(WorkloadError, match="slo"):
         parse_slo(text)

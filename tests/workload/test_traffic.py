@@ -195,13 +195,13 @@ def test_rates_and_lengths_are_put_on() -> None:
      ("trace.csv", None), ("-2/s", None), ("/s", None)],
 )  # fmt: skip
 def test_rates_are_read(text: str, rate: float | None) -> None:
-    assert parse_rate(text) == (None if rate is None else pytest.approx(rate))
+    assert parse_rate(text, "traffic") == (None if rate is None else pytest.approx(rate))
 
 
 @pytest.mark.parametrize("text", ["", "5", "0s", "-1h", "1 fortnight", "h", "1e9999s", "nan"])
 def test_lengths_of_time_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(WorkloadError, match="length of time"):
-        parse_duration(text)
+        parse_duration(text, "over")
 
 
 # --- files ---

@@ -73,13 +73,12 @@ def compare(request: CompareRequest, context: Context) -> Compared:
     Raises:
         PriceError, RunError, CatalogError: as `price` does, and for volumes, discounts and ratios that cannot be.
     """
-    from rackrate.catalog.types import is_date
     from rackrate.studies.documents import Input, Number, Question, Study
     from rackrate.studies.evaluate import evaluate
     from rackrate.studies.loading import Loaded
 
-    if request.as_of is not None and not is_date(request.as_of):
-        raise PriceError(f"{{as_of}} is a date such as 2024-06-13, not {request.as_of!r}", field="as_of")
+    if request.as_of is not None:
+        bounds.check_date(request.as_of, "as_of", context.today())
     as_of = request.as_of or context.today()
     catalog = context.catalog
     pricing, model, speed, use = _priced(request, context)
@@ -173,7 +172,10 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
-        raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {text!r}", field=field)
+        raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {bounds.shown(text)}", field=field)
+    kind = {"tokens_per_second": bounds.TOKENS_PER_SECOND, "tokens_per_month": bounds.TOKENS_PER_MONTH}[field]
+    for number in numbers:
+        kind.check(number, field)
     return numbers[0], numbers[-1]
 
 

@@ -98,7 +98,7 @@ class _Machines:
             stated = request.spot_interruptions
             few, many = ASSUMED_INTERRUPTIONS_PER_MONTH
             often = many if stated is None else stated
-            recovery_s = seconds(request.cold_start)
+            recovery_s = seconds(request.cold_start, "cold_start")
             cost = with_interruptions(cost, often, recovery_s, request.hours_per_month)
             assumed = (
                 f"{few:g} to {many:g} interruptions a month assumed, since none are stated, and priced at {many:g}"
@@ -126,10 +126,12 @@ class _Machines:
     def add_contract(self, path: Path) -> None:
         """A machine that is rented at terms of one's own."""
         from rackrate.catalog.documents import read_document
+        from rackrate.economics.hourly import known_hardware
         from rackrate.economics.mix import FleetOffer
         from rackrate.economics.terms import Contract, contracted
 
         contract = read_document(path, Contract)
+        known_hardware(path, contract.hardware, self.catalog)
         self._check(_contract_mismatch(self.machine, contract), "measure on the machine that is rented")
         cost, replicas = (
             contracted(contract, str(path), self.request.hours_per_month),

@@ -91,10 +91,10 @@ def plan_of(request: FleetRequest) -> FleetPlan:
             headroom=factor,
             floor=request.floor,
             spares=request.spares,
-            cold_start_s=seconds(request.cold_start),
-            scale_down_s=seconds(request.scale_down),
-            resize_s=parse_duration(request.resize) if request.resize else None,
-            max_wait_s=seconds(request.max_wait),
+            cold_start_s=seconds(request.cold_start, "cold_start"),
+            scale_down_s=seconds(request.scale_down, "scale_down"),
+            resize_s=parse_duration(request.resize, "resize") if request.resize else None,
+            max_wait_s=seconds(request.max_wait, "max_wait"),
         ),
         kinds=tuple(kind for kind in known if kind in request.shapes) or known,
         late_limit=request.late_limit,
@@ -104,8 +104,8 @@ def plan_of(request: FleetRequest) -> FleetPlan:
     )
 
 
-def seconds(text: str) -> float:
-    """A length of time, 0 among them. [s]"""
+def seconds(text: str, field: str) -> float:
+    """A length of time, 0 among them. [s] Raises UserError, which names the field."""
     from rackrate.workload.traffic_files import parse_duration
 
-    return 0.0 if text.strip().rstrip("smin") in {"0", "0.0"} else parse_duration(text)
+    return 0.0 if text.strip().rstrip("smin") in {"0", "0.0"} else parse_duration(text, field)

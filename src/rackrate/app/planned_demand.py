@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate import bounds
+from rackrate.files import is_there
 
 if TYPE_CHECKING:
     from rackrate.app.plan_request import PlanRequest
@@ -106,13 +107,11 @@ def _rates(request: PlanRequest) -> _Rates:
     from rackrate.workload.traffic import of_trace, on_steps
     from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic
 
-    rate = parse_rate(request.traffic)
+    rate = parse_rate(request.traffic, "traffic")
     if rate is not None:
-        if not rate > 0:
-            raise UserError(f"{{traffic}} {request.traffic}: there are no requests", field="traffic")
         return _Rates(rate, request.peak or 1.0, f"stated: {request.traffic}")
     path = Path(request.traffic).expanduser()
-    if not path.exists():
+    if not is_there(path):
         raise UserError(
             f"{{traffic}} {request.traffic}: neither a rate such as 20/s or 2M/day, nor a file that exists",
             field="traffic",

@@ -115,14 +115,20 @@ def _text(value: object, field: str) -> str:
         raise UserError(f"{{{field}}} is text, got {shown(value)}", field=field)
     if "\0" in value:
         raise UserError(f"{{{field}}} has a NUL in it: {shown(value)}", field=field)
+    if not value.strip():
+        raise UserError(f"{{{field}}} is empty; leave it out, or say what it is", field=field)
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(
+            f"{{{field}}} has bytes that are not UTF-8: {shown(value.encode(errors='replace'))}", field=field
+        )
     return value
 
 
 def _path(value: object, field: str) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise UserError(f"{{{field}}} is a path, got {shown(value)}", field=field)
+    _text(os.fspath(cast("str | os.PathLike[str]", value)), field)
     path = Path(cast("str | os.PathLike[str]", value))
-    _text(str(path), field)
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise UserError(
             f"{{{field}}} has a name of more than {_LONGEST_NAME} bytes, which no disk takes: {shown(str(path))}",

@@ -48,7 +48,7 @@ def evaluate(request: StudyRequest, context: Context) -> StudyResult:
     Raises:
         UserError: a mistake in the file (with file, line and column), or a date that is none.
     """
-    return _evaluated(request, _date(request.as_of), context)
+    return _evaluated(request, _date(request.as_of, context), context)
 
 
 def compare_dates(request: StudyRequest, context: Context) -> ComparedStudy:
@@ -60,7 +60,7 @@ def compare_dates(request: StudyRequest, context: Context) -> ComparedStudy:
     from rackrate.studies.diff import compare_results
 
     before = _evaluated(request, None, context)
-    after = _evaluated(request, _date(request.as_of) or context.today(), context)
+    after = _evaluated(request, _date(request.as_of, context) or context.today(), context)
     return ComparedStudy(before, after, tuple(compare_results(before, after)))
 
 
@@ -84,12 +84,16 @@ def _evaluated(request: StudyRequest, as_of: str | None, context: Context) -> St
     from rackrate.studies.loading import load_study, with_draws
 
     loaded = with_draws(load_study(request.file), request.draws, request.seed)
+    for stated in (loaded.study, *loaded.study.questions):
+        if stated.prices_as_of is not None and stated.prices_as_of > context.today()[: len(stated.prices_as_of)]:
+            raise UserError(
+                f"{request.file}: prices_as_of {stated.prices_as_of} is still to come (today is {context.today()}): "
+                "its prices are not known"
+            )
     return evaluate(loaded, context.catalog, as_of, now=context.today())
 
 
-def _date(text: str | None) -> str | None:
-    from rackrate.catalog.types import is_date
-
-    if text is not None and not is_date(text):
-        raise UserError(f"{{as_of}} is a date such as 2024-06-13, not {text!r}", field="as_of")
+def _date(text: str | None, context: Context) -> str | None:
+    if text is not None:
+        bounds.check_date(text, "as_of", context.today())
     return text

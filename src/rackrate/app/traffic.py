@@ -78,10 +78,10 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
 
     if request.traffic is None:
         raise WorkloadError("say what is asked for: {traffic} with a rate such as 2/s or a file", field="traffic")
-    step_s = parse_duration(request.step) if request.step else None
-    over_s = parse_duration(request.over) if request.over else None
+    step_s = parse_duration(request.step, "step") if request.step else None
+    over_s = parse_duration(request.over, "over") if request.over else None
     profile = _profile(request)
-    rate = parse_rate(request.traffic)
+    rate = parse_rate(request.traffic, "traffic")
     if rate is not None:
         if request.usage_model or request.utc_offset:
             raise WorkloadError(
@@ -89,7 +89,7 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
             )
         own_step_s = step_s or min(3600.0, step_at_most_s or 3600.0)
         if over_s is None:
-            over_s = parse_duration("1y" if request.growth else "7d" if profile else "1month")
+            over_s = parse_duration("1y" if request.growth else "7d" if profile else "1month", "over")
         traffic = steady(rate, max(own_step_s, min(over_s, 86_400.0)), own_step_s, f"stated: {request.traffic}")
     else:
         traffic = read_traffic(
@@ -99,7 +99,9 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
             traffic = shifted(traffic, request.utc_offset)
         traffic, profile = _on_steps(traffic, step_s, profile, step_at_most_s)
     if over_s is None:
-        over_s = parse_duration("1y") if request.growth else max(traffic.duration_s, parse_duration("7d"))
+        over_s = (
+            parse_duration("1y", "over") if request.growth else max(traffic.duration_s, parse_duration("7d", "over"))
+        )
         if not request.growth and profile is None:
             over_s = traffic.duration_s
     if over_s < traffic.duration_s - 1e-6 and rate is None:
@@ -108,7 +110,7 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
         traffic = traffic.taken(arange(max(1, round(over_s / traffic.step_s))))
     traffic = tiled(traffic, over_s, profile, request.growth)
     if request.mean_rate is not None:
-        wanted = parse_rate(request.mean_rate)
+        wanted = parse_rate(request.mean_rate, "mean_rate")
         if wanted is None:
             raise WorkloadError(
                 f"{{mean_rate}} is a rate such as 5/s or 100000/day, not {request.mean_rate!r}", field="mean_rate"
@@ -118,17 +120,21 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
         traffic = with_lengths(traffic, *_lengths(request.lengths))
     if request.cached_share is not None:
         traffic = with_cached_share(traffic, _cached_share(request.cached_share, request.traffic))
+    if not traffic.demand.any():
+        raise WorkloadError(f"{{traffic}} {request.traffic}: nothing is asked for, all the time", field="traffic")
     return traffic
 
 
 def _cached_share(text: str, file: str) -> float:
     if text.strip().lower() != "trace":
         try:
-            return float(text)
+            share = float(text)
         except ValueError:
             raise WorkloadError(
                 f"{{cached_share}} is a share such as 0.4, or trace, not {text!r}", field="cached_share"
             ) from None
+        bounds.SHARE.check(share, "cached_share")
+        return share
     from rackrate.workload.trace_summary import shared_share
     from rackrate.workload.traces import read_trace
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from rackrate.bounds import FIGURE, shown
 from rackrate.errors import UserError, did_you_mean
 from rackrate.files.yaml import read_nodes, read_yaml
 
@@ -33,10 +34,25 @@ def parse_document(values: Any, kind: type[T], path: Path, context: Mapping[str,
     """Plain values that were read from `path`, as a `kind`; see `read_document`."""
     if values is None:
         raise UserError(f"{path}:1:1: the file is empty")
+    _refuse_absurd_numbers(values, path, [])
     try:
         return TypeAdapter(kind).validate_python(values, context=context)
     except ValidationError as error:
         raise UserError(_first_mistake(error, kind, path)) from None
+
+
+def _refuse_absurd_numbers(values: Any, path: Path, where: list[int | str]) -> None:
+    """Raises UserError at a number that is none or beyond all that is real, wherever it stands."""
+    if isinstance(values, dict):
+        for key, value in cast("dict[Any, Any]", values).items():
+            _refuse_absurd_numbers(value, path, [*where, str(key)])
+    elif isinstance(values, list):
+        for index, value in enumerate(cast("list[Any]", values)):
+            _refuse_absurd_numbers(value, path, [*where, index])
+    elif isinstance(values, int | float) and not FIGURE.holds(values):
+        line, column = _position(path, where)
+        key = ".".join(str(part) for part in where)
+        raise UserError(f"{path}:{line}:{column}: {key}: {shown(values)} is no figure that could be meant")
 
 
 def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:

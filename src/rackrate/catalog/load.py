@@ -53,8 +53,20 @@ class Catalog:
         return _find(name, self.models.values(), "model")
 
     def accelerator(self, name: str) -> Accelerator:
-        """The accelerator of that id or alias, in any case. Raises CatalogError with the three nearest names."""
-        return _find(name, self.accelerators.values(), "accelerator")
+        """The accelerator of that id or alias, in any case, or the only one whose id goes on from it, such as `a800`.
+
+        Raises:
+            CatalogError: none or several; the nearest names are said.
+        """
+        entries = self.accelerators.values()
+        if not any(name.lower() in _names(entry) for entry in entries):
+            longer = [entry for entry in entries if entry.id.startswith(f"{name.strip().lower()}-")]
+            if len(longer) == 1:
+                return longer[0]
+            if longer:
+                several = ", ".join(entry.id for entry in longer)
+                raise CatalogError(f"{name!r} is {len(longer)} accelerators: say which of {several}", field="catalog")
+        return _find(name, entries, "accelerator")
 
     def offer(self, name: str) -> Offer:
         """The offer of that id or alias, in any case. Raises CatalogError with the three nearest names."""

@@ -6,7 +6,6 @@ Units are in the field names. `_gib` is 2**30 bytes (how memory is built and rep
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date as calendar_day
 from datetime import datetime, timedelta
@@ -14,24 +13,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from rackrate.bounds import USD_PER_HOUR, is_date
+
 NumberFormat = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4", "int8", "int4"]
 
-_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
-
-
-def is_date(text: str) -> bool:
-    """Whether it is YYYY, YYYY-MM or YYYY-MM-DD, of a day that there is.
-
-    >>> is_date("2024-06"), is_date("2024-02-29"), is_date("2023-02-29")
-    (True, True, False)
-    """
-    if _DATE.fullmatch(text) is None:
-        return False
-    try:
-        # from 1970 on, so that a date can be a moment anywhere
-        return calendar_day.fromisoformat(text + "-01-01"[len(text) - 4 :]).year >= 1970
-    except ValueError:
-        return False
+PaidPerHour = Annotated[PositiveFloat, USD_PER_HOUR]
 
 
 def last_day(date: str) -> str:
@@ -241,11 +227,11 @@ class Price(Document):
 
     date: PartialDate
     source: str = Field(min_length=3)
-    on_demand_usd_h: PositiveFloat | None = None
-    spot_usd_h: tuple[PositiveFloat, PositiveFloat] | None = None
+    on_demand_usd_h: PaidPerHour | None = None
+    spot_usd_h: tuple[PaidPerHour, PaidPerHour] | None = None
     """Lowest and highest spot price that the source saw."""
-    reserved_1y_usd_h: PositiveFloat | None = None
-    reserved_3y_usd_h: PositiveFloat | None = None
+    reserved_1y_usd_h: PaidPerHour | None = None
+    reserved_3y_usd_h: PaidPerHour | None = None
 
     @model_validator(mode="after")
     def _some_price(self) -> Self:

@@ -13,6 +13,7 @@ from rackrate import __version__
 from rackrate.cli.commands import COMMANDS, Commands
 from rackrate.cli.names import command_line_namer
 from rackrate.cli.output import print_text, say
+from rackrate.cli.streams import prepare_streams, readable
 from rackrate.errors import UserError
 
 
@@ -65,13 +66,14 @@ STOPPED = 130
 
 def main() -> None:
     """Runs a command. A mistake of the user's becomes one sentence on standard error and exit code 2."""
+    prepare_streams()
     try:
         code = app(standalone_mode=False)
         if code == STOPPED:  # typer makes it of a KeyboardInterrupt, and says nothing
             raise KeyboardInterrupt
         sys.exit(code)
     except UserError as error:
-        say(f"rackrate: {error.named(command_line_namer())}")
+        say(f"rackrate: {readable(error.named(command_line_namer()))}")
         sys.exit(2)
     except _ClickException as error:
         _show_usage_error(error)
@@ -89,4 +91,4 @@ def _show_usage_error(error: Exception) -> None:
         return
     message = " ".join(str(getattr(error, "format_message", error.__str__)()).split()).rstrip(".")
     where = f" (`{context.command_path} --help` lists what there is)" if context is not None else ""
-    say(f"rackrate: {message}{where}")
+    say(f"rackrate: {readable(message)}{where}")

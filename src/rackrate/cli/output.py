@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rackrate.bounds import shown
+from rackrate.cli.streams import json_for
 from rackrate.errors import UserError
 from rackrate.text import plain_lines
 
@@ -46,8 +47,7 @@ def say(text: str) -> None:
 
 def print_json(values: Any) -> None:
     """Prints values as JSON on standard output."""
-    with _until_the_reader_leaves():
-        print(to_json(values), flush=True)
+    print_text(json_for(to_json(values) + "\n", sys.stdout.encoding))
 
 
 def print_text(text: str) -> None:
@@ -96,7 +96,7 @@ def deliver(answer: object, *, as_json: bool, out: Path | None = None, **options
     if out is not None:
         write_result(out, render(view, format_of(out), **options))
     if as_json:
-        print_text(render_view(view))
+        print_text(json_for(render_view(view), sys.stdout.encoding))
     else:
         from rackrate.report.render.terminal import renderable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,7 @@ def report(
     from rackrate.app.pricing import PriceRequest, price_run
     from rackrate.cli.context import shell_context
     from rackrate.cli.output import print_text, refuse_unwritable, write_result
+    from rackrate.cli.streams import json_for
     from rackrate.report.render import format_named, format_of, render
 
     printed = out == Path("-")
@@ -69,6 +71,6 @@ def report(
     )
     text = render(price_run(request, shell_context()), kind)
     if printed or (named is None and kind != "html"):
-        print_text(text)
+        print_text(json_for(text, sys.stdout.encoding) if kind == "json" else text)
     else:
         write_result(named or Path("report.html"), text)

@@ -13,7 +13,7 @@ from rackrate.catalog.documents import place_of, read_document
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Document, EnergyPrice, Offer, Price, newest
 from rackrate.economics.currency import to_usd_keys
-from rackrate.errors import PriceError
+from rackrate.errors import CatalogError, PriceError
 from rackrate.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, where
 
 if TYPE_CHECKING:
@@ -156,7 +156,20 @@ class Rig(Document):
 
 def read_rig(path: Path, catalog: Catalog) -> Rig:
     """A rig from its YAML file. Raises UserError with file, line, column and key."""
-    return read_document(path, Rig, {"energy": catalog.energy})
+    rig = read_document(path, Rig, {"energy": catalog.energy})
+    return rig.model_copy(update={"hardware": known_hardware(path, rig.hardware, catalog)})
+
+
+def known_hardware(path: Path, hardware: RigHardware | None, catalog: Catalog) -> RigHardware | None:
+    """The hardware that a file states, its accelerator by the catalogue's id. Raises PriceError where none is so."""
+    if hardware is None or hardware.accelerator is None:
+        return hardware
+    try:
+        known = catalog.accelerator(hardware.accelerator)
+    except CatalogError as error:
+        place = place_of(path, ["hardware"])
+        raise PriceError(f"{place}: hardware.accelerator: {error.message}", fields=error.fields) from None
+    return hardware.model_copy(update={"accelerator": known.id})
 
 
 def energy_warning(rig: Rig, path: Path) -> list[str]:

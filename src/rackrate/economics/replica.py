@@ -88,7 +88,7 @@ def parse_capacity(text: str) -> Replica:
     from rackrate.workload.traffic_files import parse_rate
 
     origin = f"stated, not measured: {text.strip()} on one replica"
-    rate = parse_rate(text)
+    rate = parse_rate(text, "capacity")
     if rate is not None:
         return Replica(rate, None, None, origin=origin)
     parts = dict(re.findall(r"(input|output|cached)\s*=\s*([\d.eE+]+)", text))

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from rackrate.bounds import REQUESTS_PER_SECOND, SECONDS_ABOVE_0, shown
 from rackrate.errors import WorkloadError
 from rackrate.files.bounded import open_text_lines
 from rackrate.units import HOURS_PER_MONTH
@@ -33,35 +34,48 @@ _RATE = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([kKMG]?)\s*(?:requests?
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)\s*([a-z]+?)s?", re.ASCII)
 
 
-def parse_rate(text: str) -> float | None:
+def parse_rate(text: str, field: str) -> float | None:
     """A request rate such as 2/s, 120/min, 7200/h, 100000/day, 3M/month. [1/s] None where it is no rate.
 
     A month has 730 hours.
 
-    >>> parse_rate("2/s"), parse_rate("86.4k/day"), parse_rate("trace.csv")
+    >>> parse_rate("2/s", "traffic"), parse_rate("86.4k/day", "traffic"), parse_rate("trace.csv", "traffic")
     (2.0, 1.0, None)
+
+    Raises:
+        UserError: a rate of 0, or of more than is real; it names the field.
     """
     match = _RATE.fullmatch(text.strip())
     if match is None or match[3] not in _PER:
         return None
-    return float(match[1]) * _SCALE[match[2]] / _PER[match[3]]
+    rate = float(match[1]) * _SCALE[match[2]] / _PER[match[3]]
+    REQUESTS_PER_SECOND.check(rate, field)
+    return rate
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, field: str) -> float:
     """A length of time such as 30s, 5min, 1h, 7d, 1month, 1y. [s] A year has 8,760 hours, a month 730.
 
-    >>> parse_duration("90s"), parse_duration("2h"), parse_duration("1y") / 3600
+    Args:
+        text: as the user wrote it.
+        field: of the request, for the sentence when it is wrong.
+
+    >>> parse_duration("90s", "step"), parse_duration("2h", "step"), parse_duration("1y", "over") / 3600
     (90.0, 7200.0, 8760.0)
 
     Raises:
-        WorkloadError: not such a length, or 0.
+        UserError: not such a length, 0, or longer than thirty years.
     """
     word = text.strip()
     match = _DURATION.fullmatch(word)
     unit = match[2] if match else ""
     if match is None or (unit or "s") not in _PER or float(match[1]) <= 0:
-        raise WorkloadError(f"{text!r} is not a length of time such as 30s, 5min, 1h, 7d, 1month or 1y")
-    return float(match[1]) * _PER[unit or "s"]
+        raise WorkloadError(
+            f"{{{field}}} is a length of time such as 30s, 5min, 1h, 7d, 1month or 1y, not {shown(text)}", field=field
+        )
+    found = float(match[1]) * _PER[unit or "s"]
+    SECONDS_ABOVE_0.check(found, field)
+    return found
 
 
 _RATE_COLUMNS = ("total_rate_rps", "rate_rps", "requests_per_s", "request_s", "rps", "rate")
