@@ -157,6 +157,12 @@ def test_finer_steps_follow_scipys_monotone_cubic(values: list[float], parts: in
     assert fine == pytest.approx(known, rel=1e-9, abs=1e-9)
 
 
+def test_a_day_between_idle_days_makes_no_peak_that_nobody_saw() -> None:
+    days = on_steps(Traffic(86_400.0, np.array([864_000.0, 0.0, 864_000.0, 0.0, 864_000.0]), None, None), 60.0)
+    assert days.requests is not None
+    assert days.requests.max() / 60 == pytest.approx(10.0)
+
+
 def test_steps_that_do_not_divide_are_refused() -> None:
     with pytest.raises(WorkloadError, match="not a whole multiple"):
         on_steps(steady(1, 7200), 1000.0)

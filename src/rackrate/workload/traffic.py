@@ -333,7 +333,8 @@ def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) ->
 
     Coarser steps are sums. Finer ones follow the profile where one is given (a day of a bill becomes its hours), else a
     smooth curve: the monotone cubic through the cumulated series (PCHIP, Fritsch and Carlson 1980), so that an hourly
-    rate does not jump on the hour.
+    rate does not jump on the hour. Steps of a day and longer stay level: sums of days say nothing of the hours in
+    them, and a curve through them would make a peak that nobody saw.
 
     Raises:
         WorkloadError: neither is a multiple of the other.
@@ -365,7 +366,8 @@ def on_steps(traffic: Traffic, step_s: float, profile: Profile | None = None) ->
         elif shape is not None:
             series[name] = (values[:, None] * shape).reshape(-1)
         else:
-            series[name] = _smooth(values, parts)
+            level = traffic.step_s >= DAY_S
+            series[name] = np.repeat(values / parts, parts) if level else _smooth(values, parts)
     return replace(traffic, step_s=step_s, **series, detail=None, source=None)
 
 
