@@ -5,6 +5,7 @@ GB is 10**9 bytes (vendors' bandwidth), GiB is 2**30 bytes (drivers' memory). Ra
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ def where(condition: Any, value: Numbers, otherwise: Numbers) -> Numbers:
     import numpy as np
 
     return plain(np.where(condition, value, otherwise))
+
+
+def share_off(log_ratio: float) -> float:
+    """How far a figure is off another, as a share of it, from ln of their ratio: exp(x) - 1.
+
+    Of ln(predicted/observed) it has a sign. Of |ln(predicted/observed)| it is by how much the larger of the two is
+    above the smaller: errors are counted so, since half as much is as wrong as twice as much.
+
+    >>> round(share_off(0.568), 3), round(share_off(-0.219), 3), round(share_off(1.67), 2)
+    (0.765, -0.197, 4.31)
+    """
+    return math.expm1(log_ratio)
 
 
 def usd_per_million(usd_per_hour: float, tokens_per_second: float) -> float:

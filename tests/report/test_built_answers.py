@@ -4,12 +4,14 @@ draws them."""
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_schemas import mistakes
 
+from priced_runs import Command
 from rackrate.app.calibrating import FittedCoefficients, Verification
 from rackrate.app.energy import LevelEnergy, RunEnergy
 from rackrate.app.quality import FormatQuality
@@ -25,6 +27,7 @@ from rackrate.measurement.token_check import Checked, Sample
 from rackrate.report.checks_view import serve_view
 from rackrate.report.render import render
 from rackrate.runs.records import Engine, Machine, RunHeader, ServedModel, WorkloadFacts
+from rackrate.schemas.checks import ClassErrors, FileErrors, UsedCoefficients, ValidateView
 from rackrate.steptime.coefficient_file import shipped
 from rackrate.tuning.search import Alone, Result, Trial, Tuned, Worth
 
@@ -96,3 +99,44 @@ def test_what_serves_says_so_with_and_without_having_started() -> None:
     assert mistakes(planned) == mistakes(ready) == []
     assert ready == {**planned, "ready_s": 3.0, "log": "log"}
     assert planned["url"] == "http://127.0.0.1:8000"
+
+
+def test_what_verify_sums_up_is_of_the_differences_in_its_table() -> None:
+    """+431.7 and +63.1 %: their median is 247.4 %; 100 x |ln| would say 108 and 167 %."""
+    checks = (
+        Check("1", "ttft_s", 1.0, 5.317, None, None, ()),
+        Check("2", "ttft_s", 1.0, 1.631, None, None, ()),
+        Check("1", "tpot_s", 1.0, 0.12, None, None, ()),
+    )
+    answer = Verification(CALIBRATION, HEADER, "other", checks)
+    text = render(answer, "markdown")
+    assert "TTFT p50, ms: 247.4 % off in the median, 431.7 % at most" in text
+    assert "-88.0 %" in text
+    assert "TPOT p50, ms: 88.0 % off in the median, 88.0 % at most" in text
+    assert "proves nothing" not in text
+    errors = json.loads(render(answer, "json"))["errors"]["ttft_s"]
+    assert errors["largest"] == pytest.approx(math.log(5.317))
+    assert errors["largest_off"] == pytest.approx(4.317)
+    same = HEADER.model_copy(update={"created": CALIBRATION.run_created})
+    assert "proves nothing" in render(Verification(CALIBRATION, same, "box", checks), "markdown")
+
+
+def test_errors_of_validate_are_true_per_cents() -> None:
+    """A median |ln| of 0.57 is 76.8 %, as the larger of two figures is above the smaller."""
+    row = ClassErrors("throughput", 9, 0.57, 1.87, -0.219, 3, 0.1, 0.8, "throughput")
+    view = ValidateView(
+        UsedCoefficients("2026-11-28", 2912, "fit", ()), [FileErrors("a.csv", 9, 9, ())], [row], [], [], [], [], [], []
+    )
+    assert "| throughput | 9 | 76.8 % | 548.8 % | -19.7 % | 3 | 10.5 % | 80.0 % |" in render(view, "markdown")
+
+
+def test_a_fleet_says_the_headroom_that_its_shapes_have(rackrate: Command) -> None:
+    words = (
+        "fleet", "--capacity", "2.5/s", "-t", "9/s", "--lengths", "1000:200", "--usd-per-hour", "2",
+        "--headroom", "1.25",
+    )  # fmt: skip
+    view = rackrate(*words, "--json").json
+    fixed = next(shape for shape in view["shapes"] if shape["kind"] == "fixed")
+    assert "sized for the peak x 1.25." in render(view, "terminal")
+    fixed["headroom"] = 1.45
+    assert "sized for the peak x 1.45 (raised from 1.25 to be in time)." in render(view, "terminal")

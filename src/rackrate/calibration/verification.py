@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from rackrate.calibration.calibrate import apply
 from rackrate.calibration.document import CalibrationFile
@@ -58,6 +59,11 @@ class FigureErrors:
     median: float
     """Of |ln(predicted/measured)|."""
     largest: float
+    """Of the same."""
+    median_off: float
+    """Of |predicted/measured - 1|."""
+    largest_off: float
+    """Of the same."""
     covered: int
     """How many the 80 % interval has."""
 
@@ -66,9 +72,10 @@ def errors_by_figure(checks: Sequence[Check]) -> dict[str, FigureErrors]:
     """Of the figures that are there."""
     errors: dict[str, FigureErrors] = {}
     for name in ("output_tok_s", "tpot_s", "ttft_s"):
-        ratios = sorted(abs(math.log(check.predicted / check.measured)) for check in checks if check.figure == name)
-        if ratios:
-            middle = (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2
-            covered = sum(bool(check.covered) for check in checks if check.figure == name)
-            errors[name] = FigureErrors(len(ratios), middle, ratios[-1], covered)
+        chosen = [check for check in checks if check.figure == name]
+        if chosen:
+            logs = [abs(math.log(check.predicted / check.measured)) for check in chosen]
+            off = [abs(check.predicted / check.measured - 1) for check in chosen]
+            covered = sum(bool(check.covered) for check in chosen)
+            errors[name] = FigureErrors(len(chosen), median(logs), max(logs), median(off), max(off), covered)
     return errors

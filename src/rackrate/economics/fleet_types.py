@@ -32,7 +32,7 @@ class FleetPlan:
     late_limit: float = 0.01
     """Share of requests that may wait longer than allowed for a shape to be chosen."""
     raise_headroom: bool = False
-    """An autoscaled fleet that is late too often gets more headroom, until it is not (or to MOST_HEADROOM)."""
+    """A fleet that is late too often gets more headroom, until it is not (or to MOST_HEADROOM)."""
     labour_usd_month: float = 0.0
     hours_per_month: float = HOURS_PER_MONTH
 

@@ -62,6 +62,7 @@ def verification_view(found: Verification) -> views.VerifyView:
         calibration=made(views.VerifiedCalibration, found.known),
         run=found.name,
         run_created=found.header.created,
+        same_run=found.header.created == found.known.run_created,
         checks=[made(views.CheckView, check) for check in found.checks],
         errors=errors_by_figure(found.checks),
     )

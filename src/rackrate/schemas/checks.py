@@ -257,6 +257,8 @@ class VerifyView(Root, schema="rackrate.verify/2"):
     calibration: VerifiedCalibration
     run: str
     run_created: str
+    same_run: bool
+    """It is the run that the calibration was fitted to, which proves nothing."""
     checks: Sequence[CheckView]
     errors: dict[str, FigureErrors]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rackrate.economics.currency import Currency
@@ -276,11 +276,13 @@ def _models(shape: views.ShapeView, view: views.FleetView, amounts: _Money) -> T
 
 def _policy(view: views.FleetView, *, full: bool) -> Iterator[str]:
     policy, shape, plan = view.policy, view.shapes[0], view.plan
+    fixed = _headroom(view, [one for one in view.shapes if one.kind == "fixed"])
+    following = _headroom(view, [one for one in view.shapes if one.kind != "fixed"])
     yield (
-        f"Fixed: sized for the peak x {policy.headroom:g}. Following the load: a replica serves "
+        f"{f'Fixed: sized for the peak x {fixed}. ' if fixed else ''}Following the load: a replica serves "
         f"{span(policy.cold_start_s)} after it is asked for, goes {span(policy.scale_down_s)} after it was last "
-        f"wanted; at least {policy.floor}, {policy.spares} spare machine{'' if policy.spares == 1 else 's'}; "
-        f"headroom {shape.headroom:.3g}."
+        f"wanted; at least {policy.floor}, {policy.spares} spare machine{'' if policy.spares == 1 else 's'}"
+        f"{f'; headroom {following}' if following else ''}."
     )
     yield (
         f"Late: waited more than {span(policy.max_wait_s)} for a replica to be free; a shape may have "
@@ -301,6 +303,14 @@ def _policy(view: views.FleetView, *, full: bool) -> Iterator[str]:
             "The bill goes to tokens by the busy time that each kind takes; idle time and labour follow in proportion, "
             f"so that the parts are the bill. A month has {plan.hours_per_month:g} hours."
         )
+
+
+def _headroom(view: views.FleetView, shapes: Sequence[views.ShapeView]) -> str:
+    """What shapes of a kind take, and whether that is more than was asked for; empty where there are none."""
+    taken = sorted({float(f"{shape.headroom:.3g}") for shape in shapes})
+    said = " or ".join(f"{headroom:g}" for headroom in taken)
+    asked = f"{view.policy.headroom:g}"
+    return f"{said} (raised from {asked} to be in time)" if taken and taken[-1] > float(asked) * 1.001 else said
 
 
 def _sources(view: views.FleetView) -> Table:

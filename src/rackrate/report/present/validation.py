@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rackrate.report.document import Block, Column, Document, Note, Section, Table, notes
 from rackrate.schemas import checks as views
 from rackrate.schemas.root import key_of
+from rackrate.units import share_off
 from rackrate.validation.cross_validation import OTHER
 
 
@@ -16,8 +17,9 @@ def document(view: views.ValidateView, *, full: bool = False) -> Document:
     fitted = view.coefficients
     lead = "Every published row of the files below is predicted as if its machine were unknown"
     read = (
-        "Errors are |ln(predicted/observed)|, bias is the median of ln(predicted/observed), cells are (file, "
-        "accelerator, engine), of cells: the median of their medians; covers: how many the 80 % interval has."
+        "An error of 50 %: the larger of predicted and observed is 50 % above the smaller; bias is the median of "
+        "predicted over observed, less 1; cells are (file, accelerator, engine), of cells: the median of their "
+        "medians; covers: how many the 80 % interval has."
     )
     flatters = (
         f"The coefficients were fitted on {fitted.written} to {fitted.rows_fitted} of these rows, so the first "
@@ -73,8 +75,14 @@ def _errors(rows: Sequence[views.ErrorsRow], first: str) -> Table:
         Column("p90", "share", digits=1), Column("bias", "change"), Column("cells", "integer"),
         Column("of cells", "share", digits=1), Column("covers", "share", digits=1),
     )  # fmt: skip
-    names = ("name", "figures", "median", "p90", "bias", "cells", "cell_median", "coverage")
-    return Table(columns, tuple(tuple(getattr(row, name) for name in names) for row in rows))
+    return Table(
+        columns,
+        tuple(
+            (row.name, row.figures, share_off(row.median), share_off(row.p90), share_off(row.bias), row.cells,
+             share_off(row.cell_median), row.coverage)
+            for row in rows
+        ),
+    )  # fmt: skip
 
 
 def _records(view: views.ValidateView) -> Table:

@@ -27,14 +27,18 @@ def document(view: views.VerifyView, *, full: bool = False) -> Document:
         for check in view.checks
     )
     said = [
-        f"{FIGURES[name]}: off by {errors.median * 100:.1f} % in the median, {errors.largest * 100:.1f} % at "
+        f"{FIGURES[name]}: {errors.median_off * 100:.1f} % off in the median, {errors.largest_off * 100:.1f} % at "
         f"most; {errors.covered} of {errors.count} within the 80 % interval"
         for name, errors in view.errors.items()
     ]
+    lead = [Note(f"{known.model} on {known.machine}; measured {view.run_created}: {view.run}", "soft")]
+    if view.same_run:
+        text = "This is the run that the calibration was fitted to, which proves nothing: take one of other loads."
+        lead.append(Note(text, "warn"))
     return Document(
         subject="verify",
         headline=f"Predicted with the calibration of {known.run} ({known.created})",
-        lead=(Note(f"{known.model} on {known.machine}; measured {view.run_created}: {view.run}", "soft"),),
+        lead=tuple(lead),
         sections=(Section(blocks=(Table(columns, rows),)), Section(blocks=notes(said, "plain"))),
         records=_records(view),
     )
