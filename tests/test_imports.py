@@ -31,8 +31,7 @@ AMBIENT_LEFT = {
     "rackrate.engines.sglang": {"environ"},  # whose Python runs it
     "rackrate.engines.vllm": {"environ"},
     # to stay: an engine or a worker is a process, which is given its parent's environment and leaves Ctrl-C to it
-    "rackrate.engines.process": {"environ"},
-    "rackrate.engines.quality": {"environ"},
+    "rackrate.engines.environment": {"environ"},
     "rackrate.measurement.worker": {"signals"},
     "rackrate.measurement.worker_pool": {"environ"},
     # to stay: decorators compile, or do not, before anybody could pass anything in

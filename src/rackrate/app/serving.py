@@ -15,6 +15,7 @@ from rackrate.errors import EngineError
 if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.engines.process import EngineCommand
+    from rackrate.engines.spec import Launch
     from rackrate.engines.weights import Weights
 
 
@@ -42,6 +43,8 @@ class ServeRequest(Request):
     """After so many restarts it gives up; None: never."""
     log: Path | None = None
     """Where the engine's log goes; None: in the cache directory."""
+    api_key_env: str | None = None
+    """The name of the variable with the API key that the engine asks for, never the key; None: it asks for none."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def prepare(request: ServeRequest, context: Context) -> Launchable:
     else:
         engine, why = choose(request.model, gpu=on_gpu(), ready=lambda name: launcher(name).is_ready())
     launch = launcher(engine)
+    key = _key(request, engine, launch, context)
     settings = read_settings(engine, launch.settings, request.settings)
     weights = launch.find(request.model, context.notify.note, install=False)
     fitted = settings_on_gpus(
@@ -80,11 +84,32 @@ def prepare(request: ServeRequest, context: Context) -> Launchable:
     )
     options = LaunchOptions(
         slots=request.requests, context_tokens=request.context_tokens, threads=request.threads, host=request.host,
-        port=request.port, settings=fitted.settings,
+        port=request.port, settings=fitted.settings, key=key,
     )  # fmt: skip
     command = launch.command(weights, weights.model or weights.hub_id or weights.path.stem, options)
     log = request.log or context.cache_dir / "logs" / f"serve-{command.port}.log"
     return Launchable(engine, "; ".join([why, *fitted.notes]), command, weights, log)
+
+
+def _key(request: ServeRequest, engine: str, launch: Launch, context: Context) -> str | None:
+    """The key to ask for. Says so where others could use the model without one. Raises EngineError, EndpointError."""
+    from rackrate.app.measuring.measurement import api_key
+    from rackrate.engines.known import names_that_take_keys
+    from rackrate.measurement.target import Target
+
+    if request.api_key_env is None:
+        if not Target("http", request.host, request.port, "").is_loopback:
+            context.notify.note(
+                f"anyone who reaches {request.host}:{request.port} can use the model and read /metrics: no API key is "
+                f"asked for ({context.name_field('api_key_env')} NAME asks for the one in that variable)"
+            )
+        return None
+    if not launch.takes_key:
+        raise EngineError(
+            f"{engine} takes an API key in its command alone, where every user of the machine sees it: listen on "
+            f"127.0.0.1 behind a proxy that asks for the key, or serve with {' or '.join(names_that_take_keys())}"
+        )
+    return api_key(request.api_key_env, context, field="api_key_env")
 
 
 class Server:

@@ -43,6 +43,12 @@ def serve(
     log: Annotated[
         Path | None, typer.Option("--log", help="Where the engine's log goes.", show_default="in the cache directory")
     ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key-env", help="Ask for the API key that this variable holds.", show_default="no key is asked for"
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not stream the engine's log.")] = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the command and stop.")] = False,
     as_json: given.AsJson = False,
@@ -60,7 +66,7 @@ def serve(
 
     request = ServeRequest(
         model=model, engine=engine, host=host, port=port, requests=requests, context_tokens=context, threads=threads,
-        settings=tuple(set_ or ()), restarts=restarts, log=log,
+        settings=tuple(set_ or ()), restarts=restarts, log=log, api_key_env=api_key_env,
     )  # fmt: skip
     launchable = prepare(request, shell_context())
     if print_ and as_json:

@@ -44,6 +44,11 @@ def find_engine(name: str) -> EngineSpec | None:
     return next((spec for spec in ENGINES if wanted == spec.name or wanted in spec.aliases), None)
 
 
+def names_that_take_keys() -> list[str]:
+    """The engines that can be started with an API key that no command shows."""
+    return [spec.name for spec in ENGINES if spec.launch is not None and spec.launch.takes_key]
+
+
 def engine_of_label(label: str) -> EngineSpec | None:
     """The engine that runs call so; None where there is none."""
     return next((spec for spec in ENGINES if label == spec.label), None)

@@ -14,7 +14,7 @@ from rackrate.engines.install import (
     pinned_version,
 )
 from rackrate.engines.knobs import AS_THEY_ARE, WEIGHTS, Configuration, Knob, Machine, Space, distinct, thread_counts
-from rackrate.engines.process import EngineCommand, free_port
+from rackrate.engines.process import KEY_VARIABLE, EngineCommand, free_port
 from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
 from rackrate.engines.spec import (
     EngineMemory,
@@ -109,6 +109,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         ready_path="/health",
         served_name=alias,
         settings=chosen,
+        secrets={KEY_VARIABLE: wanted.key} if wanted.key else {},
     )
 
 
@@ -159,7 +160,9 @@ SPEC = EngineSpec(
     label=TITLE,
     aliases=("llama.cpp",),
     needs="an x86-64 or arm64 CPU; 33 MB of engine and 93 MB of weights from the package index; 1 GB of memory",
-    launch=Launch(settings=SETTINGS, is_ready=is_ready, install=install, find=find_weights, command=command),
+    launch=Launch(
+        settings=SETTINGS, is_ready=is_ready, install=install, find=find_weights, command=command, takes_key=True
+    ),
     chosen_for={"gguf": "the weights are GGUF, which llama.cpp serves as they are, in the least memory"},
     # its server's `--metrics`; its prompt tokens leave out cached ones
     metrics={

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from rackrate.engines.install import environment_python, install_environment, is_installed, pinned_version
-from rackrate.engines.process import EngineCommand, free_port
+from rackrate.engines.process import KEY_VARIABLE, EngineCommand, free_port
 from rackrate.engines.safetensors import find_safetensors
 from rackrate.engines.settings import LaunchOptions, Scalar, Setting, merged
 from rackrate.engines.spec import EngineSpec, Fingerprint, Launch, Notify
@@ -73,6 +73,8 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         served_name=alias,
         settings=chosen,
         start_timeout_s=START_TIMEOUT_S,
+        fetches=weights.hub_id is not None,
+        secrets={KEY_VARIABLE: wanted.key} if wanted.key else {},
     )
 
 
@@ -81,7 +83,9 @@ SPEC = EngineSpec(
     title="transformers' model.generate, one request at a time: a baseline",
     label=TITLE,
     needs="the environment of transformers",
-    launch=Launch(settings=SETTINGS, is_ready=is_ready, install=install, find=find_safetensors, command=command),
+    launch=Launch(
+        settings=SETTINGS, is_ready=is_ready, install=install, find=find_safetensors, command=command, takes_key=True
+    ),
     # engines/launch/naive_server.py
     metrics={
         "output_tokens": ("naive:generation_tokens_total",),

@@ -12,15 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from rackrate.engines.environment import child_environment
 from rackrate.errors import EngineError
 from rackrate.files import open_bytes
 from rackrate.files.writing import open_within
 
+KEY_VARIABLE = "RACKRATE_ENGINE_KEY"
+"""By which our own programs in engines/launch are told the API key to ask for."""
 LOG_LINES = 20
 """How many of an engine's last lines are shown when it dies."""
 _LOG_BYTES = 2**18
@@ -47,6 +50,10 @@ class EngineCommand:
     """How long it may take to be ready."""
     has_children: bool = False
     """Whether it does not watch its standard input itself, or starts processes of its own: a watchdog runs it then."""
+    fetches: bool = False
+    """Whether it fetches its weights from the hub, with the user's token and proxies."""
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Further variables of its environment, which are never shown."""
 
     @property
     def url(self) -> str:
@@ -132,7 +139,11 @@ class RunningEngine:
                     stdin=subprocess.PIPE,  # its end tells the engine that we are gone
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **command.environment},
+                    env={
+                        **child_environment(fetches=command.fetches),
+                        **command.environment,
+                        **command.secrets,
+                    },
                     start_new_session=True,  # Ctrl-C is ours to handle
                 )
             except OSError as error:

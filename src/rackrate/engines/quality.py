@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from rackrate.engines.environment import child_environment
 from rackrate.engines.install import environment_python, is_installed
 from rackrate.engines.safetensors import CONVERTER
 from rackrate.errors import EngineError
@@ -81,7 +81,7 @@ def measure_quality(
         stderr=subprocess.PIPE,
         text=True,
         # on a busy machine threads that spin at barriers are ten times slower than threads that sleep
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        env={**child_environment(), "OMP_WAIT_POLICY": "PASSIVE"},
     )
     words: list[str] = []
     with process:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rackrate.engines.environment import child_environment
 from rackrate.engines.install import cache_directory, environment_python, is_installed
 from rackrate.engines.weights import Weights, find_weights
 from rackrate.errors import EngineError
@@ -68,6 +69,7 @@ def _converted(gguf: Weights, dtype: str, notify: Callable[[str], None]) -> Weig
         ran = subprocess.run(
             [str(environment_python(CONVERTER)), str(script), str(gguf.path), str(temporary), dtype],
             stdin=subprocess.DEVNULL,
+            env=child_environment(),
             capture_output=True,
             text=True,
             check=False,

@@ -33,6 +33,8 @@ class LaunchOptions:
     """None: a free one."""
     settings: Settings = field(default_factory=_nothing)
     """Over the defaults, by the names of the engine's SETTINGS."""
+    key: str | None = field(default=None, repr=False)
+    """The API key that it asks of those who ask it; None: none. It never stands in a command, which `ps` shows."""
 
 
 @dataclass(frozen=True)

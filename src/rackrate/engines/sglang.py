@@ -130,6 +130,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         served_name=alias,
         settings=chosen,
         start_timeout_s=START_TIMEOUT_S,
+        fetches=weights.hub_id is not None,
     )
 
 

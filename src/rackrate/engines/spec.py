@@ -45,6 +45,8 @@ class Launch:
     """How to serve weights under a name. Raises EngineError: not installed, no such setting."""
     spreads_over_gpus: bool = False
     """It spreads a model over GPUs as its settings `tensor_parallel` and `data_parallel` say."""
+    takes_key: bool = False
+    """It takes an API key otherwise than in its command, which `ps` shows to everyone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         served_name=weights.argument,
         settings=chosen,
         start_timeout_s=START_TIMEOUT_S,
+        fetches=weights.hub_id is not None,
     )
 
 

@@ -157,6 +157,8 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         served_name=alias,
         settings=chosen,
         start_timeout_s=START_TIMEOUT_S,
+        fetches=weights.hub_id is not None,
+        secrets={"VLLM_API_KEY": wanted.key} if wanted.key else {},  # vllm/envs.py; asked for on /v1 alone
     )
 
 
@@ -332,6 +334,7 @@ SPEC = EngineSpec(
         find=find_safetensors,
         command=command,
         spreads_over_gpus=True,
+        takes_key=True,
     ),
     chosen_for={
         "gpu": "the machine has a GPU, and vLLM batches best on it",

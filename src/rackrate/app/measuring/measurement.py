@@ -97,13 +97,17 @@ def _unwatched(plan: SweepPlan, meter: Meter | None) -> Follower:
     return Follower()
 
 
-def api_key(name: str, context: Context) -> str | None:
-    """The API key in a variable. Raises EndpointError where a variable that was named is not set, or is no key."""
+def api_key(name: str, context: Context, *, field: str = "key_env") -> str | None:
+    """The API key in a variable, which `field` names; None where that is `measure`'s own, and not set.
+
+    Raises:
+        EndpointError: a variable that was named is not set, or holds no key.
+    """
     from rackrate.app.measuring.request import DEFAULT_KEY
 
     key = context.secret(name) or None
-    if key is None and name != DEFAULT_KEY:
-        raise EndpointError(f"{{key_env}} names {name}, which is not set", field="key_env")
+    if key is None and (field != "key_env" or name != DEFAULT_KEY):
+        raise EndpointError(f"{{{field}}} names {name}, which is not set", field=field)
     if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
         raise EndpointError(f"the key in {name} has characters that no key has (a space or a line break?)")
     return key

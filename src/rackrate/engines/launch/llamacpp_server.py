@@ -48,6 +48,9 @@ def main() -> None:
     params.cache_ram_mib = 0  # no prompt cache besides the slots' own: what is cached must show in the usage
     params.ui = False
     params.cors_origins = ""
+    key = os.environ.pop("RACKRATE_ENGINE_KEY", None)
+    if key:
+        params.api_keys = [key]
 
     def end_with_parent() -> None:
         while os.read(0, 4096):

@@ -4,7 +4,9 @@ A baseline to measure, as a first attempt would be; nothing is batched, and requ
 is a JSON object of settings: weights, alias, host, port, dtype, device, threads.
 """
 
+import hmac
 import json
+import os
 import sys
 import threading
 import time
@@ -128,6 +130,7 @@ class State:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: State
+    key: str | None = None
 
     def log_message(self, format, *args):  # noqa: A002 - the name is the base class's
         pass
@@ -155,6 +158,11 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404, f"no page {self.path}")
 
     def do_POST(self):
+        given = (self.headers.get("Authorization") or "").encode()
+        if self.key is not None and not hmac.compare_digest(given, b"Bearer " + self.key.encode()):
+            self.refuse(401, "the API key is missing or wrong")
+            self.close_connection = True
+            return
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         chat = self.path == "/v1/chat/completions"
         if not chat and self.path != "/v1/completions":
@@ -228,6 +236,7 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
+    Handler.key = os.environ.pop("RACKRATE_ENGINE_KEY", None) or None
     Handler.state = State(settings)
     server = Server((settings["host"], settings["port"]), Handler)
     sys.stdout.write(f"listening on http://{settings['host']}:{settings['port']}\n")
