@@ -17,7 +17,8 @@ from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.pricing import Load, objections, price
 from rackrate.economics.ratecard import RateCard, Serving, machines_for, rate_card, serving_of
 from rackrate.errors import PriceError
-from rackrate.metrics.summary import CAVEATS, LevelSummary, Saturation
+from rackrate.metrics.saturation import Saturation
+from rackrate.metrics.summary import CAVEATS, LevelSummary
 from rackrate.units import tokens_per_month, usd_per_million
 
 

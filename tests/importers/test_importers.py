@@ -25,7 +25,8 @@ from rackrate.importers import detect
 from rackrate.importers.build import Stated, build
 from rackrate.importers.detect import read_results
 from rackrate.importers.results import ForeignRequest, ImportedRun
-from rackrate.metrics.summary import LevelSummary, saturation, summarise
+from rackrate.metrics.saturation import saturation
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import Machine, Run
 
 DATA = Path(__file__).parent / "data"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackrate.errors import RunError, WorkloadError
-from rackrate.measurement.capacity import MOST_LEVELS, PRECISION, next_rate, sustained
+from rackrate.measurement.capacity import MOST_LEVELS, PRECISION, next_rate
 from rackrate.measurement.host import CpuAccount
 from rackrate.measurement.http import Client
 from rackrate.measurement.live import LiveLevel
@@ -22,7 +22,8 @@ from rackrate.measurement.pacing import Alarm
 from rackrate.measurement.probe import probe
 from rackrate.measurement.sweep import SweepPlan, sweep
 from rackrate.measurement.target import parse_url
-from rackrate.metrics.summary import LevelSummary, saturation, summarise
+from rackrate.metrics.saturation import saturation, sustained
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import Engine, Level, Machine, Run, RunHeader, ServedModel, WorkloadFacts
 from rackrate.runs.store import RunWriter, read_run
 from rackrate.workload.schedule import draw

@@ -21,7 +21,8 @@ from rackrate.measurement.plan import LevelLimits
 from rackrate.measurement.probe import Dialect, Probe, probe
 from rackrate.measurement.sweep import Outcome, SweepPlan, gains_ended, sweep
 from rackrate.measurement.target import Timeouts, parse_url
-from rackrate.metrics.summary import LevelSummary, saturation, summarise
+from rackrate.metrics.saturation import saturation
+from rackrate.metrics.summary import LevelSummary, summarise
 from rackrate.runs.records import (
     Engine,
     Level,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rackrate.metrics.saturation import Capacity, Saturation, capacity, saturation
 from rackrate.metrics.steady import Array, batch_means, steady_window
-from rackrate.metrics.summary import (
-    CAVEATS,
-    DEFINITIONS,
-    LevelSummary,
-    Quantiles,
-    Saturation,
-    saturation,
-    summarise,
-    summarise_level,
-)
+from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary, Quantiles, summarise, summarise_level
 from rackrate.runs.records import (
     Engine,
     Level,
@@ -656,3 +649,69 @@ def test_workers_in_step_do_not_make_the_rate_depend_on_where_the_window_begins(
     true = 128 * 64 / 0.68
     assert max(abs(rate / true - 1) for rate in rates) < 0.002
     assert max(abs(rate / true - 1) for rate in plain) > 0.015
+
+
+# --- capacity ---
+
+
+def rated(
+    rate: float, tok_s: float, *, met: bool | None, caveats: tuple[str, ...] = (), index: int = 0
+) -> LevelSummary:
+    """A level of an open loop, as it was judged."""
+    level, requests = burst(over_s=30.0, rate=rate)
+    found = summarise_level(level, requests)
+    return replace(found, index=index, output_tok_s=tok_s, slo_met=met, caveats=caveats)
+
+
+def test_the_capacity_goes_by_rate_and_is_the_level_that_is_priced() -> None:
+    # by luck of lengths the lower rate served more tokens
+    levels = [
+        rated(5.19, 43.3, met=True),
+        rated(5.46, 42.3, met=True),
+        rated(5.75, 45.0, met=True, caveats=("overloaded",)),
+    ]
+    found = capacity(levels)
+    assert found == Capacity(levels[1], levels[2])
+    best = saturation(levels)
+    assert best is not None
+    assert (best.level, best.reached, best.lower_bound, best.within_slo) == (levels[1], "capacity", False, True)
+
+
+def test_a_rate_that_failed_rules_out_those_above_it() -> None:
+    levels = [rated(2, 20, met=True), rated(3, 30, met=False), rated(4, 40, met=True)]
+    assert capacity(levels) == Capacity(levels[0], levels[1])
+    best = saturation(levels)
+    assert best is not None
+    assert best.level is levels[0]
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        # nothing sustained, no objective, interrupted before it was judged
+        [rated(1, 10, met=False), rated(2, 20, met=True, caveats=("errors",))],
+        [rated(1, 10, met=None), rated(3, 20, met=None, caveats=("overloaded", "contended"))],
+        [rated(1, 10, met=None)],
+    ],
+)
+def test_nothing_is_a_capacity_where_nothing_was_sustained(levels: list[LevelSummary]) -> None:
+    found, best = capacity(levels), saturation(levels)
+    assert found is None or found.level is None
+    assert best is not None
+    assert best.reached == "most"
+
+
+def test_the_highest_rate_that_was_tried_is_a_lower_bound() -> None:
+    levels = [rated(1, 10, met=True), rated(2, 20, met=True)]
+    best = saturation(levels)
+    assert best is not None
+    assert (best.level, best.lower_bound, best.reached) == (levels[1], True, "most")
+
+
+def test_closed_loops_are_saturated_or_not() -> None:
+    closed = [
+        replace(rated(0, tok, met=None), kind="closed", concurrency=n, rate=None) for n, tok in ((1, 50), (2, 51))
+    ]
+    best = saturation(closed)
+    assert best is not None
+    assert (best.reached, best.within_slo) == ("saturated", None)

@@ -41,7 +41,7 @@ def run_view(engine: str, rates: dict[int, float], caveats: Sequence[tuple[str, 
         model=ServedModel(requested="m", weight_format="bf16"),
         workload=WorkloadFacts(input_tokens=64, output_tokens=64, endpoint="chat", seed=0),
     )  # fmt: skip
-    most = SaturationView(best.index, best.concurrency, best.output_tok_s or 0.0, False, None, ())
+    most = SaturationView(best.index, best.concurrency, best.output_tok_s or 0.0, "saturated", None, False, None, ())
     return RunSummary("complete", None, facts, RequestCounts(9, {}, 0), levels, most, {}, {})
 
 

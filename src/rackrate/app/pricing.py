@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rackrate.economics.hourly import HourlyCost, PriceKind, Rig
     from rackrate.economics.pricing import Load, Priced, Pricing
     from rackrate.economics.ratecard import Serving
-    from rackrate.metrics.summary import LevelSummary, Saturation
+    from rackrate.metrics.saturation import Saturation
+    from rackrate.metrics.summary import LevelSummary
     from rackrate.runs.records import Machine, Run
 
 MACHINES = ("offers", "rigs", "usd_per_hour")
@@ -119,6 +120,8 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
             "The machine was not saturated at the highest load measured: it can do more, so its price per token "
             "is an upper bound."
         )
+    if best.within_slo is False:
+        notes.append("No load of this run is sustained within its SLO: this is the price at one that is not.")
     if run.header.mode == "simulated":
         notes.append(
             "The run was simulated: its interval says how much simulated requests vary, not how far predicted step "

@@ -10,7 +10,8 @@ from rackrate.app.request_json import Request
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
-    from rackrate.metrics.summary import LevelSummary, Saturation
+    from rackrate.metrics.saturation import Saturation
+    from rackrate.metrics.summary import LevelSummary
     from rackrate.runs.records import Run
 
 
@@ -47,7 +48,8 @@ def load(request: LoadRequest, context: Context) -> LoadedRun:
 
 def summarised(run: Run) -> LoadedRun:
     """The metrics of a run at hand."""
-    from rackrate.metrics.summary import saturation, summarise
+    from rackrate.metrics.saturation import saturation
+    from rackrate.metrics.summary import summarise
 
     levels = summarise(run)
     return LoadedRun(run, levels, saturation(levels))

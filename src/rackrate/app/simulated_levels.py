@@ -101,7 +101,8 @@ class Simulation:
     def closed_sweep(self, levels: list[int]) -> list[RequestRecord]:
         """So many in flight, one level after the other; where none are given, doubled until gains end; then prefill."""
         from rackrate.measurement.sweep import gains_ended
-        from rackrate.metrics.summary import saturation, summarise_level
+        from rackrate.metrics.saturation import saturation
+        from rackrate.metrics.summary import summarise_level
 
         wanted = levels or [2**n for n in range(MOST_IN_FLIGHT.bit_length())]
         done: list[RequestRecord] = []

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from rackrate.app.context import Context
     from rackrate.app.simulated_aggregates import SimulatedAggregates
     from rackrate.app.simulated_levels import Simulation
-    from rackrate.metrics.summary import LevelSummary, Saturation
+    from rackrate.metrics.saturation import Saturation
+    from rackrate.metrics.summary import LevelSummary
     from rackrate.runs.records import Run
 
 AGGREGATED = 1_000_000
@@ -35,7 +36,8 @@ def simulate(request: SimulateRequest, context: Context) -> SimulatedRun:
     Raises:
         UserError: options that do not go together, a model that does not fit, an SLO that nothing meets.
     """
-    from rackrate.metrics.summary import saturation, summarise
+    from rackrate.metrics.saturation import saturation
+    from rackrate.metrics.summary import summarise
     from rackrate.runs.records import Run
     from rackrate.workload.slo import parse_slo
 

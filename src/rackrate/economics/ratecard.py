@@ -9,7 +9,7 @@ from rackrate.economics.breakeven import whole_machines
 from rackrate.economics.hourly import HourlyCost
 from rackrate.economics.uncertainty import half80
 from rackrate.errors import PriceError
-from rackrate.metrics.summary import Saturation
+from rackrate.metrics.saturation import Saturation
 from rackrate.units import HOURS_PER_MONTH, PER_MILLION, SECONDS_PER_HOUR
 
 

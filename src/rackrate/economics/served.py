@@ -10,7 +10,8 @@ from rackrate.errors import PriceError, RunError
 
 if TYPE_CHECKING:
     from rackrate.economics.ratecard import Serving
-    from rackrate.metrics.summary import LevelSummary, Saturation
+    from rackrate.metrics.saturation import Saturation
+    from rackrate.metrics.summary import LevelSummary
     from rackrate.runs.records import Run
 
 
@@ -40,7 +41,8 @@ def served_by(
         PriceError: the level is not the machine's capacity, and `force` is not given.
     """
     from rackrate.economics.ratecard import serving_of
-    from rackrate.metrics.summary import CAVEATS, saturation, summarise
+    from rackrate.metrics.saturation import saturation
+    from rackrate.metrics.summary import CAVEATS, summarise
     from rackrate.runs.store import read_run
 
     run = read_run(directory)

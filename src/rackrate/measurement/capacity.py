@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rackrate.metrics.summary import LevelSummary
-
 GROWTH = 1.5
 """Factor between rates while only one side of the capacity is known."""
 PRECISION = 0.10
@@ -47,8 +45,3 @@ def next_rate(tried: Sequence[tuple[float, bool]], guess: float) -> float | None
 def _rounded(rate: float) -> float:
     """A rate that can be read out: three figures."""
     return float(f"{rate:.3g}")
-
-
-def sustained(summary: LevelSummary) -> bool:
-    """Whether a level of an open loop met the SLO with a stationary queue."""
-    return bool(summary.slo_met) and "overloaded" not in summary.caveats and "errors" not in summary.caveats

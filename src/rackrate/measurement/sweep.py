@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rackrate.measurement.capacity import next_rate, sustained
+from rackrate.measurement.capacity import next_rate
 from rackrate.measurement.host import CpuAccount
 from rackrate.measurement.http import Client
 from rackrate.measurement.live import LiveLevel
@@ -18,7 +18,8 @@ from rackrate.measurement.probe import Probe
 from rackrate.measurement.server_side import ServerSide
 from rackrate.measurement.stop import Stop
 from rackrate.measurement.worker_pool import WorkerPool
-from rackrate.metrics.summary import GAIN_LIMIT, LevelSummary, saturation, summarise_level
+from rackrate.metrics.saturation import GAIN_LIMIT, saturation, sustained
+from rackrate.metrics.summary import LevelSummary, summarise_level
 from rackrate.runs.columns import LevelColumns
 from rackrate.runs.records import Level, RequestRecord
 from rackrate.runs.store import RunWriter
@@ -114,6 +115,8 @@ async def sweep(
             recent = LevelColumns()
             writer.header.levels.append(level)
             writer.save_header()
+            if plan.slo is not None and plan.requests is None and step.rate is not None:
+                _note_long_level(plan, step.rate, watcher)
             watcher.level_started(level, len(summaries) + 1, max(len(summaries) + 1, plan.most_levels))
             limits = plan.limits(step)
             schedule = None
@@ -147,6 +150,16 @@ async def sweep(
     finally:
         stop.release(loop)
         guard.cancel()
+
+
+def _note_long_level(plan: SweepPlan, rate: float, watcher: Watcher) -> None:
+    """Says where the requests that an SLO takes need longer than a level may last."""
+    limits = plan.limits(Step("open", rate=rate))
+    if limits.least_s > plan.most_s:
+        watcher.note(
+            f"{limits.requests} requests at {rate:g}/s take {limits.least_s:.0f} s, more than the {plan.most_s:g} s of "
+            "a level: fewer would not tell whether the SLO is met"
+        )
 
 
 def next_step(plan: SweepPlan, summaries: Sequence[LevelSummary], turns: float = 1.0) -> Step | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -184,39 +184,6 @@ class LevelSummary:
         return self.window_end_s - self.window_start_s
 
 
-@dataclass(frozen=True)
-class Saturation:
-    """The level of a run at which it served most output tokens, and what prefill alone can do."""
-
-    level: LevelSummary
-    prefill: LevelSummary | None
-    lower_bound: bool
-    """Whether throughput was still growing by 5 % or more when the sweep ended."""
-    caveats: tuple[str, ...]
-    levels: tuple[LevelSummary, ...] = field(repr=False)
-
-    @property
-    def prefill_share(self) -> float | None:
-        """Share of the machine's busy time that prefill takes at this level, 0 to 1; None where not measured.
-
-        Prefill alone processes P new input tokens a second, so a second of serving with r new input tokens keeps the
-        machine busy with them for r / P of it; decoding takes the rest.
-        """
-        if self.prefill is None or self.prefill.input_tok_s is None or self.level.input_tok_s is None:
-            return None
-        fresh = self.level.input_tok_s - (self.level.cached_tok_s or 0.0)
-        prefill_fresh = self.prefill.input_tok_s - (self.prefill.cached_tok_s or 0.0)
-        if prefill_fresh <= 0:
-            return None
-        share = fresh / prefill_fresh
-        # more than the machine can do: one of the two was disturbed, and output would be free
-        return share if share < 1 else None
-
-
-GAIN_LIMIT = 0.05
-"""A sweep ends when doubling the load gains less than this share of throughput."""
-
-
 def summarise(run: Run) -> list[LevelSummary]:
     """One summary per level of the run, in order; those that were cut short and measured anew are left out."""
     levels = [level for level in run.header.levels if not level.superseded]
@@ -229,29 +196,6 @@ def summarise(run: Run) -> list[LevelSummary]:
                 by_level[request.level].add(request)
     slo = parse_slo(run.header.workload.slo) if run.header.workload.slo else None
     return [summarise_level(level, by_level[level.index], slo) for level in levels]
-
-
-def saturation(levels: Sequence[LevelSummary], at_concurrency: int | None = None) -> Saturation | None:
-    """The level that served most output tokens a second (or the one asked for); None where none served any."""
-    served = [level for level in levels if level.kind != "prefill" and level.output_tok_s]
-    closed = [level for level in served if level.kind == "closed"]
-    # an overloaded open loop is beyond what the machine sustains
-    sustained = [level for level in served if "overloaded" not in level.caveats and level.slo_met is not False]
-    # where an SLO was asked for, a closed loop only guessed where to begin
-    sustained = [level for level in sustained if level.kind == "open" and level.slo_met] or sustained or served
-    wanted = [level for level in sustained if at_concurrency in (None, level.concurrency)]
-    if not wanted:
-        return None
-    best = max(wanted, key=lambda level: level.output_tok_s or 0.0)
-    prefill = next((level for level in reversed(levels) if level.kind == "prefill" and level.input_tok_s), None)
-    ordered = sorted(closed, key=lambda level: level.concurrency or 0)
-    growing = False
-    if best.kind == "open":
-        growing = not any("overloaded" in level.caveats or level.slo_met is False for level in served)
-    elif at_concurrency is None and ordered[-1] is best:
-        before = [level.output_tok_s or 0.0 for level in ordered[:-1]]
-        growing = not before or (best.output_tok_s or 0.0) >= max(before) * (1 + GAIN_LIMIT)
-    return Saturation(best, prefill, growing, best.caveats, tuple(levels))
 
 
 def summarise_level(

@@ -11,7 +11,8 @@ from rackrate.app.runs import LoadedRun, summarised
 from rackrate.economics.hardware import describe
 from rackrate.economics.pricing import Comparison, Priced, Pricing
 from rackrate.economics.ratecard import RateCard
-from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary, Saturation
+from rackrate.metrics.saturation import Saturation
+from rackrate.metrics.summary import CAVEATS, DEFINITIONS, LevelSummary
 from rackrate.report.api_view import api_facts
 from rackrate.runs.records import Run
 from rackrate.runs.statuses import FAULTS

@@ -81,6 +81,10 @@ class SaturationView:
     """Its `index`."""
     concurrency: int | None
     output_tok_s: float
+    reached: Literal["capacity", "saturated", "most"]
+    """The capacity within the SLO, saturation of a closed loop, or merely the most that was served."""
+    within_slo: bool | None
+    """None where there is no SLO, or it could not be judged."""
     lower_bound: bool
     """It was the highest that was measured, and throughput still grew."""
     prefill_share: float | None

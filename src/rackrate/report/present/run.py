@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from rackrate.metrics.summary import CAVEATS, Quantiles
+from rackrate.metrics.saturation import capacity
+from rackrate.metrics.summary import CAVEATS, LevelSummary, Quantiles
 from rackrate.report import charts
 from rackrate.report.document import Cell, Chart, Column, Document, Note, Section, Table, Value, notes
 from rackrate.report.format import load_label, percent, rate, workload_text
 from rackrate.schemas import costs as views
 from rackrate.schemas.predictions import Times
-
-_BEYOND = {"overloaded", "errors"}
-"""Names of levels that were not sustained, whatever those requests met that were answered."""
 
 
 def document(view: views.RunSummary, *, full: bool = False) -> Document:
@@ -90,7 +88,7 @@ def levels_table(view: views.RunSummary, *, full: bool) -> Table:
             *chain.from_iterable(pair(getattr(level, name)) for name in metrics),
             level.requests,
             sum(level.failed.values()),
-            tuple(_marks(level, best, closed=closed)),
+            tuple(_marks(level, best)),
         )
         for level in shown
     )
@@ -103,10 +101,9 @@ def pair(quantiles: Quantiles | Times | None) -> tuple[Value | Cell, Value | Cel
     return (quantiles.p50, quantiles.p95) if quantiles else (None, None)
 
 
-def _marks(level: views.LevelView, best: views.SaturationView | None, *, closed: bool) -> Iterator[str]:
+def _marks(level: views.LevelView, best: views.SaturationView | None) -> Iterator[str]:
     if best is not None and level.index == best.level:
-        reached = "saturated" if closed else "capacity"
-        yield "<- most, not saturated" if best.lower_bound else f"<- {reached}"
+        yield "<- most, not saturated" if best.lower_bound else f"<- {best.reached}"
     if level.slo_met is not None:
         yield f"{percent(level.attainment)} within the SLO{'' if level.slo_met else ', missed'}"
     if level.kind != "prefill":
@@ -165,22 +162,28 @@ def _length_note(level: views.LevelView) -> Note:
 
 def _capacity_note(view: views.RunSummary, slo: str) -> Iterator[Note]:
     """The largest rate that was sustained within the SLO, and the smallest that was not."""
-    cut_short = {None, "interrupted", "engine-died"}
-    opened = [level for level in view.levels if level.kind == "open" and level.ended_because not in cut_short]
-    if not opened:
+    found = capacity(view.levels)
+    if found is None:
         if view.state != "complete":  # else a closed loop, whose rows say how far they met it
             yield Note(f"It was ended before any rate was known to be sustained within {slo} or not.", "warn")
         return
-    failed = [level.rate or 0.0 for level in opened if not level.slo_met or _BEYOND.intersection(level.caveats)]
-    least = min(failed, default=None)
-    tried = [level.rate or 0.0 for level in opened]
-    held = [rate for rate in tried if rate not in failed and (least is None or rate < least)]
-    if not held:
-        yield Note(f"No rate that was tried is sustained within {slo}.", "warn")
+    above = ", the highest that was tried"
+    if found.above is not None:
+        above = f"; {rate(found.above.rate or 0.0)}/s is not ({_why_not(found.above)})"
+    if found.level is None:
+        yield Note(f"No rate that was tried is sustained within {slo}{above.removeprefix(',')}.", "warn")
         return
-    above = f"; {rate(least)}/s is not" if least is not None else ", the highest that was tried"
-    what = "conversations" if any(level.conversations for level in opened) else "requests"
-    yield Note(f"{rate(max(held))} {what}/s are sustained within {slo}{above}.", head="Capacity")
+    what = "conversations" if any(level.conversations for level in view.levels) else "requests"
+    yield Note(f"{rate(found.level.rate or 0.0)} {what}/s are sustained within {slo}{above}.", head="Capacity")
+
+
+def _why_not(level: LevelSummary) -> str:
+    """Why a rate is not sustained."""
+    if "overloaded" in level.caveats:
+        return "overloaded: requests piled up"
+    if "errors" in level.caveats:
+        return "more than 1 % of its requests failed"
+    return f"{percent(level.attainment)} of its requests met it"
 
 
 def _server_note(level: views.LevelView) -> Iterator[Note]:
