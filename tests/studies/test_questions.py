@@ -416,3 +416,15 @@ def test_a_studys_own_price_holds_until_the_lists_is_younger() -> None:
 )
 def test_a_partial_date_ends(partial: str, last: str) -> None:
     assert last_day(partial) == last
+
+
+def test_a_file_of_tokens_is_the_same_load_in_a_month_of_any_length(tmp_path: Path) -> None:
+    """30 M tokens in ten days are 34.7 token/s, whether a month has 720 hours or 730."""
+    names = "usage_date_utc,model_version,usage_input_tokens_no_cache,usage_input_tokens_cache_write_5m,"
+    names += "usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,usage_output_tokens"
+    rows = [f"2026-03-{day:02},m,2000000,0,0,0,1000000" for day in range(1, 11)]
+    (tmp_path / "usage.csv").write_text("\n".join([names, *rows]) + "\n", encoding="utf-8")
+    for hours in (672, 720, 730, 744):
+        used = row(ask(tmp_path, [BOX, API], {"file": "usage.csv"}, hours_per_month=hours), "box").utilisation
+        assert used is not None
+        assert used.value == pytest.approx(30e6 / (10 * 86_400) / 1000)

@@ -83,7 +83,7 @@ def _with_traffic(loaded: Loaded) -> Loaded:
     for position, question in enumerate(loaded.study.questions):
         if question.traffic.file is not None:
             try:
-                traffic, note = recorded(question.traffic, loaded.path.parent)
+                traffic, note = recorded(question.traffic, loaded.path.parent, loaded.study.hours_per_month)
             except WorkloadError as error:
                 place = loaded.place(["questions", position, "traffic", "file"])
                 raise UserError(f"{place}: {error}") from None

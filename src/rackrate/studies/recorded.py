@@ -10,7 +10,7 @@ from rackrate.studies.documents import Number, Traffic
 from rackrate.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 
 
-def recorded(traffic: Traffic, folder: Path) -> tuple[Traffic, str]:
+def recorded(traffic: Traffic, folder: Path, hours_per_month: float = HOURS_PER_MONTH) -> tuple[Traffic, str]:
     """What a file says, under what the study says beside it; and where it comes from, in a sentence.
 
     The mean rate, the mean tokens of a request, the share of cached input, the mean day (or week, of a week and more),
@@ -45,7 +45,7 @@ def recorded(traffic: Traffic, folder: Path) -> tuple[Traffic, str]:
     else:
         into, out = seen.input_tokens or 0.0, seen.output_tokens or 0.0
         if into + out > 0:
-            months = found.duration_s / (HOURS_PER_MONTH * SECONDS_PER_HOUR)
+            months = found.duration_s / (hours_per_month * SECONDS_PER_HOUR)
             if traffic.requests_per_day is None:
                 tell("tokens_per_month", (into + out) / months)
             tell("input_share", into / (into + out))

@@ -35,7 +35,7 @@ def question_section(question: views.QuestionView, *, full: bool, number: int = 
         from rackrate.report.study_charts import ranking_chart
 
         blocks += verdict
-        caption = "USD per 1M tokens for the same requests"
+        caption = "USD per 1M tokens for the same requests" + (", in the first month" if question.horizon else "")
         blocks.append(Chart(f"ranking-{number}", caption, ranking_chart, (question,)))
     blocks.append(_ranking(question))
     if not full:
@@ -155,9 +155,10 @@ def crossing_sentence(row: views.RankedRow, question: views.QuestionView) -> str
     else:
         at = crossing.tokens_per_month
         high = "never" if at.high is None else count(at.high)
+        spread = f" (80 %: {count(at.low)} to {high})" if interval(at, None) else ""
         text = (
-            f"{row.name}: costs what {against} does at {count(at.value)} tokens a month "
-            f"(80 %: {count(at.low)} to {high}), {percent(crossing.utilisation.value)} busy"
+            f"{row.name}: costs what {against} does at {count(at.value)} tokens a month{spread}, "
+            f"{percent(crossing.utilisation.value)} busy"
         )
         last = crossing.last_tokens_per_month
         if last and at.value and last > at.value * 1.001:
