@@ -76,8 +76,10 @@ def test_values_cached_of_a_token_are_those_of_the_class(row: dict[str, Any]) ->
     states: dict[float, int] = {}
     for layers, kind, *sizes in row["caches"]:
         if kind == "state":
-            convolved, recurrent = sizes  # engines keep one input less than the convolution is wide, in 16 bits
-            states[4 * recurrent + 2 * convolved * 3 / 4] = layers
+            convolved, recurrent = (*sizes, 0)[:2]
+            width = 3 if row["family"].startswith("lfm2") else 4
+            # engines keep one input less than the convolution is wide, in 16 bits
+            states[4 * recurrent + 2 * convolved * (width - 1) / width] = layers
             continue
         heads, key, value, window = sizes
         window = None if window is not None and window >= found.context_tokens else window

@@ -163,6 +163,7 @@ def test_a_nested_text_config_is_found_and_vision_is_said_to_be_left_out() -> No
         ({"layer_types": ["full_attention"]}, "layer_types should list a word for each of the 32 layers"),
         ({"layer_types": ["conv"] * 32}, "layer_types has 'conv'"),
         ({"model_type": "deepseek_v4"}, "model_type 'deepseek_v4' cannot be computed"),
+        ({"model_type": "laguna"}, "model_type 'laguna' cannot be computed.*differ in heads"),
         ({"model_type": "bert"}, "model_type 'bert' cannot be computed.*no decoder"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),
         ({"num_experts": 8, "num_experts_per_tok": 9}, "9 experts per token are more than the 8"),
@@ -397,3 +398,48 @@ def test_windows_that_a_class_implies() -> None:
     assert [(group.layers, group.window_tokens) for group in windowed.caches] == [(28, None), (4, 1024)]
     olmo = read({**LLAMA, "model_type": "olmo3", "sliding_window": 1024})
     assert [(group.layers, group.window_tokens) for group in olmo.caches] == [(8, None), (24, 1024)]
+
+
+def _gemma4(layers: int, every: int = 6, **sizes: Any) -> Architecture:
+    kinds = [
+        "full_attention" if (n + 1) % every == 0 or n == layers - 1 else "sliding_attention" for n in range(layers)
+    ]
+    return read(
+        {
+            "model_type": "gemma4_text", "num_hidden_layers": layers, "layer_types": kinds, "head_dim": 256,
+            "global_head_dim": 512, "vocab_size": 262_144, "max_position_embeddings": 262_144, **sizes,
+        }
+    )  # fmt: skip
+
+
+def test_gemma_4_differs_by_layer() -> None:
+    """Its model card: 30.7B; 25.2B with 3.8B active; 8B and 5.1B with embeddings, vision and audio (about 0.5B)."""
+    full = {"attention_k_eq_v": True, "hidden_size_per_layer_input": 0, "sliding_window": 1024}
+    dense = _gemma4(
+        60, hidden_size=5376, intermediate_size=21504, num_attention_heads=32, num_key_value_heads=16,
+        num_global_key_value_heads=4, **full,
+    )  # fmt: skip
+    assert dense.parameters.total == pytest.approx(30.7e9, rel=2e-3)
+    assert [(group.layers, group.kv_heads, group.key_dim, group.window_tokens) for group in dense.caches] == [
+        (10, 4, 512, None), (50, 16, 256, 1024),
+    ]  # fmt: skip
+    moe = _gemma4(
+        30, hidden_size=2816, intermediate_size=2112, num_attention_heads=16, num_key_value_heads=8,
+        num_global_key_value_heads=2, enable_moe_block=True, num_experts=128, top_k_experts=8,
+        moe_intermediate_size=704, **full,
+    )  # fmt: skip
+    assert moe.parameters.total == pytest.approx(25.2e9, rel=2e-3)
+    assert moe.active_parameters == pytest.approx(3.8e9, rel=0.01)
+    small = {"num_attention_heads": 8, "sliding_window": 512}
+    e4b = _gemma4(
+        42, hidden_size=2560, intermediate_size=10240, num_key_value_heads=2, num_kv_shared_layers=18, **small
+    )
+    assert 7.3e9 < e4b.parameters.total < 8e9
+    assert sum(group.layers for group in e4b.caches) == 24
+    e2b = _gemma4(
+        35, 5, hidden_size=1536, intermediate_size=6144, num_key_value_heads=1, num_kv_shared_layers=20,
+        use_double_wide_mlp=True, **small,
+    )  # fmt: skip
+    assert 4.5e9 < e2b.parameters.total < 5.1e9
+    with pytest.raises(UserError, match=r"num_kv_shared_layers .35. should be fewer than the 35"):
+        _gemma4(35, hidden_size=1536, intermediate_size=6144, num_key_value_heads=1, num_kv_shared_layers=35, **small)

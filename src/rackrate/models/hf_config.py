@@ -12,6 +12,7 @@ from rackrate.models.hf_attention import attention
 from rackrate.models.hf_defaults import source, with_defaults
 from rackrate.models.hf_families import FAMILIES, UNREADABLE, Family
 from rackrate.models.hf_feed_forward import feed_forward
+from rackrate.models.hf_gemma4 import gemma4_layers
 from rackrate.models.hf_quantisation import plain_format, published_format, stated_cache
 from rackrate.models.hf_shape import CONTEXT, EXPERTS, LAYERS, VOCABULARY, Counts, Shape, layer_kinds, read_shape
 from rackrate.models.hf_state import fixed_state
@@ -56,10 +57,13 @@ def architecture_of_config(
     counts.head = 0 if tied else vocabulary * shape.hidden
     if family.head_bias:
         counts.vectors += vocabulary
-    caches = attention(text, shape, family, kinds, counts)
-    caches += fixed_state(text, shape, kinds, counts)
-    experts, widest = feed_forward(text, shape, family, kinds, counts)
-    _norms(text, shape, family, kinds, counts)
+    if family.by_layer:
+        caches, experts, widest = gemma4_layers(text, shape, kinds, counts)
+    else:
+        caches = attention(text, shape, family, kinds, counts)
+        caches += fixed_state(text, shape, kinds, counts)
+        experts, widest = feed_forward(text, shape, family, kinds, counts)
+        _norms(text, shape, family, kinds, counts)
     if sum(vars(counts).values()) > MOST_PARAMETERS:
         raise UserError(
             f"{config.file}: its sizes make {sum(vars(counts).values()):.3g} parameters, more than any "

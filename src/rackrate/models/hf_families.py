@@ -55,6 +55,8 @@ class Family:
     """Single parameters of a layer, such as those of a learned activation."""
     embedding_norm: bool = False
     """A norm right after the embedding."""
+    by_layer: bool = False
+    """Layers differ in heads and their size, and share caches: counted by hf_gemma4."""
     context_is_scaled: bool = False
     """max_position_embeddings is what rope_scaling reaches, whatever its type."""
 
@@ -65,6 +67,8 @@ _GEMMA3 = Family(
     tied=True, norms_per_layer=4, query_key_norm="head", window="pattern", pattern=6, bias_of_output=True,
     context_is_scaled=True,
 )  # fmt: skip
+_GEMMA4 = Family(tied=True, window="pattern", pattern=6, context_is_scaled=True, by_layer=True)
+_LFM2 = Family(tied=True, query_key_norm="head")
 _QWEN2 = Family(qkv_bias=True, window="after")
 _QWEN3 = Family(query_key_norm="head", window="after", bias_of_output=True)
 _QWEN3_NEXT = Family(query_key_norm="head", bias_of_output=True, output_gate=True, linear_every=4)
@@ -82,6 +86,26 @@ FAMILIES: dict[str, Family] = {
          "llava", "jamba", "cwm", "helium", "iquestcoder", "minicpm3"),
         _LLAMA,
     ),
+    "cohere2_moe": Family(tied=True, norms_per_layer=1, window="pattern", pattern=4, bias_of_output=True),
+    "exaone_moe": Family(query_key_norm="head", window="pattern", pattern=4, correction_bias=True),
+    "hunyuan_v1_dense": Family(query_key_norm="head", bias_of_output=True),
+    "hy_v3": Family(query_key_norm="head", correction_bias=True, bias_of_output=True),
+    "jais2": Family(gated=False, norm_vectors=2, bias_of_output=True),
+    "nanochat": Family(gated=False, norm_vectors=0, bias_of_output=True),
+    "afmoe": Family(
+        norms_per_layer=4, query_key_norm="head", output_gate=True, correction_bias=True, window="pattern", pattern=4,
+        bias_of_output=True,
+    ),
+    "sarvam_moe": _GLM4_MOE,
+    "solar_open": _GLM4_MOE,
+    "sarvam_mla": _DEEPSEEK3,
+    "youtu": Family(tied=True),
+    "vaultgemma": Family(tied=True, window="alternate", bias_of_output=True),
+    "mellum": Family(query_key_norm="head", window="never", bias_of_output=True),
+    "lfm2": _LFM2,
+    "lfm2_moe": _LFM2,
+    "gemma4": _GEMMA4,
+    "gemma4_text": _GEMMA4,
     "apertus": Family(gated=False, query_key_norm="head", bias_of_output=True, extra_vectors=2),
     "arcee": Family(gated=False, bias_of_output=True),
     "seed_oss": Family(),
@@ -146,14 +170,24 @@ UNREADABLE = {
     "deepseek_ref": "its attention is compressed by layer",
     "minimax_m3": "its attention is sparse by block",
     "minimax_m3_vl": "its attention is sparse by block",
+    "minimax_m3_vl_text": "its attention is sparse by block",
     "gemma3n_text": "its layers share caches",
-    "gemma4_text": "its layers differ in heads and head size",
+    **dict.fromkeys(("laguna", "gemma4_unified", "gemma4_unified_text", "openelm"), "its layers differ in heads"),
+    **dict.fromkeys(
+        ("apertus1p5_text", "aria_text", "axk2", "bailing_hybrid", "beam", "blt", "doge", "dory", "hrm_text", "hy_v4",
+         "inkling_text", "inkling2_text", "inkling2_loop_text", "jetmoe", "lfm3", "qwen4_exp", "qwen4_exp_text",
+         "zaya", "dots3_note", "dots3_note_text", "modernbert-decoder", "moshi", "phi4_multimodal", "persimmon",
+         "fuyu", "gpt_neo", "gpt_neox_japanese", "codegen", "biogpt", "ctrl", "xglm", "cpmant", "openai-gpt", "xlnet",
+         "dbrx"),
+        "it is not built like a family that is known",
+    ),
+    **dict.fromkeys(("falcon_mamba", "xlstm", "zamba"), "its state-space layers are not described"),
     "nemotron-nas": "its layers differ in heads and width",
     "mimo_v2_flash": "its layers differ in heads",
     "step3p7": "its layers differ in heads",
-    **dict.fromkeys(("mamba", "mamba2", "rwkv", "rwkv6", "zamba2", "falcon_h1", "bamba", "lfm2",
+    **dict.fromkeys(("mamba", "mamba2", "rwkv", "rwkv6", "zamba2", "falcon_h1", "bamba",
                      "recurrent_gemma", "minimax", "minimax_text_01"),
-                    "its state-space layers are not"),
+                    "its state-space layers are not described"),
     **dict.fromkeys(("bert", "roberta", "t5", "bart", "whisper", "clip", "vit", "wav2vec2", "mt5", "modernbert"),
                     "it is no decoder of text"),
 }  # fmt: skip

@@ -23,6 +23,9 @@ def feed_forward(
     if dense:
         inner = text.optional("intermediate_size_mlp") if moe else None
         inner = inner or text.whole(*INNER, default=None if family.gated else 4 * h)
+        if text.flag("block_auto_adjust_ff_dim"):  # LFM2 states three halves of its width, before rounding
+            inner = int(2 * inner / 3 * _number(text, "block_ffn_dim_multiplier"))
+            inner = text.whole("block_multiple_of", default=1) * -(-inner // text.whole("block_multiple_of", default=1))
         counts.feed_forward += dense * matrices * h * inner
         if text.flag(*_mlp_bias_keys(text), default=family.feed_forward_bias):
             counts.vectors += dense * ((matrices - 1) * inner + h)
@@ -57,6 +60,13 @@ def feed_forward(
     return RoutedExperts(routed, active, len(moe), item, latent, biases), max(widest, active * inner + shared)
 
 
+def _number(text: ConfigValues, name: str) -> float:
+    value = text.values.get(name, 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1000:
+        raise UserError(f"{text.file}: {text.prefix}{name} should be a number up to 1,000, not {value!r}")
+    return float(value)
+
+
 def _mlp_bias_keys(text: ConfigValues) -> tuple[str, ...]:
     return ("mlp_bias", "use_bias", "bias") if text.text("model_type") == "falcon" else ("mlp_bias", "use_bias")
 
@@ -84,7 +94,7 @@ def _moe_layers(text: ConfigValues, shape: Shape, kinds: list[str]) -> set[int]:
         if set(stated) - {"dense", "sparse"}:
             raise UserError(f"{text.file}: {text.prefix}mlp_layer_types should have dense and sparse only")
         return {number for number, kind in enumerate(stated) if kind == "sparse"}
-    first = text.whole("first_k_dense_replace", "moe_layer_start_index", default=0, least=0)
+    first = text.whole("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers", default=0, least=0)
     if first > shape.layers:
         raise UserError(
             f"{text.file}: {text.prefix}first_k_dense_replace ({first}) is more than the {shape.layers} layers that "

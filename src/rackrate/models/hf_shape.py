@@ -174,4 +174,6 @@ def _kind(word: str, window: int | None, text: ConfigValues) -> str:
         return "mamba" if text.optional("mamba_num_heads", "mamba_n_heads") else "linear"
     if word == "mamba":
         return "mamba"
+    if word == "conv" and text.optional("conv_L_cache"):
+        return "conv"
     raise UserError(f"{text.file}: {text.prefix}layer_types has {word!r}, a kind of layer that is not known")

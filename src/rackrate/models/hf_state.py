@@ -11,7 +11,12 @@ def fixed_state(text: ConfigValues, shape: Shape, kinds: list[str], counts: Coun
     """Linear-attention and SSM layers. Recurrent state in float32 unless the config says 16 bits."""
     h = shape.hidden
     groups: list[CacheGroup] = []
-    linear, mamba = kinds.count("linear"), kinds.count("mamba")
+    linear, mamba, convolved = kinds.count("linear"), kinds.count("mamba"), kinds.count("conv")
+    if convolved:  # LFM2's short convolutions: three projections in, one out, and the last inputs as state
+        kernel = text.whole("conv_L_cache")
+        counts.state += convolved * 4 * h * h
+        counts.vectors += convolved * (h * kernel + 5 * h * text.flag("conv_bias"))
+        groups.append(_state(convolved, h * (kernel - 1) * 2))
     wide = 2 if text.text("mamba_ssm_cache_dtype", "mamba_ssm_dtype") in {"float16", "bfloat16"} else 4
     kda = text.nested("linear_attn_config")
     if linear and (kda is not None or text.optional("linear_num_heads")):
