@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
+from rackrate.catalog.apis import DEFAULT_APIS
 from rackrate.catalog.load import Catalog, load_catalog
-from rackrate.cli import main
+from rackrate.cli import main, options
 
 KINDS = ("models", "accelerators", "offers", "apis")
 
@@ -295,3 +296,16 @@ def test_a_reader_that_has_enough_is_no_error(
         assert running.wait(timeout=60) == 0, said
     assert "Traceback" not in said
     assert "Broken" not in said
+
+
+def test_help_names_the_apis_that_are_compared_with() -> None:
+    (option,) = get_args(options.Apis)[1:]
+    assert option.show_default == " and ".join(ref.split("/")[1] for ref in DEFAULT_APIS)
+
+
+def test_what_is_no_longer_sold_is_marked_in_the_list(listing: Command) -> None:
+    entries = json.loads(listing("apis", "gpt-3.5-turbo", "--json").out)["entries"]
+    (turbo,) = [item for item in entries if (item["provider"], item["model"]) == ("openai", "gpt-3.5-turbo")]
+    assert turbo["note"] == "shut down on 2026-10-23: its price is history"
+    assert turbo["status"]["status"] == "ended"
+    assert "shut down on 2026-10-23" in listing("apis", "openai/gpt-3.5-turbo").out

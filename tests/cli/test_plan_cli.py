@@ -99,13 +99,11 @@ def test_a_trace_with_shared_prompts_is_drawn_from_whole_and_what_is_shared_is_s
 def test_cached_tokens_of_a_usage_export_count(rackrate: Command, tmp_path: Path) -> None:
     file = tmp_path / "usage.csv"
     rows = [
-        f"{1_750_000_000 + 3600 * n},{1_750_000_000 + 3600 * (n + 1)},7200,7200000,3600000,720000,gpt-5\n"
+        f"{1_750_000_000 + 3600 * n},{1_750_000_000 + 3600 * (n + 1)},7200,7200000,3600000,1800000,720000,gpt-5\n"
         for n in range(48)
     ]
-    file.write_text(
-        "start_time,end_time,num_model_requests,input_tokens,input_cached_tokens,output_tokens,model\n" + "".join(rows),
-        encoding="utf-8",
-    )
+    header = "start_time,end_time,num_model_requests,input_tokens,input_cached_tokens,input_cache_write_tokens"
+    file.write_text(f"{header},output_tokens,model\n" + "".join(rows), encoding="utf-8")
     view = planned(rackrate, "--traffic", str(file))
     assert view["demand"]["request_s"] == pytest.approx(2.0)
     assert view["demand"]["mean_cached_tokens"] == pytest.approx(500)
@@ -113,6 +111,10 @@ def test_cached_tokens_of_a_usage_export_count(rackrate: Command, tmp_path: Path
         "the file has steps of 1 h: peaks within them are not known unless one is stated",
         "50.0% of the input was cached, as recorded",
     ]
+    # of 1,000 input tokens 250 are new, 500 read and 250 written: at 0.1, 0.01 and 0.125; 100 come out, at 0.5
+    luna = next(api for api in view["apis"] if api["api"] == "openai/gpt-6-luna")
+    each = 250 * 0.1 + 500 * 0.01 + 250 * 0.125 + 100 * 0.5
+    assert luna["usd_month"] == pytest.approx(2 * 730 * 3600 * each / 1e6)
 
 
 def test_rates_by_the_second_have_the_peak_of_five_minutes(rackrate: Command, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rackrate.files import is_there
 if TYPE_CHECKING:
     from rackrate.app.plan_request import PlanRequest
     from rackrate.models.read_model import ReadModel
-    from rackrate.planner.plan import Demand
+    from rackrate.planner.plan import Demand, Tokens
     from rackrate.workload.synthetic import SyntheticWorkload
     from rackrate.workload.traces import Trace
     from rackrate.workload.traffic import Traffic
@@ -93,11 +93,26 @@ def demand_of(read: ReadModel, request: PlanRequest) -> Demand:
         longest = int((ins.astype(np.int64) + outs).max())
         use = use_of_requests(ins, outs, (ins * share).astype(np.int64))
     if rates.series is not None:
-        use = replace(use, day=use_of_traffic(rates.series).day)
+        seen = use_of_traffic(rates.series)
+        use = replace(use, day=seen.day)
+        if recorded is None and request.input_tokens is None and request.cached_share is None and seen.prompts:
+            # a bill says what was billed: batches, and what was written to the cache
+            use, tokens = seen, _billed(rates.series)
     return Demand(
         read, drawn, rates.mean, rates.mean * rates.peak_over_mean, parse_slo(request.slo), rates.origin,
         request.hours_per_month, request.spares, tokens=tokens, longest=longest, notes=(*rates.notes, *notes), use=use,
     )  # fmt: skip
+
+
+def _billed(series: Traffic) -> Tokens | None:
+    """Mean tokens of a request as an API billed them; None where the file does not say how many requests there were."""
+    from rackrate.planner.plan import Tokens
+
+    requests = series.total("requests")
+    if not requests:
+        return None
+    names = ("input_tokens", "output_tokens", "cached_tokens", "written_tokens", "written_1h_tokens")
+    return Tokens(*((series.total(name) or 0.0) / requests for name in names))
 
 
 def _rates(request: PlanRequest) -> _Rates:

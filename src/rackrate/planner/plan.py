@@ -34,6 +34,10 @@ class Tokens:
     """Cached ones included."""
     outputs: float
     cached: float = 0.0
+    written: float = 0.0
+    """Of the input: what an API's cache was seen to be written, for minutes."""
+    written_1h: float = 0.0
+    """For an hour."""
 
 
 @dataclass(frozen=True)
@@ -407,7 +411,8 @@ def _bill(api: ApiPrice, demand: Demand) -> float:
     """What an API asks for the month. [USD/month]"""
     requests = demand.rate * demand.hours_per_month * SECONDS_PER_HOUR
     mean = demand.mean
-    return api.bill_usd(requests * mean.inputs, requests * mean.outputs, requests * mean.cached)
+    each = (mean.inputs, mean.outputs, mean.cached, mean.written, mean.written_1h)
+    return api.bill_usd(*(requests * tokens for tokens in each))
 
 
 def _mixed(rows: Sequence[RankedDeployment], demand: Demand) -> Mixed | None:

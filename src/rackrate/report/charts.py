@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rackrate.report.present.apis import status_mark
 from rackrate.schemas import costs as views
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ def latency_chart(run: views.RunSummary, metric: str) -> Json:
     return finish(chart)
 
 
+def _marks(api: views.ApiView) -> str:
+    """What is to be seen of an API beside its name: that it is another model, or no longer sold."""
+    marks = [*([] if api.same_model else ["another model"]), *filter(None, [status_mark(api.status, api.ends)])]
+    return f" ({', '.join(marks)})" if marks else ""
+
+
 def cost_chart(pricing: views.PricingView) -> Json:
     """USD per 1M tokens against utilisation, a curve per machine, a line per API, a mark where they break even."""
 
@@ -133,7 +140,7 @@ def cost_chart(pricing: views.PricingView) -> Json:
                 )
     rules = [
         {
-            "api": f"{api.api}{'' if api.same_model else ' (another model)'}",
+            "api": f"{api.api}{_marks(api)}",
             "USD per 1M tokens": api.blended_usd_per_1m,
             "utilisation": 1.0,
         }

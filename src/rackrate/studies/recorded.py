@@ -58,6 +58,9 @@ def recorded(traffic: Traffic, folder: Path, hours_per_month: float = HOURS_PER_
         highest = max(profile) * len(profile) / sum(profile) if profile else 1.0
         tell("peak_to_mean", max(1.0, seen.peak_over_mean / highest))
     note = f"Traffic: {found.origin}; its busiest {_step(found.step_s)} is {seen.peak_over_mean or 1:.3g} x its mean."
+    written = sum(found.total(name) or 0.0 for name in ("written_tokens", "written_1h_tokens"))
+    if written or (found.prompts is not None and found.prompts.batch_share):
+        note += " Its cache writes and batches are billed as other tokens here; a fleet bills them at their own prices."
     return traffic.model_copy(update=told), note
 
 

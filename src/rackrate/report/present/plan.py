@@ -231,7 +231,7 @@ def _records(view: views.PlanView) -> Table:
         if isinstance(row, views.PlanApi):
             kind = "api" if row.same_model else "api, another model"
             nothing = [None] * (len(plain) + len(points))
-            return (row.api, kind, *nothing, row.usd_month, row.usd_per_1m, None, None, row.source)
+            return (api_cell(row.api, row), kind, *nothing, row.usd_month, row.usd_per_1m, None, None, row.source)
         times = [getattr(getattr(row, metric), point, None) for metric, point in points]
         prices = (row.usd_month, row.usd_per_1m, *(row.usd_per_1m_interval or (None, None)), row.price_source)
         return (row.cost_name, "machines", *(getattr(row, name) for name in plain), *times, *prices)
