@@ -117,3 +117,14 @@ def test_an_offer_has_limits() -> None:
         "reserved-1y",
         {"most": 8, "replicas": 4},
     )
+
+
+def test_a_rate_by_the_month_is_that_of_the_stated_month(context: Context) -> None:
+    """2,592,000 requests in a month of 720 hours are one a second; two USD per 1,000 of them."""
+    asked = FleetRequest(
+        capacity="2/s", traffic="2592k/month", usd_per_hour=7.2, shapes=("fixed",), hours_per_month=720, headroom="1"
+    )
+    (shape,) = price(asked, context).pricing.shapes
+    assert shape.utilisation == pytest.approx(0.5)
+    assert shape.usd_month == pytest.approx(7.2 * 720)
+    assert shape.card.usd_per_1k_requests == pytest.approx(2.0)

@@ -70,7 +70,7 @@ def price(request: FleetRequest, context: Context) -> PricedFleet:
         machines = fleet_offers(request, header.machine if header is not None else None, context.catalog)
         if machines.other_hardware:
             replica = dataclasses.replace(replica, caveats=(*replica.caveats, "other-hardware"))
-        models = [_model("", request, replica)]
+        models = [_model("", request, replica, request.hours_per_month)]
     notes += machines.notes
     steps, step_s = len(models[0].traffic), models[0].traffic.step_s
     if steps > SLOW_STEPS:
@@ -138,11 +138,19 @@ def _several(request: FleetRequest, path: Path) -> list[FleetModel]:
         else:
             assert entry.run is not None  # noqa: S101 - one of the two is given
             replica = replica_of(served_by(entry.run, force=request.force).serving)
-        result.append(_model(entry.name, entry.traffic_fields(request.over, request.step), replica, entry.slots))
+        result.append(
+            _model(
+                entry.name,
+                entry.traffic_fields(request.over, request.step),
+                replica,
+                request.hours_per_month,
+                entry.slots,
+            )
+        )
     return result
 
 
-def _model(name: str, fields: TrafficFields, replica: Replica, slots: int = 1) -> FleetModel:
+def _model(name: str, fields: TrafficFields, replica: Replica, hours_per_month: float, slots: int = 1) -> FleetModel:
     from rackrate.economics.fleet_types import FleetModel
 
-    return FleetModel(name, traffic_of(fields, STEP_AT_MOST_S), replica, slots)
+    return FleetModel(name, traffic_of(fields, STEP_AT_MOST_S, hours_per_month), replica, slots)

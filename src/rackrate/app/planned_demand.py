@@ -122,7 +122,7 @@ def _rates(request: PlanRequest) -> _Rates:
     from rackrate.workload.traffic import of_trace, on_steps
     from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic
 
-    rate = parse_rate(request.traffic, "traffic")
+    rate = parse_rate(request.traffic, "traffic", request.hours_per_month)
     if rate is not None:
         return _Rates(rate, request.peak or 1.0, f"stated: {request.traffic}")
     path = Path(request.traffic).expanduser()

@@ -10,6 +10,7 @@ from rackrate import bounds
 from rackrate.app.context import Context
 from rackrate.app.request_json import Request
 from rackrate.errors import WorkloadError
+from rackrate.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
     from rackrate.workload.traffic import Profile, Traffic
@@ -63,12 +64,15 @@ def summarise(request: TrafficRequest, context: Context) -> TrafficSummary:
     return summarised(traffic_of(request, 3600.0 if request.profile is not None else None))
 
 
-def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> Traffic:
+def traffic_of(
+    request: TrafficFields, step_at_most_s: float | None = None, hours_per_month: float = HOURS_PER_MONTH
+) -> Traffic:
     """The traffic that a request describes.
 
     Args:
         request: a rate or a file, and what to make of it.
         step_at_most_s: make steps finer than the file's where they are longer; for fleets that follow the load.
+        hours_per_month: of a rate that is stated by the month.
 
     Raises:
         WorkloadError: there is none, a field cannot be, or fields contradict each other.
@@ -81,7 +85,7 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
     step_s = parse_duration(request.step, "step") if request.step else None
     over_s = parse_duration(request.over, "over") if request.over else None
     profile = _profile(request)
-    rate = parse_rate(request.traffic, "traffic")
+    rate = parse_rate(request.traffic, "traffic", hours_per_month)
     if rate is not None:
         if request.usage_model or request.utc_offset:
             raise WorkloadError(
@@ -110,7 +114,7 @@ def traffic_of(request: TrafficFields, step_at_most_s: float | None = None) -> T
         traffic = traffic.taken(arange(max(1, round(over_s / traffic.step_s))))
     traffic = tiled(traffic, over_s, profile, request.growth)
     if request.mean_rate is not None:
-        wanted = parse_rate(request.mean_rate, "mean_rate")
+        wanted = parse_rate(request.mean_rate, "mean_rate", hours_per_month)
         if wanted is None:
             raise WorkloadError(
                 f"{{mean_rate}} is a rate such as 5/s or 100000/day, not {request.mean_rate!r}", field="mean_rate"

@@ -34,13 +34,15 @@ _RATE = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([kKMG]?)\s*(?:requests?
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)\s*([a-z]+?)s?", re.ASCII)
 
 
-def parse_rate(text: str, field: str) -> float | None:
+def parse_rate(text: str, field: str, hours_per_month: float = HOURS_PER_MONTH) -> float | None:
     """A request rate such as 2/s, 120/min, 7200/h, 100000/day, 3M/month. [1/s] None where it is no rate.
 
-    A month has 730 hours.
+    A month has 730 hours, or as many as are stated.
 
     >>> parse_rate("2/s", "traffic"), parse_rate("86.4k/day", "traffic"), parse_rate("trace.csv", "traffic")
     (2.0, 1.0, None)
+    >>> parse_rate("2592k/month", "traffic", hours_per_month=720)
+    1.0
 
     Raises:
         UserError: a rate of 0, or of more than is real; it names the field.
@@ -48,7 +50,8 @@ def parse_rate(text: str, field: str) -> float | None:
     match = _RATE.fullmatch(text.strip())
     if match is None or match[3] not in _PER:
         return None
-    rate = float(match[1]) * _SCALE[match[2]] / _PER[match[3]]
+    per_s = hours_per_month * 3600 if match[3] == "month" else _PER[match[3]]
+    rate = float(match[1]) * _SCALE[match[2]] / per_s
     REQUESTS_PER_SECOND.check(rate, field)
     return rate
 
