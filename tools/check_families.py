@@ -136,6 +136,18 @@ def fact(family: str, origin: str, values: dict[str, Any], tools: Any) -> dict[s
     return row
 
 
+def text_parts(mapping: Any) -> dict[str, str]:
+    """The type of the text part of each config that has one."""
+    found: dict[str, str] = {}
+    for name in mapping:
+        with contextlib.suppress(Exception):  # not every config can be made without a file
+            made = mapping[name]()
+            text = made.get_text_config()
+            if text is not made and text.model_type:
+                found[name] = text.model_type
+    return found
+
+
 def record(only: list[str]) -> None:
     """Writes both files; with `only`, anew what concerns these families or models."""
     sys.path.insert(0, str(ROOT / "src"))
@@ -156,14 +168,13 @@ def record(only: list[str]) -> None:
     rows = [row for row in seen.get("rows", []) if not {row["family"], row["origin"]} & set(only)]
     unchecked = {name: why for name, why in seen.get("unchecked", {}).items() if name not in only}
     source = f"transformers {transformers.__version__}"
+    parts.update(text_parts(CONFIG_MAPPING))
     for family in sorted(FAMILIES):
         if family not in CONFIG_MAPPING:
             unchecked[family] = f"{source} has no class of its own for it"
             continue
         made = CONFIG_MAPPING[family]()
         text = made.get_text_config()
-        if text is not made:
-            parts[family] = text.model_type
         # the class's own values: what an instance fills in (head_dim) follows from other sizes
         fields = {key: getattr(type(text), key, None) for key in text.to_dict() if key in keys}
         found = {key: value for key, value in fields.items() if isinstance(value, bool | int)}

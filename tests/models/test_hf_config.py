@@ -443,3 +443,31 @@ def test_gemma_4_differs_by_layer() -> None:
     assert 4.5e9 < e2b.parameters.total < 5.1e9
     with pytest.raises(UserError, match=r"num_kv_shared_layers .35. should be fewer than the 35"):
         _gemma4(35, hidden_size=1536, intermediate_size=6144, num_key_value_heads=1, num_kv_shared_layers=35, **small)
+
+
+def test_the_whole_files_word_on_tying_counts_before_the_class() -> None:
+    text = {key: value for key, value in LLAMA.items() if key != "tie_word_embeddings"}
+    for outer in ("llava", "internvl", "smolvlm"):
+        tied = read({"model_type": outer, "tie_word_embeddings": True, "text_config": text})
+        assert tied.tied_embeddings
+    assert not read({"model_type": "llava", "text_config": text}).tied_embeddings
+
+
+def test_a_text_part_without_a_type_is_that_of_the_whole_files_class() -> None:
+    """google/paligemma-3b as published: Gemma's head size of 256 and its tied output matrix are not in the file."""
+    text = {"hidden_size": 2048, "intermediate_size": 16384, "num_attention_heads": 8, "num_hidden_layers": 18,
+            "num_key_value_heads": 1, "vocab_size": 257_216}  # fmt: skip
+    for typed in ({"model_type": "gemma"}, {}):
+        found = read({"model_type": "paligemma", "text_config": {**text, **typed}, "vision_config": {}})
+        assert (found.head_dim, found.kv_heads, found.tied_embeddings) == (256, 1, True)
+        assert found.parameters.total == 2_506_172_416 + (257_216 - 256_000) * 2048  # gemma-2b with more words
+
+
+def test_a_whole_file_may_lack_what_its_class_has_and_it_is_said() -> None:
+    config = {
+        key: value for key, value in LLAMA.items() if key not in {"max_position_embeddings", "num_key_value_heads"}
+    }
+    found, notes = architecture_of_config(ConfigValues("config.json", {**config, "model_type": "mistral"}), "m")
+    assert (found.kv_heads, found.context_tokens) == (8, 131_072)
+    assert any("it leaves out max_position_embeddings, num_key_value_heads: taken from" in note for note in notes)
+    assert found.window_tokens is None  # a lost `sliding_window: null` is no window

@@ -39,10 +39,10 @@ def architecture_of_config(
     nested = text is not config
     text, left_out = with_defaults(config, text)
     family = _family(config, text, notes)
-    if nested and left_out:
+    if left_out:
         notes.append(
-            f"{config.file}: {text.prefix.rstrip('.')} leaves out {', '.join(left_out)}: taken from the class of "
-            f"{text.text('model_type')} in {source()}"
+            f"{config.file}: {text.prefix.rstrip('.') or 'it'} leaves out {', '.join(left_out)}: taken from the class "
+            f"of {text.text('model_type')} in {source()}"
         )
     if nested and (config.nested("vision_config") or config.nested("audio_config")):
         notes.append(f"{config.file}: vision or audio parts are not counted, their size is not in the config")
@@ -80,7 +80,7 @@ def architecture_of_config(
             f"{config.file}: the key {text.prefix}{CONTEXT[0]} is missing: the context is taken as {shape.context:,} "
             "tokens"
         )
-    grouped = next((group for group in caches if group.kind == "grouped"), None)
+    kv_heads = max((group.kv_heads for group in caches if group.kind == "grouped"), default=shape.kv_heads)
     try:
         weights = plain_format(config, text) if weights_stated else published_format(config, text, sidecar)
     except UserError:
@@ -92,7 +92,7 @@ def architecture_of_config(
         layers=shape.layers,
         hidden_size=shape.hidden,
         heads=shape.heads,
-        kv_heads=grouped.kv_heads if grouped else shape.kv_heads,
+        kv_heads=kv_heads,
         head_dim=shape.head_dim,
         vocabulary=vocabulary,
         context_tokens=shape.context,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.models.config_values import ConfigValues
-from rackrate.models.hf_shape import NAMES
+from rackrate.models.hf_shape import CONTEXT, HEAD_DIM, KV_HEADS, NAMES
 
 DATA = Path(__file__).with_name("data") / "class_defaults.json"
 _OF_WHOLE_FILES = frozenset(
@@ -31,7 +31,7 @@ def _recorded() -> dict[str, Any]:
 
 
 def with_defaults(config: ConfigValues, text: ConfigValues) -> tuple[ConfigValues, list[str]]:
-    """The text part with its class's defaults, and which sizes were taken from there.
+    """The text part with its class's defaults, and which sizes were taken from there, of those that weigh.
 
     Args:
         config: the whole file.
@@ -42,6 +42,8 @@ def with_defaults(config: ConfigValues, text: ConfigValues) -> tuple[ConfigValue
     outer = config.text("model_type") or ""
     kind = text.text("model_type") or (recorded["text_parts"].get(outer, "") if nested else outer)
     there = set(text.values)
+    if nested and isinstance(config.values.get("tie_word_embeddings"), bool):
+        there.add("tie_word_embeddings")  # the whole file's word counts before the class's
     for names in NAMES:
         if there & set(names):
             there |= set(names)
@@ -55,7 +57,8 @@ def with_defaults(config: ConfigValues, text: ConfigValues) -> tuple[ConfigValue
     values = {**added, **text.values}
     if nested and kind:
         values.setdefault("model_type", kind)
-    sizes = sorted(key for key, value in added.items() if not isinstance(value, bool) and not key.startswith("_"))
+    weighs = set[str]().union(*(NAMES if nested else (KV_HEADS, HEAD_DIM, CONTEXT)))
+    sizes = sorted(key for key, value in added.items() if not isinstance(value, bool) and key in weighs)
     return ConfigValues(text.file, values, text.prefix), sizes
 
 
