@@ -120,7 +120,7 @@ def _rates(request: PlanRequest) -> _Rates:
     from rackrate.errors import UserError
     from rackrate.workload.traces import read_trace
     from rackrate.workload.traffic import of_trace, on_steps
-    from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic
+    from rackrate.workload.traffic_files import is_trace, parse_rate, read_traffic, week_start_s
 
     rate = parse_rate(request.traffic, "traffic", request.hours_per_month)
     if rate is not None:
@@ -149,7 +149,7 @@ def _rates(request: PlanRequest) -> _Rates:
                 fields=("traffic", "trace"),
             )
         # parts of equal length, so that no end is left out
-        series = of_trace(trace, trace.duration_s / max(1, int(trace.duration_s / PEAK_S)))
+        series = of_trace(trace, trace.duration_s / max(1, int(trace.duration_s / PEAK_S)), week_start_s(trace))
     else:
         series = read_traffic(path, PEAK_S)
         parts = PEAK_S / series.step_s

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from rackrate.workload.trace_files import detect_layout
 from rackrate.workload.traffic import DAY_S, Profile, Traffic, as_one_step, of_trace
 from rackrate.workload.usage_exports import read_usage, read_usage_json
 from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout
+
+if TYPE_CHECKING:
+    from rackrate.workload.traces import Trace
 
 _PER = {
     "s": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86_400.0, "day": 86_400.0,
@@ -128,10 +131,15 @@ def read_traffic(path: Path, step_s: float, model: str | None = None, *, steps_s
 
             trace = read_trace(path)
             prompts = PromptMix.of_requests(trace.input_tokens, trace.output_tokens, trace.cached_tokens)
-            start_s = None if trace.begins_s is None else (trace.begins_s + _MONDAY_S) % (7 * DAY_S)
+            start_s = week_start_s(trace)
             if not steps_stated and 0 < trace.duration_s < step_s:
                 return replace(as_one_step(trace, start_s), prompts=prompts)
             return replace(of_trace(trace, step_s, start_s, DETAIL_S), prompts=prompts)
+
+
+def week_start_s(trace: Trace) -> float | None:
+    """Seconds from Monday 00:00 (UTC) at which a trace begins; None where its times have no date."""
+    return None if trace.begins_s is None else (trace.begins_s + _MONDAY_S) % (7 * DAY_S)
 
 
 def read_profile(text: str) -> Profile:

@@ -43,6 +43,10 @@ class TrafficSummary:
     origin: str
     start_known: bool
     notes: tuple[str, ...]
+    written_tokens: float | None = None
+    """Input tokens that were written to an API's cache for some minutes; None where nobody counted them."""
+    written_1h_tokens: float | None = None
+    """For an hour."""
 
     @property
     def requests_per_month(self) -> float | None:
@@ -96,4 +100,6 @@ def summarised(traffic: Traffic) -> TrafficSummary:
         origin=traffic.origin,
         start_known=traffic.start_known,
         notes=traffic.notes,
+        written_tokens=traffic.total("written_tokens"),
+        written_1h_tokens=traffic.total("written_1h_tokens"),
     )

@@ -58,6 +58,9 @@ def _rows(view: views.TrafficView) -> Iterator[tuple[str, str]]:
         yield "input tokens", count(view.input_tokens)
     if view.cached_share is not None:
         yield "of them cached", percent(view.cached_share)
+    written = (view.written_tokens or 0.0) + (view.written_1h_tokens or 0.0)
+    if written and view.input_tokens:
+        yield "of them written to the cache", percent(written / view.input_tokens)
     if view.output_tokens is not None:
         yield "output tokens", count(view.output_tokens)
     hours = view.by_hour_of_day
