@@ -12,7 +12,7 @@ Json = dict[str, Any]
 Oddity = Literal[
     "status-401", "status-404", "status-429", "status-500", "status-503", "redirect",
     # the whole answer
-    "not-http", "not-streaming", "closes", "drops", "unframed", "endless",
+    "not-http", "not-streaming", "error-in-200", "closes", "drops", "unframed", "endless",
     # what it refuses with 400
     "strict", "only-max-completion-tokens", "no-stream-options",
     # usage and length

@@ -168,6 +168,8 @@ class _Connection:
         if served.status != 200:
             extra = {429: [f"Retry-After: {server.retry_after}"], 307: [f"Location: {server.url}/elsewhere"]}
             self._answer(served.status, error(refusal), *extra.get(served.status, []))
+        elif "error-in-200" in odd:  # as LM Studio answers what it does not know
+            self._answer(200, b'{"error": "Unexpected endpoint or method."}')
         elif "not-streaming" in odd or not served.body.get("stream"):
             await asyncio.sleep(server.ttft_s)
             self._answer(200, whole_answer(served, server))

@@ -273,8 +273,10 @@ def test_an_unknown_list_is_answered_with_those_there_are(listing: Command, kind
     assert near in said
 
 
-def test_an_empty_search_is_an_empty_list_in_json(listing: Command) -> None:
-    assert listing("models", "zzz", "--json").json == []
+def test_an_empty_search_is_an_empty_list_in_json_and_says_so(listing: Command) -> None:
+    ran = listing("models", "zzz", "--json")
+    assert (ran.code, json.loads(ran.out)["entries"]) == (2, [])
+    assert "no model contains zzz" in ran.err
 
 
 # --- the reader goes away ---

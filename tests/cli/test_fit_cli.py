@@ -47,8 +47,9 @@ def values(rackrate: Rackrate) -> Values:
 
     def read(*words: str) -> dict[str, Any]:
         ran = rackrate(*words, "--json")
-        assert ran.code == 0, ran.stderr
-        return json.loads(ran.stdout)
+        found = json.loads(ran.stdout)
+        assert ran.code == (0 if any(fit["fits"] for fit in found["fits"]) else 2), ran.stderr
+        return found
 
     return read
 
@@ -60,6 +61,14 @@ def test_the_article_in_one_command(rackrate: Rackrate) -> None:
     assert "does not fit t4" in ran.stdout
     assert "fits 4 x t4 (tp 4)" in ran.stdout
     assert "2 x t4 (tp 2)" in ran.stdout
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_model_that_fits_nowhere_ends_as_an_empty_plan_does(rackrate: Rackrate, form: tuple[str, ...]) -> None:
+    ran = rackrate("llama-3-70b-instruct", "--on", "t4", "--on", "t4x2", *form)
+    assert ran.code == 2
+    assert "t4" in ran.stdout
+    assert "does not fit: none of the 2 holds it" in ran.stderr
 
 
 def test_json_says_what_the_table_says(values: Values) -> None:

@@ -163,6 +163,11 @@ def test_no_streaming() -> None:
     assert "TTFT and TPOT cannot be measured" in said
 
 
+def test_an_error_in_an_answer_of_200_is_told_in_the_servers_own_words() -> None:
+    said = complaint(served("error-in-200"))
+    assert said.endswith("/v1/chat/completions answers 200, and in it an error: Unexpected endpoint or method.")
+
+
 @pytest.mark.parametrize("page", ["models", "completions"])
 def test_a_redirect_names_where_it_leads(page: str) -> None:
     server = served(models_status=307) if page == "models" else served("redirect")
@@ -176,6 +181,13 @@ def test_a_rate_limit() -> None:
     assert "rate-limited (429)" in said
     assert "it asks to wait 7 s" in said
     assert "not of the machine" in said
+
+
+def test_a_rate_limit_until_a_date() -> None:
+    with served("status-429") as server:
+        server.retry_after = "Wed, 21 Oct 2026 07:28:00 GMT"
+        with pytest.raises(EndpointError, match=r"it asks to wait until Wed, 21 Oct 2026 07:28:00 GMT: a limit"):
+            ask(server.url)
 
 
 def test_no_such_page() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from rackrate import bounds
 from rackrate.app.request_json import Request
@@ -85,7 +85,7 @@ class FitCoefficientsRequest(Request):
     """Folders of CSV files of published rows."""
     other: Path | None = None
     """A folder of other authors' rows, held out: not fitted."""
-    iterations: bounds.Count = 8
+    iterations: Annotated[int, bounds.Bounds("a whole number", 1, 1000)] = 8
     """Newton steps at most."""
     from_scratch: bool = False
     """Begin at the priors, not at the shipped coefficients."""

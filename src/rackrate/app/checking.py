@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rackrate.catalog.places import Place
     from rackrate.catalog.types import Accelerator
     from rackrate.engines.spec import EngineMemory
+    from rackrate.errors import UserError
     from rackrate.memory.fit import Fit
     from rackrate.memory.remedies import Remedy
     from rackrate.models.read_model import ReadModel
@@ -63,6 +64,16 @@ class Fits:
     """Whether every GPU of the catalogue was tried, each with as few as hold the model."""
     bits_per_weight: float
     """Of the first fit's format, or of the files as they are."""
+
+    @property
+    def refusal(self) -> UserError | None:
+        """That the model fits nowhere of what was asked; None where it fits somewhere."""
+        from rackrate.errors import UserError
+
+        if any(place.fit.fits for place in self.places):
+            return None
+        where = f"none of the {len(self.places)}" if len(self.places) > 1 else "it"
+        return UserError(f"{self.read.architecture.name} does not fit: {where} holds it; what would is said with each")
 
 
 def fits(request: FitRequest, context: Context) -> Fits:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rackrate.app.plan_request import PlanRequest
+from rackrate.bounds import Bounds
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -119,6 +120,8 @@ def plan(request: PlanRequest, context: Context) -> Planned:
 
 FEWEST_REQUESTS = 20
 """Whose p95 is still of a request that was simulated."""
+MOST_REQUESTS = 10_000_000
+"""In memory for each candidate, at 140 bytes (measured: 476 MB for 2,000,000 against 222 MB for 200,000)."""
 
 
 def _check(request: PlanRequest) -> None:
@@ -126,8 +129,7 @@ def _check(request: PlanRequest) -> None:
     from rackrate.economics.hourly import PRICE_KINDS
     from rackrate.errors import UserError
 
-    if request.requests < FEWEST_REQUESTS:
-        raise UserError(f"{{requests}} must be at least {FEWEST_REQUESTS}, got {request.requests}", field="requests")
+    Bounds("a whole number of requests", FEWEST_REQUESTS, MOST_REQUESTS).check(request.requests, "requests")
     for kind in request.price_kinds:
         if kind not in PRICE_KINDS:
             raise UserError(f"{{price_kinds}} is one of {', '.join(PRICE_KINDS)}, not {kind!r}", field="price_kinds")

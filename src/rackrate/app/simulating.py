@@ -43,12 +43,17 @@ def simulate(request: SimulateRequest, context: Context) -> SimulatedRun:
 
     work = _prepared(request, context)
     rates, workload = list(request.rates), work.workload
+    # of a search, too, whose requests are in memory
+    work.refuse_too_many(rates or (() if request.levels else (1.0,)), request.levels)
     if (own := _own_rate(request, work)) is not None:
-        rates, work.requests = [own[0]], request.requests or own[1]
+        rates, work.requests = [own[0]], own[1]  # all of them are drawn, however many are sent
+        work.refuse_too_many(rates, ())
+        work.requests = request.requests or own[1]
     elif request.slo is not None and not rates and not request.levels:
         rates = work.search(parse_slo(request.slo))
     elif workload.trace is not None and not rates and not request.levels:
         rates = [workload.trace.mean_rate]  # as recorded
+    work.refuse_too_many(rates, request.levels)
     records = [record for rate in rates for record in work.open_level(rate)]
     if not rates:
         records += work.closed_sweep(list(request.levels))

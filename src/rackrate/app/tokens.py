@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from rackrate import bounds
 from rackrate.app.measuring.measurement import api_key
@@ -34,7 +34,7 @@ class TokensRequest(Request):
     """NAME=PATH of further ones."""
     model: str | None = None
     """Its name there; None: the only one served."""
-    requests: bounds.Count = 12
+    requests: Annotated[int, bounds.Bounds("a whole number", 1, 10_000)] = 12
     output_tokens: bounds.Tokens = 64
     key_env: str = DEFAULT_KEY
     """The name of the API key's variable, never the key."""

@@ -39,6 +39,8 @@ def catalog(
         raise CatalogError(found.nothing)
     listed = found.entries or [made(ListedApi, price) for price in found.apis]
     deliver(made(CatalogView, kind=kind, entries=listed), as_json=as_json, out=out, sources=sources)
+    if found.nothing is not None:
+        raise CatalogError(found.nothing)  # after an empty list, as `plan` prints an empty ranking
     if as_json:
         return
     if found.price_list is not None:

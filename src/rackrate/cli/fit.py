@@ -69,4 +69,7 @@ def fit(
         model=model, on=tuple(on or ()), weights=weights, kv_format=kv_format, context_tokens=context, tp=tp, pp=pp,
         engine=engine, memory=memory,
     )  # fmt: skip
-    deliver(fits(request, shell_context()), as_json=as_json, out=out)
+    found = fits(request, shell_context())
+    deliver(found, as_json=as_json, out=out)
+    if (refusal := found.refusal) is not None:
+        raise refusal

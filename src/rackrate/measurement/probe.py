@@ -13,9 +13,10 @@ import orjson
 
 from rackrate.errors import EndpointError, did_you_mean
 from rackrate.measurement.answers import Answer
+from rackrate.measurement.backoff import retry_after_s
 from rackrate.measurement.exchange import Exchange
 from rackrate.measurement.http import Client
-from rackrate.measurement.lenient_json import as_list, as_object, as_text, error_text, parse
+from rackrate.measurement.lenient_json import as_list, as_object, as_text, error_text, parse, printable
 from rackrate.measurement.sse import decode
 from rackrate.runs.statuses import OK
 from rackrate.workload.prompts import PromptLength, fit_prompt_length, prompt
@@ -238,9 +239,8 @@ def _require_ok(exchange: Exchange, client: Client, path: str) -> None:
     if code is not None and 300 <= code < 400:
         raise EndpointError(f"{url}{path} redirects to {exchange.location}; give that address to {{url}}", field="url")
     if code == 429:
-        wait = f"; it asks to wait {exchange.retry_after} s" if exchange.retry_after else ""
         raise EndpointError(
-            f"{url} is rate-limited (429){wait}: a limit of the account, not of the machine, would be measured"
+            f"{url} is rate-limited (429){_asked_wait(exchange.retry_after)}: a limit of the account, not of the machine, would be measured"
         )
     if code is None or code >= 400:
         raise EndpointError(f"{url}{path} answers {code}: {_reason(exchange)}")
@@ -256,6 +256,8 @@ def _require_stream(exchange: Exchange, client: Client, path: str, model: str, r
     if exchange.content_type == "application/json" or (
         exchange.content_type != "text/event-stream" and exchange.body.lstrip()[:1] == b"{"
     ):
+        if (said := error_text(as_object(parse(exchange.body)))) is not None:
+            raise EndpointError(f"{url}{path} answers 200, and in it an error: {said}")
         raise EndpointError(
             f"{url}{path} does not stream: it answered in one piece though asked for `stream`; "
             "TTFT and TPOT cannot be measured on it"
@@ -264,6 +266,19 @@ def _require_stream(exchange: Exchange, client: Client, path: str, model: str, r
     if answer.status not in {OK, "empty"}:
         raise EndpointError(f"{url}{path}: {answer.detail} ({answer.status})")
     return answer
+
+
+def _asked_wait(retry_after: str | None) -> str:
+    """What a header Retry-After asks for, in words; nothing where it is none.
+
+    >>> _asked_wait("7"), _asked_wait("Wed, 21 Oct 2026 07:28:00 GMT"), _asked_wait("soon")
+    ('; it asks to wait 7 s', '; it asks to wait until Wed, 21 Oct 2026 07:28:00 GMT', '')
+    """
+    seconds = retry_after_s(retry_after)
+    if retry_after is None or seconds is None:
+        return ""
+    text = printable(retry_after)
+    return f"; it asks to wait until {text}" if "," in text or " " in text else f"; it asks to wait {seconds:g} s"
 
 
 def _reason(exchange: Exchange) -> str:
