@@ -240,7 +240,8 @@ def _require_ok(exchange: Exchange, client: Client, path: str) -> None:
         raise EndpointError(f"{url}{path} redirects to {exchange.location}; give that address to {{url}}", field="url")
     if code == 429:
         raise EndpointError(
-            f"{url} is rate-limited (429){_asked_wait(exchange.retry_after)}: a limit of the account, not of the machine, would be measured"
+            f"{url} is rate-limited (429){_asked_wait(exchange.retry_after)}: a limit of the account, not of the "
+            "machine, would be measured"
         )
     if code is None or code >= 400:
         raise EndpointError(f"{url}{path} answers {code}: {_reason(exchange)}")
