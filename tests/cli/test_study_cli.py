@@ -252,6 +252,32 @@ def test_a_run_is_compared_on_its_offers_with_who_sells_the_model(command: Comma
     assert len(same) == 7  # all who sell it today; of more the eight cheapest
 
 
+def test_a_limit_that_forbids_to_break_even_is_named(command: Command, tmp_path: Path) -> None:
+    """A box of 1 USD/h serves 2,628M tokens a month; at 0.5 USD per 1M it pays from 1,460M on, 56 % busy."""
+    text = (
+        "study: d\ntitle: a test\nscenarios:\n"
+        "  - {name: box, model: m, usd_per_hour: 1, tokens_per_second: 1000, max_load: LOAD}\n"
+        "  - name: api\n    model: m\n    prices:\n"
+        "      - {date: 2026-01-01, source: a list, input_usd_per_1m: 0.5, output_usd_per_1m: 0.5}\n"
+        "questions:\n  - {id: q, asks: which, traffic: {tokens_per_month: 1e8, peak_to_mean: PEAK}}\n"
+    )
+
+    def said(load: str, peak: str) -> str:
+        (tmp_path / "p.yaml").write_text(text.replace("LOAD", load).replace("PEAK", peak), encoding="utf-8")
+        return " ".join(command("study", "run", "p.yaml", "--draws", 1000).out.split())
+
+    assert "box: costs what api does at 1.46 G tokens a month, 56 % busy, for good from 2.92 G" in said("1", "1")
+    would = "box: would cost what api does if each machine were 56 % busy all month (1.46 G tokens a month), but"
+    assert f"{would} the peak (2 x mean) allows 50 %: no break-even" in said("1", "2")
+    assert f"{would} max_load (50 % of full load) allows 50 %: no break-even" in said("0.5", "1")
+    assert f"{would} the peak (2 x mean) and max_load (80 % of full load) allow 40 %" in said("0.8", "2")
+    never = text.replace(
+        "input_usd_per_1m: 0.5, output_usd_per_1m: 0.5", "input_usd_per_1m: 0.1, output_usd_per_1m: 0.1"
+    )
+    (tmp_path / "n.yaml").write_text(never.replace("LOAD", "1").replace("PEAK", "2"), encoding="utf-8")
+    assert "box: never breaks even with api, however full it is." in command("study", "run", "n.yaml").out
+
+
 def test_a_rig_is_compared_over_its_life(command: Command, tmp_path: Path) -> None:
     """The verdict and the payback say the same, at today's prices and at falling ones."""
     (tmp_path / "rig.yaml").write_text(

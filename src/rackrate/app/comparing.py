@@ -173,7 +173,11 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
         numbers = []
     if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
         raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {bounds.shown(text)}", field=field)
-    kind = {"tokens_per_second": bounds.TOKENS_PER_SECOND, "tokens_per_month": bounds.TOKENS_PER_MONTH}[field]
+    kind = {
+        "tokens_per_second": bounds.TOKENS_PER_SECOND,
+        "tokens_per_month": bounds.TOKENS_PER_MONTH,
+        "api_price_decline": bounds.SHARE_BELOW_1,
+    }[field]
     for number in numbers:
         kind.check(number, field)
     return numbers[0], numbers[-1]
@@ -185,7 +189,6 @@ def _decline(request: CompareRequest) -> Number:
     text = request.api_price_decline
     if text is None:
         return _fixed(0.0)
-    bounds.SHARE_BELOW_1.check(ends_of(text, "api_price_decline")[1], "api_price_decline")
     return Number(quantity(text, "api_price_decline"), None)
 
 

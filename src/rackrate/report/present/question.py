@@ -194,7 +194,8 @@ def _payback(crossing: Crossing, horizon: HorizonResult | None) -> str:
         return text
     within = f"within {horizon.months:.3g} months"
     when = f"{_months(kept)}, {within}" if kept.value is not None else f"not {within}{_months(kept)[len('never') :]}"
-    return f"{text}, by present value {when}"
+    often = f", in {percent(kept.finite_share)} of the draws" if 0.001 <= kept.finite_share <= 0.999 else ""
+    return f"{text}, by present value {when}{often}"
 
 
 def _split(crossing: Crossing) -> str:
