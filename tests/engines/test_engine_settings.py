@@ -124,6 +124,15 @@ def test_llamacpp_gets_every_setting_it_was_given() -> None:
     assert started["context_per_slot"] == 512  # whole steps of 256
 
 
+def test_threads_of_llamacpp_do_not_spin_without_end_and_the_run_says_how_long() -> None:
+    command = llamacpp.command(WEIGHTS, "m", LaunchOptions(slots=1, context_tokens=256))
+    assert 0 < int(command.environment["GOMP_SPINCOUNT"]) <= 1000
+    assert command.settings["spin"] == int(command.environment["GOMP_SPINCOUNT"])
+    settings = read_settings("llamacpp", llamacpp.SETTINGS, ["spin=0"])
+    command = llamacpp.command(WEIGHTS, "m", LaunchOptions(slots=1, context_tokens=256, settings=settings))
+    assert (command.environment["GOMP_SPINCOUNT"], command.settings["spin"]) == ("0", 0)
+
+
 def test_transformers_never_takes_the_whole_memory() -> None:
     """Left to itself it takes nine tenths of it for its KV cache."""
     command = transformers_serve.command(WEIGHTS, "m", LaunchOptions(slots=8, context_tokens=300))

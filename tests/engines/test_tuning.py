@@ -9,12 +9,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from contexts import context_at
 from priced_runs import CPU, write_run
-from rackrate.app.tuning import TuneAnswer
+from rackrate.app.tuning import TuneAnswer, TuneRequest, prices
 from rackrate.engines.knobs import LAYOUT, WEIGHTS, Configuration, Knob, Machine, Space
 from rackrate.errors import EngineError
 from rackrate.report.checks_view import tune_view
@@ -229,3 +231,46 @@ def test_a_trial_is_a_run_of_the_configuration_or_the_reason_why_there_is_none(t
     assert served.output_tok_s == pytest.approx(4 * 32 / 1.6, rel=0.05)  # the load of four
     assert (served.concurrency, served.run) == (4, str(tmp_path / "trials" / "000"))
     assert (failed.output_tok_s, failed.note) == (None, "failed to allocate")
+
+
+class Kept(Engine):
+    """An engine whose trials leave runs behind, in directories that are numbered as `Trials` numbers them."""
+
+    def __init__(self, directory: Path, **more: Any) -> None:
+        super().__init__(**more)
+        self.directory = directory
+
+    def __call__(self, configuration: Configuration) -> Result:
+        result = super().__call__(configuration)
+        out = self.directory / "trials" / f"{self.measured:03d}"
+        write_run(out, CPU)
+        return replace(result, run=str(out))
+
+
+def test_one_gain_is_stated_and_priced_and_trials_are_called_as_their_directories(tmp_path: Path) -> None:
+    tuned = search(Kept(tmp_path, noise=0.2), tmp_path, minutes=3, space=SPACE.limited(["format"]))
+    finals = [trial for trial in tuned.trials if trial.kind == "final"]
+    assert tuned.gain is not None
+    assert set(tuned.default_runs) <= {trial.result.run for trial in finals}
+    assert len(tuned.default_runs) == len(tuned.best_tok_s)
+    assert all(trial.result.run == str(tmp_path / "trials" / f"{trial.number:03d}") for trial in tuned.trials)
+    context, _ = context_at(tmp_path)
+    found = prices(tuned, TuneRequest(usd_per_hour=0.1), context)
+    assert found is not None
+    assert found["default_usd_per_1m"] / found["best_usd_per_1m"] == pytest.approx(1 + tuned.gain)
+
+
+def test_without_pairs_the_winner_has_no_price(tmp_path: Path) -> None:
+    tuned = replace(
+        search(Kept(tmp_path), tmp_path, 2, SPACE.limited(["format"])),
+        gain=None,
+        gain_interval=None,
+        best={"format": "fast"},
+    )
+    context, _ = context_at(tmp_path)
+    found = prices(tuned, TuneRequest(usd_per_hour=0.1), context)
+    assert found is not None
+    assert found["best_usd_per_1m"] is None
+    shown = Console(width=100, record=True, file=io.StringIO())
+    shown.print(renderable(present(TuneAnswer(tuned, FACTS, found))))
+    assert "with the defaults." in shown.export_text()

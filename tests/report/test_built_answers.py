@@ -47,7 +47,8 @@ TUNED = Tuned(
         Trial(1, "default", {"batch": 1}, Result(100.0, 16, run="runs/1"), 20.0),
         Trial(2, "search", {"batch": 2}, Result(None, None, "did not start"), 3.0),
     ),
-    default={"batch": 1}, best={"batch": 2}, default_tok_s=(100.0, 102.0), best_tok_s=(120.0,), gain=0.19,
+    default={"batch": 1}, best={"batch": 2}, default_tok_s=(100.0, 102.0), best_tok_s=(120.0,),
+    default_runs=("runs/1",), gain=0.19,
     gain_interval=(0.1, 0.25), worth=(Worth("batch", 2, 1, 101.0, 0.18),), alone=(Alone("batch", 2, (120.0,), 0.19),),
     ended="budget",
 )  # fmt: skip

@@ -113,7 +113,7 @@ def tune(request: TuneRequest, context: Context) -> TuneAnswer:
     context.notify.note(f"{space.size:,} configurations of {len(space.knobs)} settings; {request.minutes:g} minutes")
     tuned = search.run()
     facts = {**request.facts, "machine": describe(detect_machine(context.catalog))}
-    return TuneAnswer(tuned, facts, _prices(tuned, request, context))
+    return TuneAnswer(tuned, facts, prices(tuned, request, context))
 
 
 def _line(trial: Trial, default: Mapping[str, Any]) -> str:
@@ -247,24 +247,34 @@ def _same_search(request: TuneRequest, space: Space) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _prices(tuned: Tuned, request: TuneRequest, context: Context) -> dict[str, Any] | None:
-    """USD per 1M tokens of the defaults and of the winner, on the first machine that has a price."""
+def prices(tuned: Tuned, request: TuneRequest, context: Context) -> dict[str, Any] | None:
+    """USD per 1M tokens of the defaults and of the winner, on the first machine that has a price.
+
+    The winner's is that of the defaults over the gain of the pairs: there is one gain, and both prices are of it. It is
+    None where there was no time for pairs.
+    """
+    import statistics
+
     from rackrate.app.pricing import PriceRequest, price_run
 
     found: dict[str, Any] = {}
-    for name, configuration in (("default", tuned.default), ("best", tuned.best)):
-        counted = [trial for trial in tuned.trials if trial.configuration == configuration and trial.result.counts]
-        if not counted:
-            return None
-        last = max(counted, key=lambda trial: trial.number)
-        run = PriceRequest(
-            run=Path(last.result.run or ""), offers=request.offers, rigs=request.rigs,
-            usd_per_hour=request.usd_per_hour, force=True, as_if=bool(request.offers),
+    blended: list[float] = []
+    for run in tuned.default_runs:
+        asked = PriceRequest(
+            run=Path(run), offers=request.offers, rigs=request.rigs, usd_per_hour=request.usd_per_hour, force=True,
+            as_if=bool(request.offers),
         )  # fmt: skip
         try:
-            machine = price_run(run, context).pricing.machines[-1]
+            machine = price_run(asked, context).pricing.machines[-1]
         except UserError:
             return None
-        found[f"{name}_usd_per_1m"] = machine.full.blended_usd
+        blended.append(machine.full.blended_usd)
         found["machine"], found["usd_h"] = machine.cost.name, round(machine.full.usd_h, 4)
-    return found
+    if not blended:
+        return None
+    default = statistics.fmean(blended)
+    gain = 0.0 if tuned.best == tuned.default else tuned.gain
+    return {
+        **found, "default_usd_per_1m": default,
+        "best_usd_per_1m": default / (1 + gain) if gain is not None else None,
+    }  # fmt: skip

@@ -48,7 +48,12 @@ SETTINGS = (
     Setting("prefix_caching", "switch", "whether a slot keeps what its last prompt has in common with the next"),
     Setting("poll", "whole", "how eagerly idle threads wait, 0 to 100", least=0),
     Setting("bind", "switch", "whether each thread stays on a core of its own"),
+    Setting("spin", "whole", "looks that a thread takes at the others before it sleeps (GOMP_SPINCOUNT)", least=0),
 )
+_SPIN = 100
+"""libgomp's own count is in effect endless for threads that wait at every barrier of every layer: on a machine that
+others use too, a thread then spins through the time in which the one that it waits for could run. See docs/engines.md
+and benchmarks/embedded_spin.py."""
 _CONTEXT_STEP = 256
 """The server gives a slot a context of whole steps of so many tokens."""
 
@@ -95,6 +100,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         "threads": threads,
         "batch_tokens": 2048,
         "micro_batch_tokens": 512,
+        "spin": _SPIN,
     }
     chosen = merged(NAME, SETTINGS, defaults, wanted.settings)
     started_with = {**chosen, "weights": str(weights.path), "alias": alias, "host": wanted.host, "port": port}
@@ -103,7 +109,7 @@ def command(weights: Weights, alias: str, wanted: LaunchOptions) -> EngineComman
         name=TITLE,
         version=f"xllamacpp {version()}",
         argv=[str(environment_python(NAME)), "-u", str(launcher), json.dumps(started_with)],
-        environment={},
+        environment={"GOMP_SPINCOUNT": str(chosen["spin"])},
         host=wanted.host,
         port=port,
         ready_path="/health",

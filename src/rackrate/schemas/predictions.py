@@ -333,12 +333,13 @@ class StudyDiffView(Root, schema="rackrate.study-diff/1"):
 
 @dataclass(frozen=True)
 class TunedPrices:
-    """USD per 1M tokens of the defaults and of the winner."""
+    """USD per 1M tokens of the defaults, as measured in the pairs, and of the winner: the same over the gain."""
 
     machine: str
     usd_h: float
     default_usd_per_1m: float | None
     best_usd_per_1m: float | None
+    """None where there was no time for pairs."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Trial:
     """One configuration, measured once."""
 
     number: int
+    """As its directory is called."""
     kind: TrialKind
     configuration: dict[str, Value]
     result: Result
@@ -100,6 +101,8 @@ class Tuned:
     """Every measurement of the defaults."""
     best_tok_s: tuple[float, ...]
     """Those of the winner in the final pairs; empty where there was no time for any."""
+    default_runs: tuple[str, ...]
+    """Directories of the defaults' runs in these pairs; without pairs, of all that count."""
     gain: float | None
     """Mean of the pairs' ratios - 1."""
     gain_interval: tuple[float, float] | None
@@ -186,6 +189,7 @@ class Search:
             best=best,
             default_tok_s=tuple(self._figures(default)),
             best_tok_s=tuple(after for _, after in pairs),
+            default_runs=tuple(trial.result.run for trial in self._default_trials(best) if trial.result.run),
             gain=gain,
             gain_interval=interval,
             worth=tuple(self._worth(best, pairs)),
@@ -227,15 +231,27 @@ class Search:
         ]
 
     def _pairs(self, best: dict[str, Value]) -> list[tuple[float, float]]:
-        """Neighbouring measurements of the defaults and of the winner."""
+        """Figures of neighbouring measurements of the defaults and of the winner."""
+        return [
+            (before.result.output_tok_s or 0.0, after.result.output_tok_s or 0.0)
+            for before, after in self._paired(best)
+        ]
+
+    def _paired(self, best: dict[str, Value]) -> list[tuple[Trial, Trial]]:
         finals = [trial for trial in self.trials if trial.kind == "final"]
-        pairs: list[tuple[float, float]] = []
-        for before, after in itertools.pairwise(finals):
-            if before.configuration == self.space.default and after.configuration == best:
-                low, high = before.result.output_tok_s, after.result.output_tok_s
-                if before.result.counts and after.result.counts and low and high:
-                    pairs.append((low, high))
-        return pairs
+        return [
+            (before, after)
+            for before, after in itertools.pairwise(finals)
+            if before.configuration == self.space.default
+            and after.configuration == best
+            and before.result.counts
+            and after.result.counts
+        ]
+
+    def _default_trials(self, best: dict[str, Value]) -> list[Trial]:
+        """Those that a price of the defaults is of: of the pairs, as the gain is."""
+        counted = [trial for trial in self.trials if trial.configuration == self.space.default and trial.result.counts]
+        return [before for before, _ in self._paired(best)] or counted
 
     def _worth(self, best: dict[str, Value], pairs: Sequence[tuple[float, float]]) -> list[Worth]:
         mine = statistics.fmean([after for _, after in pairs]) if pairs else max(self._figures(best), default=None)
@@ -338,9 +354,8 @@ class Search:
             result = Result(
                 facts["output_tok_s"], facts["concurrency"], facts["note"], facts["run"], facts["disturbed"]
             )
-            self.trials.append(
-                Trial(frozen.number, facts["kind"], dict(facts["configuration"]), result, facts["seconds"])
-            )
+            number = _number(result, frozen.number)
+            self.trials.append(Trial(number, facts["kind"], dict(facts["configuration"]), result, facts["seconds"]))
 
     def _try(self, study: optuna.Study, kind: TrialKind, configuration: Configuration) -> Trial:
         study.enqueue_trial(dict(configuration))
@@ -364,7 +379,7 @@ class Search:
         configuration = self._suggested(asked)
         began = self.clock()
         result = self.measure(configuration)
-        trial = Trial(asked.number, kind, configuration, result, self.clock() - began)
+        trial = Trial(_number(result, asked.number), kind, configuration, result, self.clock() - began)
         for name, value in {
             "configuration": configuration,
             "output_tok_s": result.output_tok_s,
@@ -380,3 +395,9 @@ class Search:
         self.trials.append(trial)
         self.on_progress(trial)
         return trial
+
+
+def _number(result: Result, proposal: int) -> int:
+    """What a trial is called: as its directory, since proposals that were known already have a number and no run."""
+    name = Path(result.run).name if result.run else ""
+    return int(name) if name.isdecimal() else proposal

@@ -49,10 +49,10 @@ class Trials:
         try:
             self.measure(model, assignments(configuration), out)
             if not (out / HEADER).exists():
-                return Result(None, None, "nothing was measured")
+                return Result(None, None, "nothing was measured", str(out))
             levels = summarise(read_run(out))
         except UserError as error:
-            return Result(None, None, str(error).strip().splitlines()[0][:LONGEST_NOTE])
+            return Result(None, None, str(error).strip().splitlines()[0][:LONGEST_NOTE], str(out))
         return replace(best_level(levels, with_slo=self.with_slo), run=str(out))
 
 

@@ -20,7 +20,7 @@ def document(view: views.TuneView, *, full: bool = False) -> Document:
         price = view.prices
         before, after = usd(price.default_usd_per_1m), usd(price.best_usd_per_1m)
         where = f"{price.machine} at {price.usd_h} USD/h"
-        these = f", {after} with these" if view.changed else ""
+        these = f", {after} with these" if view.changed and price.best_usd_per_1m is not None else ""
         lead.append(Note(f"USD per 1M tokens at full load on {where}: {before} with the defaults{these}."))
     sections = [Section(blocks=tuple(_settings(view)))] if view.worth or view.alone else []
     trials = sorted(view.trials, key=lambda trial: -(trial.result.output_tok_s or 0.0))
