@@ -98,13 +98,11 @@ def _decimals(characters: _Bytes, begins: Ints, ends: Ints) -> Floats | None:
     dots, so_far = np.flatnonzero(is_dot), np.cumsum(is_dot, dtype=np.int32)
     first = so_far[begins] - is_dot[begins]
     within = so_far[ends] - first  # a mark stands at the end of a value, which is no dot
-    if (
-        not len(dots)
-        or within.max() > 1
-        or (ends - begins - within).min() < 1
-        or (ends - begins - within).max() > _EXACT_DIGITS
-    ):
+    digits = ends - begins - within
+    if not len(dots) or within.max() > 1 or digits.min() < 1:
         return None
+    if digits.max() > _EXACT_DIGITS:
+        return _by_parser(characters, begins, ends)
     point = np.where(within == 1, dots[np.minimum(first, len(dots) - 1)], ends)
     after = np.minimum(point + 1, ends)
     before, rest = _whole(characters, begins, point), _whole(characters, after, ends)
@@ -112,6 +110,21 @@ def _decimals(characters: _Bytes, begins: Ints, ends: Ints) -> Floats | None:
         return None
     scale = 10 ** (ends - after)
     return (before * scale + rest) / scale
+
+
+def _by_parser(characters: _Bytes, begins: Ints, ends: Ints) -> Floats | None:
+    """Numbers of more digits, by a parser of JSON, which is slower."""
+    import orjson
+
+    step = np.zeros(len(characters) + 1, dtype=np.int8)
+    step[begins] = 1
+    step[ends + 1] -= 1  # with the mark that ends a value
+    column = characters[np.cumsum(step[:-1], dtype=np.int8).view(np.bool_)].tobytes()
+    try:
+        values = orjson.loads(b"[" + column[:-1].replace(b"\n", b",") + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return np.array(values, dtype=np.float64)
 
 
 def _moments(characters: _Bytes, begins: Ints, ends: Ints) -> Moments | None:
