@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from priced_runs import Command
+from rackrate.steptime.accelerator_errors import accelerator_errors
+from rackrate.units import share_off
 
 PLAN = ("plan", "llama-3.1-8b-instruct", "--offer", "aws/g6e.xlarge", "--requests", "100", "--slo", "p95 ttft < 9s")
 
@@ -284,3 +286,31 @@ def test_what_fits_nowhere_is_said_of_the_largest_that_was_tried(rackrate: Comma
     code, _, error = rackrate(*asked, "--explain", "aws/p5.48xlarge")
     assert code == 2
     assert "tp8 does not fit: the weights (bf16) take 94.50 GiB on each of the 8 h100-sxm" in error
+
+
+def test_a_card_whose_predictions_are_weak_is_not_called_card(rackrate: Command, tmp_path: Path) -> None:
+    """Of an L4, 80 % intervals had 51 % of the figures when its rows were left out; of an A10G 75 %."""
+    code, output, error = rackrate(
+        "plan", "llama-3-8b-instruct", "--traffic", "2/s", "--requests", "60", "--offer", "aws/g6.xlarge",
+        "--offer", "aws/g5.xlarge", "-o", str(tmp_path / "plan.md"),
+    )  # fmt: skip
+    assert code == 0, error
+    page = (tmp_path / "plan.md").read_text(encoding="utf-8")
+    for text in (output, page):
+        assert "(l4 51 %)" in text
+        assert "P(+1): how probable it is" in text
+    assert "| weak 37 % |" in page
+    assert "| card 12 % |" in page
+
+
+def test_errors_of_cards_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+    table = page.split("## Each accelerator left out")[1].split("## Each source")[0].split("By accelerator")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
+    listed = {row[0]: row for row in rows[2:]}
+    assert set(listed) == set(accelerator_errors())
+    for name, errors in accelerator_errors().items():
+        _, figures, median, _, _, _, _, covers = listed[name]
+        assert int(figures) == errors.figures
+        assert share_off(errors.median) * 100 == pytest.approx(float(median.rstrip(" %")), abs=0.15)
+        assert errors.covered * 100 == pytest.approx(float(covers.rstrip(" %")), abs=0.06)

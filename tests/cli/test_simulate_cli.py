@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from priced_runs import Command
+from rackrate.economics.served import PREDICTION_ERROR
+from rackrate.steptime.coefficient_file import shipped
 
 SIMULATE = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.2xlarge")
 PLAN = ("plan", "llama-3-8b-instruct", "--traffic", "2/s", "--requests", "60", "--offer", "aws/g5.2xlarge")
@@ -30,7 +32,15 @@ def test_a_simulated_run_is_shown_priced_and_reported(rackrate: Command, tmp_pat
     assert priced["serving"]["origin"].startswith("simulated")
     assert priced["machines"][0]["cost"]["name"] == "aws/g5.2xlarge"
     assert 0 < priced["serving"]["prefill_share"] < 1
-    assert any("not how far predicted step times are off" in note for note in priced["notes"])
+    assert any("how far predictions of throughput were off" in note for note in priced["notes"])
+    # 80 % of ln(predicted/observed) is between -0.19 and 0.30 for dense models on a card that was measured
+    spread = shipped().interval("throughput", "measured")
+    assert spread is not None
+    assert facts["provenance"]["engine"]["settings"][PREDICTION_ERROR] == pytest.approx((spread.high - spread.low) / 2)
+    full = priced["machines"][0]["full_load"]
+    low, high = full["blended_interval_usd"]
+    assert low / full["blended_usd"] < 1 / 1.24
+    assert high / full["blended_usd"] > 1.3
     code, _, error = rackrate("report", str(directory), "-o", str(tmp_path / "report.html"))
     assert code == 0, error
     assert "simulated" in (tmp_path / "report.html").read_text(encoding="utf-8")

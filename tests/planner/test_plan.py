@@ -75,6 +75,23 @@ def test_the_table_is_ranked_and_its_sums_are_right(planned: Plan) -> None:
         assert row.capacity <= 1 / least_busy_s(planned.demand.draw, row.replica.step, row.replica.limits) * 1.001
 
 
+def test_one_more_machine_is_as_probable_as_drawn_errors_say(planned: Plan) -> None:
+    """Each draw is an error of the prediction: half a normal distribution each side of none, 80 % of it as on file."""
+    random = np.random.default_rng(0)
+    for row in planned.rows:
+        spread = row.replica.deployment.throughput_spread
+        assert spread is not None
+        assert row.capacity is not None
+        draws = random.standard_normal(200_000)
+        logs = np.where(draws > 0, draws * spread.high, -draws * spread.low) / 1.2815515655
+        served = row.capacity * row.candidate.replicas * np.exp(-logs)
+        more = np.ceil(planned.demand.peak / served - 1e-9) > row.machines
+        assert row.p_more_machines == pytest.approx(float(more.mean()), abs=0.005)
+        # an interval that has no width is of one that needs another machine in less than a tenth of the cases
+        assert row.interval is not None
+        assert (row.interval[1] > row.usd_per_1m) == (row.p_more_machines > 0.1)
+
+
 def test_at_the_same_price_the_published_format_is_taken(catalog: Catalog) -> None:
     both = plan(demand(rate=0.5), catalog, offers=("aws/g6.xlarge",), weights=("awq", "bf16"))
     assert [(row.candidate.kind.weights, row.machines) for row in both.rows] == [("awq", 1)]  # as listed

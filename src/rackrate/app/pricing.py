@@ -101,7 +101,7 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
     """
     from rackrate.economics.api_use import use_of_run
     from rackrate.economics.pricing import Pricing
-    from rackrate.economics.served import served_by
+    from rackrate.economics.served import PREDICTION_ERROR, served_by
 
     load = _load(request)
     assert request.run is not None  # noqa: S101 - the caller looked
@@ -123,9 +123,13 @@ def price_run(request: PriceRequest, context: Context) -> PricedRun:
     if best.within_slo is False:
         notes.append("No load of this run is sustained within its SLO: this is the price at one that is not.")
     if run.header.mode == "simulated":
+        counted = isinstance(run.header.engine.settings.get(PREDICTION_ERROR), float)
         notes.append(
-            "The run was simulated: its interval says how much simulated requests vary, not how far predicted step "
-            "times are off, which is more (docs/validation.md; a plan counts it in). Measure before you sign."
+            "The run was simulated: its intervals count how much simulated requests vary, and how far predictions of "
+            "throughput were off where they could be checked (docs/validation.md). Measure before you sign."
+            if counted
+            else "The run was simulated: its intervals say how much simulated requests vary, not how far predictions "
+            "are off, which is more, and not known of this run. Measure before you sign."
         )
     imported = run.header.imported
     if imported is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ class Placed:
     place: Place
     calibration: str | None = None
     """Whose step times they are, where they were measured."""
+    error: float | None = None
+    """Half of the 80 % interval of ln(predicted/observed) of its throughput; None: not known."""
 
 
 def placed(request: SimulateRequest, read: ReadModel, workload: SyntheticWorkload, context: Context) -> Placed:
@@ -44,7 +47,9 @@ def placed(request: SimulateRequest, read: ReadModel, workload: SyntheticWorkloa
         return _calibrated(request, read, workload, context)
     place = place_of(request.on or "", context.catalog, otherwise="simulated are machines with GPUs")
     engine = request.engine or ("llamacpp" if read.is_gguf else "vllm")
-    return Placed(_predicted(request, read, place, engine, workload), place)
+    replica = _predicted(request, read, place, engine, workload)
+    spread = replica.deployment.throughput_spread
+    return Placed(replica, place, error=None if spread is None else (spread.high - spread.low) / 2)
 
 
 def _predicted(
@@ -85,6 +90,7 @@ def _calibrated(request: SimulateRequest, read: ReadModel, workload: SyntheticWo
     from rackrate.catalog.places import Place
     from rackrate.errors import UserError
     from rackrate.planner.candidates import calibrated_replica
+    from rackrate.steptime.own_machine import half_width
 
     path = request.calibration
     assert path is not None  # noqa: S101 - the caller looked
@@ -102,7 +108,9 @@ def _calibrated(request: SimulateRequest, read: ReadModel, workload: SyntheticWo
     context.notify.note(f"step times: calibration of {known.run} on {known.machine}, measured {known.run_created}")
     replica = calibrated_replica(host.deployment, host.slots, read, workload.longest_context, mean_context(workload))
     place = Place(host.deployment.accelerator, replica.kind.accelerators)
-    return Placed(replica, place, f"the calibration of {known.run} (measured {known.run_created})")
+    errors = [math.log(one.predicted / one.measured) for one in known.residuals if one.figure == "output_tok_s"]
+    origin = f"the calibration of {known.run} (measured {known.run_created})"
+    return Placed(replica, place, origin, half_width("output_tok_s", errors))
 
 
 def mean_context(workload: SyntheticWorkload) -> float:
@@ -115,6 +123,7 @@ def header_of(
     request: SimulateRequest, context: Context,
 ) -> RunHeader:  # fmt: skip
     """The header of a run that begins."""
+    from rackrate.economics.served import PREDICTION_ERROR
     from rackrate.runs.records import Engine, Gpu, Machine, RunHeader, ServedModel, WorkloadFacts
     from rackrate.units import GIB
 
@@ -165,6 +174,8 @@ def header_of(
     )  # fmt: skip
     if where.calibration is not None:
         header.engine.settings["calibration"] = where.calibration
+    if where.error is not None:
+        header.engine.settings[PREDICTION_ERROR] = where.error
     return header
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rackrate.metrics.saturation import Saturation
     from rackrate.metrics.summary import LevelSummary
     from rackrate.runs.records import Run
+
+
+PREDICTION_ERROR = "throughput_error_80"
+"""Setting of a simulated run: half of the 80 % interval of ln(predicted/observed) of its throughput."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def served_by(
         PriceError: the level is not the machine's capacity, and `force` is not given.
     """
     from rackrate.economics.ratecard import serving_of
+    from rackrate.economics.uncertainty import with_prediction_error
     from rackrate.metrics.saturation import saturation
     from rackrate.metrics.summary import CAVEATS, summarise
     from rackrate.runs.store import read_run
@@ -73,4 +78,9 @@ def served_by(
     if imported is not None:
         how = f"measured {run.header.created[:10]} by {imported.tool} {imported.version or ''}".rstrip() + ", imported"
     origin = f"{how}: {name or directory}, {load_text}, {best.level.requests} requests"
-    return Served(run, levels, best, serving_of(best, origin))
+    serving = serving_of(best, origin)
+    error = run.header.engine.settings.get(PREDICTION_ERROR) if run.header.mode == "simulated" else None
+    if isinstance(error, float):
+        half = with_prediction_error(serving.relative_half_width, error)
+        serving = replace(serving, relative_half_width=half, origin=f"{origin}; \u00b1 counts the error of predictions")
+    return Served(run, levels, best, serving)

@@ -28,6 +28,10 @@ Z975 = 1.959963984540054
 """The 97.5 % quantile: half of a central 95 % interval."""
 
 
+WIDE = 0.15
+"""A standard deviation over the mean above which a normal distribution comes too near to 0."""
+
+
 def half80(half95: float) -> float:
     """Half of the 80 % interval of something normal, of half of its 95 % interval.
 
@@ -295,14 +299,31 @@ def probability(condition: Any, count: int) -> float:
     return float(np.mean(np.broadcast_to(np.asarray(condition), (count,))))
 
 
+def with_prediction_error(relative_half_width: float | None, error80: float) -> float:
+    """Half of the 95 % interval of a simulated throughput, over the throughput: chance and the error of predictions.
+
+    Both are independent, so variances add; for what is small a logarithm is a share.
+
+    Args:
+        relative_half_width: of chance alone, 95 %; None: not known.
+        error80: half of the 80 % interval of ln(predicted/observed).
+
+    >>> round(with_prediction_error(0.02, 0.25), 3), round(with_prediction_error(None, 0.25), 3)
+    (0.383, 0.382)
+    """
+    return math.hypot(relative_half_width or 0.0, error80 * Z975 / Z90)
+
+
 def measured(mean: float, relative_half_width: float | None) -> Quantity:
-    """A measured figure by its confidence interval (95 %); None or 0 is taken as exact.
+    """A throughput by its 95 % interval; None or 0 is taken as exact. A wide one is lognormal: it stays above 0.
 
     >>> measured(100.0, 0.0), measured(100.0, 0.196).sd > 9.99
     (Fixed(value=100.0), True)
     """
-    sd = mean * (relative_half_width or 0.0) / Z975
-    return Normal(mean, sd) if sd else Fixed(mean)
+    share = (relative_half_width or 0.0) / Z975
+    if share > WIDE:
+        return LogNormal(mean, mean * math.exp(Z90 * share))
+    return Normal(mean, mean * share) if share else Fixed(mean)
 
 
 def _check(holds: bool, otherwise: str) -> None:

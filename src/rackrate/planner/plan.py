@@ -101,6 +101,8 @@ class RankedDeployment:
     """Of one replica. [request/s]"""
     interval: tuple[float, float] | None = None
     """80 % of USD per 1M, from what predictions of throughput were off by on machines never seen."""
+    p_more_machines: float | None = None
+    """How probable it is, by the same errors, that more machines are needed. None: they are not known."""
     break_evens: tuple[tuple[str, BreakEven], ...] = ()
 
     @property
@@ -368,11 +370,8 @@ def _finished(
     from dataclasses import replace
 
     capacity = sizer.capacity(row.replica, row.sized).rate or None
-    interval = None
-    deployment = row.replica.deployment
-    spread = deployment.spread("throughput")
-    if deployment.release.id not in deployment.coefficients.releases:
-        spread = None  # errors of other engines say nothing of one that was never measured
+    interval, p_more = None, None
+    spread = row.replica.deployment.throughput_spread
     usd_h = row.candidate.cost.usd_h(1.0)
     on_machine = row.candidate.replicas
     if capacity is not None and spread is not None:
@@ -383,6 +382,8 @@ def _finished(
 
         # ln(predicted/observed) is between low and high: what is observed is the prediction over that
         interval = (min(at(math.exp(-spread.low)), row.usd_per_1m), max(at(math.exp(-spread.high)), row.usd_per_1m))
+        # whole machines have room: one more is needed where the prediction is too high by more than that
+        p_more = spread.p_above(math.log(capacity * on_machine * row.machines / demand.peak))
     evens: list[tuple[str, BreakEven]] = []
     if capacity is not None:
         month = usd_h * demand.hours_per_month
@@ -393,7 +394,7 @@ def _finished(
             (api.ref, break_even(month, 0.0, served, _bill(api, demand) / demand.tokens_month, demand.spares))
             for api, _ in apis
         ]
-    return replace(row, capacity=capacity, interval=interval, break_evens=tuple(evens))
+    return replace(row, capacity=capacity, interval=interval, p_more_machines=p_more, break_evens=tuple(evens))
 
 
 CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)

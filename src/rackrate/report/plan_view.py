@@ -9,6 +9,7 @@ from rackrate.schemas import predictions as views
 from rackrate.schemas.root import made
 from rackrate.simulation.capacity import Point
 from rackrate.simulation.simulator import Latencies
+from rackrate.steptime.accelerator_errors import accelerator_errors
 from rackrate.units import SECONDS_PER_HOUR
 
 
@@ -74,6 +75,7 @@ def _mixed_view(plan: Plan) -> views.MixedFleet | None:
 def _row_view(row: RankedDeployment, demand: Demand) -> views.DeploymentRow:
     outcome, candidate, deployment = row.sized.point.outcome, row.candidate, row.replica.deployment
     sustained = row.capacity * row.sized.replicas if row.capacity else None
+    distance = deployment.distance if deployment.release.id in deployment.coefficients.releases else "engine"
     return made(
         views.DeploymentRow,
         row,
@@ -95,7 +97,8 @@ def _row_view(row: RankedDeployment, demand: Demand) -> views.DeploymentRow:
         e2e=_times(outcome.e2e),
         usd_h=candidate.cost.usd_h(1.0) * (row.machines + demand.spares),
         usd_per_1m_interval=row.interval,
-        distance=deployment.distance if deployment.release.id in deployment.coefficients.releases else "engine",
+        distance=distance,
+        card_errors=accelerator_errors().get(candidate.kind.accelerator) if distance == "measured" else None,
         price_source=candidate.cost.source,
         price_date=candidate.cost.date,
         break_even=dict(row.break_evens),

@@ -16,6 +16,7 @@ from rackrate.planner.explain import Step
 from rackrate.runs.records import Engine
 from rackrate.schemas.apis import ApiFacts
 from rackrate.schemas.root import Root
+from rackrate.steptime.accelerator_errors import AcceleratorErrors
 from rackrate.studies.diff import Change
 from rackrate.studies.results import AlternativeRow, Assumption, ClaimResult, HorizonResult, QuestionVerdict
 from rackrate.tuning.search import Alone, Trial, Worth
@@ -78,8 +79,12 @@ class DeploymentRow:
     usd_per_1m: float
     usd_per_1m_interval: tuple[float, float] | None
     """80 %, from errors on machines that no fit has seen."""
+    p_more_machines: float | None
+    """How probable it is, by the same errors, that more machines are needed than `machines`."""
     distance: str
     """How near the published rows are that the prediction leans on: measured, same family, extrapolated, engine."""
+    card_errors: AcceleratorErrors | None
+    """How far predictions of this accelerator were off when its own rows were left out; null where it has none."""
     price_source: str
     price_date: str
     break_even: dict[str, BreakEven]

@@ -60,6 +60,18 @@ class Spread(_Document):
     """90 %."""
     count: int
 
+    def p_above(self, log_ratio: float) -> float:
+        """The share of predictions whose ln(predicted/observed) is above: half a normal distribution each side of 0.
+
+        >>> spread = Spread(low=-0.2, high=0.3, count=99)
+        >>> round(spread.p_above(0.3), 3), spread.p_above(0.0), round(spread.p_above(-0.2), 3)
+        (0.1, 0.5, 0.9)
+        """
+        side = self.high if log_ratio >= 0 else -self.low
+        if side <= 0:
+            return 0.0 if log_ratio > 0 else 1.0 if log_ratio < 0 else 0.5
+        return 0.5 * math.erfc(log_ratio * Z80 / side / math.sqrt(2))
+
 
 class CoefficientFile(_Document):
     """What the step-time model learned from measurements."""

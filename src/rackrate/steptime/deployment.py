@@ -91,6 +91,11 @@ class Deployment:
         """Quantiles of the error of a class of figure for a model, on an accelerator, such as these."""
         return self.coefficients.interval(kind, self.distance, self.model.experts is not None)
 
+    @property
+    def throughput_spread(self) -> Spread | None:
+        """Of throughput; None for an engine that was never measured, of which the errors of others say nothing."""
+        return self.spread("throughput") if self.release.id in self.coefficients.releases else None
+
     def _estimate(self, value: float, kind: str) -> Estimate:
         spread = self.spread(kind)
         if spread is None:

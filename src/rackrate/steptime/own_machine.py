@@ -54,6 +54,15 @@ Replay = Callable[[Deployment, Load], Predicted]
 """What a deployment makes of a load."""
 
 
+def half_width(figure: str, errors: Sequence[float]) -> float:
+    """Half of the 80 % interval of a figure of an unseen load, from ln(predicted/measured) of the seen ones.
+
+    Unseen loads are predicted worse than seen ones: never below what repeats differ by.
+    """
+    scatter = math.sqrt(FIGURE_SPREAD[figure] ** 2 + (sum(e * e for e in errors) / len(errors) if errors else 0.0))
+    return 1.2816 * 1.5 * scatter
+
+
 @dataclass(frozen=True)
 class Calibrated:
     """A deployment corrected by measurements, and how well it agrees with them."""
@@ -74,12 +83,7 @@ class Calibrated:
         for name, value in plain.items():
             if value is None:
                 continue
-            errors = [error for _, figure, error in self.residuals if figure == name]
-            # unseen loads are predicted worse than seen ones: never below what repeats differ by
-            scatter = math.sqrt(
-                FIGURE_SPREAD[name] ** 2 + (sum(e * e for e in errors) / len(errors) if errors else 0.0)
-            )
-            wide = 1.2816 * 1.5 * scatter
+            wide = half_width(name, [error for _, figure, error in self.residuals if figure == name])
             found[name] = Estimate(value, value * math.exp(-wide), value * math.exp(wide), "calibrated", "calibrated")
         return found
 

@@ -14,11 +14,14 @@ from rackrate.report.format import count, percent, rate, split, usd
 from rackrate.report.present.apis import api_cell, api_notes
 from rackrate.report.present.run import pair
 from rackrate.schemas import predictions as views
+from rackrate.units import share_off
 
 SHOWN_APIS = 6
 """Sellers of the same model that a screen shows."""
 DISTANCES = {"measured": "card", "same family": "same family", "extrapolated": "others"}
 """How near the published rows are that a prediction leans on: of the card itself, of its family, of others."""
+COVERED_LEAST = 0.65
+"""Of the figures of a card that an 80 % interval must have had, not to be marked."""
 
 
 def document(view: views.PlanView, *, full: bool = False, explanation: Sequence[Step] = ()) -> Document:
@@ -112,15 +115,15 @@ def _ranking(view: views.PlanView, *, full: bool) -> Table:
     columns = (
         Column("offer"), Column("deployment"), Column("machines"), Column("load", "share"),
         *(Column(f"{name} {point}", "duration") for name in ("TTFT", "TPOT") for point in ("p50", "p95")),
-        Column("USD/month", "money"), Column("USD/1M", "money"), Column("80 %", "money"), Column("data"),
-        *((Column("price from", wraps=True),) if full else ()),
+        Column("USD/month", "money"), Column("USD/1M", "money"), Column("80 %", "money"), Column("P(+1)", "share"),
+        Column("data"), *((Column("price from", wraps=True),) if full else ()),
     )  # fmt: skip
 
     def cells(row: views.DeploymentRow | views.PlanApi) -> tuple[Any, ...]:
         if isinstance(row, views.PlanApi):
             kind = Cell("same model" if row.same_model else "another model", "warn")
             name = api_cell(f"API {row.api if full else _short(row.api)}", row)
-            price = (row.usd_month, row.usd_per_1m, None, "listed")
+            price = (row.usd_month, row.usd_per_1m, None, None, "listed")
             return (name, kind, None, None, None, None, None, None, *price, *_source(row.source, row.date, full=full))
         interval = row.usd_per_1m_interval
         return (
@@ -133,12 +136,31 @@ def _ranking(view: views.PlanView, *, full: bool) -> Table:
             row.usd_month,
             row.usd_per_1m,
             Between(*interval) if interval else None,
-            DISTANCES.get(row.distance, str(row.distance)),
+            _more(row.p_more_machines),
+            _data(row),
             *_source(row.price_source, row.price_date, full=full),
         )
 
     ranked = _ranked(view.rows, apis)
     return Table(columns, tuple(map(cells, ranked)), best=ranked.index(first))
+
+
+def _data(row: views.DeploymentRow) -> Cell:
+    """What the prediction leans on, and how far predictions of that very card were off without its own rows."""
+    word, errors = DISTANCES.get(row.distance, str(row.distance)), row.card_errors
+    if errors is None:
+        return Cell(word)
+    off = percent(share_off(errors.median))
+    return Cell(f"{word} {off}") if errors.covered >= COVERED_LEAST else Cell(f"weak {off}", "warn")
+
+
+def _more(probability: float | None) -> Cell | None:
+    """Below 1 % only that: no tail of a distribution of errors is known so far out."""
+    return (
+        None
+        if probability is None
+        else Cell(probability, shown=percent(probability) if probability >= 0.01 else "<1 %")
+    )
 
 
 def _ranked(
@@ -183,6 +205,19 @@ def _remarks(view: views.PlanView) -> Iterator[str]:
     ]
     if crossings:
         yield f"{best.cost_name} breaks even with {'; '.join(crossings)}."
+    if best.p_more_machines is not None:
+        yield (
+            "P(+1): how probable it is that more machines are needed, by the errors of predicted throughput. Whole "
+            "machines are counted, so that an 80 % interval may have no width."
+        )
+    known = {row.accelerator: row.card_errors for row in view.rows if row.card_errors is not None}
+    if known:
+        weak = [f"{name} {percent(one.covered)}" for name, one in known.items() if one.covered < COVERED_LEAST]
+        said = f"; weak where 80 % intervals had far fewer than 80 % of them ({', '.join(weak)})" if weak else ""
+        yield (
+            "data: card where there are published rows of the very accelerator, with how far its figures were off in "
+            f"the median when these rows were left out{said}."
+        )
     if best.usd_per_1m_interval is None:
         yield "80 %: -, since no errors on machines never seen are on file for this class of figure."
     yield f"Price of {best.cost_name}: {best.price_source}, {best.price_date}."
@@ -231,12 +266,16 @@ def _records(view: views.PlanView) -> Table:
         if isinstance(row, views.PlanApi):
             kind = "api" if row.same_model else "api, another model"
             nothing = [None] * (len(plain) + len(points))
-            return (api_cell(row.api, row), kind, *nothing, row.usd_month, row.usd_per_1m, None, None, row.source)
+            return (api_cell(row.api, row), kind, *nothing, row.usd_month, row.usd_per_1m, None, None, None, row.source)
         times = [getattr(getattr(row, metric), point, None) for metric, point in points]
-        prices = (row.usd_month, row.usd_per_1m, *(row.usd_per_1m_interval or (None, None)), row.price_source)
+        interval = row.usd_per_1m_interval or (None, None)
+        prices = (row.usd_month, row.usd_per_1m, *interval, row.p_more_machines, row.price_source)
         return (row.cost_name, "machines", *(getattr(row, name) for name in plain), *times, *prices)
 
     ranked = _ranked(view.rows, view.apis)
     times = [f"{metric}_{point}_s" for metric, point in points]
-    names = ("offer", "kind", *plain, *times, "usd_month", "usd_per_1m", "usd_per_1m_low", "usd_per_1m_high", "source")
+    names = (
+        "offer", "kind", *plain, *times, "usd_month", "usd_per_1m", "usd_per_1m_low", "usd_per_1m_high",
+        "p_more_machines", "source",
+    )  # fmt: skip
     return Table(tuple(map(Column, names)), tuple(map(cells, ranked)))

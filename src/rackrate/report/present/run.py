@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from rackrate.economics.served import PREDICTION_ERROR
 from rackrate.metrics.saturation import capacity
 from rackrate.metrics.summary import CAVEATS, LevelSummary, Quantiles
 from rackrate.report import charts
@@ -121,6 +122,11 @@ def _notes(view: views.RunSummary) -> Iterator[Note]:
                 else ""
             )
             yield Note(f"Prefill alone at {level.concurrency} in flight: {rate(fresh)} new input tok/s{share}.")
+    if view.provenance.origin == "simulated":
+        counted = "; a price counts that, too" if PREDICTION_ERROR in view.provenance.engine.settings else ""
+        yield Note(
+            f"The run was simulated: \u00b1 is of chance alone, and predictions are off by more{counted}.", "soft"
+        )
     slo = view.provenance.workload.slo
     if slo:
         yield from _capacity_note(view, slo)
