@@ -6,12 +6,16 @@ defaults and with the published shapes of configs.json; its parameters, and the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rackrate.errors import UserError
 from rackrate.memory.kv_cache import group_token_bytes
 from rackrate.models.architecture import CacheGroup
 from rackrate.models.config_values import ConfigValues
@@ -86,3 +90,39 @@ def test_values_cached_of_a_token_are_those_of_the_class(row: dict[str, Any]) ->
         theirs[window] = theirs.get(window, 0) + layers * heads * (key + value)
     assert mine == theirs
     assert {group.state_bytes: group.layers for group in found.caches if group.kind == "state"} == states
+
+
+ALL_CONFIGS: list[dict[str, Any]] = [row["config"] for row in ROWS if "config" in row] + list(CONFIGS.values())
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    1.5,
+    10**30,
+    float("inf"),
+    float("nan"),
+    "",
+    "word",
+    [],
+    [[1]],
+    [{}],
+    {},
+    {"a": 1},
+)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_value_of_a_config_is_worse_than_a_user_error(data: st.DataObject) -> None:
+    config = dict(data.draw(st.sampled_from(ALL_CONFIGS)))
+    if "text_config" in config and data.draw(st.booleans()):
+        config["text_config"] = dict(config["text_config"])
+    inner: dict[str, Any] = config["text_config"] if isinstance(config.get("text_config"), dict) else config
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from(sorted(inner)))
+        inner = {**inner, key: data.draw(st.sampled_from(ODD))}
+    with contextlib.suppress(UserError):
+        architecture_of_config(ConfigValues("config.json", inner), "m")

@@ -185,6 +185,12 @@ def test_a_list_that_is_too_short_is_named(tmp_path: Path, key: str) -> None:
         model(tmp_path, "gemma4", **keys | {key: [1, 1]})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -4.0, 2.5, "eight"])
+def test_a_number_that_is_none_is_named(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(UserError, match=r"llama\.attention\.head_count_kv should be a whole number"):
+        model(tmp_path, "llama", **shape(6, 256, 4, value, 64))
+
+
 def test_the_architectures_that_are_known_are_llama_cpps(tmp_path: Path) -> None:
     """Names as of llama.cpp's src/llama-arch.cpp: each is read, whatever its kind."""
     assert len(ARCHITECTURES) >= 100

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from rackrate.errors import UserError
-from rackrate.models.gguf_header import GgufHeader
+from rackrate.models.gguf_header import GgufHeader, Value
+
+MOST = 10**9
+"""No count of a model comes near."""
 
 
 class GgufKeys:
@@ -23,14 +26,23 @@ class GgufKeys:
             if default is None:
                 raise UserError(f"{self.header.path}: the key {key} is missing")
             return default
-        if isinstance(value, str | bool) or value != int(value) or not 0 <= value <= 10**9:
-            raise UserError(f"{self.header.path}: {key} should be a whole number up to 1,000,000,000, not {value!r}")
+        return self._counted(key, value)
+
+    def _counted(self, key: str, value: Value) -> int:
+        whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+        if not whole or value != int(value):
+            raise UserError(f"{self.header.path}: {key} should be a whole number up to {MOST:,}, not {value!r}")
         return int(value)
 
     def each(self, name: str) -> tuple[int, ...] | None:
         """A number for each layer; None where there is no list."""
-        values = self.header.arrays.get(f"{self.architecture}.{name}")
-        return None if values is None else tuple(int(value) for value in values)
+        key = f"{self.architecture}.{name}"
+        values = self.header.arrays.get(key)
+        return (
+            None
+            if values is None
+            else tuple(self._counted(key, int(v) if v is True or v is False else v) for v in values)
+        )
 
     def layered(self, name: str, layers: int) -> tuple[int, ...] | None:
         """The same list; raises UserError where it has not a number for each of the layers."""

@@ -15,6 +15,8 @@ def attention(text: ConfigValues, shape: Shape, family: Family, kinds: list[str]
     rank = text.optional("kv_lora_rank")
     if rank is not None:
         return _latent_attention(text, shape, rank, full * (2 if family.doubled else 1), counts)
+    if family.window_heads:
+        return _by_kind(text, shape, {"full": full, "window": windowed}, counts)
     number = full + windowed
     query = heads * shape.head_dim
     key_value = shape.kv_heads * shape.head_dim
@@ -43,6 +45,27 @@ def attention(text: ConfigValues, shape: Shape, family: Family, kinds: list[str]
                 "grouped", windowed, shape.kv_heads, shape.head_dim, shape.head_dim, window_tokens=window_tokens(text)
             )
         )
+    return groups
+
+
+def _by_kind(text: ConfigValues, shape: Shape, kinds: dict[str, int], counts: Counts) -> list[CacheGroup]:
+    """MiMo-V2: keys and values differ in size, and layers with a window have heads and sinks of their own."""
+    groups: list[CacheGroup] = []
+    for kind, layers in kinds.items():
+        short = kind == "window"
+        heads, kv_heads, key = shape.heads, shape.kv_heads, shape.head_dim
+        value = text.whole("v_head_dim", default=key)
+        if short:
+            heads = text.whole("swa_num_attention_heads", default=heads)
+            kv_heads = text.whole("swa_num_key_value_heads", default=2 * kv_heads)
+            key, value = text.whole("swa_head_dim", default=key), text.whole("swa_v_head_dim", default=value)
+        counts.attention += layers * shape.hidden * heads * (key + value)
+        counts.key_value += layers * shape.hidden * kv_heads * (key + value)
+        sinks = "add_swa_attention_sink_bias" if short else "add_full_attention_sink_bias"
+        counts.vectors += layers * heads * text.flag(sinks, default=short)
+        if layers:
+            window = window_tokens(text) if short else None
+            groups.append(CacheGroup("grouped", layers, kv_heads, key, value, window_tokens=window))
     return groups
 
 

@@ -58,6 +58,8 @@ def with_defaults(config: ConfigValues, text: ConfigValues) -> tuple[ConfigValue
     if nested and kind:
         values.setdefault("model_type", kind)
     weighs = set[str]().union(*(NAMES if nested else (KV_HEADS, HEAD_DIM, CONTEXT)))
+    if values.get("kv_lora_rank") is not None:
+        weighs -= {*HEAD_DIM, *KV_HEADS}  # latent attention has sizes of its own
     sizes = sorted(key for key, value in added.items() if not isinstance(value, bool) and key in weighs)
     return ConfigValues(text.file, values, text.prefix), sizes
 

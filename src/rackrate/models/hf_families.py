@@ -55,6 +55,8 @@ class Family:
     """Single parameters of a layer, such as those of a learned activation."""
     embedding_norm: bool = False
     """A norm right after the embedding."""
+    window_heads: bool = False
+    """Layers with a window have heads of their own, and values a size of their own."""
     by_layer: bool = False
     """Layers differ in heads and their size, and share caches: counted by hf_gemma4."""
     context_is_scaled: bool = False
@@ -106,6 +108,7 @@ FAMILIES: dict[str, Family] = {
     "lfm2_moe": _LFM2,
     "gemma4": _GEMMA4,
     "gemma4_text": _GEMMA4,
+    "mimo_v2_flash": Family(window="pattern", pattern=6, window_heads=True, correction_bias=True),
     "apertus": Family(gated=False, query_key_norm="head", bias_of_output=True, extra_vectors=2),
     "arcee": Family(gated=False, bias_of_output=True),
     "seed_oss": Family(),
@@ -183,7 +186,6 @@ UNREADABLE = {
     ),
     **dict.fromkeys(("falcon_mamba", "xlstm", "zamba"), "its state-space layers are not described"),
     "nemotron-nas": "its layers differ in heads and width",
-    "mimo_v2_flash": "its layers differ in heads",
     "step3p7": "its layers differ in heads",
     **dict.fromkeys(("mamba", "mamba2", "rwkv", "rwkv6", "zamba2", "falcon_h1", "bamba",
                      "recurrent_gemma", "minimax", "minimax_text_01"),

@@ -101,7 +101,7 @@ def _moe_layers(text: ConfigValues, shape: Shape, kinds: list[str]) -> set[int]:
             "there are"
         )
     layers = set(range(first, shape.layers))
-    if text.values.get("moe_layer_end_index") not in {None, -1}:
+    if text.values.get("moe_layer_end_index") not in (None, -1):
         layers -= set(range(text.whole("moe_layer_end_index", least=0) + 1, shape.layers))
     if not isinstance(text.values.get("moe_layer_freq"), list):
         text.optional("moe_layer_freq", "decoder_sparse_step")  # says now if it is no whole number from 1 up
@@ -118,4 +118,5 @@ def _moe_layers(text: ConfigValues, shape: Shape, kinds: list[str]) -> set[int]:
         layers &= {number for number in layers if (number + 1) % every == 0}
     elif isinstance(step, int) and step > 1:
         layers &= {number for number in layers if (number + 1) % step == 0}
-    return layers - set(text.listed("mlp_only_layers") or [])
+    spared = text.listed("mlp_only_layers") or []
+    return {number for number in layers if number not in spared}

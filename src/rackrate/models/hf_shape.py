@@ -134,13 +134,21 @@ def layer_kinds(text: ConfigValues, shape: Shape, family: Family) -> list[str]:
         return [words[block] for block in blocks]
     linear = text.nested("linear_attn_config")
     if linear is not None:  # Kimi's delta attention; layers are counted from 1
-        kda = set(linear.listed("kda_layers") or [])
+        kda = linear.listed("kda_layers") or []
         return ["linear" if number + 1 in kda else "full" for number in range(shape.layers)]
     every = text.optional("attn_layer_period")
     if every is not None:  # Jamba; the others are Mamba layers
         offset = text.whole("attn_layer_offset", default=0, least=0)
         return ["full" if number % every == offset else "mamba" for number in range(shape.layers)]
     window = window_tokens(text)
+    marked = text.listed("hybrid_layer_pattern")
+    if marked is not None:  # MiMo-V2: 1 where a layer has a window
+        if len(marked) != shape.layers or any(mark not in (0, 1) for mark in marked):
+            raise UserError(
+                f"{text.file}: {text.prefix}hybrid_layer_pattern should have 0 or 1 for each of the {shape.layers} "
+                "layers"
+            )
+        return ["window" if mark and window else "full" for mark in marked]
     stated = text.words("layer_types", shape.layers)
     if stated is not None:
         return [_kind(figure, window, text) for figure in stated]

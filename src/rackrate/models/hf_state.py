@@ -61,7 +61,7 @@ def _first_mamba(text: ConfigValues, h: int, layers: int, wide: int, counts: Cou
     """Layers of the first Mamba, as Jamba has them (modeling_jamba.py): a state of each channel, and norms."""
     inner, state = h * text.whole("mamba_expand"), text.whole("mamba_d_state")
     kernel = text.whole("mamba_d_conv")
-    automatic = text.values.get("mamba_dt_rank") in {"auto", None}
+    automatic = text.values.get("mamba_dt_rank") in ("auto", None)
     rank = -(-h // 16) if automatic else text.whole("mamba_dt_rank")
     counts.state += layers * (2 * h * inner + inner * (rank + 2 * state) + rank * inner + inner * h)
     biases = inner * text.flag("mamba_conv_bias", default=True) + (2 * inner + h) * text.flag("mamba_proj_bias")
