@@ -146,7 +146,7 @@ def test_the_study_of_h100s_is_answered() -> None:
             assert row.source
             assert row.date or row.kind == "owned"
             if row.is_api:
-                assert row.same_model is (row.name != "gpt-5-mini")
+                assert row.same_model is (row.name != "gpt-6-luna")
     small, large = result.questions[0], result.questions[1]
     mine = {row.name: row.usd_per_1m.value or 0.0 for row in small.rows}
     theirs = {row.name: row.usd_per_1m.value or 0.0 for row in large.rows}
