@@ -39,7 +39,7 @@ def _installed(name: str) -> bool:
 
 
 def test_no_secret_is_inherited_and_nothing_needed_is_missing() -> None:
-    shell = dict.fromkeys((*SECRETS, *NEEDED, "MY_OWN"), "x")
+    shell: dict[str, str] = dict.fromkeys((*SECRETS, *NEEDED, "MY_OWN"), "x")
     assert set(inherited(shell)) == set(NEEDED)
     assert set(inherited(shell, fetches=True)) == {
         *NEEDED, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "https_proxy", "HTTPS_PROXY",

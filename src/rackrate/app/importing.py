@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
+from rackrate.files import is_regular
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -57,7 +58,7 @@ def import_results(request: ImportRequest, context: Context) -> Imported:
 
     catalog, asked = context.catalog, context.provenance
     machine = stated_machine(catalog.offer(request.on)) if request.on else Machine(origin="unknown")
-    megabytes = sum(path.stat().st_size for path in request.files if path.is_file()) / 1e6
+    megabytes = sum(path.stat().st_size for path in request.files if is_regular(path)) / 1e6
     if megabytes > _QUICK_MB:
         context.notify.note(f"reading {megabytes:.0f} MB")
     results = [result for path in request.files for result in read_results(path)]

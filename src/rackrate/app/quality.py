@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, RunError
+from rackrate.files import is_directory
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -74,7 +75,7 @@ def _path(name: str, context: Context) -> Path:
     from rackrate.engines.weights import find_weights
 
     path = Path(name).expanduser()
-    return path if path.is_dir() else find_weights(name, context.notify.note, install=False).path
+    return path if is_directory(path) else find_weights(name, context.notify.note, install=False).path
 
 
 def _keep(answer: FormatQuality, path: Path) -> None:

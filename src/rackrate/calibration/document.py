@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rackrate.errors import CalibrationError
-from rackrate.files import MOST_DOCUMENT, read_text, reason
+from rackrate.files import MOST_DOCUMENT, is_directory, read_text, reason
 from rackrate.steptime.parameters import current_name
 
 FILE = "calibration.json"
@@ -69,7 +69,7 @@ class CalibrationFile(_Document):
 
 def read_calibration(path: Path) -> CalibrationFile:
     """A calibration file, or the one in a run's directory. Raises CalibrationError."""
-    file = path / FILE if path.is_dir() else path
+    file = path / FILE if is_directory(path) else path
     try:
         return CalibrationFile.model_validate_json(read_text(file, most=MOST_DOCUMENT))
     except FileNotFoundError:

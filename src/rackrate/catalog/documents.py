@@ -59,7 +59,10 @@ def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:
     # a misspelt key explains the missing one, so it goes first
     mistakes = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
     mistake = mistakes[0]
-    where = [part for part in mistake["loc"] if not (isinstance(part, str) and "[" in part)]
+    # pydantic puts the names of types between keys; the last of an unknown or missing key is always the key itself
+    loc = mistake["loc"]
+    named = len(loc) - 1 if mistake["type"] in {"extra_forbidden", "missing"} else len(loc)
+    where = [part for at, part in enumerate(loc) if at == named or not (isinstance(part, str) and "[" in part)]
     line, column = _position(path, where)
     key = ".".join(str(part) for part in where)
     if mistake["type"] == "extra_forbidden":

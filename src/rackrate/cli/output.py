@@ -14,6 +14,7 @@ import typer
 from rackrate.bounds import shown
 from rackrate.cli.streams import json_for
 from rackrate.errors import UserError
+from rackrate.files import is_directory, is_there
 from rackrate.text import plain_lines
 
 if TYPE_CHECKING:
@@ -130,14 +131,14 @@ def refuse_unwritable(path: Path) -> None:
     """Raises UserError where a result could not be written, before the work that it is the result of."""
     refuse_dash(path)
     try:
-        if path.is_dir():
+        if is_directory(path):
             raise UserError(f"{path}: cannot be written (it is a directory); name a file")
-        place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        place = next(parent for parent in (path, *path.absolute().parents) if is_there(parent))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{shown(str(path))}: cannot be written ({getattr(error, 'strerror', None) or error})"
         ) from None
-    if place != path and not place.is_dir():
+    if place != path and not is_directory(place):
         raise UserError(f"{path}: cannot be written ({place} is a file, not a directory)")
     if not os.access(place, os.W_OK):
         raise UserError(f"{path}: cannot be written (no permission to write to {place})")
@@ -145,7 +146,7 @@ def refuse_unwritable(path: Path) -> None:
 
 def write_new(path: Path, text: str) -> None:
     """Writes a file that is not there yet. Raises UserError where it is, or cannot be written."""
-    if path.exists():
+    if is_there(path):
         raise UserError(f"{path} exists; it is not overwritten")
     write_text(path, text)
 

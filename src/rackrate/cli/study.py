@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackrate.cli import options as given
+from rackrate.files import is_there
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -92,7 +93,7 @@ def _new(file: Path) -> None:
     from rackrate.cli.output import show, write_text
     from rackrate.errors import UserError
 
-    if file.exists():
+    if is_there(file):
         raise UserError(f"{file} exists; it is not overwritten")
     write_text(file, template(file.stem))
     show(f"wrote {file}; edit it, then: rackrate study run {file}")

@@ -9,6 +9,7 @@ from rackrate.engines import known
 from rackrate.engines.safetensors import is_hub_id
 from rackrate.engines.spec import WeightKind
 from rackrate.errors import EngineError
+from rackrate.files import is_directory, is_there
 
 
 def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str, str]:
@@ -30,7 +31,7 @@ def choose(model: str, *, gpu: bool, ready: Callable[[str], bool]) -> tuple[str,
     'transformers'
     """
     path = Path(model.removesuffix(":Q4_0").removesuffix(":Q8_0"))
-    plain = path.is_dir() or (is_hub_id(model) and not path.exists())
+    plain = is_directory(path) or (is_hub_id(model) and not is_there(path))
     of_file: WeightKind = "safetensors" if plain else "gguf"
     kinds: tuple[WeightKind, ...] = ("gpu", of_file) if gpu else (of_file,)
     for kind in kinds:

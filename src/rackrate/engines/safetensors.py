@@ -12,6 +12,7 @@ from rackrate.engines.environment import child_environment
 from rackrate.engines.install import cache_directory, environment_python, is_installed
 from rackrate.engines.weights import Weights, find_weights
 from rackrate.errors import EngineError
+from rackrate.files import is_directory, is_there
 
 CONVERTER = "transformers"
 """The environment whose transformers reads GGUF."""
@@ -30,13 +31,13 @@ def find_safetensors(
         EngineError: there is nothing of that name, or it cannot be converted.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
+    if is_directory(path):
         if not (path / "config.json").exists():
             raise EngineError(
                 f"{path} has no config.json: it is not a directory of weights that vLLM or transformers read"
             )
         return Weights(path, None, FORMATS.get(dtype), None)
-    if not path.exists() and is_hub_id(model):
+    if not is_there(path) and is_hub_id(model):
         return Weights(path, None, FORMATS.get(dtype), None, hub_id=model)
     gguf = find_weights(model, notify, install=install)
     return _converted(gguf, dtype, notify)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rackrate.engines.install import cache_directory, file_sha256, install_files
 from rackrate.errors import EngineError
-from rackrate.files import open_bytes
+from rackrate.files import is_directory, is_there, open_bytes
 
 GGUF_MAGIC = b"GGUF"
 REWRITTEN = ("Q4_0", "Q8_0")
@@ -106,7 +106,7 @@ def _as_they_are(model: str, notify: Callable[[str], None], *, install: bool) ->
                 )
             return Weights(embedded.path, embedded.sha256, embedded.weight_format, embedded.model)
     path = Path(model).expanduser()
-    if not path.exists():
+    if not is_there(path):
         known = ", ".join(item.model for item in EMBEDDED)
         if path.is_absolute() or model.startswith((".", "~")):
             raise EngineError(f"{path}: there is no such file or directory")
@@ -117,7 +117,7 @@ def _as_they_are(model: str, notify: Callable[[str], None], *, install: bool) ->
 
 def check_gguf(path: Path) -> None:
     """Raises EngineError where a file is not GGUF, of a version that engines no longer read, or has no tensors."""
-    if path.is_dir():
+    if is_directory(path):
         raise EngineError(f"{path} is a directory; llama.cpp serves GGUF files")
     try:
         with open_bytes(path) as file:

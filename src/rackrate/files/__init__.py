@@ -95,8 +95,10 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
 def read_bytes(path: Path, most: int | None = None, *, links: bool = True) -> bytes:
     """What a file holds. Raises OSError as `open_bytes`, and where that is more than `most` bytes."""
     with open_bytes(path, links=links) as file:
-        data = file.read() if most is None else file.read(most + 1)
-    if most is not None and len(data) > most:
+        # a hole of a terabyte takes no room on a disk, and would in memory
+        too_long = most is not None and os.fstat(file.fileno()).st_size > most
+        data = b"" if too_long else file.read() if most is None else file.read(most + 1)
+    if most is not None and (too_long or len(data) > most):
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, too many for such a file", str(path))
     return data
 

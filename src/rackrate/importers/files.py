@@ -12,7 +12,7 @@ from typing import Any, cast
 import orjson
 
 from rackrate.errors import RunError
-from rackrate.files import read_bytes
+from rackrate.files import is_regular, read_bytes
 from rackrate.importers.results import Object
 
 MOST_RESULTS = 4 << 30
@@ -32,7 +32,7 @@ class ResultFile:
     def beside(self, name: str) -> ResultFile | None:
         """The file of that name in the same directory; None where there is none."""
         other = self.path.parent / name
-        return read_file(other) if other.is_file() else None
+        return read_file(other) if is_regular(other) else None
 
     def names_beside(self) -> list[str]:
         """Names of what lies in the same directory."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from rackrate.errors import UserError
+from rackrate.files import is_regular
 from rackrate.files.yaml import read_yaml
 from rackrate.importers.files import ResultFile
 from rackrate.importers.results import (
@@ -221,7 +222,7 @@ def _config(file: ResultFile) -> Object:
     """The configuration beside a file; empty where it is not there or cannot be read."""
     path = file.path.parent / _CONFIG
     try:
-        found: Any = read_yaml(path) if path.is_file() else {}
+        found: Any = read_yaml(path) if is_regular(path) else {}
     except UserError:
         return {}
     return cast("Object", found) if isinstance(found, dict) else {}

@@ -25,7 +25,7 @@ def read_json(path: Path, limit: int = LARGEST_CONFIG_BYTES) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, or a number of thousands of digits
         raise UserError(f"{path}: cannot be read ({reason(error)})") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON: nested too deeply") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
-from rackrate.files import open_bytes
+from rackrate.files import is_directory, is_regular, open_bytes
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues, read_json
 from rackrate.models.formats import repository_formats
@@ -52,9 +52,9 @@ def read_model(name: str, catalog: Catalog, *, weights_stated: bool = False) -> 
     """
     path = Path(name).expanduser()
     model = catalog.known_model(name)
-    if path.is_dir() and (model is None or _holds_a_model(path)):
+    if is_directory(path) and (model is None or _holds_a_model(path)):
         return _of_directory(path, weights_stated)
-    if path.is_file():
+    if is_regular(path):
         if path.suffix == ".gguf" or _begins_with(path, b"GGUF"):
             return _of_gguf(path)
         if path.suffix == ".safetensors" or path.name.endswith(".index.json"):

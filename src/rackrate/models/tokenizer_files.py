@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.errors import UserError
-from rackrate.files import MOST_DOCUMENT, read_bytes
+from rackrate.files import MOST_DOCUMENT, is_directory, is_regular, is_there, read_bytes
 from rackrate.models.gguf_header import read_gguf_header
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def read_tokenizer(source: str) -> Callable[[str], int]:
     if find_spec("tokenizers") is None:
         raise UserError("counting tokens needs the library tokenizers: pip install 'rackrate[tokens]'")
     path = Path(source).expanduser()
-    if source.lower() == LLAMA3_NAME and not path.exists():
+    if source.lower() == LLAMA3_NAME and not is_there(path):
         path = _of_llama_models()
-    if path.is_dir():
+    if is_directory(path):
         path = next((path / name for name in ("tokenizer.json", "tokenizer.model") if (path / name).exists()), path)
-    if not path.is_file():
+    if not is_regular(path):
         raise UserError(
             f"{path}: there is no tokenizer; give a tokenizer.json, a directory with one, a GGUF file, or {LLAMA3_NAME}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rackrate.errors import UserError
-from rackrate.files import MOST_DOCUMENT, read_text, reason
+from rackrate.files import MOST_DOCUMENT, is_regular, read_text, reason
 
 
 def count_tokens(tokenizer: Path, text: str) -> int:
@@ -20,7 +20,7 @@ def count_tokens(tokenizer: Path, text: str) -> int:
         raise UserError(
             "comparing tokenizers needs the package tokenizers (pip install tokenizers); or state tokenizer_ratio"
         ) from None
-    if not tokenizer.is_file():
+    if not is_regular(tokenizer):
         raise UserError(f"{tokenizer}: no such file")
     try:
         reader = Tokenizer.from_file(str(tokenizer))  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

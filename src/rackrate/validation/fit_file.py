@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rackrate.errors import UserError
-from rackrate.files import read_bytes
+from rackrate.files import is_directory, read_bytes
 from rackrate.steptime.coefficient_file import CoefficientFile, InputFile, distance_from, rounded
 from rackrate.validation.cross_validation import LeftOut, intervals, leave_out, others_of
 from rackrate.validation.fitting import Fit, fit, observations, thin
@@ -39,7 +39,7 @@ class Fitted:
 
 def read_folder(folder: Path, names: PublishedNames) -> tuple[Published, ...]:
     """Every CSV file of a folder. Raises UserError where there is none or one is not of the format."""
-    if not folder.is_dir():
+    if not is_directory(folder):
         raise UserError(f"{folder}: no such directory")
     files = sorted(folder.glob("*.csv"))
     if not files:

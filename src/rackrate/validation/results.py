@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate.errors import UserError
+from rackrate.files import is_directory
 from rackrate.steptime.coefficient_file import CoefficientFile
 from rackrate.validation.anchor import anchored_comparisons
 from rackrate.validation.comparisons import Comparison, compare_all
@@ -46,7 +47,7 @@ def csv_files(paths: Sequence[Path]) -> list[Path]:
     """The CSV files named, and those of folders named. Raises UserError where a folder has none."""
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if is_directory(path):
             inside = sorted(path.glob("*.csv"))
             if not inside:
                 raise UserError(f"{path}: has no .csv files of published rows")

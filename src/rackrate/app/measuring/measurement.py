@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rackrate.app.measuring.request import MeasureRequest, check, timeouts_of
 from rackrate.errors import EndpointError, EngineError, RunError
+from rackrate.files import is_there
 from rackrate.measurement.watching import Follower, Watch
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def settings_for(engine: str, assignments: tuple[str, ...], engines: list[str]) 
 
 def _holds_run(directory: Path) -> bool:
     """Whether there is a run in it. What reads runs takes long to import, and a new directory has none."""
-    if not directory.exists():
+    if not is_there(directory):
         return False
     from rackrate.runs.store import HEADER
 

@@ -16,7 +16,7 @@ from rackrate.app.measuring.several import REQUEST_FILE, EnginesMeasured, measur
 from rackrate.app.measuring.started import is_ours
 from rackrate.app.request_json import from_json
 from rackrate.errors import RunError, UserError
-from rackrate.files import read_bytes
+from rackrate.files import read_bytes, reason
 from rackrate.text import plain
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read_kept(path: Path) -> dict[str, Any]:
     try:
         values: Any = json.loads(read_bytes(path, _MOST_REQUEST, links=False))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read ({error})") from None
+        raise RunError(f"{path}: cannot be read ({reason(error)})") from None
     asked: Any = values.get("request") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not isinstance(asked, dict):
         raise RunError(f"{path}: it has no request to resume by")
