@@ -34,6 +34,8 @@ class Listing:
     apis: tuple[ApiPrice, ...] = ()
     price_list: tuple[str, str] | None = None
     """Of API prices: the name of the list with its version, and its release date."""
+    price_dates: tuple[str, str, str] | None = None
+    """Of offers: the oldest, the median and the newest date of their prices."""
     nothing: str | None = None
     """Where nothing was found: a sentence with the nearest names."""
 
@@ -46,7 +48,7 @@ def entries(request: CatalogueRequest, context: Context) -> Listing:
     """
     from rackrate.catalog.apis import list_apis, price_list_origin
     from rackrate.catalog.load import KINDS, search
-    from rackrate.catalog.types import moment
+    from rackrate.catalog.types import Offer, ages, moment
 
     kind, words = request.kind, request.words
     if kind not in KINDS:
@@ -60,7 +62,11 @@ def entries(request: CatalogueRequest, context: Context) -> Listing:
         return Listing(kind, apis=found, price_list=price_list_origin(), nothing=nothing)
     known = getattr(context.catalog, kind)
     matching = tuple(search(known.values(), words))
-    return Listing(kind, matching, nothing=None if matching else _nothing(kind[:-1], words, list(known)))
+    offers = [entry for entry in matching if isinstance(entry, Offer)]
+    dates = ages(offer.price.date for offer in offers) if offers else None
+    return Listing(
+        kind, matching, price_dates=dates, nothing=None if matching else _nothing(kind[:-1], words, list(known))
+    )
 
 
 def _nothing(kind: str, words: tuple[str, ...], known: list[str]) -> str:
