@@ -71,7 +71,7 @@ def read_calibration(path: Path) -> CalibrationFile:
     """A calibration file, or the one in a run's directory. Raises CalibrationError."""
     file = path / FILE if is_directory(path) else path
     try:
-        return CalibrationFile.model_validate_json(read_text(file, most=MOST_DOCUMENT))
+        return CalibrationFile.model_validate_json(read_text(file, most=MOST_DOCUMENT, links=file == path))
     except FileNotFoundError:
         raise CalibrationError(f"{file}: no such file; calibrating a run writes one") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -103,9 +103,9 @@ def read_bytes(path: Path, most: int | None = None, *, links: bool = True) -> by
     return data
 
 
-def read_text(path: Path, encoding: str = "utf-8", most: int | None = None) -> str:
+def read_text(path: Path, encoding: str = "utf-8", most: int | None = None, *, links: bool = True) -> str:
     """The text of a file, line ends made \\n. Raises OSError as `read_bytes`, and UnicodeDecodeError."""
-    text = read_bytes(path, most).decode(encoding)
+    text = read_bytes(path, most, links=links).decode(encoding)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
