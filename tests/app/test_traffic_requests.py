@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contexts import NOW, context_at
 from rackrate.app import catalogue, studying, traces, traffic
 from rackrate.app.catalogue import CatalogueRequest
 from rackrate.app.context import Collected, Context, Provenance
@@ -65,7 +66,7 @@ def test_a_rate_is_a_month_of_it(context: Context) -> None:
 def test_a_mistake_names_its_field(change: dict[str, str | None], message: str) -> None:
     request = dataclasses.replace(TrafficRequest(traffic="2/s"), **change)
     with pytest.raises(WorkloadError) as caught:
-        traffic_of(request)
+        traffic_of(request, NOW)
     assert caught.value.message.startswith(message)
     assert "{" not in caught.value.named(str.upper)
 
@@ -106,3 +107,16 @@ def test_a_study_is_evaluated_on_the_day_of_the_context(tmp_path: Path, context:
     with pytest.raises(UserError) as caught:
         studying.evaluate(StudyRequest(file, as_of="someday"), context)
     assert caught.value.field == "as_of"
+
+
+@pytest.mark.parametrize(
+    "text", ["time,input,output\n{},5,5\n{},5,5\n", "Date,Requests,Prompt Tokens,Completion Tokens,Slug\n{},1,9,9,m\n"]
+)
+def test_what_is_still_to_come_is_not_recorded(tmp_path: Path, text: str) -> None:
+    context, _ = context_at(tmp_path)
+    path = tmp_path / "t.csv"
+    path.write_text(text.replace("{}", "2027-03-01 10:00:00", 1).replace("{}", "2027-03-01 10:05:00"), encoding="utf-8")
+    with pytest.raises(WorkloadError, match=r"its last record is of 2027-03-01 10:0.:00 UTC, and it is 2026-11-20"):
+        traffic.summarise(TrafficRequest(str(path)), context)
+    path.write_text(text.replace("{}", "2026-11-20 10:00:00", 1).replace("{}", "2026-11-20 10:05:00"), encoding="utf-8")
+    assert traffic.summarise(TrafficRequest(str(path)), context).requests

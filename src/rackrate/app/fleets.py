@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def price(request: FleetRequest, context: Context) -> PricedFleet:
     header = None
     notes: list[str] = []
     if request.models is not None:
-        models = _several(request, request.models)
+        models = _several(request, request.models, context.clock())
         machines = fleet_offers(request, None, context.catalog)
     else:
         if request.traffic is None:
@@ -70,7 +71,7 @@ def price(request: FleetRequest, context: Context) -> PricedFleet:
         machines = fleet_offers(request, header.machine if header is not None else None, context.catalog)
         if machines.other_hardware:
             replica = dataclasses.replace(replica, caveats=(*replica.caveats, "other-hardware"))
-        models = [_model("", request, replica, request.hours_per_month)]
+        models = [_model("", request, replica, context.clock(), request.hours_per_month)]
     notes += machines.notes
     steps, step_s = len(models[0].traffic), models[0].traffic.step_s
     if steps > SLOW_STEPS:
@@ -116,7 +117,7 @@ def _replica(request: FleetRequest) -> tuple[Replica, RunHeader | None, list[str
     return replica_of(found.serving), found.run.header, notes
 
 
-def _several(request: FleetRequest, path: Path) -> list[FleetModel]:
+def _several(request: FleetRequest, path: Path, now: datetime) -> list[FleetModel]:
     """The models of a file, all over the same time in the same steps."""
     from rackrate.app.fleet_models import read_models
     from rackrate.economics.replica import parse_capacity, replica_of
@@ -143,6 +144,7 @@ def _several(request: FleetRequest, path: Path) -> list[FleetModel]:
                 entry.name,
                 entry.traffic_fields(request.over, request.step),
                 replica,
+                now,
                 request.hours_per_month,
                 entry.slots,
             )
@@ -150,7 +152,9 @@ def _several(request: FleetRequest, path: Path) -> list[FleetModel]:
     return result
 
 
-def _model(name: str, fields: TrafficFields, replica: Replica, hours_per_month: float, slots: int = 1) -> FleetModel:
+def _model(
+    name: str, fields: TrafficFields, replica: Replica, now: datetime, hours_per_month: float, slots: int = 1
+) -> FleetModel:
     from rackrate.economics.fleet_types import FleetModel
 
-    return FleetModel(name, traffic_of(fields, STEP_AT_MOST_S, hours_per_month), replica, slots)
+    return FleetModel(name, traffic_of(fields, now, STEP_AT_MOST_S, hours_per_month), replica, slots)

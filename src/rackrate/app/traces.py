@@ -44,9 +44,12 @@ def summarise(request: TraceRequest, context: Context) -> DescribedTrace:
     from rackrate.workload.trace_files import detect_layout
     from rackrate.workload.trace_summary import summarise_trace
     from rackrate.workload.traces import read_trace
+    from rackrate.workload.traffic_files import refuse_future
 
     layout = detect_layout(request.file).kind
     size = request.file.stat().st_size
     if size > SLOW_BYTES:
         context.notify.note(f"reading {request.file} ({size / 1e6:.0f} MB)")
-    return DescribedTrace(request.file, layout, summarise_trace(read_trace(request.file)))
+    trace = read_trace(request.file)
+    refuse_future(request.file, None if trace.begins_s is None else trace.begins_s + trace.duration_s, context.clock())
+    return DescribedTrace(request.file, layout, summarise_trace(trace))

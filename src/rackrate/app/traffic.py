@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -61,16 +62,21 @@ def summarise(request: TrafficRequest, context: Context) -> TrafficSummary:
     from rackrate.workload.traffic_summary import summarised
 
     # a profile says how the days of a bill fall on their hours
-    return summarised(traffic_of(request, 3600.0 if request.profile is not None else None))
+    step_at_most_s = 3600.0 if request.profile is not None else None
+    return summarised(traffic_of(request, context.clock(), step_at_most_s))
 
 
 def traffic_of(
-    request: TrafficFields, step_at_most_s: float | None = None, hours_per_month: float = HOURS_PER_MONTH
+    request: TrafficFields,
+    now: datetime,
+    step_at_most_s: float | None = None,
+    hours_per_month: float = HOURS_PER_MONTH,
 ) -> Traffic:
     """The traffic that a request describes.
 
     Args:
         request: a rate or a file, and what to make of it.
+        now: nothing is recorded later.
         step_at_most_s: make steps finer than the file's where they are longer; for fleets that follow the load.
         hours_per_month: of a rate that is stated by the month.
 
@@ -78,7 +84,7 @@ def traffic_of(
         WorkloadError: there is none, a field cannot be, or fields contradict each other.
     """
     from rackrate.workload.traffic import steady, tiled, with_cached_share, with_lengths, with_mean_rate
-    from rackrate.workload.traffic_files import parse_duration, parse_rate, read_traffic, shifted
+    from rackrate.workload.traffic_files import parse_duration, parse_rate, read_traffic, refuse_future, shifted
 
     if request.traffic is None:
         raise WorkloadError("say what is asked for: {traffic} with a rate such as 2/s or a file", field="traffic")
@@ -96,9 +102,9 @@ def traffic_of(
             over_s = parse_duration("1y" if request.growth else "7d" if profile else "1month", "over")
         traffic = steady(rate, max(own_step_s, min(over_s, 86_400.0)), own_step_s, f"stated: {request.traffic}")
     else:
-        traffic = read_traffic(
-            Path(request.traffic).expanduser(), step_s or 60.0, request.usage_model, steps_stated=step_s is not None
-        )
+        path = Path(request.traffic).expanduser()
+        traffic = read_traffic(path, step_s or 60.0, request.usage_model, steps_stated=step_s is not None)
+        refuse_future(path, traffic.until_s, now)
         if request.utc_offset:
             traffic = shifted(traffic, request.utc_offset)
         traffic, profile = _on_steps(traffic, step_s, profile, step_at_most_s)

@@ -79,6 +79,8 @@ class Traffic:
     output_lengths: LengthQuantiles | None = None
     origin: str = ""
     notes: tuple[str, ...] = ()
+    until_s: float | None = None
+    """When the last of it was recorded, in seconds since 1970; None: its source has no dates."""
     prompts: PromptMix | None = None
     """How an API bills the source's tokens: shares of them, which hold over any time; None: nothing is known of it."""
     detail: Traffic | None = None

@@ -9,6 +9,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -132,9 +133,10 @@ def read_traffic(path: Path, step_s: float, model: str | None = None, *, steps_s
             trace = read_trace(path)
             prompts = PromptMix.of_requests(trace.input_tokens, trace.output_tokens, trace.cached_tokens)
             start_s = week_start_s(trace)
+            until_s = None if trace.begins_s is None else trace.begins_s + trace.duration_s
             if not steps_stated and 0 < trace.duration_s < step_s:
-                return replace(as_one_step(trace, start_s), prompts=prompts)
-            return replace(of_trace(trace, step_s, start_s, DETAIL_S), prompts=prompts)
+                return replace(as_one_step(trace, start_s), prompts=prompts, until_s=until_s)
+            return replace(of_trace(trace, step_s, start_s, DETAIL_S), prompts=prompts, until_s=until_s)
 
 
 def week_start_s(trace: Trace) -> float | None:
@@ -285,6 +287,16 @@ def _rates_by_hour(path: Path, columns: Sequence[str]) -> Traffic:
 def _refuse_nothing(path: Path, rates: Sequence[float]) -> None:
     if not any(rates):
         raise WorkloadError(f"{path}: nothing is asked for: all its rates are 0")
+
+
+def refuse_future(path: Path, until_s: float | None, now: datetime) -> None:
+    """Raises WorkloadError where something was recorded later than now; a day is left for clocks and time zones."""
+    if until_s is not None and until_s > now.timestamp() + DAY_S:
+        last = str(np.datetime64(int(until_s), "s")).replace("T", " ")
+        raise WorkloadError(
+            f"{path}: its last record is of {last} UTC, and it is {now:%Y-%m-%d}: what is still to come is not "
+            "recorded; are day and month the wrong way round?"
+        )
 
 
 def shifted(traffic: Traffic, hours: float) -> Traffic:

@@ -209,6 +209,7 @@ def _of_buckets(
         prompts=mix,
         start_s=(first - midnight).total_seconds(),
         start_known=True,
+        until_s=max(bucket.begin for bucket in buckets).timestamp(),
         origin=f"{kind}: {path.name}, {first:%Y-%m-%d} to {max(bucket.begin for bucket in buckets):%Y-%m-%d}"
         + (f", model {model}" if model else ""),
         notes=tuple(notes),
