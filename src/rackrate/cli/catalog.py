@@ -47,7 +47,6 @@ def catalog(
         name, released = found.price_list
         say(f"{len(found.apis)} APIs; listed by {name}, released {released}")
     else:
-        dated = ", prices of {} to {}, median {}".format(*found.price_dates) if found.price_dates else ""
-        say(
-            f"{len(found.entries)} {kind}{dated}" + ("" if sources else "; --sources says where each figure comes from")
-        )
+        dated = "; prices are of {} to {}, median {}".format(*found.price_dates) if found.price_dates else ""
+        where = "" if sources else "; --sources says where each figure comes from"
+        say(f"{len(found.entries)} {kind}{where}{dated}")
