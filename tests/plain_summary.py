@@ -96,6 +96,7 @@ def plain_summary(level: Level, requests: Sequence[RequestRecord], slo: Slo | No
         server=level.server,
         requests=len(finished),
         failed=dict(failed),
+        said={r.status: r.detail for r in reversed(requests) if r.detail},
         window_start_s=start,
         window_end_s=stop,
         output_tok_s=rate if finished else None,

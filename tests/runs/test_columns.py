@@ -62,7 +62,7 @@ def drawn(seed: int, number: int, kind: str) -> tuple[Level, list[RequestRecord]
                 done_s=at + 0.001,
                 status=status,
                 http_status=200,
-                detail=None,
+                detail=f"said of {index}" if status in {"reset", "http-429"} else None,
                 asked_input_tokens=draw.choice([None, 64]),
                 asked_output_tokens=tokens,
                 input_tokens=draw.randint(60, 70) if counts else None,

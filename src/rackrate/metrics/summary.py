@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -175,6 +175,8 @@ class LevelSummary:
     """None where the server does not count."""
     unknown: tuple[str, ...] = ()
     """Names of CAVEATS that cannot be judged from what was imported."""
+    said: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+    """By fault: what was said of the first request that failed so, in the server's own words where it had any."""
 
     @property
     def window_s(self) -> float | None:
@@ -275,6 +277,7 @@ def summarise_level(
         server=level.server,
         requests=total.finished,
         failed=dict(of.failed),
+        said=dict(of.said),
         window_start_s=start,
         window_end_s=stop,
         output_tok_s=rate if total.finished else None,

@@ -180,6 +180,8 @@ class LevelColumns:
     def __init__(self) -> None:
         self.failed: Counter[str] = Counter()
         """Requests that failed, by fault."""
+        self.said: dict[str, str] = {}
+        """What was said of the first request of each fault, in the server's own words where it had any."""
         self._sessions: dict[int, int] = {}
         self._file = Spill()
         self._places: list[_Place] = []
@@ -211,6 +213,8 @@ class LevelColumns:
             request.asked_output_tokens, request.asked_input_tokens,
         )  # fmt: skip
         self._take(times, counts, request.chunk_s, request.status, stagger=request.stagger, session=request.session)
+        if request.detail:
+            self.said.setdefault(request.status, request.detail)
 
     def add_values(self, values: Mapping[str, Any]) -> None:
         """Takes a request as its line in a journal has it.
@@ -224,6 +228,8 @@ class LevelColumns:
         )  # fmt: skip
         stagger, session = values["stagger"], values.get("session")
         self._take(times, counts, values["chunk_s"], values["status"], stagger=stagger, session=session)
+        if isinstance(detail := values.get("detail"), str) and detail:
+            self.said.setdefault(values["status"], detail)
 
     def _take(
         self,
@@ -274,12 +280,14 @@ class LevelColumns:
         chunk_s: Floats,
         failed: Mapping[str, int],
         sessions: Iterable[int],
+        said: Mapping[str, str] | None = None,
     ) -> None:
         """Takes many requests at once: columns named and written as those of a part, and their chunk times."""
         for name, kind in _TYPES.items():
             self._held[name].frombytes(np.ascontiguousarray(columns[name], dtype=kind).tobytes())
         self._chunks.frombytes(np.ascontiguousarray(chunk_s, dtype=np.float64).tobytes())
         self.failed.update(failed)
+        self.said = {**(said or {}), **self.said}
         for session in sessions:
             self._meet(session)
         if len(self._columns[0]) >= HELD_REQUESTS or len(self._chunks) >= HELD_TIMES:

@@ -177,6 +177,13 @@ def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
             "SELECT level, status, count(*) FROM read_parquet(?) WHERE status <> ? GROUP BY ALL", [file, OK]
         ).fetchall():
             faults.setdefault(level, Counter())[status] = count
+        said: dict[int, dict[str, str]] = {}
+        for level, status, detail in database.execute(
+            "SELECT level, status, first(detail ORDER BY done_s) FROM read_parquet(?) "
+            "WHERE status <> ? AND detail <> '' GROUP BY level, status",
+            [file, OK],
+        ).fetchall():
+            said.setdefault(level, {})[status] = detail
         groups = database.execute(
             "SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata(?) ORDER BY 1", [file]
         ).fetchall()
@@ -212,6 +219,7 @@ def fill_from_table(path: Path, by_level: Mapping[int, LevelColumns]) -> None:
                     times[owners == level],
                     faults.pop(level, Counter()),
                     sessions[sessions >= 0].tolist(),
+                    said.pop(level, {}),
                 )
 
 

@@ -14,6 +14,9 @@ from rackrate.report.format import load_label, percent, rate, workload_text
 from rackrate.schemas import costs as views
 from rackrate.schemas.predictions import Times
 
+_LONGEST_WORDS = 160
+"""Characters of what a server said of a fault."""
+
 
 def document(view: views.RunSummary, *, full: bool = False) -> Document:
     """A run by itself."""
@@ -145,7 +148,9 @@ def _notes(view: views.RunSummary) -> Iterator[Note]:
     if imported:
         yield from notes(imported.notes, "plain")
     for name, number in view.requests.failed.items():
-        yield Note(f"{view.faults.get(name, '')}.", "bad", f"{number} x {name}")
+        said = next((level.said[name] for level in view.levels if name in level.said), None)
+        words = f" ({said[:_LONGEST_WORDS]})" if said else ""
+        yield Note(f"{view.faults.get(name, '')}{words}.", "bad", f"{number} x {name}")
     if view.state != "complete":
         why = f" ({view.stopped_because})" if view.stopped_because else ""
         state = "goes on, or was killed" if view.state == "running" else f"is {view.state}"
