@@ -129,7 +129,7 @@ SECONDS = Bounds("a number of seconds", 0, 1e9)
 SECONDS_ABOVE_0 = Bounds("a number of seconds", 0, 1e9, above=True)
 MINUTES = Bounds("a number of minutes", 0, 7 * 24 * 60, above=True, example="at most a week")
 YEARS = Bounds("a number of years", 0, 30, above=True)
-HOURS_PER_MONTH = Bounds("a number of hours", 0, 744, above=True, example="a month has 720 to 744")
+HOURS_PER_MONTH = Bounds("a number of hours", 1, 744, example="a month has 672 to 744")
 UTC_OFFSET = Bounds("a number of hours", -14, 14)
 """The widest there are: -12 and +14, by the tz database."""
 # money and energy

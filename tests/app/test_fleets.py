@@ -85,7 +85,7 @@ def test_models_of_a_file_share_machines(tmp_path: Path, context: Context) -> No
         (
             {"hours_per_month": 800.0},
             "hours_per_month",
-            "{hours_per_month} is a number of hours above 0 and at most 744",
+            "{hours_per_month} is a number of hours from 1 to 744",
         ),
         ({"offers": ("aws/g4dn.12xlarge:spto",)}, "offers", "{offers} aws/g4dn.12xlarge:spto: 'spto' is no kind of"),
         ({"offers": ("aws/g4dn.12xlarge,much=2",)}, "offers", "{offers} aws/g4dn.12xlarge,much=2: 'much' is not one"),

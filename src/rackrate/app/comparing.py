@@ -164,6 +164,14 @@ def quantity(text: str, field: str) -> Quantity:
     return Fixed(low) if low == high else Interval80(low, high)
 
 
+_KINDS = {
+    "tokens_per_second": bounds.TOKENS_PER_SECOND,
+    "tokens_per_month": bounds.TOKENS_PER_MONTH,
+    "api_price_decline": bounds.SHARE_BELOW_1,
+}
+"""Of what is given as a number or a range."""
+
+
 def ends_of(text: str, field: str) -> tuple[float, float]:
     """Both ends of a range; of a number, itself twice."""
     parts = text.split("..")
@@ -173,13 +181,8 @@ def ends_of(text: str, field: str) -> tuple[float, float]:
         numbers = []
     if len(numbers) not in {1, 2} or not all(0 < number < math.inf for number in numbers) or numbers != sorted(numbers):
         raise PriceError(f"{{{field}}} is a number above 0 or a range LOW..HIGH, not {bounds.shown(text)}", field=field)
-    kind = {
-        "tokens_per_second": bounds.TOKENS_PER_SECOND,
-        "tokens_per_month": bounds.TOKENS_PER_MONTH,
-        "api_price_decline": bounds.SHARE_BELOW_1,
-    }[field]
     for number in numbers:
-        kind.check(number, field)
+        _KINDS[field].check(number, field)
     return numbers[0], numbers[-1]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rackrate.app.request_json import Request
 from rackrate.errors import EngineError, RunError
-from rackrate.files import is_directory
+from rackrate.files import is_directory, is_there
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -56,7 +56,7 @@ def measure_formats(request: QualityRequest, context: Context) -> FormatQuality:
     names = [name for name in dict.fromkeys(request.models) if name != reference]
     if not names:
         raise EngineError("name a model other than the reference, such as smollm2-135m-instruct:Q4_0", field="models")
-    if run is not None and (len(names) != 1 or not (run / HEADER).exists()):
+    if run is not None and (len(names) != 1 or not is_there(run / HEADER)):
         raise EngineError(
             f"{{with_run}} takes a run directory and goes with one model; {run} is none, or there are several",
             field="with_run",

@@ -173,7 +173,7 @@ def _check_references(catalog: Catalog) -> None:
 def _shipped(name: str) -> dict[str, dict[str, Any]]:
     """The rows of a kind by id: of `data/NAME.yaml`, or of all files of `data/NAME/` in the order of their names."""
     files = sorted((DATA / name).glob("*.yaml")) or [DATA / f"{name}.yaml"]
-    rows = [row for file in files if file.exists() for row in cast("list[dict[str, Any]]", read_yaml(file))]
+    rows = [row for file in files if is_there(file) for row in cast("list[dict[str, Any]]", read_yaml(file))]
     return {row["id"]: row for row in rows}
 
 

@@ -32,7 +32,7 @@ def find_safetensors(
     """
     path = Path(model).expanduser()
     if is_directory(path):
-        if not (path / "config.json").exists():
+        if not is_there(path / "config.json"):
             raise EngineError(
                 f"{path} has no config.json: it is not a directory of weights that vLLM or transformers read"
             )
@@ -56,7 +56,7 @@ def is_hub_id(model: str) -> bool:
 def _converted(gguf: Weights, dtype: str, notify: Callable[[str], None]) -> Weights:
     target = cache_directory() / "weights" / f"{gguf.path.stem}-{(gguf.sha256 or '')[:12]}-{FORMATS[dtype]}"
     weights = Weights(target, gguf.sha256, f"{FORMATS[dtype]} from {gguf.weight_format or 'GGUF'}", gguf.model)
-    if (target / "config.json").exists():
+    if is_there(target / "config.json"):
         return weights
     if not is_installed(CONVERTER):
         raise EngineError(
@@ -75,10 +75,10 @@ def _converted(gguf: Weights, dtype: str, notify: Callable[[str], None]) -> Weig
             text=True,
             check=False,
         )
-        if ran.returncode != 0 or not (temporary / "config.json").exists():
+        if ran.returncode != 0 or not is_there(temporary / "config.json"):
             last = "\n".join(f"  {line}" for line in ran.stderr.strip().splitlines()[-8:])
             raise EngineError(f"{gguf.path} could not be converted to safetensors; the converter's last lines:\n{last}")
-        if target.exists():  # a start that was cut short
+        if is_there(target):  # a start that was cut short
             shutil.rmtree(target)
         temporary.replace(target)
     finally:

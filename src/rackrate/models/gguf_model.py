@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate.errors import UserError
+from rackrate.files import is_there
 from rackrate.models.architecture import Architecture, Parameters, RoutedExperts
 from rackrate.models.formats import FORMATS
 from rackrate.models.gguf_architectures import ARCHITECTURES, NO_DECODERS
@@ -59,7 +60,7 @@ def _parts(path: Path) -> list[Path]:
     if not 1 <= count <= 999:
         raise UserError(f"{path}: is named as one of {count} parts, which no model has")
     parts = [path.with_name(f"{split[1]}-{number:05d}-of-{split[3]}.gguf") for number in range(1, count + 1)]
-    missing = [part.name for part in parts if not part.exists()]
+    missing = [part.name for part in parts if not is_there(part)]
     if missing:
         raise UserError(f"{path}: the part {missing[0]} is missing beside it")
     return parts

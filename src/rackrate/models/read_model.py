@@ -8,7 +8,7 @@ from pathlib import Path
 from rackrate.catalog.load import Catalog
 from rackrate.catalog.types import Model
 from rackrate.errors import UserError, did_you_mean
-from rackrate.files import is_directory, is_regular, open_bytes
+from rackrate.files import is_directory, is_regular, is_there, open_bytes
 from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues, read_json
 from rackrate.models.formats import repository_formats
@@ -58,7 +58,7 @@ def read_model(name: str, catalog: Catalog, *, weights_stated: bool = False) -> 
         if path.suffix == ".gguf" or _begins_with(path, b"GGUF"):
             return _of_gguf(path)
         if path.suffix == ".safetensors" or path.name.endswith(".index.json"):
-            if (path.parent / "config.json").exists():
+            if is_there(path.parent / "config.json"):
                 return _of_directory(path.parent, weights_stated)
             raise UserError(f"{path}: says how large the weights are, but a KV cache needs the config.json beside it")
         return _of_config(path, weights_stated)
@@ -87,7 +87,7 @@ def _with_format(name: str, catalog: Catalog) -> ReadModel | None:
 
 
 def _holds_a_model(directory: Path) -> bool:
-    return (directory / "config.json").exists() or any(directory.glob("*.gguf"))
+    return is_there(directory / "config.json") or any(directory.glob("*.gguf"))
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:
@@ -105,7 +105,7 @@ def _of_gguf(path: Path) -> ReadModel:
 
 def _of_config(path: Path, weights_stated: bool) -> ReadModel:
     beside = path.with_name("hf_quant_config.json")
-    sidecar = ConfigValues(str(beside), read_json(beside)) if beside.exists() else None
+    sidecar = ConfigValues(str(beside), read_json(beside)) if is_there(beside) else None
     name = path.parent.name if path.name == "config.json" and path.parent.name else path.stem
     architecture, notes = architecture_of_config(
         ConfigValues(str(path), read_json(path)), name, sidecar, weights_stated=weights_stated
@@ -115,7 +115,7 @@ def _of_config(path: Path, weights_stated: bool) -> ReadModel:
 
 def _of_directory(directory: Path, weights_stated: bool) -> ReadModel:
     config = directory / "config.json"
-    if not config.exists():
+    if not is_there(config):
         files = sorted(directory.glob("*.gguf"))
         if not files:
             raise UserError(f"{directory}: has neither a config.json nor a GGUF file")

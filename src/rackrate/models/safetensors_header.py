@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from rackrate.errors import UserError
-from rackrate.files import open_bytes, reason
+from rackrate.files import is_there, open_bytes, reason
 from rackrate.models.config_values import read_json
 
 LARGEST_HEADER = 100_000_000
@@ -47,11 +47,11 @@ def safetensors_size(directory: Path, *, layers: int, tied: bool) -> Safetensors
         tied: the output matrix is the embedding; a second copy is not loaded.
     """
     index = directory / "model.safetensors.index.json"
-    if index.exists():
+    if is_there(index):
         values = read_json(index, limit=LARGEST_HEADER)
         names = _files_of(index, values)
         paths = [directory / name for name in names]
-        if not all(path.exists() for path in paths):
+        if not all(is_there(path) for path in paths):
             return _of_index(index, values)
     else:
         paths = sorted(directory.glob("*.safetensors"))

@@ -48,7 +48,7 @@ def read_tokenizer(source: str) -> Callable[[str], int]:
     if source.lower() == LLAMA3_NAME and not is_there(path):
         path = _of_llama_models()
     if is_directory(path):
-        path = next((path / name for name in ("tokenizer.json", "tokenizer.model") if (path / name).exists()), path)
+        path = next((path / name for name in ("tokenizer.json", "tokenizer.model") if is_there(path / name)), path)
     if not is_regular(path):
         raise UserError(
             f"{path}: there is no tokenizer; give a tokenizer.json, a directory with one, a GGUF file, or {LLAMA3_NAME}"

@@ -10,6 +10,9 @@ from rackrate.errors import RunError
 from rackrate.files.locks import DirectoryLock, LockedError
 from rackrate.files.writing import private_directory
 
+_LONGEST_NAME = 100
+"""Of the model, in a directory's name, which has 255 bytes."""
+
 
 def fresh_directory(model: str, now: datetime) -> Path:
     """A directory named by the model and the time, in UTC.
@@ -19,6 +22,7 @@ def fresh_directory(model: str, now: datetime) -> Path:
     'runs/meta-llama-Llama-3-20261201-083000'
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
+    name = name[:_LONGEST_NAME].rstrip("-") or "model"
     return Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
 
 

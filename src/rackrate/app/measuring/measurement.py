@@ -136,4 +136,4 @@ def _holds_run(directory: Path) -> bool:
         return False
     from rackrate.runs.store import HEADER
 
-    return (directory / HEADER).exists()
+    return is_there(directory / HEADER)
