@@ -36,6 +36,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1, "moe_intermediate_size": 1408},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "glm4_moe": {"head_dim": 128},
+    "glm4v_moe": {"text_config": {"head_dim": 128}},
     "granitemoehybrid": {"layer_types": (["mamba"] * 5 + ["attention"] + ["mamba"] * 4) * 4, "num_hidden_layers": 40},
     "ministral": {"head_dim": 128},
     "gemma4_text": {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704},
@@ -133,6 +134,8 @@ def fact(family: str, origin: str, values: dict[str, Any], tools: Any) -> dict[s
         row["no_caches"] = f"{type(error).__name__}: {str(error)[:80]}"
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     row["config"] = {"model_type": text.model_type, **plain(text.to_dict(), keys_that_are_read())}
+    if text is not config and isinstance(getattr(config, "tie_word_embeddings", None), bool):
+        row["config"]["tie_word_embeddings"] = config.tie_word_embeddings  # the whole config's word counts
     return row
 
 

@@ -77,6 +77,19 @@ def test_a_config_that_disagrees_with_the_files_is_said(tmp_path: Path) -> None:
     assert f"{PARAMETERS:,}" in read.notes[0]
 
 
+def test_a_type_that_is_not_known_is_read_where_the_files_agree_with_llamas_shape(tmp_path: Path) -> None:
+    found = read_model(str(model(tmp_path, model_type="newcomer")), load_catalog())
+    assert found.weights_file_bytes is not None
+    assert any("the model_type 'newcomer' is not known; read as Llama's shape" in note for note in found.notes)
+    model(tmp_path, model_type="newcomer", intermediate_size=160)
+    with pytest.raises(UserError, match=r"'newcomer' is not known.*safetensors do not have the .* of Llama's shape"):
+        read_model(str(tmp_path), load_catalog())
+    (tmp_path / "model.safetensors").unlink()
+    for name in (tmp_path, tmp_path / "config.json"):
+        with pytest.raises(UserError, match=r"'newcomer' is not known.*lay its safetensors beside it"):
+            read_model(str(name), load_catalog())
+
+
 def test_an_index_alone_gives_bytes(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     index = tmp_path / "model.safetensors.index.json"

@@ -29,8 +29,7 @@ class GgufKeys:
         return self._counted(key, value)
 
     def _counted(self, key: str, value: Value) -> int:
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
-        if not whole or value != int(value):
+        if isinstance(value, bool | str) or value is None or not 0 <= value <= MOST or value != int(value):
             raise UserError(f"{self.header.path}: {key} should be a whole number up to {MOST:,}, not {value!r}")
         return int(value)
 

@@ -9,7 +9,7 @@ from rackrate.errors import UserError
 from rackrate.models.architecture import Architecture, Parameters
 from rackrate.models.config_values import ConfigValues
 from rackrate.models.hf_attention import attention
-from rackrate.models.hf_defaults import source, with_defaults
+from rackrate.models.hf_defaults import source, text_type, with_defaults
 from rackrate.models.hf_families import FAMILIES, UNREADABLE, Family
 from rackrate.models.hf_feed_forward import feed_forward
 from rackrate.models.hf_gemma4 import gemma4_layers
@@ -18,6 +18,14 @@ from rackrate.models.hf_shape import CONTEXT, EXPERTS, LAYERS, VOCABULARY, Count
 from rackrate.models.hf_state import fixed_state
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model")
+
+
+def unknown_type(config: ConfigValues) -> str | None:
+    """The model_type of a config that no known family has; None where it is known, or there is none."""
+    text = next((inner for part in TEXT_PARTS if (inner := config.nested(part)) is not None), config)
+    outer = config.text("model_type") or ""
+    model_type = text.text("model_type") or text_type(outer) or outer
+    return None if not model_type or {model_type, outer} & set(FAMILIES) else model_type
 
 
 def architecture_of_config(

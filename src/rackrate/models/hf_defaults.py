@@ -64,6 +64,11 @@ def with_defaults(config: ConfigValues, text: ConfigValues) -> tuple[ConfigValue
     return ConfigValues(text.file, values, text.prefix), sizes
 
 
+def text_type(outer: str) -> str:
+    """The type of the text part that configs of this type have; empty where they have none."""
+    return str(_recorded()["text_parts"].get(outer, ""))
+
+
 def source() -> str:
     """Where the defaults are from, with the version."""
     return str(_recorded()["source"])

@@ -13,7 +13,7 @@ from rackrate.models.architecture import Architecture, of_catalogue_model
 from rackrate.models.config_values import ConfigValues, read_json
 from rackrate.models.formats import repository_formats
 from rackrate.models.gguf_model import read_gguf_model
-from rackrate.models.hf_config import architecture_of_config
+from rackrate.models.hf_config import architecture_of_config, unknown_type
 from rackrate.models.safetensors_header import safetensors_size
 
 
@@ -103,14 +103,24 @@ def _of_gguf(path: Path) -> ReadModel:
     return ReadModel(read.architecture, read.tensor_bytes)
 
 
-def _of_config(path: Path, weights_stated: bool) -> ReadModel:
+def _of_config(path: Path, weights_stated: bool, *, weights_beside: bool = False) -> ReadModel:
+    """A config.json alone; with `weights_beside` of an unknown type, too, because its parameters can be compared."""
     beside = path.with_name("hf_quant_config.json")
     sidecar = ConfigValues(str(beside), read_json(beside)) if is_there(beside) else None
     name = path.parent.name if path.name == "config.json" and path.parent.name else path.stem
-    architecture, notes = architecture_of_config(
-        ConfigValues(str(path), read_json(path)), name, sidecar, weights_stated=weights_stated
-    )
+    values = ConfigValues(str(path), read_json(path))
+    architecture, notes = architecture_of_config(values, name, sidecar, weights_stated=weights_stated)
+    if not weights_beside and (unknown := unknown_type(values)) is not None:
+        raise _unknown(
+            path, unknown, "lay its safetensors beside it, and it is read where they agree with Llama's shape"
+        )
     return ReadModel(architecture, notes=tuple(notes))
+
+
+def _unknown(path: Path, model_type: str, what: str) -> UserError:
+    return UserError(
+        f"{path}: the model_type {model_type!r} is not known, so what is counted for it could be far off; {what}"
+    )
 
 
 def _of_directory(directory: Path, weights_stated: bool) -> ReadModel:
@@ -123,17 +133,20 @@ def _of_directory(directory: Path, weights_stated: bool) -> ReadModel:
         if len(parts) > 1:
             raise UserError(f"{directory}: has {len(parts)} GGUF files; name one of them, such as {parts[0].name}")
         return _of_gguf(parts[0] if parts else files[0])
-    read = _of_config(config, weights_stated)
+    read = _of_config(config, weights_stated, weights_beside=True)
     architecture = read.architecture
     size = safetensors_size(directory, layers=architecture.layers, tied=architecture.parameters.head == 0)
     if size is None:
-        return read
+        return _of_config(config, weights_stated)
     notes = list(read.notes)
     counted = architecture.parameters.total
     if size.vision_parameters:
         architecture = replace(architecture, parameters=replace(architecture.parameters, vision=size.vision_parameters))
         counted += size.vision_parameters
         notes = [note for note in notes if "vision or audio" not in note]
+    unknown = unknown_type(ConfigValues(str(config), read_json(config)))
+    if unknown is not None and (size.parameters is None or abs(size.parameters - counted) > 0.01 * size.parameters):
+        raise _unknown(config, unknown, f"its safetensors do not have the {counted:,} parameters of Llama's shape")
     if size.parameters is not None and abs(size.parameters - counted) > 0.01 * size.parameters:
         notes.append(
             f"{config}: gives {counted:,} parameters where the safetensors files have {size.parameters:,}; "
