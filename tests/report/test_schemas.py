@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ SIMULATE = ("simulate", "llama-3-8b-instruct", "--on", "aws/g5.2xlarge")
 LINES: dict[str, tuple[object, ...]] = {
     "rackrate.run-summary/2": ("show", "{run}"),
     "rackrate.pricing/2": ("price", "{run}", "--as-if", "--offer", "aws/g4dn.12xlarge", "-u", "0.3"),
-    "rackrate.comparison/2": ("side-by-side", "{run}", "{run}", "--usd-per-hour", "1"),
+    "rackrate.comparison/2": ("side-by-side", "{run}", "{copy}", "--usd-per-hour", "1"),
     "rackrate.compare/1": ("compare", "{run}", "--offer", "aws/c7a.large", "--tokens-per-month", "1e9..2e9"),
     "rackrate.study/1": ("study", "run", ROOT / "studies" / "lytix-2024.yaml", "--draws", "1000"),
     "rackrate.study-diff/1": ("study", "diff", ROOT / "studies" / "lytix-2024.yaml", "--draws", "1000"),
@@ -55,8 +56,9 @@ def mistakes(view: Any) -> list[str]:
 
 @pytest.mark.usefixtures("shipped_catalogue")
 @pytest.mark.parametrize("schema", LINES)
-def test_real_output_is_what_its_schema_says(rackrate: Command, cpu_run: Path, schema: str) -> None:
-    words = [str(word).format(run=cpu_run) for word in LINES[schema]]
+def test_real_output_is_what_its_schema_says(rackrate: Command, cpu_run: Path, tmp_path: Path, schema: str) -> None:
+    copy = shutil.copytree(cpu_run, tmp_path / "copy")
+    words = [str(word).format(run=cpu_run, copy=copy) for word in LINES[schema]]
     ran = rackrate(*words, "--json")
     assert ran.code == 0, ran.err
     view = json.loads(ran.out)
