@@ -212,6 +212,8 @@ def test_units_are_told_by_what_the_numbers_can_mean(
     trace = read_trace(written(tmp_path, "t.jsonl", text))
     assert trace.duration_s == pytest.approx(duration_s, abs=1e-6)
     assert trace.block_tokens == block_tokens
+    assert trace.units is not None
+    assert f"blocks of {block_tokens} tokens" in trace.units
     assert shared_share(trace) == pytest.approx(share, abs=1e-9)
 
 

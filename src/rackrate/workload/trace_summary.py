@@ -54,6 +54,8 @@ class TraceSummary:
     """Of the input tokens of rows that say so, those that were served from a cache, as recorded."""
     sessions: int | None
     turns_per_session: float | None
+    units: str | None = None
+    """What the file's numbers were taken to count, where its columns do not say."""
 
 
 def summarise_trace(trace: Trace) -> TraceSummary:
@@ -79,6 +81,7 @@ def summarise_trace(trace: Trace) -> TraceSummary:
         turns_per_session=int((trace.session >= 0).sum()) / sessions
         if trace.session is not None and sessions
         else None,
+        units=trace.units,
     )
 
 

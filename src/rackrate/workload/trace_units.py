@@ -145,3 +145,22 @@ def units_per_second(path: Path, stated: StatedUnits, times: npt.NDArray[np.floa
         f"{as_seconds:.3g} a second, or {as_seconds * 1000:.3g}; say it in its first line: "
         '"time_unit": "s" (or "ms", "us", "ns")'
     )
+
+
+_WORDS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+
+
+def units_in_words(
+    is_json: bool, per_second: int | None, counts: npt.NDArray[np.int32] | None, block: int
+) -> str | None:
+    """What the numbers of a file were taken to count; None where its columns say it.
+
+    >>> units_in_words(True, 1, np.array([40], dtype=np.int32), 16), units_in_words(False, 1000, None, 512)
+    ('times in seconds, prefix blocks of 16 tokens', 'times in milliseconds')
+    >>> units_in_words(False, None, None, 512) is None
+    True
+    """
+    if per_second is None or (per_second == 1 and not is_json):
+        return None
+    blocks = f", prefix blocks of {block:,} tokens" if counts is not None and bool(counts.any()) else ""
+    return f"times in {_WORDS[per_second]}{blocks}"

@@ -34,7 +34,7 @@ from rackrate.workload.trace_files import (
     nanoseconds,
     with_point,
 )
-from rackrate.workload.trace_units import MOONCAKE_BLOCK, block_size, units_per_second
+from rackrate.workload.trace_units import MOONCAKE_BLOCK, block_size, units_in_words, units_per_second
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -74,6 +74,8 @@ class Trace:
     """Mooncake's hashes of all requests, one after the other: the same id is the same text, and the same before it."""
     block_start: npt.NDArray[np.int64] | None = None
     """Where each request's ids begin in `block_ids`; one more than there are requests."""
+    units: str | None = None
+    """What the file's numbers were taken to count, where its columns do not say."""
     block_tokens: int = MOONCAKE_BLOCK
     """Tokens that an id stands for; the last of a prompt for those that are left."""
 
@@ -348,9 +350,11 @@ def _read(path: Path, layout: Layout) -> Trace:
     block = MOONCAKE_BLOCK if counts is None else block_size(path, layout.stated, found["input"], counts)
     if layout.is_json and not layout.dated:
         proven = counts is not None and bool((counts > 1).any())
-        arrival_s /= units_per_second(path, layout.stated, arrival_s, block if proven else None)
-    elif layout.since_1970 not in {None, 1}:
-        arrival_s /= layout.since_1970
+        per_second = units_per_second(path, layout.stated, arrival_s, block if proven else None)
+    else:
+        per_second = layout.since_1970
+    if per_second not in {None, 1}:
+        arrival_s /= per_second
     cached, prefix, shared = found.get("cached"), found.get("prefix"), found.get("prefix_tokens")
     for inside in (cached, shared):
         if inside is not None and (inside > found["input"]).any():
@@ -362,7 +366,8 @@ def _read(path: Path, layout: Layout) -> Trace:
     start = None if counts is None else np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
     return Trace(
         path.name, arrival_s, found["input"], found["output"], cached, found.get("session"), prefix, shared,
-        begins if layout.dated else None, block_ids, start, block,
+        begins if layout.dated else None, block_ids, start, units_in_words(layout.is_json, per_second, counts, block),
+        block,
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ def document(view: views.TraceView, *, full: bool = False) -> Document:
 
 
 def _facts(view: views.TraceView) -> Iterator[tuple[str, str]]:
+    if view.units is not None:
+        yield "taken as", view.units
     if view.mean_rate is not None:
         yield "mean rate", f"{view.mean_rate:.4g} requests/s"
     if view.peak_rate is not None and view.peak_begin_s is not None:
