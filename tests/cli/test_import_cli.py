@@ -111,6 +111,8 @@ def test_bad_input_is_one_sentence(
         ((DATA / "aiperf.truth.jsonl",), "is not a result of"),
         ((DATA / "guidellm.json", DATA / "vllm-one.json"), "import them as runs of their own"),
         ((DATA / "guidellm.json", "--on", "aws/g5.xlrge"), "did you mean"),
+        ((DATA / "guidellm.json", DATA / "guidellm.json"), "names"),
+        ((DATA / "guidellm.json", tmp_path / "data" / "guidellm.json"), "would be counted twice"),
         ((), "Missing argument"),
     ]:
         code, out, err = rackrate(monkeypatch, capsys, "import", *words, "--out", run)

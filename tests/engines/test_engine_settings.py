@@ -43,6 +43,15 @@ def test_every_engine_that_we_start_has_a_launcher() -> None:
                 launcher(engine.name)
 
 
+def test_hints_name_only_engines_that_are_started() -> None:
+    with pytest.raises(EngineError, match=r"no engine is called 'vlm'; did you mean vllm\? \("):
+        launcher("vlm")
+    with pytest.raises(EngineError, match=r"there are llamacpp, vllm, transformers, naive and sglang"):
+        launcher("zzz")
+    with pytest.raises(EngineError, match=r"does not start Text Generation .*by its URL, such as http://HOST:8080;"):
+        launcher("tgi")
+
+
 def test_vllm_is_told_in_its_own_words() -> None:
     """Flags as `vllm serve --help` of 0.32 lists them."""
     said = ["batch_tokens=512", "prefix_caching=off", "tensor_parallel=3", "eager=on", "kv_gib=2", "threads_bind=0-1"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rackrate import bounds
 from rackrate.app.request_json import Request
 from rackrate.app.runs import LoadedRun, summarised
-from rackrate.files import is_regular
+from rackrate.errors import RunError
+from rackrate.files import is_regular, open_bytes
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from rackrate.app.context import Context
 
 _QUICK_MB = 20
@@ -61,6 +65,7 @@ def import_results(request: ImportRequest, context: Context) -> Imported:
     megabytes = sum(path.stat().st_size for path in request.files if is_regular(path)) / 1e6
     if megabytes > _QUICK_MB:
         context.notify.note(f"reading {megabytes:.0f} MB")
+    _refuse_copies(request.files)
     results = [result for path in request.files for result in read_results(path)]
     name = request.model or results[0].model
     known = catalog.known_model(name) if name else None
@@ -84,3 +89,18 @@ def import_results(request: ImportRequest, context: Context) -> Imported:
         run.header.state = "complete"
         writer.finish()
     return Imported(directory, summarised(read_run(directory)))
+
+
+def _refuse_copies(paths: Sequence[Path]) -> None:
+    """Raises RunError where two files hold the same: their requests would be counted twice."""
+    from hashlib import file_digest
+
+    seen: dict[bytes, Path] = {}
+    for path in paths if len(paths) > 1 else ():
+        if not is_regular(path):
+            continue  # who reads it says what is wrong
+        with open_bytes(path) as file:
+            digest = file_digest(cast("BufferedReader", file), "sha256").digest()
+        if digest in seen:
+            raise RunError(f"{path} holds the same as {seen[digest]}: its requests would be counted twice")
+        seen[digest] = path

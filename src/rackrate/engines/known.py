@@ -66,10 +66,16 @@ def listed_engine(name: str) -> EngineSpec:
 
 def launcher(name: str) -> Launch:
     """How the engine of that name is installed and started. Raises EngineError with what to do instead."""
-    spec = listed_engine(name)
-    if spec.launch is None:
-        raise EngineError(
-            f"rackrate does not start {spec.title} yet: start it yourself and measure it with {{url}} {spec.url}",
-            fields=("url",),
-        )
-    return spec.launch
+    started = {spec.name: spec.launch for spec in ENGINES if spec.launch is not None}
+    launch = started.get(name.lower())
+    if launch is not None:
+        return launch
+    spec = find_engine(name)
+    if spec is None:
+        raise EngineError(f"no engine is called {name!r}{did_you_mean(name, started)} (docs/engines.md lists them)")
+    if spec.launch is not None:
+        raise EngineError(f"no engine is called {name!r}; did you mean {spec.name}?")
+    raise EngineError(
+        f"rackrate does not start {spec.title} yet: start it yourself and measure it by its URL, such as "
+        f"{spec.url or 'http://HOST:8000'}; it starts {', '.join(started)}"
+    )
