@@ -20,7 +20,7 @@ from rackrate.text import plain_lines
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-NO_TERMINAL_WIDTH = 180
+NO_TERMINAL_WIDTH = 200
 """Characters a line where the output is no terminal: wide enough for every table."""
 
 
