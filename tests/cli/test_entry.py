@@ -41,6 +41,13 @@ def test_ctrl_c_in_the_middle_is_a_sentence() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "rackrate: stopped\n")
 
 
+def test_too_little_memory_is_a_sentence() -> None:
+    script = IN_THE_MIDDLE.replace("KeyboardInterrupt", "MemoryError")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rackrate: this machine's memory is too small for that")
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "rackrate", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

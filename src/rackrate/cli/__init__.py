@@ -78,6 +78,9 @@ def main() -> None:
     except _ClickException as error:
         _show_usage_error(error)
         sys.exit(2)
+    except MemoryError:
+        say("rackrate: this machine's memory is too small for that: ask for fewer requests, or give a shorter file")
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         say("rackrate: stopped")
         sys.exit(STOPPED)
