@@ -130,7 +130,7 @@ def test_the_process_itself_exits_with_2(private_environment: dict[str, str], tm
         (["--engine", "llamacpp", "--model", "."], "is a directory"),
         (
             ["--engine", "llamacpp", "--engine", "naive", "--out", "/dev/null/x"],
-            "/dev/null/x/request.json: cannot be written",
+            "/dev/null/x: the run cannot be written",
         ),
     ],
 )
