@@ -471,3 +471,48 @@ def test_a_whole_file_may_lack_what_its_class_has_and_it_is_said() -> None:
     assert (found.kv_heads, found.context_tokens) == (8, 131_072)
     assert any("it leaves out max_position_embeddings, num_key_value_heads: taken from" in note for note in notes)
     assert found.window_tokens is None  # a lost `sliding_window: null` is no window
+
+
+def test_words_of_opt_350m_are_narrower_than_its_layers() -> None:
+    """facebook/opt-350m as published: 331,196,416; words of 512 values, projected in and out, and no last norm."""
+    config = {"model_type": "opt", "hidden_size": 1024, "ffn_dim": 4096, "num_hidden_layers": 24,
+              "num_attention_heads": 16, "word_embed_proj_dim": 512, "do_layer_norm_before": False,
+              "vocab_size": 50272, "max_position_embeddings": 2048}  # fmt: skip
+    assert read(config).parameters.total == 331_196_416
+
+
+def test_bloom_names_its_width_as_its_first_config_does() -> None:
+    """bigscience/bloom as published: 176,247,271,424."""
+    config = {"model_type": "bloom", "n_layer": 70, "num_attention_heads": 112, "n_embed": 14336,
+              "vocab_size": 250_880, "seq_length": 2048}  # fmt: skip
+    assert read(config).parameters.total == 176_247_271_424
+
+
+def test_norms_and_biases_that_only_a_key_asks_for() -> None:
+    """As published: Command R+ 103,810,674,688, StableLM 2 12B 12,143,185,920, Phi-3.5-MoE 41,873,153,344."""
+    command = {"model_type": "cohere", "hidden_size": 12288, "intermediate_size": 33792, "num_hidden_layers": 64,
+               "num_attention_heads": 96, "num_key_value_heads": 8, "vocab_size": 256_000, "use_qk_norm": True,
+               "max_position_embeddings": 8192, "model_max_length": 131_072}  # fmt: skip
+    assert read(command).parameters.total == 103_810_674_688
+    stable = {"model_type": "stablelm", "hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40,
+              "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 100_352, "qk_layernorm": True,
+              "use_parallel_residual": True, "max_position_embeddings": 4096}  # fmt: skip
+    assert read(stable).parameters.total == 12_143_185_920
+    phi = {"model_type": "phimoe", "hidden_size": 4096, "intermediate_size": 6400, "num_hidden_layers": 32,
+           "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 16, "num_experts_per_tok": 2,
+           "vocab_size": 32064, "attention_bias": True, "lm_head_bias": True,
+           "max_position_embeddings": 131_072}  # fmt: skip
+    assert read(phi).parameters.total == 41_873_153_344
+
+
+def test_the_longest_request_that_a_config_names_is_its_context() -> None:
+    """vLLM takes model_max_length before max_position_embeddings (Command R: 131,072 of 8,192)."""
+    config = ConfigValues("config.json", {**LLAMA, "max_position_embeddings": 8192, "model_max_length": 131_072})
+    found, notes = architecture_of_config(config, "m")
+    assert (found.context_tokens, notes) == (131_072, [])
+
+
+def test_a_vision_part_beside_the_sizes_of_the_text_is_said_to_be_left_out() -> None:
+    """Qwen2-VL's config has the text's sizes at the top, and a vision_config beside them."""
+    config = ConfigValues("config.json", {**LLAMA, "vision_config": {"depth": 32, "embed_dim": 1280}})
+    assert any("vision or audio parts are not counted" in note for note in architecture_of_config(config, "m")[1])

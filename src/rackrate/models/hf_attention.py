@@ -30,8 +30,8 @@ def attention(text: ConfigValues, shape: Shape, family: Family, kinds: list[str]
         counts.vectors += number * h
     counts.vectors += number * family.sinks * heads
     norm = family.query_key_norm
-    if text.values.get("use_qk_norm") is True and norm == "none":
-        norm = "head"
+    if norm == "none" and (text.values.get("use_qk_norm") is True or text.values.get("qk_layernorm") is True):
+        norm = family.optional_norm
     if norm == "head":
         counts.vectors += number * 2 * shape.head_dim
     elif norm == "all":

@@ -14,7 +14,17 @@ from rackrate.models.hf_families import FAMILIES, UNREADABLE, Family
 from rackrate.models.hf_feed_forward import feed_forward
 from rackrate.models.hf_gemma4 import gemma4_layers
 from rackrate.models.hf_quantisation import plain_format, published_format, stated_cache
-from rackrate.models.hf_shape import CONTEXT, EXPERTS, LAYERS, VOCABULARY, Counts, Shape, layer_kinds, read_shape
+from rackrate.models.hf_shape import (
+    CONTEXT,
+    EXPERTS,
+    LAYERS,
+    VOCABULARY,
+    Counts,
+    Shape,
+    layer_kinds,
+    read_shape,
+    stated_context,
+)
 from rackrate.models.hf_state import fixed_state
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model")
@@ -44,7 +54,6 @@ def architecture_of_config(
     """
     text = next((inner for part in TEXT_PARTS if (inner := config.nested(part)) is not None), config)
     notes: list[str] = []
-    nested = text is not config
     text, left_out = with_defaults(config, text)
     family = _family(config, text, notes)
     if left_out:
@@ -52,18 +61,21 @@ def architecture_of_config(
             f"{config.file}: {text.prefix.rstrip('.') or 'it'} leaves out {', '.join(left_out)}: taken from the class "
             f"of {text.text('model_type')} in {source()}"
         )
-    if nested and (config.nested("vision_config") or config.nested("audio_config")):
+    if config.nested("vision_config") or config.nested("audio_config"):
         notes.append(f"{config.file}: vision or audio parts are not counted, their size is not in the config")
     shape = read_shape(text, family)
     counts = Counts()
     kinds = layer_kinds(text, shape, family)
     vocabulary = text.whole(*VOCABULARY)
     tied = text.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
-    counts.embedding = vocabulary * shape.hidden
+    width = text.whole("word_embed_proj_dim", default=shape.hidden)  # of the words, in OPT-350m another
+    counts.embedding = vocabulary * width
+    if width != shape.hidden:
+        counts.attention += 2 * width * shape.hidden
     if family.positions is not None:
         counts.embedding += (shape.context + family.positions) * shape.hidden
-    counts.head = 0 if tied else vocabulary * shape.hidden
-    if family.head_bias:
+    counts.head = 0 if tied else vocabulary * width
+    if text.flag("lm_head_bias", default=family.head_bias):
         counts.vectors += vocabulary
     if family.by_layer:
         caches, experts, widest = gemma4_layers(text, shape, kinds, counts)
@@ -77,13 +89,13 @@ def architecture_of_config(
             f"{config.file}: its sizes make {sum(vars(counts).values()):.3g} parameters, more than any "
             "model has: one of them is wrong"
         )
-    stated_context = text.optional(*CONTEXT)
-    if stated_context is not None and shape.context != stated_context:
+    stated = stated_context(text)
+    if stated is not None and shape.context != stated:
         notes.append(
             f"{config.file}: the context is {shape.context:,} tokens by its rope_scaling, where {text.prefix}"
-            f"{CONTEXT[0]} says {stated_context:,}"
+            f"{CONTEXT[0]} says {stated:,}"
         )
-    if stated_context is None:
+    if stated is None:
         notes.append(
             f"{config.file}: the key {text.prefix}{CONTEXT[0]} is missing: the context is taken as {shape.context:,} "
             "tokens"
@@ -164,8 +176,11 @@ def _norms(text: ConfigValues, shape: Shape, family: Family, kinds: list[str], c
     if text.text("model_type") == "falcon" and (
         text.flag("new_decoder_architecture") or not text.flag("parallel_attn", default=True)
     ):
-        per_layer = 2
-    counts.vectors += len(kinds) * per_layer * each + each
+        per_layer = text.whole("num_ln_in_parallel_attn", default=2)
+    if text.text("model_type") == "stablelm" and text.flag("use_parallel_residual"):
+        per_layer = 1
+    last = 0 if text.values.get("do_layer_norm_before") is False else each  # OPT-350m norms after each part instead
+    counts.vectors += len(kinds) * per_layer * each + last
     if family.embedding_norm:
         counts.vectors += each
     counts.vectors += len(kinds) * family.extra_vectors

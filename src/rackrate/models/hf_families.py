@@ -27,6 +27,8 @@ class Family:
     head_bias: bool = False
     query_key_norm: Literal["none", "head", "all"] = "none"
     """Norms on queries and keys: one for each head dimension, or one over all heads."""
+    optional_norm: Literal["head", "all"] = "head"
+    """Of query_key_norm, which one use_qk_norm or qk_layernorm asks for."""
     positions: int | None = None
     """Learned position embeddings; this many more than the context."""
     window: Literal["all", "never", "alternate", "pattern", "after"] = "all"
@@ -141,9 +143,9 @@ FAMILIES: dict[str, Family] = {
     "olmoe": _OLMO2,
     "flex_olmo": _OLMO2,
     "exaone4": Family(query_key_norm="head", window="pattern", pattern=4),
-    "cohere": Family(tied=True, norms_per_layer=1, bias_of_output=True),
+    "cohere": Family(tied=True, norms_per_layer=1, bias_of_output=True, optional_norm="all"),
     "cohere2": Family(tied=True, norms_per_layer=1, window="pattern", pattern=4, bias_of_output=True),
-    "stablelm": Family(norm_vectors=2),
+    "stablelm": Family(norm_vectors=2, optional_norm="all"),
     "phi": Family(
         gated=False, norms_per_layer=1, norm_vectors=2, qkv_bias=True, output_bias=True, feed_forward_bias=True,
         head_bias=True,

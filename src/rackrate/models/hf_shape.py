@@ -9,7 +9,7 @@ from rackrate.models.config_values import LARGEST_COUNT, ConfigValues
 from rackrate.models.hf_families import Family
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
+HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "dim")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num", "n_kv_heads")
 HEAD_DIM = ("head_dim", "attention_head_dim", "kv_channels")
@@ -96,7 +96,7 @@ def _context(text: ConfigValues, family: Family) -> int:
     As vLLM derives it (vllm/config/model.py, _get_and_verify_max_len): longrope and llama3 state the context that they
     reach, yarn counts from the original one, linear and dynamic multiply what is stated.
     """
-    stated = text.whole(*CONTEXT, default=2048)
+    stated = stated_context(text) or 2048
     rope = text.nested("rope_scaling") or text.nested("rope_parameters")
     if rope is None or family.context_is_scaled:
         return stated
@@ -108,6 +108,14 @@ def _context(text: ConfigValues, family: Family) -> int:
         raise UserError(f"{text.file}: {rope.prefix}factor should be a number from 1 to 100,000, not {factor!r}")
     original = rope.whole("original_max_position_embeddings", default=stated) if kind == "yarn" else stated
     return min(LARGEST_COUNT, int(original * factor))
+
+
+def stated_context(text: ConfigValues) -> int | None:
+    """The context that a config states, before any rope_scaling.
+
+    model_max_length counts before max_position_embeddings, which in Command R's config is the length it was trained at.
+    """
+    return text.optional("model_max_length") or text.optional(*CONTEXT)
 
 
 def layer_kinds(text: ConfigValues, shape: Shape, family: Family) -> list[str]:
