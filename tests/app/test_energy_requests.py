@@ -49,3 +49,9 @@ def test_what_cannot_be_used_names_its_field(run: Path, request_: dict[str, floa
 def test_the_request_is_json(run: Path) -> None:
     request = EnergyRequest(run, watts=3.0)
     assert from_json(EnergyRequest, to_json(request)) == request
+
+
+@pytest.mark.parametrize("watts", [None, 300.0])
+def test_what_is_no_run_is_not_said_to_lack_a_sensor(tmp_path: Path, watts: float | None) -> None:
+    with pytest.raises(UserError, match="no such run directory"):
+        energy(EnergyRequest(tmp_path / "nowhere", watts=watts), CONTEXT)

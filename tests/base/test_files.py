@@ -73,3 +73,29 @@ def test_a_file_is_read_to_its_limit(tmp_path: Path) -> None:
         assert file.read() == "a\nb"
     with pytest.raises(OSError, match="more than 3 bytes"):
         files.read_bytes(path, 3)
+
+
+def test_a_file_with_nothing_to_read_yet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log such as /proc/kmsg calls itself a file, and has nothing to read until something happens."""
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    opened = os.open
+
+    def of_the_pipe(name: Path, flags: int) -> int:
+        return os.dup2(reads, opened(name, flags))
+
+    def nothing(_path: Path, _mode: int) -> None:
+        return None
+
+    monkeypatch.setattr(os, "open", of_the_pipe)
+    monkeypatch.setattr("rackrate.files._refuse", nothing)
+    with pytest.raises(OSError, match="it has nothing to read now"):
+        files.read_bytes(path)
+    with pytest.raises(OSError, match="it has nothing to read now"):
+        files.read_bytes(path, 10)
+    with files.open_text(path) as text, pytest.raises(OSError, match="it has nothing to read now"):
+        text.read()
+    os.close(writes)
+    os.close(reads)

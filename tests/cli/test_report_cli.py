@@ -270,9 +270,31 @@ def test_a_dash_is_standard_output_for_a_report(rackrate: Command, cpu_run: Path
         (("trace", "t.csv", "-o", ".csv"), ".csv: give a name that ends in"),
         (("simulate", "m", "-o", "-"), "- is no name: give --out one"),
         (("calibrate", "r", "-o", "-"), "- is no name: give --out one"),
+        (("calibrate", "r", "--report", "-"), "- is no name: give --report one"),
+        (("study", "new", "-"), "- is no name: give FILE one"),
     ],
 )
 def test_a_name_that_is_none_is_refused_before_anything_is_read(
     rackrate: Command, words: tuple[str, ...], said: str
 ) -> None:
     assert said in refused(rackrate(*words))
+
+
+@pytest.mark.parametrize("name", ["run.json", "requests.jsonl", "power.csv"])
+def test_a_result_never_takes_the_place_of_a_file_of_a_run(rackrate: Command, cpu_run: Path, name: str) -> None:
+    before = (cpu_run / "run.json").read_bytes()
+    ending = [] if name.endswith((".json", ".csv")) else ["-f", "json"]
+    assert "has a file of that name" in refused(rackrate("report", cpu_run, "--force", "-o", cpu_run / name, *ending))
+    assert (cpu_run / "run.json").read_bytes() == before
+
+
+def test_a_result_never_takes_the_place_of_what_the_command_reads(rackrate: Command, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    text = "time_s,input_tokens,output_tokens\n0,10,5\n1,12,6\n2,9,4\n"
+    trace.write_text(text, encoding="utf-8")
+    (tmp_path / "same.csv").hardlink_to(trace)
+    for name in ("trace.csv", "same.csv"):
+        ran = rackrate("trace", trace, "-o", tmp_path / name)
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert "not written, for the command reads it; name another file" in ran.err
+    assert trace.read_text(encoding="utf-8") == text

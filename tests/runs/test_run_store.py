@@ -215,6 +215,10 @@ def header_newer(run: Path) -> None:
     change_header(run, lambda values: values.update(format=FORMAT_VERSION + 1, something_new=1))
 
 
+def header_with_a_list_for_a_format(run: Path) -> None:
+    change_header(run, lambda values: values.update(format=[]))
+
+
 def header_without_model(run: Path) -> None:
     change_header(run, lambda values: values.pop("model"))
 
@@ -266,6 +270,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
     header_a_directory: r"run\.json: cannot be read ",
     header_a_list: r"run\.json: .*the run is damaged or not rackrate's$",
     header_newer: r"run\.json: written by a newer rackrate \(format 3; this one reads 2\)$",
+    header_with_a_list_for_a_format: r"run\.json: written by another rackrate \(format \[\]; this one reads 2\)$",
     header_without_model: r"run\.json: model: .*the run is damaged",
     header_with_odd_concurrency: r"run\.json: levels\.0\.concurrency: .*the run is damaged",
     header_with_unknown_key: r"run\.json: colour: .*the run is damaged",

@@ -71,6 +71,7 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
 
     del context
     watts = request.watts
+    run = read_run(request.run)  # first: what is no run has no sensors either
     readings, source = read_power(request.run)
     if watts is not None:
         source = f"stated: {watts:g} W"
@@ -79,7 +80,7 @@ def energy(request: EnergyRequest, context: Context) -> RunEnergy:
             f"{request.run} has no power readings (the machine had no sensor): state the watts with {{watts}}",
             field="watts",
         )
-    levels = tuple(_of_level(level, readings, request) for level in summarise(read_run(request.run)))
+    levels = tuple(_of_level(level, readings, request) for level in summarise(run))
     return RunEnergy(str(request.run), source, request.usd_per_kwh, request.pue, levels)
 
 

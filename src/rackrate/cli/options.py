@@ -22,21 +22,21 @@ AllowPlainHttp = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md describes it).")]
 
 
-def _written_later(path: Path | None) -> Path | None:
+def _written_later(option: typer.CallbackParam, path: Path | None) -> Path | None:
     """A file that a result is to be written to. Raises UserError where it cannot be, before any work is done."""
     if path is not None:
         from rackrate.cli.output import refuse_unknown_ending
 
-        refuse_unknown_ending(path)
+        refuse_unknown_ending(path, str(option.name))
     return path
 
 
-def new_directory(path: Path | None) -> Path | None:
+def new_directory(option: typer.CallbackParam, path: Path | None) -> Path | None:
     """A directory that is to be made. Raises UserError where its name is `-`."""
     if path is not None:
         from rackrate.cli.output import refuse_dash
 
-        refuse_dash(path)
+        refuse_dash(path, str(option.name))
     return path
 
 

@@ -111,25 +111,25 @@ def write_result(out: Path, text: str) -> None:
     say(f"wrote {out} ({size / 1e6:.1f} MB)" if size >= 50_000 else f"wrote {out}")
 
 
-def refuse_unknown_ending(out: Path | None) -> None:
+def refuse_unknown_ending(out: Path | None, field: str = "out") -> None:
     """Raises UserError where a result cannot be written to a file, or its ending names no output; first of all."""
     if out is not None:
         from rackrate.report.render import format_of
 
-        refuse_dash(out)
+        refuse_dash(out, field)
         format_of(out)
-        refuse_unwritable(out)
+        refuse_unwritable(out, field)
 
 
-def refuse_dash(path: Path) -> None:
+def refuse_dash(path: Path, field: str = "out") -> None:
     """Raises UserError where `-` is given, which is standard output elsewhere, and a file of that name here."""
     if str(path) == "-":
-        raise UserError("- is no name: give {out} one (`--json` prints on standard output)", field="out")
+        raise UserError(f"- is no name: give {{{field}}} one (`--json` prints on standard output)", field=field)
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path, field: str = "out") -> None:
     """Raises UserError where a result could not be written, before the work that it is the result of."""
-    refuse_dash(path)
+    refuse_dash(path, field)
     try:
         if is_directory(path):
             raise UserError(f"{path}: cannot be written (it is a directory); name a file")
@@ -144,18 +144,55 @@ def refuse_unwritable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written (no permission to write to {place})")
 
 
-def write_new(path: Path, text: str) -> None:
-    """Writes a file that is not there yet. Raises UserError where it is, or cannot be written."""
+def write_new(path: Path, text: str, field: str) -> None:
+    """Writes a file that is not there yet. Raises UserError where it is, or cannot be written.
+
+    Args:
+        path: the file.
+        text: what it is to hold.
+        field: the parameter that names it.
+    """
+    refuse_dash(path, field)
     if is_there(path):
         raise UserError(f"{path} exists; it is not overwritten")
     write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a result to a file, whole or not at all. Raises UserError where it cannot be written."""
+    """Writes a result to a file, whole or not at all. Raises UserError where it cannot be, or the command reads it."""
     from rackrate.files.writing import write_whole
 
+    _refuse_what_was_read(path)
     try:
         write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+_WRITTEN = frozenset({"out", "report", "save_rig", "json_out", "log"})
+"""Parameters that name what a command writes; what the others name, it reads."""
+
+
+def _refuse_what_was_read(path: Path) -> None:
+    """Raises UserError where a result would take the place of a run's own file, or of one that the command read."""
+    from typer.main import get_current_context
+
+    from rackrate.runs.store import is_of_a_run
+
+    if is_of_a_run(path):
+        raise UserError(f"{path}: not written, for the run in {path.parent} has a file of that name; name another")
+    context = get_current_context(silent=True)
+    for name, value in context.params.items() if context is not None else ():
+        read = value if isinstance(value, list) else [value]
+        if name not in _WRITTEN and any(_is_named_by(item, path) for item in read):
+            raise UserError(f"{path}: not written, for the command reads it; name another file")
+
+
+def _is_named_by(value: object, path: Path) -> bool:
+    """Whether the value of a parameter names this file: a path, or the file of a distribution."""
+    if not isinstance(value, str | Path):
+        return False
+    try:
+        return path.samefile(str(value).removeprefix("file:"))
+    except (OSError, ValueError):  # one of them is not there, or no name
+        return False

@@ -70,7 +70,7 @@ def price(
     if save_rig is not None:
         if run is None:
             raise PriceError("{save_rig} needs a {run}: it writes the assumption for its machine", fields=_SAVING)
-        write_new(save_rig, assumed_rig_file(AssumeRigRequest(run), context))
+        write_new(save_rig, assumed_rig_file(AssumeRigRequest(run), context), "save_rig")
         show(f"wrote {save_rig}; edit it, then: rackrate price {run} --own {save_rig}")
         return
     request = PriceRequest(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rackrate.cli import options as given
-from rackrate.files import is_there
 
 if TYPE_CHECKING:
     from rackrate.app.context import Context
@@ -90,10 +89,7 @@ def _validate(file: Path) -> None:
 
 def _new(file: Path) -> None:
     from rackrate.app.studying import template
-    from rackrate.cli.output import show, write_text
-    from rackrate.errors import UserError
+    from rackrate.cli.output import show, write_new
 
-    if is_there(file):
-        raise UserError(f"{file} exists; it is not overwritten")
-    write_text(file, template(file.stem))
+    write_new(file, template(file.stem), "file")
     show(f"wrote {file}; edit it, then: rackrate study run {file}")

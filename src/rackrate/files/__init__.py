@@ -11,7 +11,12 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import IO, BinaryIO, TextIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, TextIO, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_T = TypeVar("_T")
 
 MOST_DOCUMENT = 256 << 20
 """Bytes of a file that is read whole and is neither a model nor results: an export of usage, a table of ranks."""
@@ -67,6 +72,22 @@ def refuse_other_than_file(path: Path, *, links: bool = True) -> None:
     _refuse(path, _status(path, links=links).st_mode)
 
 
+class _NotWaiting(io.FileIO):
+    """A file opened without waiting. One that has nothing to read yet, such as a log in /proc, raises OSError."""
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        return _there(super().readinto(buffer))
+
+    def readall(self) -> bytes:
+        return _there(super().readall())
+
+
+def _there(read: _T | None) -> _T:
+    if read is None:
+        raise OSError(errno.EAGAIN, "it has nothing to read now, and is not waited for")
+    return read
+
+
 def open_bytes(path: Path, *, links: bool = True) -> BinaryIO:
     """A file, opened to be read. Raises OSError as `refuse_other_than_file`, and where it may not be read.
 
@@ -81,7 +102,7 @@ def open_bytes(path: Path, *, links: bool = True) -> BinaryIO:
     descriptor = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
     try:
         _refuse(path, os.fstat(descriptor).st_mode)
-        return cast("BinaryIO", os.fdopen(descriptor, "rb"))
+        return cast("BinaryIO", io.BufferedReader(_NotWaiting(descriptor)))
     except OSError:
         os.close(descriptor)
         raise

@@ -13,7 +13,7 @@ from rackrate.runs.statuses import OK
 FORMAT_VERSION = 2
 """Of run.json and requests.parquet. A newer one is refused; `docs/run-format.md` describes it."""
 
-READABLE_FORMATS = frozenset({1, 2})
+READABLE_FORMATS = (1, 2)
 """1 is 2 without the request that a run answers."""
 
 BURST_FACTOR = 10

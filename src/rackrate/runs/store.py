@@ -18,6 +18,7 @@ from typing import Any, Self, cast, overload
 import orjson
 from pydantic import ValidationError
 
+from rackrate.bounds import shown
 from rackrate.errors import RunError
 from rackrate.files import is_directory, is_there, read_bytes, refuse_other_than_file
 from rackrate.files.bounded import open_lines
@@ -34,6 +35,9 @@ HEADER = "run.json"
 JOURNAL = "requests.jsonl"
 TABLE = "requests.parquet"
 
+_FILES = frozenset({HEADER, JOURNAL, TABLE, "power.csv", "quality.json", "request.json", "engine.log"})
+"""What a run directory holds that no other command's result may take the place of (docs/run-format.md)."""
+
 PACK_BYTES = 32 * 2**20
 """A journal larger than this (some 20,000 requests of 64 tokens) is packed: a quarter of the size, read by columns.
 Packing needs DuckDB, which would be most of the memory that measuring a small run takes."""
@@ -43,6 +47,11 @@ _MANY = 20_000
 """More requests than so many of a table stay in it."""
 _MOST_HEADER = 256 << 20
 """Bytes of a header; a level takes some 1,000."""
+
+
+def is_of_a_run(path: Path) -> bool:
+    """Whether a file of this name belongs to the run in its directory, if there is one."""
+    return path.name in _FILES and is_there(path.parent / HEADER)
 
 
 class RunWriter:
@@ -291,7 +300,7 @@ def _read_header(directory: Path) -> RunHeader:
     written = values.get("format") if isinstance(values, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
     if written is not None and written not in READABLE_FORMATS:
         age = "a newer" if isinstance(written, int) and written > FORMAT_VERSION else "another"
-        raise RunError(f"{path}: written by {age} rackrate (format {written}; this one reads {FORMAT_VERSION})")
+        raise RunError(f"{path}: written by {age} rackrate (format {shown(written)}; this one reads {FORMAT_VERSION})")
     try:
         return RunHeader.model_validate(values)
     except ValidationError as error:
