@@ -226,3 +226,16 @@ def test_an_export_of_no_usage_is_said(tmp_path: Path) -> None:
     path.write_text(DAY + "2026-03-02,m,0,0,0,0,0\n", encoding="utf-8")
     with pytest.raises(WorkloadError, match="nothing was asked for in its time"):
         read_traffic(path, 60.0)
+
+
+def test_times_of_another_zone_are_moved_to_utc(tmp_path: Path) -> None:
+    """Prices by the hour are in UTC: nine o'clock in Beijing is one o'clock there."""
+    hour = "start_time,end_time,num_model_requests,input_tokens,output_tokens\n{},{},10,1000,200\n"
+    theirs = read_traffic(
+        write(tmp_path / "a.csv", hour.format("2026-10-01T09:00+08:00", "2026-10-01T10:00+08:00")), 3600.0
+    )
+    utc = read_traffic(write(tmp_path / "b.csv", hour.format("2026-10-01T01:00Z", "2026-10-01T02:00Z")), 3600.0)
+    assert theirs.start_s == utc.start_s == (3 * 24 + 1) * 3600  # a Thursday
+    report = {"data": [{"starting_at": "2026-10-01T09:00:00+08:00", "ending_at": "2026-10-01T10:00:00+08:00",
+                        "results": [{"uncached_input_tokens": 1000, "output_tokens": 200}]}]}  # fmt: skip
+    assert read_traffic(write(tmp_path / "c.json", json.dumps(report)), 3600.0).start_s == utc.start_s

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from rackrate.workload.usage_format import Bucket, UsageLayout, UsagePages, is_batch, longer_than, number
+from rackrate.workload.usage_format import Bucket, UsageLayout, UsagePages, is_batch, longer_than, number, utc_moment
 
 LAYOUTS = (
     # the Console's usage export: a day a row, input by how the cache took part, no number of requests
@@ -21,14 +20,9 @@ LAYOUTS = (
 )  # fmt: skip
 
 
-def _moment(text: Any) -> datetime:
-    found = datetime.fromisoformat(str(text))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
 def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[str, Bucket]]:
     """GET /v1/organizations/usage_report/messages: input apart by how the cache took part, no number of requests."""
-    begin, end = _moment(entry["starting_at"]), _moment(entry["ending_at"])
+    begin, end = utc_moment(entry["starting_at"]), utc_moment(entry["ending_at"])
     yield "", Bucket(begin, end, None, 0.0, 0.0, 0.0)
     for row in entry["results"]:
         read = number(row, "cache_read_input_tokens")

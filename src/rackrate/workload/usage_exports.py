@@ -16,7 +16,7 @@ from rackrate.files import read_bytes
 from rackrate.workload.csv_rows import MOST, csv_number, csv_rows, first_of
 from rackrate.workload.prompt_mix import PromptMix
 from rackrate.workload.traffic import MOST_STEPS, Traffic
-from rackrate.workload.usage_format import Bucket, is_batch, longer_than
+from rackrate.workload.usage_format import Bucket, is_batch, longer_than, utc_moment
 from rackrate.workload.usage_formats import KNOWN_EXPORTS, usage_layout, usage_pages
 
 _MOST_BYTES = 1 << 30
@@ -138,10 +138,9 @@ def _moment(path: Path, line: int, row: dict[str, str], column: str | None) -> d
     try:
         if re.fullmatch(r"\d{9,11}(\.\d*)?", text):
             return datetime.fromtimestamp(float(text), UTC)
-        found = datetime.fromisoformat(text)
+        return utc_moment(text)
     except (ValueError, OverflowError, OSError):
         raise WorkloadError(f"{path}:{line}: column {column}: {text or 'nothing'} is not a date or a time") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _of_buckets(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -76,6 +76,18 @@ class UsagePages:
     has_requests: bool
     cached_key: str
     input_key: str
+
+
+def utc_moment(text: object) -> datetime:
+    """A date, or a date and time, on the clock of UTC: that of the file where it names no zone.
+
+    Raises ValueError where it is neither.
+
+    >>> utc_moment("2026-10-01T09:00:00+08:00").isoformat()
+    '2026-10-01T01:00:00+00:00'
+    """
+    found = datetime.fromisoformat(str(text))
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def is_batch(value: object) -> bool:

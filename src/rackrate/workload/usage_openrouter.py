@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from rackrate.workload.usage_format import Bucket, UsageLayout, UsagePages, number
+from rackrate.workload.usage_format import Bucket, UsageLayout, UsagePages, number, utc_moment
 
 LAYOUTS = (
     # the activity page's export: a day and model a row; reasoning tokens are part of the completion
@@ -19,12 +18,10 @@ LAYOUTS = (
 
 def _rows(entry: Mapping[str, Any]) -> Iterator[tuple[str, Bucket]]:
     """GET /api/v1/activity: a day, model and endpoint an entry."""
-    day = datetime.fromisoformat(str(entry["date"]))
-    begin = day if day.tzinfo else day.replace(tzinfo=UTC)
     yield (
         str(entry.get("model") or ""),
         Bucket(
-            begin, None, number(entry, "requests"), number(entry, "prompt_tokens"), None,
+            utc_moment(entry["date"]), None, number(entry, "requests"), number(entry, "prompt_tokens"), None,
             number(entry, "completion_tokens"),
         ),
     )  # fmt: skip
