@@ -428,3 +428,9 @@ def test_a_file_of_tokens_is_the_same_load_in_a_month_of_any_length(tmp_path: Pa
         used = row(ask(tmp_path, [BOX, API], {"file": "usage.csv"}, hours_per_month=hours), "box").utilisation
         assert used is not None
         assert used.value == pytest.approx(30e6 / (10 * 86_400) / 1000)
+
+
+def test_of_two_that_cost_the_same_each_is_the_cheapest(tmp_path: Path) -> None:
+    same = [{"name": name, "api": "openai/gpt-6-luna"} for name in ("one", "other")]
+    answer = ask(tmp_path, [BOX, *same], {"tokens_per_month": 1e8}, as_of="2026-11-20")
+    assert [row(answer, name).p_cheapest for name in ("one", "other")] == [1.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -190,7 +191,7 @@ def _decline(request: CompareRequest) -> Number:
     from rackrate.studies.documents import Number
 
     text = request.api_price_decline
-    if text is None:
+    if text is None or re.fullmatch(r"\s*0(\.0*)?\s*", text):
         return _fixed(0.0)
     return Number(quantity(text, "api_price_decline"), None)
 

@@ -255,13 +255,13 @@ def _same_model(item: Alternative, served: set[str | None]) -> bool | None:
 
 
 def _cheapest(worked: Sequence[Worked], draws: int) -> dict[str, float]:
-    """The share of draws in which each is the cheapest."""
+    """The share of draws in which nothing else is cheaper: of two that cost the same, each is the cheapest."""
     import numpy as np
 
     if not worked:
         return {}
-    least = np.argmin(np.stack([each.drawn for each in worked]), axis=0)
-    counts = np.bincount(least, minlength=len(worked))
+    drawn = np.stack([each.drawn for each in worked])
+    counts = np.count_nonzero(drawn <= drawn.min(axis=0) * (1 + 1e-12), axis=1)
     return {each.alternative.name: float(count) / draws for each, count in zip(worked, counts, strict=True)}
 
 

@@ -122,7 +122,7 @@ def _ranking(view: views.PlanView, *, full: bool) -> Table:
     def cells(row: views.DeploymentRow | views.PlanApi) -> tuple[Any, ...]:
         if isinstance(row, views.PlanApi):
             kind = Cell("same model" if row.same_model else "another model", "warn")
-            name = api_cell(f"API {row.api if full else _short(row.api)}", row)
+            name = api_cell(f"API {row.api}", row)
             price = (row.usd_month, row.usd_per_1m, None, None, "listed")
             return (name, kind, None, None, None, None, None, None, *price, *_source(row.source, row.date, full=full))
         interval = row.usd_per_1m_interval
@@ -176,16 +176,6 @@ def _source(source: str, date: str, *, full: bool) -> tuple[str, ...]:
 def _machines(row: views.DeploymentRow) -> str:
     spares = f"+{row.spares}" if row.spares else ""
     return f"{row.machines}{spares} x {row.accelerators} {row.accelerator}"
-
-
-def _short(reference: str) -> str:
-    """Provider and model, without what a hub puts between them.
-
-    >>> _short("novita/meta-llama/llama-3-8b-instruct"), _short("openai/gpt-4o")
-    ('novita/llama-3-8b-instruct', 'openai/gpt-4o')
-    """
-    parts = reference.split("/")
-    return f"{parts[0]}/{parts[-1]}"
 
 
 def _remarks(view: views.PlanView) -> Iterator[str]:
