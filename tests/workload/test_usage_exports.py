@@ -239,3 +239,13 @@ def test_times_of_another_zone_are_moved_to_utc(tmp_path: Path) -> None:
     report = {"data": [{"starting_at": "2026-10-01T09:00:00+08:00", "ending_at": "2026-10-01T10:00:00+08:00",
                         "results": [{"uncached_input_tokens": 1000, "output_tokens": 200}]}]}  # fmt: skip
     assert read_traffic(write(tmp_path / "c.json", json.dumps(report)), 3600.0).start_s == utc.start_s
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_exports_that_a_spreadsheet_saved_anew_are_read(tmp_path: Path, mark: str) -> None:
+    rows = ["Date,Slug,Requests,Prompt Tokens,Completion Tokens", "2026-10-02,a/b,10,1000,100", "2026-10-01,a/b,5,9,1"]
+    plain = read_traffic(write(tmp_path / "a.csv", "\n".join(rows) + "\n"), 60.0)
+    saved = "\ufeff" + "\r\n".join(row.replace(",", mark) for row in rows) + "\r\n"
+    assert totals(read_traffic(write(tmp_path / "b.csv", saved), 60.0)) == totals(plain)
+    rates = f"t_s{mark}rate\n0{mark}1.5\n60{mark}2.5\n".replace(".", "," if mark == ";" else ".")
+    assert read_traffic(write(tmp_path / "c.csv", rates), 60.0).requests == pytest.approx([90.0, 150.0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rackrate.errors import WorkloadError
@@ -12,6 +14,25 @@ from rackrate.files.bounded import open_lines, open_text_lines
 
 MOST = 1e18
 """No rate or number of tokens in a row is larger."""
+_COMMA = re.compile(r"\s*-?\d+,\d+\s*", re.ASCII)
+
+
+def delimiter_of(header: str) -> str:
+    """What stands between columns: Excel writes semicolons where commas are decimal marks, a paste of it has tabs.
+
+    >>> delimiter_of("t_s,rate"), delimiter_of("t_s;rate"), delimiter_of("rate")
+    (',', ';', ',')
+    """
+    return next((mark for mark in ",;\t" if mark in header), ",")
+
+
+def with_point(cell: str) -> str:
+    """A number with a decimal comma as one with a point; any other text as it is.
+
+    >>> with_point("0,35"), with_point("1.5"), with_point("a,b")
+    ('0.35', '1.5', 'a,b')
+    """
+    return cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -20,7 +41,9 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     line = 1
     try:
         with open_text_lines(path) as file:
-            reader = csv.reader(file, strict=True)
+            header = file.readline(1 << 16)
+            delimiter = delimiter_of(header)
+            reader = csv.reader(chain([header], file), strict=True, delimiter=delimiter)
             next(reader)
             for row in reader:
                 line = reader.line_num
@@ -31,7 +54,8 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                         f"{path}:{reader.line_num}: {len(row)} columns, where the header has {len(columns)}"
                     )
                 any_row = True
-                yield reader.line_num, dict(zip(columns, row, strict=True))
+                cells = [with_point(cell) for cell in row] if delimiter == ";" else row
+                yield reader.line_num, dict(zip(columns, cells, strict=True))
     except UnicodeDecodeError:
         raise WorkloadError(not_utf8(path)) from None
     except csv.Error as error:

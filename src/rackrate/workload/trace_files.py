@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from rackrate.errors import WorkloadError
 from rackrate.files.bounded import open_text_lines
-from rackrate.workload.csv_rows import csv_fault, not_utf8
+from rackrate.workload.csv_rows import csv_fault, delimiter_of, not_utf8, with_point
 from rackrate.workload.trace_units import NOTHING_STATED, StatedUnits, per_second_since_1970, stated_units
 
 Field = Literal["time", "input", "output", "cached", "session", "prefix", "prefix_tokens", "blocks"]
@@ -138,8 +138,7 @@ def _json_layout(path: Path, first: str) -> Layout:
 
 
 def _csv_layout(path: Path, lines: list[str]) -> Layout:
-    # Excel writes semicolons where commas are decimal marks, and a paste from it has tabs
-    delimiter = next((mark for mark in ",;\t" if mark in lines[0]), ",")
+    delimiter = delimiter_of(lines[0])
     header, row = _cells(path, lines, 0, delimiter), _cells(path, lines, 1, delimiter)
     columns = tuple(name.strip() for name in header)
     fields: dict[Field, str] = {}
@@ -346,15 +345,3 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 yield number, f"column {error.colno}: not a JSON object on one line ({error.msg})"
                 return
             yield number, cast("dict[str, Any]", values) if isinstance(values, dict) else "not a JSON object"
-
-
-def with_point(cell: str) -> str:
-    """A number with a decimal comma as one with a point; any other text as it is.
-
-    >>> with_point("0,35"), with_point("1.5"), with_point("a,b")
-    ('0.35', '1.5', 'a,b')
-    """
-    return cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
-
-
-_COMMA = re.compile(r"\s*-?\d+,\d+\s*", re.ASCII)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from rackrate.errors import WorkloadError
 from rackrate.files.bounded import open_lines, open_text_lines
 from rackrate.files.writing import whole_file
+from rackrate.workload.csv_rows import with_point
 from rackrate.workload.plain_rows import Moments, plain_columns
 from rackrate.workload.trace_files import (
     FEWEST_NEWEST_FIRST,
@@ -32,7 +33,6 @@ from rackrate.workload.trace_files import (
     first_fault,
     has_zone,
     nanoseconds,
-    with_point,
 )
 from rackrate.workload.trace_units import MOONCAKE_BLOCK, block_size, units_in_words, units_per_second
 

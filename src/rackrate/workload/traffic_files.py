@@ -19,7 +19,7 @@ from rackrate.bounds import REQUESTS_PER_SECOND, SECONDS_ABOVE_0, shown
 from rackrate.errors import WorkloadError
 from rackrate.files.bounded import open_text_lines
 from rackrate.units import HOURS_PER_MONTH
-from rackrate.workload.csv_rows import csv_number, csv_rows, first_of, not_utf8
+from rackrate.workload.csv_rows import csv_number, csv_rows, delimiter_of, first_of, not_utf8
 from rackrate.workload.prompt_mix import PromptMix
 from rackrate.workload.trace_files import detect_layout
 from rackrate.workload.traffic import DAY_S, Profile, Traffic, as_one_step, of_trace
@@ -201,7 +201,7 @@ def _detect(path: Path) -> tuple[Kind, list[str]]:
         raise WorkloadError(f"{path}: cannot be read ({error.strerror or error})") from None
     if path.suffix == ".json" or re.match(r'\s*\{\s*("object"\s*:\s*"page"|$)', first):
         return "usage-json", []
-    columns = [name.strip() for row in csv.reader([first]) for name in row]
+    columns = [name.strip() for row in csv.reader([first], delimiter=delimiter_of(first)) for name in row]
     if usage_layout(columns) is not None:
         return "usage", columns
     if any(name in columns for name in _HOUR_COLUMNS):
