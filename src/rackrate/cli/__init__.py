@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import textwrap
 from typing import Any
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 from rackrate import __version__
 from rackrate.cli.commands import COMMANDS, Commands
 from rackrate.cli.names import command_line_namer
-from rackrate.cli.output import print_text, say
+from rackrate.cli.output import leave_standard_output, print_text, say
 from rackrate.cli.streams import prepare_streams, readable
 from rackrate.errors import UserError
 
@@ -77,6 +78,12 @@ def main() -> None:
         sys.exit(2)
     except _ClickException as error:
         _show_usage_error(error)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or error.filename is not None:
+            raise
+        leave_standard_output()  # a help text, which typer prints
+        say(f"rackrate: standard output cannot be written ({error.strerror})")
         sys.exit(2)
     except MemoryError:
         say("rackrate: this machine's memory is too small for that: ask for fewer requests, or give a shorter file")

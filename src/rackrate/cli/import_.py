@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -44,4 +45,4 @@ def import_(
     found = import_results(ImportRequest(tuple(files), out, on, model, engine), shell_context())
     deliver(found.kept, as_json=as_json)
     machine_hint = "" if on else " --offer NAME --as-if (or import with --on)"
-    say(f"\nThe run is in {found.directory}. Next: rackrate price {found.directory}{machine_hint}")
+    say(f"\nThe run is in {found.directory}. Next: rackrate price {shlex.quote(str(found.directory))}{machine_hint}")

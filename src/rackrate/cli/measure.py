@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -246,7 +247,7 @@ def _report_engines(found: EnginesMeasured, json_out: str | None) -> None:
     _print(compared, json_out)
     say(f"\nThe runs and comparison.html are in {directory}. Again: rackrate side-by-side {directory}/*/")
     if not found.complete:
-        say(f"What is missing: rackrate measure --resume {directory}")
+        say(f"What is missing: rackrate measure --resume {shlex.quote(str(directory))}")
 
 
 def _print(answer: object, json_out: str | None) -> None:
@@ -272,6 +273,6 @@ def _report(found: Measured, json_out: str | None) -> None:
         [(worst, number)] = failed.most_common(1) or [("unknown", 0)]
         raise EndpointError(f"nearly every request failed ({number} x {worst}); the run is kept in {directory}")
     if run.header.state == "interrupted":
-        say(f"\nThe run is in {directory}. To go on: rackrate measure --resume {directory}")
+        say(f"\nThe run is in {directory}. To go on: rackrate measure --resume {shlex.quote(str(directory))}")
         raise SystemExit(130)  # not typer.Exit, which `main` takes for a Ctrl-C that nobody spoke of
-    say(f"\nThe run is in {directory}. Next: rackrate price {directory}")
+    say(f"\nThe run is in {directory}. Next: rackrate price {shlex.quote(str(directory))}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -42,8 +42,9 @@ def show(renderable: RenderableType) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line about what happens, or several, on standard error."""
-    print(plain_lines(text), file=sys.stderr, flush=True)
+    """Prints a line about what happens, or several, on standard error; where nobody can hear it, nothing."""
+    with suppress(OSError):
+        print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def print_json(values: Any) -> None:
@@ -63,12 +64,16 @@ def _until_the_reader_leaves() -> Generator[None]:
     try:
         yield
     except BrokenPipeError:
-        # nothing more can be written, not at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_standard_output()
         raise typer.Exit(0) from None
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_standard_output()
         raise UserError(f"standard output cannot be written ({error.strerror or error})") from None
+
+
+def leave_standard_output() -> None:
+    """Nothing more can be written to it: what is printed, or is still to be written at exit, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def to_json(values: Any) -> str:
@@ -175,15 +180,16 @@ _WRITTEN = frozenset({"out", "report", "save_rig", "json_out", "log"})
 
 def _refuse_what_was_read(path: Path) -> None:
     """Raises UserError where a result would take the place of a run's own file, or of one that the command read."""
-    from typer.main import get_current_context
+    from typer.main import get_current_context  # pyright: ignore[reportPrivateImportUsage]  # it has no other way
 
     from rackrate.runs.store import is_of_a_run
 
     if is_of_a_run(path):
         raise UserError(f"{path}: not written, for the run in {path.parent} has a file of that name; name another")
     context = get_current_context(silent=True)
-    for name, value in context.params.items() if context is not None else ():
-        read = value if isinstance(value, list) else [value]
+    given: dict[str, Any] = context.params if context is not None else {}
+    for name, value in given.items():
+        read = cast("list[object]", value) if isinstance(value, list) else [value]
         if name not in _WRITTEN and any(_is_named_by(item, path) for item in read):
             raise UserError(f"{path}: not written, for the command reads it; name another file")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +72,8 @@ def price(
         if run is None:
             raise PriceError("{save_rig} needs a {run}: it writes the assumption for its machine", fields=_SAVING)
         write_new(save_rig, assumed_rig_file(AssumeRigRequest(run), context), "save_rig")
-        show(f"wrote {save_rig}; edit it, then: rackrate price {run} --own {save_rig}")
+        again = shlex.join(["rackrate", "price", str(run), "--own", str(save_rig)])
+        show(f"wrote {save_rig}; edit it, then: {again}")
         return
     request = PriceRequest(
         run=run,

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 import sys
 import unicodedata
+from typing import TextIO, cast
 
 _ASCII = {
     "×": "x", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "≈": "~", "→": "->", "←": "<-", "’": "'",
@@ -21,11 +23,27 @@ _LONGEST_WORD = 300
 
 
 def prepare_streams() -> None:
-    """Lets standard output and error take any text. A terminal of ASCII gets the nearest letters."""
+    """Lets standard output and error take any text. A terminal of ASCII gets the nearest letters.
+
+    One that is closed takes it, too, and it goes nowhere. Its number is taken: else the next file that is opened, such
+    as a run's journal, would have it, and get what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # Python has None for one that was closed
+    sys.stdout = cast("TextIO | None", sys.stdout) or _to(1)
+    sys.stderr = cast("TextIO | None", sys.stderr) or _to(2)
     codecs.register_error(_ERRORS, _nearest)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+
+
+def _to(number: int) -> TextIO:
+    return os.fdopen(number, "w", encoding="utf-8", closefd=False)
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,4 +93,4 @@ def _new(file: Path) -> None:
     from rackrate.cli.output import show, write_new
 
     write_new(file, template(file.stem), "file")
-    show(f"wrote {file}; edit it, then: rackrate study run {file}")
+    show(f"wrote {file}; edit it, then: rackrate study run {shlex.quote(str(file))}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import datetime
 from pathlib import Path
 
 from rackrate.errors import RunError
+from rackrate.files import is_there
 from rackrate.files.locks import DirectoryLock, LockedError
 from rackrate.files.writing import private_directory
 
@@ -15,7 +17,7 @@ _LONGEST_NAME = 100
 
 
 def fresh_directory(model: str, now: datetime) -> Path:
-    """A directory named by the model and the time, in UTC.
+    """A directory that is not there yet, named by the model and the time, in UTC.
 
     >>> from datetime import UTC
     >>> str(fresh_directory("meta-llama/Llama 3", datetime(2026, 12, 1, 8, 30, tzinfo=UTC)))
@@ -23,7 +25,9 @@ def fresh_directory(model: str, now: datetime) -> Path:
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem if model.endswith(".gguf") else model).strip("-")
     name = name[:_LONGEST_NAME].rstrip("-") or "model"
-    return Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
+    directory = Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
+    again = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([directory], again) if not is_there(path))
 
 
 def lock_run(directory: Path) -> DirectoryLock:

@@ -54,8 +54,8 @@ def resume(
         raise RunError(f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to resume")
     if run.header.request is None:
         raise RunError(
-            f"{directory}: an older version began the run, and kept no request to resume by; measure anew: "
-            f"{plain(' '.join(run.header.command.split()))}"
+            f"{directory}: an older version began the run, and kept no request to resume by; measure anew"
+            f"{_as_words(run.header.command)}"
         )
     again = _checked(request, run.header.request, directory, context)
     return measure(replace(again, out=directory), context, watch=watch, stop=stop, continued=run)
@@ -114,3 +114,12 @@ def _words(value: Any) -> list[str]:
         return [""]
     words: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
     return [shlex.quote(plain(str(word))) for word in words]
+
+
+def _as_words(command: str) -> str:
+    """The command that a run says began it, in a form that a shell takes for words alone, whatever the run says."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    return f": {plain(shlex.join(words))}" if words[:2] == ["rackrate", "measure"] else ""
