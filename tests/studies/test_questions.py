@@ -434,3 +434,16 @@ def test_of_two_that_cost_the_same_each_is_the_cheapest(tmp_path: Path) -> None:
     same = [{"name": name, "api": "openai/gpt-6-luna"} for name in ("one", "other")]
     answer = ask(tmp_path, [BOX, *same], {"tokens_per_month": 1e8}, as_of="2026-11-20")
     assert [row(answer, name).p_cheapest for name in ("one", "other")] == [1.0, 1.0]
+
+
+def test_each_request_of_a_trace_pays_the_price_of_its_length(tmp_path: Path) -> None:
+    """Half the prompts are over 272,000 tokens, where gpt-6-luna is dearer; their mean is not."""
+    rows = [f"{second},{300_000 if second % 2 else 1000},500" for second in range(600)]
+    (tmp_path / "trace.csv").write_text("\n".join(["time_s,input_tokens,output_tokens", *rows]) + "\n")
+    luna = {"name": "luna", "api": "openai/gpt-6-luna"}
+    found = row(ask(tmp_path, [BOX, luna], {"file": "trace.csv"}, as_of="2026-11-20"), "luna")
+    usd = (300_000 * 0.2 + 500 * 0.75 + 1000 * 0.1 + 500 * 0.5) / (300_000 + 1000 + 2 * 500)
+    assert found.usd_per_1m.value == pytest.approx(usd)
+    stated = {"file": "trace.csv", "input_tokens": 1000, "output_tokens": 500}
+    short = row(ask(tmp_path, [BOX, luna], stated, as_of="2026-11-20"), "luna")
+    assert short.usd_per_1m.value == pytest.approx((1000 * 0.1 + 500 * 0.5) / 1500)

@@ -291,7 +291,13 @@ def _api(
     since = f"{listed.date}, price since {listed.since}" if listed is not None and listed.since else dated.date
     notes += [scenario.notes] if scenario.notes else []
     tiers: tuple[tuple[int, Rates], ...] = ()
-    if listed is not None and (starts := sorted({part.longer_than for part in listed.parts})) and len(starts) > 1:
+    alike = use.prompts is None or len(use.prompts.prompt_tokens) == 1  # else the prices are of all lengths already
+    if (
+        alike
+        and listed is not None
+        and (starts := sorted({part.longer_than for part in listed.parts}))
+        and len(starts) > 1
+    ):
         tiers = tuple(
             (start, rates_at(listed.ref, catalog, as_of, start, use, batch=scenario.batch)) for start in starts
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rackrate.studies.dimensions import check_units, dimension_of
 from rackrate.studies.documents import BUILT_IN, Number, Question, Scenario, Study
 from rackrate.studies.expressions import Expression, ExpressionError
 from rackrate.studies.recorded import recorded
+from rackrate.workload.prompt_mix import PromptMix
 
 Where = list[int | str]
 
@@ -57,6 +58,8 @@ class Loaded:
     path: Path
     study: Study
     warnings: tuple[str, ...]
+    prompts: Mapping[str, PromptMix] = field(default_factory=dict[str, PromptMix])
+    """Of questions whose traffic is in a file, its requests; by their ids."""
 
     def place(self, where: Where, line: int = 0, column: int = 0) -> str:
         """`file:line:column` of a value."""
@@ -74,23 +77,26 @@ def load_study(path: Path) -> Loaded:
     _check_names(loaded)
     _check_formulas(loaded)
     _check_limits(loaded)
-    return Loaded(path, loaded.study, tuple(_warnings(loaded)))
+    return replace(loaded, warnings=tuple(_warnings(loaded)))
 
 
 def _with_traffic(loaded: Loaded) -> Loaded:
     """Traffic that is in files is read; a note says of what it is."""
     questions: list[Question] = []
+    prompts: dict[str, PromptMix] = {}
     for position, question in enumerate(loaded.study.questions):
         if question.traffic.file is not None:
             try:
-                traffic, note = recorded(question.traffic, loaded.path.parent, loaded.study.hours_per_month)
+                found = recorded(question.traffic, loaded.path.parent, loaded.study.hours_per_month)
             except WorkloadError as error:
                 place = loaded.place(["questions", position, "traffic", "file"])
                 raise UserError(f"{place}: {error}") from None
-            notes = f"{question.notes} {note}" if question.notes else note
-            question = question.model_copy(update={"traffic": traffic, "notes": notes})  # noqa: PLW2901
+            if found.prompts is not None:
+                prompts[question.id] = found.prompts
+            notes = f"{question.notes} {found.note}" if question.notes else found.note
+            question = question.model_copy(update={"traffic": found.traffic, "notes": notes})  # noqa: PLW2901
         questions.append(question)
-    return replace(loaded, study=loaded.study.model_copy(update={"questions": tuple(questions)}))
+    return replace(loaded, study=loaded.study.model_copy(update={"questions": tuple(questions)}), prompts=prompts)
 
 
 def _check_names(loaded: Loaded) -> None:

@@ -75,7 +75,7 @@ def answer(
 
     middle_of = {name: central(quantity) for name, quantity in table.quantities.items()}
     demand = demand_at(question.traffic, _at(inputs, middle_of), study.hours_per_month)
-    use = use or _use(question, demand)
+    use = use or _use(question, demand, loaded.prompts.get(question.id))
     alternatives = [alternative(loaded, scenario, catalog, as_of, table, use) for scenario in scenarios]
     middle = _at(inputs, {name: central(quantity) for name, quantity in table.quantities.items()})
     alternatives = [item.of_mix(middle, demand) for item in alternatives]
@@ -197,14 +197,18 @@ def _horizon(
     )
 
 
-def _use(question: Question, demand: Demand) -> ApiUse:
-    """Requests of the stated length, at the hours of the stated profile."""
+def _use(question: Question, demand: Demand, recorded: PromptMix | None = None) -> ApiUse:
+    """The requests that a file has, else such of the stated length, at the hours of the stated profile."""
     import numpy as np
 
     day = use_of_profile(question.traffic.profile)
     new, cached, out = (
         float(tokens) for tokens in (demand.new_input_tokens, demand.cached_input_tokens, demand.output_tokens)
     )
+    if recorded is not None and recorded.inputs.sum() > 0 and new + cached > 0:
+        share = cached / (new + cached)
+        as_recorded = math.isclose(share, recorded.cached.sum() / recorded.inputs.sum(), abs_tol=1e-6)
+        return ApiUse(day, recorded if as_recorded else recorded.with_cached_share(share))
     length = math.nan if demand.prompt_tokens is None else float(demand.prompt_tokens)
     mix = replace(PromptMix.of_length(new + cached, out, cached), prompt_tokens=np.array([length]), exact=False)
     return ApiUse(day, mix)

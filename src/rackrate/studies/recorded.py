@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate.economics.uncertainty import Fixed
 from rackrate.errors import WorkloadError
 from rackrate.studies.documents import Number, Traffic
 from rackrate.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
+from rackrate.workload.prompt_mix import PromptMix
 
 
-def recorded(traffic: Traffic, folder: Path, hours_per_month: float = HOURS_PER_MONTH) -> tuple[Traffic, str]:
-    """What a file says, under what the study says beside it; and where it comes from, in a sentence.
+@dataclass(frozen=True)
+class Recorded:
+    """Traffic of a question that is in a file."""
+
+    traffic: Traffic
+    note: str
+    """Where it comes from, in a sentence."""
+    prompts: PromptMix | None
+    """Its requests, for prices that hang on their length; None where the study states other ones."""
+
+
+def recorded(traffic: Traffic, folder: Path, hours_per_month: float = HOURS_PER_MONTH) -> Recorded:
+    """What a file says, under what the study says beside it.
 
     The mean rate, the mean tokens of a request, the share of cached input, the mean day (or week, of a week and more),
     and the busiest step over the mean: whatever the study states itself is left as it is.
@@ -61,7 +74,10 @@ def recorded(traffic: Traffic, folder: Path, hours_per_month: float = HOURS_PER_
     written = sum(found.total(name) or 0.0 for name in ("written_tokens", "written_1h_tokens"))
     if written or (found.prompts is not None and found.prompts.batch_share):
         note += " Its cache writes and batches are billed as other tokens here; a fleet bills them at their own prices."
-    return traffic.model_copy(update=told), note
+        prompts = None
+    else:
+        prompts = found.prompts if said.isdisjoint({"input_tokens", "output_tokens", "input_share"}) else None
+    return Recorded(traffic.model_copy(update=told), note, prompts)
 
 
 def _step(seconds: float) -> str:
