@@ -8,6 +8,7 @@ Upper bounds are far above what is real, and far below where sums overflow: 1e30
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -206,8 +207,7 @@ class Distinct:
         """Raises UserError, which names the field, where two values are the same; paths by where they lead."""
         seen: set[object] = set()
         for value in values:
-            resolve = getattr(value, "resolve", None)
-            key = resolve() if resolve is not None else value
+            key = os.path.realpath(value) if isinstance(value, Path) else value  # no loop of links stops it
             if key in seen:
                 raise UserError(f"{{{field}}} names {shown(str(value))} twice; name it once", field=field)
             seen.add(key)

@@ -136,8 +136,8 @@ def test_rates_by_the_second_have_the_peak_of_five_minutes(rackrate: Command, tm
         (("--traffic", "5/s", "--longest", "900"), "goes with a trace"),
         (("--traffic", "5/s", "--cached-share", "trace"), "no trace with block hashes"),
         (("--traffic", "5/s", "--cached-share", "most"), "a share such as 0.4, or trace"),
-        (("--traffic", "5/s", "--cached-share", "1"), "below 1"),
-        (("--traffic", "0/s"), "no requests"),
+        (("--traffic", "5/s", "--cached-share", "1"), "a share from 0 to 0.999"),
+        (("--traffic", "0/s"), "requests per second above 0"),
         (("--traffic", "nothing.csv"), "nor a file that exists"),
     ],
 )  # fmt: skip

@@ -323,7 +323,10 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
         ["RUN", "--offer", "aws/m7a.large", "--price-kind", "spot"],
         r"aws/m7a\.large has no spot",
     ),
-    "negative hourly price": (["RUN", "--usd-per-hour", "-1"], r"--usd-per-hour is a number of at least 0, got -1"),
+    "negative hourly price": (
+        ["RUN", "--usd-per-hour", "-1"],
+        r"--usd-per-hour is a number of USD per hour from 0 to .*, got -1",
+    ),
     "hourly price not a number": (["RUN", "--usd-per-hour", "nan"], r"--usd-per-hour "),
     "infinite hourly price": (["RUN", "--usd-per-hour", "inf"], r"--usd-per-hour "),
     "no utilisation": (["RUN", "--utilisation", "0"], r"--utilisation is a share above 0 and at most 1 .*got 0$"),
@@ -332,12 +335,15 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     "utilisation in words": (["RUN", "--utilisation", "half"], r".*utilisation.*number"),
     "two loads": (["RUN", "-u", "0.5", "--requests-per-day", "10"], r"give one of --utilisation, .*not several"),
     "three loads": (["RUN", "-u", "0.5", "--requests-per-day", "10", "--requests-per-second", "1"], r"give one of "),
-    "no requests": (["RUN", "--requests-per-day", "0"], r".*is a number above 0, got 0$"),
-    "negative requests": (["RUN", "--requests-per-second", "-3"], r".*is a number above 0, got -3$"),
+    "no requests": (["RUN", "--requests-per-day", "0"], r".*is a number of requests per day above 0 .*, got 0$"),
+    "negative requests": (
+        ["RUN", "--requests-per-second", "-3"],
+        r".*is a number of requests per second above 0 .*, got -3$",
+    ),
     "requests not a number": (["RUN", "--requests-per-second", "nan"], r".*request"),
     "infinite requests": (["RUN", "--requests-per-day", "inf"], r".*request"),
-    "no hours": (["RUN", "--hours-per-month", "0"], r"--hours-per-month must be above 0 and at most 744, got 0$"),
-    "too many hours": (["RUN", "--hours-per-month", "745"], r"--hours-per-month must be above 0 and at most 744"),
+    "no hours": (["RUN", "--hours-per-month", "0"], r"--hours-per-month is a number of hours from 1 to 744 .*, got 0$"),
+    "too many hours": (["RUN", "--hours-per-month", "745"], r"--hours-per-month is a number of hours from 1 to 744"),
     "hours not a number": (["RUN", "--hours-per-month", "nan"], r"--hours-per-month "),
     "no rig": (["RUN", "--own", "nosuch.yaml"], r"nosuch\.yaml: no such file$"),
     "directory as a rig": (["RUN", "--own", "."], r"\.: is a directory, not a YAML file$"),
@@ -345,10 +351,13 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     "nothing": ([], r"say what to price: either a RUN directory, or --tokens-per-second$"),
     "both": (["RUN", "--tokens-per-second", "5"], r"say what to price: "),
     "a throughput without machine": (["--tokens-per-second", "5"], r"say on which machine: "),
-    "no throughput": (["--tokens-per-second", "0", "--usd-per-hour", "1"], r"--tokens-per-second is a number above 0"),
+    "no throughput": (
+        ["--tokens-per-second", "0", "--usd-per-hour", "1"],
+        r"--tokens-per-second is a number of tokens per second above 0",
+    ),
     "negative throughput": (
         ["--tokens-per-second", "-5", "--usd-per-hour", "1"],
-        r"--tokens-per-second is a number above 0",
+        r"--tokens-per-second is a number of tokens per second above 0",
     ),
     "throughput not a number": (
         ["--tokens-per-second", "nan", "--usd-per-hour", "1"],
@@ -356,7 +365,7 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     ),
     "infinite throughput": (
         ["--tokens-per-second", "inf", "--usd-per-hour", "1"],
-        r"--tokens-per-second is a number above",
+        r"--tokens-per-second is a number of tokens per second above",
     ),
     "odd mix": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "half"], r"--mix is INPUT:OUTPUT"),
     "mix of three": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "1:2:3"], r"--mix is INPUT:OUTPUT"),
@@ -429,4 +438,4 @@ def test_a_run_of_too_few_requests_is_refused_as_that(rackrate: Command, tmp_pat
     shutil.rmtree(run)
     with RunWriter(run, kept.header) as writer:
         writer.add(next(record for record in kept.requests if record.level == 0))
-    assert "too few requests to know a throughput" in refused(rackrate("price", run))
+    assert "finite-burst (fewer requests than 10 x in flight" in refused(rackrate("price", run))

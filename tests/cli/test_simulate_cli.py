@@ -81,7 +81,7 @@ def test_requests_that_all_come_at_once_are_named(rackrate: Command) -> None:
     code, out, error = rackrate(*SIMULATE, "--rate", "1e9", "--requests", "100", "--json")
     assert code == 0, error
     (level,) = json.loads(out)["levels"]
-    assert level["caveats"] == ["finite-burst"]
+    assert level["caveats"] == ["overloaded", "finite-burst"]
 
 
 def test_a_trace_alone_is_sent_at_its_own_rate(rackrate: Command, tmp_path: Path) -> None:
@@ -125,10 +125,13 @@ def test_replicas_router_and_autoscaling_are_taken(rackrate: Command) -> None:
     ("arguments", "words"),
     [
         (("simulate", "llama-3-8b", "--on", "t4", "--rate", "1"), "does not fit"),
-        ((*SIMULATE, "--rate", "0"), "--rate must be above 0"),
+        ((*SIMULATE, "--rate", "0"), "--rate is a number of requests per second above 0"),
         ((*SIMULATE, "--rate", "1", "--concurrency", "1"), "not both"),
-        ((*SIMULATE, "--rate", "1", "--max-num-seqs", "0"), "--max-num-seqs must be at least 1"),
-        ((*SIMULATE, "--rate", "1", "--replicas", "0"), "--replicas must be at least 1"),
+        (
+            (*SIMULATE, "--rate", "1", "--max-num-seqs", "0"),
+            "--max-num-seqs is a whole number of requests in flight from 1 to",
+        ),
+        ((*SIMULATE, "--rate", "1", "--replicas", "0"), "--replicas is a whole number from 1 to"),
         ((*SIMULATE, "--arrivals", "steps:1@9,5@9", "--rate", "2"), "has rates of its own"),
         ((*SIMULATE, "--arrivals", "steps:1@9,5@9", "-c", "2"), "has rates of its own"),
         ((*SIMULATE, "--arrivals", "ramp:1-9@9", "--slo", "p95 ttft < 1s"), "has rates of its own"),
@@ -136,7 +139,7 @@ def test_replicas_router_and_autoscaling_are_taken(rackrate: Command) -> None:
         ((*SIMULATE, "--arrivals", "gamma:2", "-c", "4"), "is of open loops: give --rate"),
         ((*SIMULATE, "--router", "fastest"), "--router is one of"),
         ((*SIMULATE, "--autoscale", "8"), "LEAST:MOST:IN_FLIGHT"),
-        ((*SIMULATE, "--rate", "1", "--autoscale", "1:2:8", "--cold-start", "nan"), "must not be negative"),
+        ((*SIMULATE, "--rate", "1", "--autoscale", "1:2:8", "--cold-start", "nan"), "a number of seconds from 0 to"),
         ((*SIMULATE, "--input-tokens", "9000"), "context"),
         ((*SIMULATE, "--slo", "p95 tpot < 1us"), "no rate is sustained"),
         (("simulate", "llama-3-8b-instruct", "--on", "g5", "--rate", "1"), "no accelerator is called"),

@@ -21,7 +21,7 @@ from rackrate.economics.hourly import HourlyCost, Rig, owned
 from rackrate.economics.mix import FleetOffer
 from rackrate.economics.ratecard import Serving
 from rackrate.economics.replica import Replica, busy_time, parse_capacity, replica_of
-from rackrate.errors import PriceError, WorkloadError
+from rackrate.errors import PriceError, UserError, WorkloadError
 from rackrate.workload.traffic import Profile, Traffic, steady, tiled, with_lengths
 
 # --- apportioning ---
@@ -261,7 +261,7 @@ def test_without_prefill_requests_count_and_another_mix_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["fast", "2", "2/fortnight", "input=1", "input=a,output=2", "input=0,output=5", "0/s"])
 def test_a_capacity_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(PriceError):
+    with pytest.raises(UserError, match=r"capacity|above 0"):
         parse_capacity(text)
 
 

@@ -77,8 +77,8 @@ def _ran(*arguments: str) -> Any:
 
 
 def test_it_is_listed_with_its_settings() -> None:
-    assert [row["state"] for row in _ran("engines") if row["name"] == "abacus"] == ["ready"]
-    assert [row["name"] for row in _ran("engines", "settings", "abacus")] == ["beads"]
+    assert [row["state"] for row in _ran("engines")["engines"] if row["name"] == "abacus"] == ["ready"]
+    assert [row["name"] for row in _ran("engines", "settings", "abacus")["settings"]] == ["beads"]
 
 
 def test_it_is_launched(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rackrate.app.context import Context, Provenance
@@ -155,6 +156,15 @@ def _import(path: Path) -> object:
     return summarise(build(read_results(path), stated))
 
 
+def _import_two(path: Path) -> object:
+    from rackrate.app.importing import ImportRequest, import_results
+
+    with TemporaryDirectory() as place:
+        other = Path(place, "other.json")
+        other.write_text(VLLM, encoding="utf-8")
+        return import_results(ImportRequest(files=(other, path), out=Path(place, "imported")), context(Path(place)))
+
+
 def _stages(directory: Path) -> None:
     (directory / "stage_0_lifecycle_metrics.json").write_text(STAGE, encoding="utf-8")
 
@@ -250,6 +260,7 @@ READERS = (
     Reader("calibration", "calibration.json", ("calibration.document",), _calibration),
     Reader("published rows", "rows.csv", ("validation.published", "files.bounded"), _rows),
     Reader("results", "vllm.json", ("importers.files",), _import, sample=VLLM),
+    Reader("results beside others", "vllm.json", ("app.importing",), _import_two),
     Reader("results in lines", "vllm.jsonl", ("importers.files",), _import),
     Reader("results in a table", "genai.csv", ("importers.files",), _import),
     Reader("results' config", "config.yaml", ("importers.inference_perf",), _config_beside, _stages, needed=False),
@@ -269,6 +280,7 @@ OWN = {
     "catalog.apis": "its file ships with rackrate",
     "validation.names": "its files ship with rackrate",
     "models.hf_defaults": "its file ships with rackrate",
+    "steptime.accelerator_errors": "its file ships with rackrate",
     "app.studying": "its template ships with rackrate",
     "report.render.html": "its scripts ship with rackrate",
     "engines.quality": "its text ships with rackrate",

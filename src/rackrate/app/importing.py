@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +96,14 @@ def _refuse_copies(paths: Sequence[Path]) -> None:
     """Raises RunError where two files hold the same: their requests would be counted twice."""
     from hashlib import file_digest
 
+    from rackrate.importers.files import MOST_RESULTS
+
+    sizes = Counter(path.stat().st_size for path in paths if is_regular(path))
     seen: dict[bytes, Path] = {}
-    for path in paths if len(paths) > 1 else ():
-        if not is_regular(path):
-            continue  # who reads it says what is wrong
+    for path in paths:
+        # who reads a file says what is wrong with it, be it a directory or without end
+        if not is_regular(path) or not (sizes[path.stat().st_size] > 1 and path.stat().st_size <= MOST_RESULTS):
+            continue
         with open_bytes(path) as file:
             digest = file_digest(cast("BufferedReader", file), "sha256").digest()
         if digest in seen:

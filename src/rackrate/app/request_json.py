@@ -17,7 +17,7 @@ from rackrate.errors import UserError
 
 T = TypeVar("T", bound="Request")
 
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
 """Bytes of a file's or directory's name, on Linux (NAME_MAX of limits.h), macOS and Windows."""
 
 
@@ -131,9 +131,9 @@ def _path(value: object, field: str) -> Path:
         raise UserError(f"{{{field}}} is a path, got {shown(value)}", field=field)
     _text(os.fspath(cast("str | os.PathLike[str]", value)), field)
     path = Path(cast("str | os.PathLike[str]", value))
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
         raise UserError(
-            f"{{{field}}} has a name of more than {_LONGEST_NAME} bytes, which no disk takes: {shown(str(path))}",
+            f"{{{field}}} has a name of more than {LONGEST_NAME} bytes, which no disk takes: {shown(str(path))}",
             field=field,
         )
     return path

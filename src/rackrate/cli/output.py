@@ -134,7 +134,11 @@ def refuse_dash(path: Path, field: str = "out") -> None:
 
 def refuse_unwritable(path: Path, field: str = "out") -> None:
     """Raises UserError where a result could not be written, before the work that it is the result of."""
+    from rackrate.app.request_json import LONGEST_NAME
+
     refuse_dash(path, field)
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise UserError(f"{shown(str(path))}: cannot be written (File name too long)")
     try:
         if is_directory(path):
             raise UserError(f"{path}: cannot be written (it is a directory); name a file")

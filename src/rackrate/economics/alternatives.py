@@ -133,7 +133,7 @@ def mixed_tok_s(demand: Demand, input_tok_s: Numbers, output_tok_s: Numbers) -> 
     All tokens / (new input / P + output / D). Cached input takes no time, as in `replica.busy_time`.
 
     >>> mixed_tok_s(Demand(500, 300, 200), 1000, 1000), mixed_tok_s(Demand(500, 300, 200), 5000, 1000)
-    (1428.5714285714287, 3333.3333333333335)
+    (1428.5714285714287, 3333.333333333333)
 
     Raises:
         UserError: nothing but cached input, which takes no time.

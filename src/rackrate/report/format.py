@@ -186,12 +186,12 @@ def workload_text(work: WorkloadFacts) -> str:
     """What each request asks for.
 
     >>> from rackrate.runs.records import WorkloadFacts
-    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128))
+    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128, endpoint="chat", seed=0))
     '512 tokens in, 128 out'
-    >>> workload_text(WorkloadFacts(input_tokens=None, output_tokens=128))
+    >>> workload_text(WorkloadFacts(input_tokens=None, output_tokens=128, endpoint="chat", seed=0))
     'input length not stated, 128 tokens out'
-    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128, inputs="lognormal:mean=512,cv=1", turns="4",
-    ...     think_s="5", shared_prefix="256:0.8"))
+    >>> workload_text(WorkloadFacts(input_tokens=512, output_tokens=128, endpoint="chat", seed=0, turns="4",
+    ...     inputs="lognormal:mean=512,cv=1", think_s="5", shared_prefix="256:0.8"))
     '512 tokens in (lognormal:mean=512,cv=1), 128 out, 256 shared by 80 %, conversations of 4 turns, 5 s apart'
     """
 
