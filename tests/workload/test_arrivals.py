@@ -108,6 +108,8 @@ def test_a_seed_reproduces_a_schedule_and_levels_differ() -> None:
         ("gamma:much", 1.0, 1, "such as gamma:2"),
         ("gamma", 1.0, 1, "such as gamma:2"),
         ("gamma:0", 1.0, 1, "above 0"),
+        ("gamma:1e-300", 1.0, 1, "from 0.001 to 1000, got 1e-300"),
+        ("gamma:1e300", 1.0, 1, "from 0.001 to 1000, got 1e"),
         ("poisson", 0.0, 1, "above 0"),
         ("constant", float("nan"), 1, "above 0"),
         ("poisson", 1.0, 0, "at least one request"),

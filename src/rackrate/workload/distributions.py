@@ -33,6 +33,8 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "geometric": ("mean", "max"),
 }
 _MOST = 2**31 - 1
+_LEAST = 1e-6
+"""Of a parameter, such as a mean: a millionth of a token, or a microsecond."""
 DEFAULT_TOKENS = "128"
 """Input or output tokens of a request, where nothing is said of them."""
 
@@ -181,6 +183,8 @@ def _positive(given: dict[str, float], name: str, kind: str, flag: str) -> float
         raise WorkloadError(f"{flag}: {kind} needs {name}=")
     if not given[name] > 0:
         raise WorkloadError(f"{flag}: {name} must be above 0, got {given[name]:g}")
+    if not _LEAST <= given[name] <= _MOST:  # beyond, a quantile is no number any more
+        raise WorkloadError(f"{flag}: {name} is from {_LEAST:g} to {_MOST}, got {given[name]:g}")
     return given[name]
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rackrate.errors import WorkloadError
 
+_LEAST_CV, _MOST_CV = 0.001, 1000.0
+"""Of gaps: below, arrivals are constant; above, nearly all come at once, and quantiles are no numbers any more."""
 _STEP = re.compile(r"(?P<rate>[^@,]+)@(?P<duration>[^@,]+)")
 _KINDS = (
     "{arrivals} is poisson, constant, gamma:CV (such as gamma:2), steps:RATE@SECONDS,... (such as steps:5@30,20@30), "
@@ -55,7 +57,14 @@ def parse_pattern(text: str) -> Pattern:
         case "gamma":
             cv = _figure(parameter, "gamma:CV takes a coefficient of variation, such as gamma:2")
             if not 0 < cv < math.inf:
-                raise WorkloadError(f"the coefficient of variation must be above 0, got {cv:g}")
+                raise WorkloadError(
+                    f"{{arrivals}}: the coefficient of variation must be above 0, got {cv:g}", field="arrivals"
+                )
+            if not _LEAST_CV <= cv <= _MOST_CV:
+                raise WorkloadError(
+                    f"{{arrivals}}: the coefficient of variation is from {_LEAST_CV:g} to {_MOST_CV:g}, got {cv:g}",
+                    field="arrivals",
+                )
             return Pattern(kind, cv=cv)
         case "steps":
             wanted = "steps takes a rate per second and seconds for each step, such as steps:5@30,20@30"
