@@ -29,7 +29,9 @@ def test_currencies_round_trip(rate: float, amount: float) -> None:
     assert parse_currency(f"eur={rate!r}") == currency
 
 
-@pytest.mark.parametrize("text", ["EUR", "EUR=", "EUR=x", "EURO=1", "EUR=0", "EUR=-1", "EUR=inf", "EUR=nan", "=1"])
+@pytest.mark.parametrize(
+    "text", ["EUR", "EUR=", "EUR=x", "EURO=1", "EUR=0", "EUR=-1", "EUR=inf", "EUR=nan", "EUR=1e308", "EUR=1e-9", "=1"]
+)
 def test_a_currency_without_a_usable_rate_is_refused(text: str) -> None:
     with pytest.raises(PriceError, match=r"EUR|currency"):
         parse_currency(text)

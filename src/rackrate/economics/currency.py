@@ -12,6 +12,9 @@ from rackrate.errors import PriceError
 
 _CODE = re.compile(r"[a-z]{3}")
 
+_MOST = 1e7
+"""USD a unit, and units a USD: far beyond every currency there is."""
+
 
 @dataclass(frozen=True)
 class Currency:
@@ -25,6 +28,8 @@ class Currency:
             raise PriceError(f"a currency is a code of three letters, such as EUR, not {self.code!r}")
         if not (math.isfinite(self.usd_per_unit) and self.usd_per_unit > 0):
             raise PriceError(f"{self.code}: its rate is USD per unit, above 0, not {self.usd_per_unit:g}")
+        if not 1 / _MOST <= self.usd_per_unit <= _MOST:
+            raise PriceError(f"{self.code}: no currency is worth {self.usd_per_unit:g} USD a unit")
 
     def usd(self, amount: float) -> float:
         """What an amount of this currency is. [USD]
