@@ -99,7 +99,7 @@ def bad(path: Path) -> Path:
         (["--trace", "none.csv"], "none.csv: no such file"),
         (["--trace-speedup", "2"], "--trace-speedup is for recorded requests; give --trace FILE too"),
         (["--longest", "2"], "--longest is for recorded requests; give --trace FILE too"),
-        (["--trace", "own.csv", "--trace-speedup", "0"], "--trace-speedup must be above 0, got 0"),
+        (["--trace", "own.csv", "--trace-speedup", "0"], "--trace-speedup is a number above 0"),
         (["--trace", "own.csv", "--trace-speedup", "2", "--rate", "4"], "--trace-speedup is for a trace sent as it"),
         (["--trace", "own.csv", "--longest", "5"], "own.csv: every request has more than 5 tokens"),
         (["--trace", "own.csv", "--turns", "3"], "a trace has its own (its column session)"),

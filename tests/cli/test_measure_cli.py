@@ -489,7 +489,9 @@ def test_two_load_processes_are_one_run(server: ScriptedServer, call: Call, tmp_
     assert ended.code == 0, ended.errors
     run = read_run(tmp_path / "run")
     assert (run.header.processes, len(run.requests)) == (2, 6)
-    assert "--processes must be at least 1" in sentence(call("measure", "--url", server.url, "--processes", "0"))
+    assert "--processes is a whole number from 1 to" in sentence(
+        call("measure", "--url", server.url, "--processes", "0")
+    )
 
 
 def test_ray_is_an_extra(server: ScriptedServer, call: Call) -> None:

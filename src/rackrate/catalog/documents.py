@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
@@ -41,6 +42,9 @@ def parse_document(values: Any, kind: type[T], path: Path, context: Mapping[str,
         raise UserError(_first_mistake(error, kind, path)) from None
 
 
+_EXPONENT = re.compile(r"[-+]?\d{1,40}(\.\d{0,40})?[eE][-+]?\d{1,9}")
+
+
 def _refuse_absurd_numbers(values: Any, path: Path, where: list[int | str]) -> None:
     """Raises UserError at a number that is none or beyond all that is real, wherever it stands."""
     if isinstance(values, dict):
@@ -49,10 +53,13 @@ def _refuse_absurd_numbers(values: Any, path: Path, where: list[int | str]) -> N
     elif isinstance(values, list):
         for index, value in enumerate(cast("list[Any]", values)):
             _refuse_absurd_numbers(value, path, [*where, index])
-    elif isinstance(values, int | float) and not FIGURE.holds(values):
+    elif (isinstance(values, int | float) and not FIGURE.holds(values)) or (
+        # YAML takes 1e300 for text, which a model's field would take for a number
+        isinstance(values, str) and _EXPONENT.fullmatch(values) and not FIGURE.holds(float(values))
+    ):
         line, column = _position(path, where)
         key = ".".join(str(part) for part in where)
-        raise UserError(f"{path}:{line}:{column}: {key}: {shown(values)} is no figure that could be meant")
+        raise UserError(f"{path}:{line}:{column}: {key}: {shown(float(values))} is no figure that could be meant")
 
 
 def _first_mistake(error: ValidationError, kind: Any, path: Path) -> str:
