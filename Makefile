@@ -41,8 +41,11 @@ lint: .venv/.dev ## format, lint, types and generated docs
 	$(BIN)/pyright
 	$(BIN)/python tools/make_docs.py --check
 
-check: lint ## what takes two minutes before a commit: lint, and the tests that are not slow
+quick: .venv/.dev ## the tests that are neither slow nor compare with a clock nor start the real engine
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not timed and not engine" $(PYTEST_ARGS)
+
+check: .venv/.dev ## what takes two minutes before a commit: lint, and the quick tests, side by side
+	$(MAKE) --no-print-directory -j 2 lint quick
 
 check-all: lint test ## what CI checks: lint, and all tests
 
@@ -109,4 +112,4 @@ $(UV): requirements/uv.txt
 	$(BIN)/python -m compileall -q src
 	@touch $@ .venv/.runtime
 
-.PHONY: help demo test lint check check-all dist docs validate bench lock clean
+.PHONY: help demo test lint quick check check-all dist docs validate bench lock clean
