@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def test_an_owned_hour_is_that_of_the_rate_card(
         "labour_hours_per_month": hours, "labour_usd_per_hour": 60.0,
     }  # fmt: skip
     cost = owned(Rig.model_validate({"name": "rig", **figures}), "test")
-    drawn = owned_parts(**{key: np.array([value, value]) for key, value in figures.items()})
+    arrays: Any = {key: np.array([value, value]) for key, value in figures.items()}
+    drawn = owned_parts(**arrays)
     for name, usd in cost.parts.items():
         assert np.asarray(drawn[name]).tolist() == pytest.approx([usd, usd], rel=1e-12, abs=1e-15)
 

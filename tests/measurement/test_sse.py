@@ -337,7 +337,7 @@ def test_the_name_of_another_event_or_a_text_is_no_error() -> None:
     ],
 )
 def test_an_answer_that_the_server_broke_off_is_a_fault(reason: Any, said: str) -> None:
-    end = {"choices": [{"delta": {}, "finish_reason": reason}], "usage": USAGE}
+    end: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": reason}], "usage": USAGE}
     answer = at_once(chat("a"), end)
     assert (answer.status, answer.detail) == ("broken-off", said)
     assert (answer.text, answer.output_tokens) == ("a", None)

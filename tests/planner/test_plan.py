@@ -89,6 +89,7 @@ def test_one_more_machine_is_as_probable_as_drawn_errors_say(planned: Plan) -> N
         assert row.p_more_machines == pytest.approx(float(more.mean()), abs=0.005)
         # an interval that has no width is of one that needs another machine in less than a tenth of the cases
         assert row.interval is not None
+        assert row.p_more_machines is not None
         assert (row.interval[1] > row.usd_per_1m) == (row.p_more_machines > 0.1)
 
 
