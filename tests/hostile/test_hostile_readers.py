@@ -286,9 +286,9 @@ def test_files_are_opened_by_one_door() -> None:
 _BY_PATH = {
     "catalog.apis", "models.hf_defaults", "app.studying", "report.render.html", "engines.quality", "engines.install",
     "engines.vllm", "memory.what_would_fit", "measurement.host", "measurement.energy", "simulation.compiled",
-    "steptime.coefficient_file", "steptime.accelerator_errors", "cli.output",
+    "steptime.coefficient_file", "steptime.accelerator_errors", "cli.output", "cli.streams",
 }  # fmt: skip
-"""Modules that read what ships with rackrate, pages of /sys and /proc, or write into a directory nobody else knows."""
+"""Modules that read what ships with rackrate, /sys and /proc, or write to /dev/null or where nobody else looks."""
 
 
 def test_every_option_that_names_a_file_is_in_the_table() -> None:
