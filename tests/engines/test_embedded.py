@@ -250,7 +250,7 @@ def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert before.header.state == "interrupted"
     part = rackrate("measure", "--resume", str(place / "llamacpp"))
     assert part.returncode == 2
-    assert f"is part of a comparison: rackrate measure --resume {place}" in part.stderr
+    assert f"is part of a comparison: resume that with --resume {place}" in part.stderr
 
     nothing = rackrate("measure", "--resume", str(place), RACKRATE_CACHE=str(tmp_path / "without engines"))
     assert "rackrate engines install" in nothing.stderr

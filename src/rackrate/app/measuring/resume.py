@@ -48,7 +48,9 @@ def resume(
         again = _checked(request, asked, directory, context)
         return measure_engines(replace(again, out=directory), context, watch=watch, stop=stop, continued=True)
     if (directory.parent / REQUEST_FILE).exists():
-        raise RunError(f"{directory} is part of a comparison: measure {{resume}} {directory.parent}", field="resume")
+        raise RunError(
+            f"{directory} is part of a comparison: resume that with {{resume}} {directory.parent}", field="resume"
+        )
     run = read_run(directory)
     if run.header.mode != "measured" or run.header.state == "complete":
         raise RunError(f"{directory}: the run is {run.header.mode} and {run.header.state}; there is nothing to resume")
