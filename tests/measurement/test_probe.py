@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
+import threading
 from collections.abc import Coroutine
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar, get_args
 
 import pytest
@@ -314,3 +317,35 @@ def test_fewer_input_tokens_than_the_template_has_cannot_be_sent(asked: int) -> 
     named = int(str(caught.value).split("input_tokens ")[1].split()[0])
     assert named > 31
     assert found.length.words_for(named) >= 1
+
+
+class _Packed(BaseHTTPRequestHandler):
+    """Packs every answer, whatever it was asked for."""
+
+    def do_GET(self) -> None:
+        self._say(b'{"data": [{"id": "m"}]}')
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n')
+
+    def _say(self, body: bytes) -> None:
+        data = gzip.compress(body)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream" if self.command == "POST" else "application/json")
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - as the library calls it
+
+
+def test_a_server_that_packs_its_answers_unasked_is_told_so() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Packed) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        with pytest.raises(EndpointError, match=r"compresses its answers \(Content-Encoding: gzip\)"):
+            ask(f"http://127.0.0.1:{server.server_port}", model="m")
+        server.shutdown()
+        thread.join()

@@ -74,8 +74,8 @@ class Fits:
             return None
         name = self.read.architecture.name
         if len(self.places) == 1:
-            return UserError(f"{name} does not fit there; what would is said with it")
-        return UserError(f"{name} does not fit: none of the {len(self.places)} holds it; what would is said with each")
+            return UserError(f"{name} does not fit there; the answer names what would")
+        return UserError(f"{name} does not fit: none of the {len(self.places)} holds it; the answer names what would")
 
 
 def fits(request: FitRequest, context: Context) -> Fits:

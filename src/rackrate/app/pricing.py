@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +158,9 @@ def price_stated(request: PriceRequest, context: Context) -> Pricing:
         into, out = (float(part) for part in parts)
     except ValueError:
         raise PriceError(f"{{mix}} is INPUT:OUTPUT, such as 1:1 or 3:1, not {mix!r}", field="mix") from None
-    if not (0 <= into < math.inf and 0 <= out < math.inf and into + out > 0):
-        raise PriceError(f"{{mix}} must have positive parts, got {mix!r}", field="mix")
+    most = bounds.FACTOR.most
+    if not (0 <= into <= most and 0 <= out <= most and into + out >= 1 / most):
+        raise PriceError(f"{{mix}} has parts from 0 to {most:,.0f}, not both 0, got {mix!r}", field="mix")
     if not (request.offers or request.rigs or request.usd_per_hour is not None):
         raise PriceError("say on which machine: {offers}, {rigs} or {usd_per_hour}", fields=MACHINES)
     load = _load(request)

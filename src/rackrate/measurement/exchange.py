@@ -14,6 +14,7 @@ from typing import cast
 import httptools
 
 from rackrate.measurement.answers import Answer
+from rackrate.measurement.lenient_json import printable
 from rackrate.measurement.sse import Piece, read_framed
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -199,6 +200,11 @@ class Exchange:
                 return
             if self.oversize is not None:
                 return
+
+    @property
+    def unasked_encoding(self) -> str | None:
+        """How the server packed its answer, which it was asked not to do; None: it did not."""
+        return None if self.encoding in {"", "identity"} else printable(self.encoding)[:40]
 
     @property
     def oversize(self) -> str | None:

@@ -498,13 +498,10 @@ def classify_exchange(exchange: Exchange) -> Answer:
     if status == OK and code >= 300:
         status = "http-429" if code == 429 else f"http-{code // 100}xx" if code < 600 else "http-5xx"
         detail = f"{code} {_reason(exchange)}".strip()
+    elif status == OK and (encoding := exchange.unasked_encoding) is not None:
+        status, detail = "malformed", f"its content is encoded as {encoding}, which was not asked for"
     elif status == OK and exchange.content_type == "application/json":
         status, detail = "not-streaming", "the answer came in one piece"
-    elif status == OK and exchange.encoding not in {"", "identity"}:
-        status, detail = (
-            "malformed",
-            f"its content is encoded as {printable(exchange.encoding)[:40]}, which was not asked for",
-        )
     if status == OK:
         answer = exchange.answer()
         if answer is not None:

@@ -245,6 +245,11 @@ def _require_ok(exchange: Exchange, client: Client, path: str) -> None:
         )
     if code is None or code >= 400:
         raise EndpointError(f"{url}{path} answers {code}: {_reason(exchange)}")
+    if (encoding := exchange.unasked_encoding) is not None:
+        raise EndpointError(
+            f"{url}{path} compresses its answers (Content-Encoding: {encoding}), which was not asked for: switch that "
+            "off, for packed tokens do not arrive one by one"
+        )
 
 
 def _require_stream(exchange: Exchange, client: Client, path: str, model: str, refused: list[str]) -> Answer:

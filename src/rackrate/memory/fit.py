@@ -32,7 +32,7 @@ from rackrate.memory.engine_memory import (
     driver_memory,
 )
 from rackrate.memory.kv_cache import kv_bytes_per_token_on_rank, request_bytes
-from rackrate.memory.sharding import stage_layers, tp_problem, weights_on_rank
+from rackrate.memory.sharding import padded_experts, stage_layers, tp_problem, weights_on_rank
 from rackrate.models.architecture import Architecture, CacheGroup
 from rackrate.models.formats import KV_FORMATS, WeightFormat, kv_value_bytes, support, weight_format
 from rackrate.models.weight_sizes import weight_bytes
@@ -206,6 +206,12 @@ def fit(
     reasons, notes = _cannot_run(architecture, accelerator, form, weights, kv_name, tp, pp, context, engine)
     if kv_note is not None:
         notes.append(kv_note)
+    multiples = _expert_multiples(form, accelerator, engine)
+    larger = padded_experts(architecture, tp, multiples) - 1
+    if larger > 0.005:
+        notes.append(
+            f"{engine.name} pads the widths of experts, which makes them {100 * larger:.0f} % larger than in the files"
+        )
 
     default_tokens, default_requests = batch_of_card(accelerator)
     step_tokens = batch_tokens or engine.batch_tokens or default_tokens
@@ -225,7 +231,7 @@ def fit(
     for number, layers in enumerate(layers_of):
         on_rank = exact * weights_on_rank(
             architecture, form, tp, layers=layers, embedding=number == 0, head=number == pp - 1,
-            expert_multiples=_expert_multiples(form, accelerator, engine),
+            expert_multiples=multiples,
         )  # fmt: skip
         left = usable - taken - on_rank
         share = layers / architecture.layers

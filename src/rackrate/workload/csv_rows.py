@@ -72,7 +72,7 @@ def csv_number(path: Path, line: int, row: dict[str, str], column: str, *, empty
     if not text and empty is not None:
         return empty
     try:
-        value = float(text)
+        value = float(text.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
         raise WorkloadError(f"{path}:{line}: column {column}: {text or 'nothing'} is not a number") from None
     if not 0 <= value < math.inf:

@@ -236,7 +236,8 @@ def _numbers(column: _Column, unknown: float | None = None) -> Floats:
     """A column as numbers; those that are missing are `unknown`, where they may be."""
     if isinstance(column, np.ndarray):
         found = column
-    elif bool in set(map(type, column)):
+    elif bool in (kinds := set(map(type, column))) or (str in kinds and any("_" in str(value) for value in column)):
+        # Python would read 1_0 as 10
         raise _RefusedError("a value is no number")
     elif unknown is None:
         found = np.fromiter(map(float, column), np.float64, len(column))

@@ -124,4 +124,6 @@ def _as_words(command: str) -> str:
         words = shlex.split(command)
     except ValueError:
         return ""
-    return f": {plain(shlex.join(words))}" if words[:2] == ["rackrate", "measure"] else ""
+    if words[:2] != ["rackrate", "measure"]:
+        return ""
+    return f". If you trust its URL, key variable and files, this began it: {plain(shlex.join(words))}"
