@@ -221,6 +221,22 @@ def test_a_row_covers_what_usage_pages_count_by(tmp_path: Path, begins: tuple[st
     assert read_traffic(path, 60.0).step_s == step_s
 
 
+def test_thousands_totals_and_milliseconds_are_read_as_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    rows = '1772409600000,m,"864,000",0,0,0,"86,400"\n2026-03-03,m,1,0,0,0,1\nTotal,,864001,0,0,0,86401\n'
+    path.write_text(DAY + rows, encoding="utf-8")
+    traffic = read_traffic(path, 60.0)
+    assert traffic.input_tokens is not None
+    assert traffic.input_tokens.tolist() == [864_000, 1]
+
+
+def test_a_number_is_no_word_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(DAY + "2026-03-02,m,1_000,0,0,0,1\n", encoding="utf-8")
+    with pytest.raises(WorkloadError, match="1_000 is not a number"):
+        read_traffic(path, 60.0)
+
+
 def test_an_export_of_no_usage_is_said(tmp_path: Path) -> None:
     path = tmp_path / "usage.csv"
     path.write_text(DAY + "2026-03-02,m,0,0,0,0,0\n", encoding="utf-8")

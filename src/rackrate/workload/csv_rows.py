@@ -15,6 +15,8 @@ from rackrate.files.bounded import open_lines, open_text_lines
 MOST = 1e18
 """No rate or number of tokens in a row is larger."""
 _COMMA = re.compile(r"\s*-?\d+,\d+\s*", re.ASCII)
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+"""Commas between thousands, as a cell in quotation marks has them; decimal commas are points by then."""
 
 
 def delimiter_of(header: str) -> str:
@@ -71,6 +73,8 @@ def csv_number(path: Path, line: int, row: dict[str, str], column: str, *, empty
     text = row[column].strip()
     if not text and empty is not None:
         return empty
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
     try:
         value = float(text.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:

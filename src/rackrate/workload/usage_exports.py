@@ -46,6 +46,8 @@ def read_usage(path: Path, columns: Sequence[str], model: str | None) -> Traffic
     buckets: list[Bucket] = []
     models: set[str] = set()
     for line, row in csv_rows(path, columns):
+        if row[layout.begin or ""].strip().lower() in {"total", "grand total"}:
+            continue  # of the rows above it
         name = row.get(model_column or "", "")
         models.add(name)
         begin = _moment(path, line, row, layout.begin)
@@ -133,11 +135,13 @@ def read_usage_json(path: Path, model: str | None) -> Traffic:
 
 
 def _moment(path: Path, line: int, row: dict[str, str], column: str | None) -> datetime:
-    """A date, a date and time (UTC where it names no zone), or seconds since 1970."""
+    """A date, a date and time (UTC where it names no zone), or seconds or milliseconds since 1970."""
     text = row[column or ""].strip()
     try:
         if re.fullmatch(r"\d{9,11}(\.\d*)?", text):
             return datetime.fromtimestamp(float(text), UTC)
+        if re.fullmatch(r"\d{12,14}", text):
+            return datetime.fromtimestamp(float(text) / 1000, UTC)
         return utc_moment(text)
     except (ValueError, OverflowError, OSError):
         raise WorkloadError(f"{path}:{line}: column {column}: {text or 'nothing'} is not a date or a time") from None
